@@ -1,0 +1,175 @@
+//! What the host hands to `compile` and `run`, and what they answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calls::LimitExceeded;
+
+/// A place in a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// From 1; 0 when unknown.
+    pub line: u32,
+    /// In characters, from 1; 0 when unknown.
+    pub column: u32,
+}
+
+/// Why a source is no script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompileError {
+    /// The parser's words.
+    pub message: String,
+    /// Where it stopped.
+    pub position: Position,
+}
+
+/// The answer of `compile`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compiled {
+    /// Where in guest memory the count of interpreter operations lies, as eight
+    /// little-endian bytes. The host reads it after a trap, to find the place in
+    /// the script by running it again up to that operation.
+    pub operations_ptr: u32,
+}
+
+/// The answer of `compile`.
+pub type CompileReply = Result<Compiled, CompileError>;
+
+/// Everything one run gets to see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// Who runs: `ctx.execution`, `ctx.app`, `ctx.script`.
+    pub execution: ExecutionInfo,
+    /// What started it.
+    pub input: Input,
+    /// How deep script functions may call each other.
+    pub call_depth_max: u32,
+    /// End the run before this operation, to learn the place in the script;
+    /// 0 for an ordinary run.
+    pub stop_at_operation: u64,
+}
+
+/// The identity of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionInfo {
+    /// The execution's id.
+    pub id: String,
+    /// The app's name.
+    pub app: String,
+    /// The script's name.
+    pub script: String,
+    /// The script's version.
+    pub version: i64,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// What started a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// A request: `ctx.request`.
+    Http(HttpRequest),
+}
+
+/// A request as a script sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpRequest {
+    /// Upper case.
+    pub method: String,
+    /// Percent-encoded, as it came, without the query.
+    pub path: String,
+    /// The path parameters of the route, decoded.
+    pub params: Vec<(String, String)>,
+    /// The query, decoded, in order; a name may come more than once.
+    pub query: Vec<(String, String)>,
+    /// Names in lower case; values of one name are joined with `, `.
+    pub headers: Vec<(String, String)>,
+    /// The address of the caller.
+    pub remote_address: String,
+    /// The body's bytes.
+    #[serde(with = "bytes")]
+    pub raw: Vec<u8>,
+    /// How `ctx.request.body` is made of them.
+    pub body: BodyKind,
+}
+
+/// How a body is shown to a script.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BodyKind {
+    /// No body: `()`.
+    #[default]
+    Empty,
+    /// Parsed. The host has checked that it parses.
+    Json,
+    /// A string. The host has checked that it is UTF-8.
+    Text,
+    /// A blob.
+    Binary,
+}
+
+/// The answer of `run`.
+pub type RunReply = Result<HttpResponse, RunError>;
+
+/// What a script answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpResponse {
+    /// As the script gave it; the host checks it.
+    pub status: i64,
+    /// As the script gave them; the host checks them.
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes.
+    #[serde(with = "bytes")]
+    pub body: Vec<u8>,
+    /// The content type that follows from the value, unless a header says
+    /// otherwise; empty for none.
+    pub content_type: String,
+}
+
+/// Why a run has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// What kind of end it was.
+    pub kind: RunErrorKind,
+    /// In words.
+    pub message: String,
+    /// What was thrown, as JSON text, when it was more than a string.
+    pub thrown: Option<String>,
+    /// Where.
+    pub position: Position,
+}
+
+/// The kinds of [`RunError`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunErrorKind {
+    /// The script threw, or the interpreter refused an operation.
+    Script,
+    /// A named limit was reached.
+    Limit(LimitExceeded),
+    /// [`RunRequest::stop_at_operation`] was reached.
+    Stopped,
+}
+
+/// Bytes as one block: serde's default for a vector visits every byte.
+mod bytes {
+    use serde::{Deserializer, Serializer, de::Visitor};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a block of bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        from.deserialize_byte_buf(Bytes)
+    }
+}
