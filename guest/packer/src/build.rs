@@ -1,0 +1,97 @@
+//! Cargo for `wasm32-unknown-unknown`, so that the bytes depend on nothing but the
+//! sources and the compiler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Error;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The stack inside linear memory, below the data, so that running over its end
+/// traps instead of writing over the heap.
+const STACK_BYTES: usize = 1 << 20;
+
+/// Builds the guest and returns the module as the linker wrote it.
+///
+/// # Errors
+/// When the target's standard library is missing, naming the ways to get it, or
+/// when the build fails.
+pub fn build(root: &Path) -> Result<Vec<u8>, Error> {
+    let build_std = std::env::var_os("PICLOUD_GUEST_BUILD_STD").is_some();
+    if !build_std && !has_target_std()? {
+        return Err(format!(
+            "the standard library for {TARGET} is missing. With rustup: `rustup target add {TARGET}`. \
+             With Debian's packages: `apt-get install rustc-web rust-web-src lld`, then \
+             `PICLOUD_GUEST_BUILD_STD=1 make guest`."
+        )
+        .into());
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .args(["build", "--locked", "--package", "picloud-guest", "--lib"])
+        .args(["--profile", "guest", "--target", TARGET])
+        .args(["--target-dir", "target/guest"])
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(root)?.join("\u{1f}"))
+        // `ahash` bakes random numbers into its build unless told which.
+        .env("CONST_RANDOM_SEED", "picloud")
+        .env_remove("RUSTFLAGS");
+    if build_std {
+        cargo
+            .arg("-Zbuild-std=std,panic_abort")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "rust-lld");
+    }
+    if !cargo.status()?.success() {
+        return Err("the guest does not build".into());
+    }
+    let module = root.join(format!("target/guest/{TARGET}/guest/picloud_guest.wasm"));
+    Ok(fs::read(module)?)
+}
+
+/// The first line of `rustc --version`: what the bytes depend on besides sources.
+///
+/// # Errors
+/// When there is no rustc.
+pub fn rustc_version() -> Result<String, Error> {
+    Ok(rustc(&["--version"])?.trim().to_owned())
+}
+
+fn has_target_std() -> Result<bool, Error> {
+    let sysroot = PathBuf::from(rustc(&["--print", "sysroot"])?.trim());
+    Ok(sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir())
+}
+
+fn rustc(arguments: &[&str]) -> Result<String, Error> {
+    let output = Command::new("rustc").args(arguments).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Panic messages name files: the folders they lie in must not reach the module.
+fn rustflags(root: &Path) -> Result<Vec<String>, Error> {
+    let root = root.canonicalize()?;
+    let cargo_home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => PathBuf::from(std::env::var_os("HOME").ok_or("HOME is not set")?).join(".cargo"),
+    };
+    let mut flags = vec![
+        format!("--remap-path-prefix={}=/picloud", root.display()),
+        "-Clink-arg=--stack-first".to_owned(),
+        format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
+        "-Ctarget-feature=+simd128".to_owned(),
+    ];
+    // Below `registry/src` lies one folder a registry, whose name differs between
+    // mirrors of the same packages.
+    let registries = cargo_home.join("registry/src");
+    if let Ok(folders) = fs::read_dir(&registries) {
+        for folder in folders {
+            flags.push(format!("--remap-path-prefix={}=/registry", folder?.path().display()));
+        }
+    }
+    Ok(flags)
+}

@@ -1,0 +1,77 @@
+//! The wasm exports, the one import and the panic hook.
+//!
+//! Invariant: every pointer that leaves this file was allocated here and is
+//! never freed: an instance answers one `run` and is thrown away.
+#![expect(unsafe_code, reason = "the ABI is raw pointers by nature")]
+
+use picloud_shared::{ABI_VERSION, Slice, calls, codec};
+
+#[link(wasm_import_module = "picloud")]
+unsafe extern "C" {
+    #[link_name = "call"]
+    fn picloud_call(op: u32, ptr: u32, len: u32) -> u64;
+}
+
+/// Hands `request` to the host and returns the bytes of its answer.
+pub(crate) fn exchange(op: calls::Op, request: &[u8]) -> &'static [u8] {
+    // SAFETY: the host reads `len` bytes at `ptr`, which are borrowed here, and
+    // answers with a range that it obtained from `alloc` below or with no bytes.
+    unsafe {
+        let packed = picloud_call(op as u32, request.as_ptr() as u32, request.len() as u32);
+        let Slice { ptr, len } = Slice::unpack(packed);
+        if len == 0 {
+            return &[];
+        }
+        std::slice::from_raw_parts(ptr as *const u8, len as usize)
+    }
+}
+
+/// The version of the contract that this module speaks.
+#[unsafe(no_mangle)]
+pub extern "C" fn abi_version() -> u32 {
+    ABI_VERSION
+}
+
+/// A buffer of `len` bytes for the host to fill.
+#[unsafe(no_mangle)]
+pub extern "C" fn alloc(len: u32) -> *mut u8 {
+    Vec::leak(Vec::with_capacity(len as usize)).as_mut_ptr()
+}
+
+/// Parses the source in `len` bytes at `ptr`.
+///
+/// # Safety
+/// The range must be one that `alloc` gave out and the host has filled.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn compile(ptr: *const u8, len: u32) -> u64 {
+    // SAFETY: the caller's promise.
+    let source = unsafe { std::slice::from_raw_parts(ptr, len as usize) };
+    answer(&crate::script::compile(source))
+}
+
+/// Runs the compiled script on the request in `len` bytes at `ptr`.
+///
+/// # Safety
+/// The range must be one that `alloc` gave out and the host has filled.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn run(ptr: *const u8, len: u32) -> u64 {
+    // SAFETY: the caller's promise.
+    let request = unsafe { std::slice::from_raw_parts(ptr, len as usize) };
+    answer(&crate::script::run(request))
+}
+
+/// Runs once when the module is packed, never afterwards: wasmtime-wizer calls
+/// this export, keeps the memory it leaves behind and removes the export.
+#[unsafe(export_name = "wizer-initialize")]
+pub extern "C" fn initialize() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.to_string();
+        exchange(calls::Op::GuestPanicked, &codec::encode(&calls::guest::Panicked { message }));
+    }));
+    crate::engine::install();
+}
+
+fn answer<T: serde::Serialize>(reply: &T) -> u64 {
+    let bytes: &'static [u8] = codec::encode(reply).leak();
+    Slice { ptr: bytes.as_ptr() as u32, len: bytes.len() as u32 }.pack()
+}

@@ -1,0 +1,61 @@
+//! The interpreter, built once when the module is packed.
+
+use std::cell::{Cell, RefCell};
+
+use rhai::module_resolvers::DummyModuleResolver;
+use rhai::{Dynamic, Engine, Position};
+
+use crate::api;
+
+/// Any fixed number: function hashes have to be the same in every build, because
+/// compiled scripts are kept as memory pages.
+const HASHING_SEED: [u64; 4] = [0x7069, 0x636c, 0x6f75, 0x6431];
+
+/// How deep an expression may nest, at top level and inside functions: deeper
+/// ones would exhaust the stack while they are parsed.
+const EXPRESSION_DEPTH_MAX: (usize, usize) = (64, 32);
+
+/// How deep functions may call each other unless the host says otherwise.
+const CALL_DEPTH_DEFAULT: usize = 64;
+
+thread_local! {
+    /// The engine that [`install`] built.
+    pub(crate) static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
+    /// Operations of the interpreter since the instance was made.
+    pub(crate) static OPERATIONS: Cell<u64> = const { Cell::new(0) };
+    /// The operation to stop at; 0 never comes.
+    pub(crate) static STOP_AT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Builds the engine and keeps it for [`crate::script`].
+pub fn install() {
+    // A second call finds the seed set already, which is what it wanted.
+    let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
+    ENGINE.set(Some(build()));
+}
+
+/// An engine with everything a script can use.
+///
+/// Rhai's limits on the size of data stay off: with any of them on, every change
+/// of an array walks the whole array. The cap on wasm memory is the bound.
+#[must_use]
+pub fn build() -> Engine {
+    let mut engine = Engine::new();
+    engine
+        .set_module_resolver(DummyModuleResolver::new())
+        .disable_symbol("eval")
+        .set_max_call_levels(CALL_DEPTH_DEFAULT)
+        .set_max_expr_depths(EXPRESSION_DEPTH_MAX.0, EXPRESSION_DEPTH_MAX.1)
+        .on_progress(count_operation)
+        .on_print(|text| api::log::print(text, Position::NONE))
+        .on_debug(|text, _, position| api::log::debug_print(text, position));
+    api::register(&mut engine);
+    engine
+}
+
+/// Counts, and stops the script where the host wants to know its place.
+fn count_operation(_: u64) -> Option<Dynamic> {
+    let operation = OPERATIONS.get() + 1;
+    OPERATIONS.set(operation);
+    (operation == STOP_AT.get()).then_some(Dynamic::UNIT)
+}

@@ -1,0 +1,54 @@
+//! From the contract's request to the script's `ctx`.
+
+use picloud_shared::execution::{BodyKind, HttpRequest, Input, RunRequest};
+use rhai::{Blob, Dynamic, EvalAltResult, Map};
+
+use crate::api::json;
+
+/// The value of `ctx`.
+///
+/// # Errors
+/// When a body that was announced as JSON or text is none, which the host has
+/// ruled out.
+pub(crate) fn context(request: RunRequest) -> Result<Map, Box<EvalAltResult>> {
+    let info = request.execution;
+    let mut execution = Map::new();
+    execution.insert("id".into(), info.id.into());
+    execution.insert("version".into(), info.version.into());
+    execution.insert("attempt".into(), i64::from(info.attempt).into());
+
+    let mut context = Map::new();
+    context.insert("execution".into(), execution.into());
+    context.insert("app".into(), info.app.into());
+    context.insert("script".into(), info.script.into());
+    match request.input {
+        Input::Http(http) => context.insert("request".into(), http_request(http)?.into()),
+    };
+    Ok(context)
+}
+
+fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
+    let body = match http.body {
+        BodyKind::Empty => Dynamic::UNIT,
+        BodyKind::Json => json::from_bytes(&http.raw)?,
+        BodyKind::Text => {
+            String::from_utf8(http.raw.clone()).map_err(|error| error.to_string())?.into()
+        }
+        BodyKind::Binary => Dynamic::from_blob(http.raw.clone()),
+    };
+    let mut request = Map::new();
+    request.insert("method".into(), http.method.into());
+    request.insert("path".into(), http.path.into());
+    request.insert("params".into(), pairs(http.params).into());
+    request.insert("query".into(), pairs(http.query).into());
+    request.insert("headers".into(), pairs(http.headers).into());
+    request.insert("remote_address".into(), http.remote_address.into());
+    request.insert("body".into(), body);
+    request.insert("raw".into(), Dynamic::from_blob(Blob::from(http.raw)));
+    Ok(request)
+}
+
+/// An object of the pairs; where a name comes more than once, the last one wins.
+fn pairs(pairs: Vec<(String, String)>) -> Map {
+    pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}

@@ -1,0 +1,151 @@
+//! Compile and run: the two things the guest is there for.
+
+use std::cell::RefCell;
+
+use picloud_shared::calls::LimitExceeded;
+use picloud_shared::codec;
+use picloud_shared::execution::{
+    CompileError, CompileReply, Compiled, Position, RunError, RunErrorKind, RunReply, RunRequest,
+};
+use rhai::{AST, Dynamic, EvalAltResult, Scope};
+
+use crate::engine::{ENGINE, OPERATIONS, STOP_AT};
+use crate::host::ReachedLimit;
+use crate::{api, request, response};
+
+thread_local! {
+    static AST: RefCell<Option<AST>> = const { RefCell::new(None) };
+}
+
+/// Parses `source` and keeps the result for [`run`].
+///
+/// # Errors
+/// [`CompileError`] with the place when it is no Rhai script, or no UTF-8.
+pub fn compile(source: &[u8]) -> CompileReply {
+    let source = std::str::from_utf8(source).map_err(|error| CompileError {
+        message: format!("the source is not UTF-8 after byte {}", error.valid_up_to()),
+        position: Position { line: 0, column: 0 },
+    })?;
+    ENGINE.with_borrow(|engine| {
+        let Some(engine) = engine else {
+            return Err(CompileError {
+                message: "the interpreter was not initialised".to_owned(),
+                position: Position { line: 0, column: 0 },
+            });
+        };
+        let ast = engine.compile(source).map_err(|error| CompileError {
+            message: error.err_type().to_string(),
+            position: position(error.position()),
+        })?;
+        AST.set(Some(ast));
+        Ok(Compiled {
+            operations_ptr: OPERATIONS.with(|operations| std::ptr::from_ref(operations) as usize)
+                as u32,
+        })
+    })
+}
+
+/// Runs the compiled script on an encoded [`RunRequest`].
+///
+/// # Errors
+/// [`RunError`] with the place when the script threw or reached a limit.
+pub fn run(request: &[u8]) -> RunReply {
+    let request: RunRequest =
+        codec::decode(request).map_err(|error| internal(&error.to_string()))?;
+    let call_depth_max = request.call_depth_max;
+    STOP_AT.set(request.stop_at_operation);
+    let mut scope = Scope::new();
+    scope.push_constant(
+        "ctx",
+        request::context(request).map_err(|error| failed(error, call_depth_max))?,
+    );
+    AST.with_borrow(|ast| {
+        ENGINE.with_borrow_mut(|engine| {
+            let (Some(engine), Some(ast)) = (engine, ast) else {
+                return Err(internal("no script was compiled"));
+            };
+            engine.set_max_call_levels(call_depth_max as usize);
+            engine
+                .eval_ast_with_scope::<Dynamic>(&mut scope, ast)
+                .and_then(response::respond)
+                .map_err(|error| failed(error, call_depth_max))
+        })
+    })
+}
+
+fn internal(message: &str) -> RunError {
+    RunError {
+        kind: RunErrorKind::Script,
+        message: message.to_owned(),
+        thrown: None,
+        position: Position { line: 0, column: 0 },
+    }
+}
+
+/// The error in the contract's words: the innermost cause, and its place, which
+/// travels apart from the words.
+fn failed(mut error: Box<EvalAltResult>, call_depth_max: u32) -> RunError {
+    // A cause in a callback's empty body has no place: its caller's is the next best.
+    let mut place = error.position();
+    while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
+    | EvalAltResult::ErrorInModule(_, inner, _) = *error
+    {
+        error = inner;
+        place = error.position().or_else(place);
+    }
+    let (kind, message, thrown) = match &*error {
+        EvalAltResult::ErrorTerminated(token, _) => {
+            match token.clone().try_cast::<ReachedLimit>() {
+                Some(ReachedLimit(limit)) => limit_reached(limit),
+                None => (RunErrorKind::Stopped, "stopped".to_owned(), None),
+            }
+        }
+        EvalAltResult::ErrorStackOverflow(_) => limit_reached(LimitExceeded {
+            limit: "call_depth".to_owned(),
+            used: u64::from(call_depth_max) + 1,
+            allowed: u64::from(call_depth_max),
+        }),
+        EvalAltResult::ErrorRuntime(value, _) => {
+            let structured = !value.is_string() && !value.is_unit();
+            let thrown = structured.then(|| api::json::to_text(value).ok()).flatten();
+            (RunErrorKind::Script, in_words(value, thrown.as_deref()), thrown)
+        }
+        _ => (RunErrorKind::Script, String::new(), None),
+    };
+    let position = position(place);
+    let message = if message.is_empty() {
+        error.set_position(rhai::Position::NONE);
+        error.to_string()
+    } else {
+        message
+    };
+    RunError { kind, message, thrown, position }
+}
+
+fn limit_reached(limit: LimitExceeded) -> (RunErrorKind, String, Option<String>) {
+    let message = limit.to_string();
+    (RunErrorKind::Limit(limit), message, None)
+}
+
+/// What was thrown, for a person: an object's `message` where it has one.
+fn in_words(thrown: &Dynamic, json: Option<&str>) -> String {
+    if thrown.is_unit() {
+        return "the script threw an empty value".to_owned();
+    }
+    if let Ok(map) = thrown.as_map_ref()
+        && let Some(message) = map.get("message").or_else(|| map.get("error"))
+    {
+        return message.to_string();
+    }
+    match json {
+        Some(json) => format!("the script threw {json}"),
+        None => thrown.to_string(),
+    }
+}
+
+fn position(position: rhai::Position) -> Position {
+    Position {
+        line: position.line().unwrap_or(0) as u32,
+        column: position.position().unwrap_or(0) as u32,
+    }
+}
