@@ -1,0 +1,178 @@
+//! Everything that is kept: one [`Store`] over SQLite (the default) or PostgreSQL.
+//!
+//! All reads go through a small pool, all writes through one grouped writer
+//! ([`writer`]), and the rows of finished runs through a bounded buffer
+//! ([`commit`]). The functions are spread over one file per table family.
+//!
+//! Invariant: no other room of the house writes SQL, and this one uses none of
+//! them. It reads no clock and no randomness: times (`*_at`, microseconds since
+//! 1970) and ids come from the caller.
+//! Invariant: an idle store executes no statement.
+//! Invariant: what `Ok` was answered for is on disk, except [`Store::record`].
+
+mod apps;
+mod commit;
+mod definitions;
+mod dialect;
+mod domains;
+mod error;
+mod executions;
+mod ids;
+mod routes;
+mod scripts;
+mod settings;
+mod text;
+mod writer;
+
+pub use apps::{App, AppChange, NewApp};
+pub use definitions::{Definitions, RouteDefinition, ScriptDefinition};
+pub use dialect::{DatabaseUrl, DatabaseUrlError};
+pub use domains::Domain;
+pub use error::{Conflict, Error, Resource};
+pub use executions::{Execution, ExecutionScope, ExecutionStatus, TriggerKind, UnknownName};
+pub use ids::{AppId, ExecutionId, IdError, RouteId, ScriptId};
+pub use routes::Route;
+pub use scripts::{
+    NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
+};
+pub use text::Json;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::{AnyConnection, AnyPool};
+use tokio::sync::watch;
+
+use commit::Recorder;
+use dialect::Dialect;
+use writer::{Touches, Writer};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How long [`Store::ping`] waits for the database.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A part of a list. The store does not cap `limit`; the API does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// At most so many rows.
+    pub limit: i64,
+    /// So many rows are skipped first.
+    pub offset: i64,
+}
+
+/// The database. Cheap to clone; every clone is the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dialect: Dialect,
+    reads: AnyPool,
+    writer: Writer,
+    recorder: Recorder,
+    revision: watch::Sender<u64>,
+}
+
+impl Store {
+    /// Opens the database, creating the SQLite file (not its folder) if it is
+    /// missing, and applies the migrations that it lacks.
+    ///
+    /// Must be called inside a tokio runtime, which then runs the writer.
+    /// Errors: `Unavailable` if the database cannot be reached, `Internal` if its
+    /// migrations are not a prefix of ours (a newer PiCloud has used it).
+    pub async fn open(url: &DatabaseUrl) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let dialect = url.dialect();
+        let options = url.connect_options();
+
+        let mut connection = dialect.connect_writer(&options).await?;
+        sqlx::migrate!("../migrations").run(&mut connection).await.map_err(Error::migration)?;
+
+        let (revision, _) = watch::channel(0);
+        let writer = Writer::start(dialect, options.clone(), connection, revision.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dialect,
+                reads: dialect.read_pool(options),
+                recorder: Recorder::start(dialect, writer.clone()),
+                writer,
+                revision,
+            }),
+        })
+    }
+
+    /// Commits what was recorded, waits for the writes under way, and closes
+    /// every connection. Later calls answer `Unavailable`.
+    ///
+    /// Errors: `Unavailable` if recorded rows could not be committed; they are lost.
+    pub async fn close(&self) -> Result<()> {
+        let recorded = self.inner.recorder.close().await;
+        // The readers first: SQLite's last connection folds the write-ahead log
+        // into the database, and that is the writer's to do.
+        self.inner.reads.close().await;
+        self.inner.writer.close().await;
+        recorded
+    }
+
+    /// `Ok` if the database answers within 2 seconds.
+    pub async fn ping(&self) -> Result<()> {
+        let query = sqlx::query("SELECT 1").execute(self.reads());
+        match tokio::time::timeout(PING_TIMEOUT, query).await {
+            Ok(answer) => answer.map(|_| ()).map_err(Error::from),
+            Err(_) => Err(Error::unavailable("the database did not answer in time")),
+        }
+    }
+
+    /// The size of the database in bytes, as the database itself counts it.
+    pub async fn size_bytes(&self) -> Result<i64> {
+        Ok(sqlx::query_scalar(self.inner.dialect.size_query()).fetch_one(self.reads()).await?)
+    }
+
+    /// Grows with every commit that changed an app, a domain, a script or a
+    /// route. A cache that was filled at an older revision must be filled again.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        *self.inner.revision.borrow()
+    }
+
+    /// [`Store::revision`] as a channel, to wait for a change.
+    #[must_use]
+    pub fn watch_revision(&self) -> watch::Receiver<u64> {
+        self.inner.revision.subscribe()
+    }
+
+    /// Hands over the row of a finished run and returns as soon as the buffer
+    /// has room, usually at once. The row is committed within 25 ms and the time
+    /// of a commit; a crash before that loses it. A row whose id is already
+    /// there changes nothing.
+    ///
+    /// While the database is unavailable rows are kept; once the buffer is full
+    /// this waits, so a caller who cannot wait puts a timeout around it.
+    /// Errors: `Invalid` for a script name with NUL, `Unavailable` after `close`.
+    pub async fn record(&self, row: Execution) -> Result<()> {
+        self.inner.recorder.record(row).await
+    }
+
+    /// Waits until every row recorded before this call is committed.
+    ///
+    /// Errors: `Unavailable` if that was tried and failed; the rows are kept.
+    pub async fn flush(&self) -> Result<()> {
+        self.inner.recorder.flush().await
+    }
+
+    fn reads(&self) -> &AnyPool {
+        &self.inner.reads
+    }
+
+    /// Runs `operation` in the next commit group; see [`writer`].
+    async fn write<T, F>(&self, touches: Touches, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        self.inner.writer.submit(touches, operation).await
+    }
+}

@@ -1,0 +1,93 @@
+//! Everything that decides which script answers a request, read at once. The
+//! ingress keeps it until [`Store::revision`] moves.
+
+use sqlx::{Connection, FromRow};
+
+use super::{AppId, Domain, Result, RouteId, ScriptId, ScriptLimits, Store};
+
+/// All scripts, routes and domains as of one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Definitions {
+    /// They are at least as new as this revision.
+    pub revision: u64,
+    /// Every script of every app.
+    pub scripts: Vec<ScriptDefinition>,
+    /// Every route of every app.
+    pub routes: Vec<RouteDefinition>,
+    /// Every claimed domain.
+    pub domains: Vec<Domain>,
+}
+
+/// What is needed to run a script that is asked for as `/x/{app}/{script}`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ScriptDefinition {
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// The app's name.
+    pub app_name: String,
+    /// The script.
+    pub script_id: ScriptId,
+    /// The script's name.
+    pub script_name: String,
+    /// The version that runs.
+    pub version: i64,
+    /// That version's source, as its SHA-256 in hex.
+    pub source_sha256: String,
+    /// The script's own budget.
+    #[sqlx(flatten)]
+    pub limits: ScriptLimits,
+}
+
+/// A route with the names that go with it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct RouteDefinition {
+    /// The route.
+    pub id: RouteId,
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// The app's name.
+    pub app_name: String,
+    /// The script that it leads to.
+    pub script_id: ScriptId,
+    /// The script's name.
+    pub script_name: String,
+    /// `*`, or a method in upper case.
+    pub method: String,
+    /// Empty under `/x/{app}`, else a domain that the app has claimed.
+    pub host: String,
+    /// The path pattern.
+    pub path: String,
+    /// The pattern without its parameters' names.
+    pub shape: String,
+}
+
+impl Store {
+    /// Reads all definitions, as of one moment.
+    pub async fn definitions(&self) -> Result<Definitions> {
+        // Before the reading: a change in between makes them newer than they
+        // claim, which costs another reading and never an old answer.
+        let revision = self.revision();
+        let mut connection = self.reads().acquire().await?;
+        let mut snapshot = connection.begin_with(self.inner.dialect.begin_snapshot()).await?;
+        let scripts = sqlx::query_as(
+            "SELECT a.id AS app_id, a.name AS app_name, s.id AS script_id, s.name AS script_name, \
+             s.version, v.source_sha256, s.fuel_max, s.memory_bytes_max, s.wall_ms_max \
+             FROM scripts s JOIN apps a ON a.id = s.app_id \
+             JOIN script_versions v ON v.script_id = s.id AND v.version = s.version ORDER BY s.id",
+        )
+        .fetch_all(&mut *snapshot)
+        .await?;
+        let routes = sqlx::query_as(
+            "SELECT r.id, r.app_id, a.name AS app_name, r.script_id, s.name AS script_name, \
+             r.method, r.host, r.path, r.shape \
+             FROM routes r JOIN apps a ON a.id = r.app_id \
+             JOIN scripts s ON s.id = r.script_id ORDER BY r.id",
+        )
+        .fetch_all(&mut *snapshot)
+        .await?;
+        let domains =
+            sqlx::query_as("SELECT * FROM domains ORDER BY host").fetch_all(&mut *snapshot).await?;
+        snapshot.commit().await?;
+        Ok(Definitions { revision, scripts, routes, domains })
+    }
+}

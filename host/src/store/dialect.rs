@@ -1,0 +1,289 @@
+//! The only file that knows SQLite from PostgreSQL: how each is reached and set
+//! up, the few words of SQL in which they differ, and which of their error
+//! codes mean "not now".
+
+use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
+use sqlx::sqlite::SqliteError;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor};
+
+use super::{Error, Result};
+
+/// How long to wait for a connection to PostgreSQL, or for a reader that is free.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `synchronous=FULL` syncs the log at every commit, so an answered write
+/// survives a power cut. The caches (negative: KiB) are small because an idle
+/// host must stay small, and the operating system caches the file anyway. After
+/// a burst the log file is cut back to 16 MiB.
+const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+    PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -2048; \
+    PRAGMA journal_size_limit = 16777216";
+const SQLITE_READER: &str =
+    "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -512";
+const POSTGRES_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
+
+/// Where the database is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
+///
+/// `Display` and `Debug` leave out the password.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    dialect: Dialect,
+    options: AnyConnectOptions,
+}
+
+/// The text names neither an SQLite file nor a PostgreSQL database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a database URL is sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME")]
+pub struct DatabaseUrlError;
+
+/// Which of the two databases it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl DatabaseUrl {
+    /// The SQLite database in the file `path`; a relative one is taken from the
+    /// current folder.
+    pub fn sqlite_file(path: &Path) -> Result<Self, DatabaseUrlError> {
+        let path = std::path::absolute(path).map_err(|_| DatabaseUrlError)?;
+        let mut url = String::from("sqlite://");
+        for &byte in path.as_os_str().as_bytes() {
+            // Everything else is escaped: sqlx would take '?' for parameters and
+            // '%' for an escape.
+            if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
+                url.push(byte.into());
+            } else {
+                write!(url, "%{byte:02X}").map_err(|_| DatabaseUrlError)?;
+            }
+        }
+        url.push_str("?mode=rwc");
+        let options = url.parse().map_err(|_| DatabaseUrlError)?;
+        Ok(Self { dialect: Dialect::Sqlite, options })
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) fn connect_options(&self) -> AnyConnectOptions {
+        self.options.clone()
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            // In memory every connection would have a database of its own, and
+            // the pragmas are ours to set, so there are no parameters.
+            if path.is_empty() || path.contains(":memory:") || path.contains('?') {
+                return Err(DatabaseUrlError);
+            }
+            return Self::sqlite_file(Path::new(path));
+        }
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err(DatabaseUrlError);
+        }
+        PgConnectOptions::from_str(text).map_err(|_| DatabaseUrlError)?;
+        let options = text.parse().map_err(|_| DatabaseUrlError)?;
+        Ok(Self { dialect: Dialect::Postgres, options })
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = &self.options.database_url;
+        match self.dialect {
+            Dialect::Sqlite => write!(f, "sqlite:{}", url.path()),
+            // Without the parameters: `password` may be one of them.
+            Dialect::Postgres => {
+                write!(f, "postgres://{}@{}", url.username(), url.host_str().unwrap_or_default())?;
+                if let Some(port) = url.port() {
+                    write!(f, ":{port}")?;
+                }
+                f.write_str(url.path())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+impl Dialect {
+    /// Connects for the writer. The one connection of the process that may write.
+    pub(super) async fn connect_writer(self, options: &AnyConnectOptions) -> Result<AnyConnection> {
+        let connect = async {
+            let mut connection = options.connect().await?;
+            if self == Self::Sqlite {
+                connection.execute(SQLITE_WRITER).await?;
+            }
+            Ok(connection)
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Error::unavailable("no connection to the database in time")),
+        }
+    }
+
+    /// A pool of connections that cannot write. It connects when first used and
+    /// never does anything by itself: no reaping, no minimum to maintain.
+    pub(super) fn read_pool(self, options: AnyConnectOptions) -> AnyPool {
+        let (connections_max, set_up) = match self {
+            Self::Sqlite => (4, SQLITE_READER),
+            Self::Postgres => (8, POSTGRES_READER),
+        };
+        AnyPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // A server may have been restarted since; a file is still there.
+            .test_before_acquire(self == Self::Postgres)
+            .after_connect(move |connection, _| {
+                Box::pin(async move { connection.execute(set_up).await.map(drop) })
+            })
+            .connect_lazy_with(options)
+    }
+
+    /// Begins the writer's transaction. SQLite takes the write lock here, where
+    /// waiting for it is safe: a transaction that has read may not wait.
+    pub(super) fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Begins a transaction of which all reads see the same moment.
+    pub(super) fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        }
+    }
+
+    /// A FROM item with one row for each element of the JSON array `$1`; its
+    /// column `value` has the element, for `value->>0` or `value->>'field'`.
+    ///
+    /// Both take the element apart in its binary form: as text it would be parsed
+    /// anew for every column, which made a row two to three times as dear. The
+    /// LIMIT keeps SQLite from flattening the subquery and so from making `value`
+    /// anew for every column.
+    pub(super) fn rows(self) -> &'static str {
+        match self {
+            Self::Sqlite => "(SELECT value FROM jsonb_each($1) LIMIT -1)",
+            Self::Postgres => "jsonb_array_elements(CAST($1 AS jsonb)) AS r(value)",
+        }
+    }
+
+    /// One number, the size of the database in bytes.
+    pub(super) fn size_query(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            }
+            Self::Postgres => "SELECT pg_database_size(current_database())",
+        }
+    }
+}
+
+/// Whether the same statement may work later: no room, no connection, no lock.
+pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        // https://sqlite.org/rescode.html: the low byte of an extended code is
+        // BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN or PROTOCOL.
+        let code: i32 = code.parse().unwrap_or_default();
+        return matches!(code & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14 | 15);
+    }
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+        // https://www.postgresql.org/docs/current/errcodes-appendix.html:
+        // connection, transaction rollback (deadlock), insufficient resources
+        // (disk full), operator intervention (shutdown), system error, lock
+        // not available, and a server that has become a standby.
+        return ["08", "40", "53", "57", "58", "55P03", "25006"]
+            .iter()
+            .any(|class| code.starts_with(class));
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn number(connection: &mut AnyConnection, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_pragmas_are_in_force() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::sqlite_file(&folder.path().join("picloud.db")).unwrap();
+        let mut writer = url.dialect().connect_writer(&url.connect_options()).await.unwrap();
+        let mode: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut writer).await.unwrap();
+        assert_eq!(mode, "wal");
+        assert_eq!(number(&mut writer, "PRAGMA synchronous").await, 2);
+        assert_eq!(number(&mut writer, "PRAGMA foreign_keys").await, 1);
+        assert_eq!(number(&mut writer, "PRAGMA busy_timeout").await, 5000);
+        assert_eq!(number(&mut writer, "PRAGMA cache_size").await, -2048);
+        writer.execute("CREATE TABLE t (a BIGINT)").await.unwrap();
+
+        let readers = url.dialect().read_pool(url.connect_options());
+        let mut reader = readers.acquire().await.unwrap();
+        assert_eq!(number(&mut reader, "PRAGMA busy_timeout").await, 5000);
+        assert_eq!(number(&mut reader, "PRAGMA cache_size").await, -512);
+        assert!(reader.execute("INSERT INTO t VALUES (1)").await.is_err());
+    }
+
+    #[test]
+    fn a_database_url_names_a_file_or_a_server() {
+        for good in [
+            "sqlite:a.db",
+            "sqlite://a.db",
+            "sqlite:///var/a.db",
+            "postgres://u@h/d",
+            "postgresql://h",
+        ] {
+            assert!(good.parse::<DatabaseUrl>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a.db",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a.db?mode=ro",
+            "mysql://h/d",
+            "postgres://h:x/d",
+        ] {
+            assert!(bad.parse::<DatabaseUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_database_url_does_not_show_its_password() {
+        let url: DatabaseUrl = "postgres://u:secret@h:5433/d?password=secret".parse().unwrap();
+        assert_eq!(url.to_string(), "postgres://u@h:5433/d");
+        assert_eq!(format!("{url:?}"), "DatabaseUrl(postgres://u@h:5433/d)");
+        let url: DatabaseUrl = "sqlite:/var/lib/a.db".parse().unwrap();
+        assert_eq!(url.to_string(), "sqlite:/var/lib/a.db");
+    }
+}

@@ -1,0 +1,156 @@
+//! What can go wrong with the store, sorted by what the caller can do about it.
+//!
+//! Invariant: a violated constraint is recognised by its kind, never by the
+//! text of a message.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sqlx::error::ErrorKind;
+
+use super::dialect;
+use super::routes::Route;
+
+/// Why the store refused or failed. Cheap to clone: one failed commit is
+/// answered to everyone who was in it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing, or it does not belong to what was named with it.
+    #[error("{0} not found")]
+    NotFound(Resource),
+    /// It would contradict what is already there.
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// The text cannot be stored, on either database.
+    #[error("{field} {reason}")]
+    Invalid {
+        /// The field's name, as the API has it.
+        field: &'static str,
+        /// What is wrong with it, to follow the name in a sentence.
+        reason: &'static str,
+    },
+    /// The database cannot be reached, is full or is being restarted. Nothing
+    /// was written, or it is unknown whether it was; the same call may work later.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(Arc<str>),
+    /// A mistake in PiCloud or a damaged database. Not for the caller's eyes.
+    #[error("the database failed: {0}")]
+    Internal(Arc<sqlx::Error>),
+}
+
+/// What was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// An app.
+    App,
+    /// A domain claimed by the app.
+    Domain,
+    /// A script, in that app where one was named.
+    Script,
+    /// A version of the script.
+    Version,
+    /// A route.
+    Route,
+    /// An execution.
+    Execution,
+    /// A setting.
+    Setting,
+}
+
+/// What was contradicted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conflict {
+    /// Another app has the name.
+    AppName,
+    /// Another script of the app has the name.
+    ScriptName,
+    /// The domain is claimed already, by whichever app.
+    Domain,
+    /// This route of the app answers the same requests.
+    Route(Box<Route>),
+    /// The script is at this version, not at the expected one.
+    Version(i64),
+    /// The id is taken, or somebody else made the same change at the same time.
+    Concurrent,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::App => "app",
+            Self::Domain => "domain",
+            Self::Script => "script",
+            Self::Version => "version",
+            Self::Route => "route",
+            Self::Execution => "execution",
+            Self::Setting => "setting",
+        })
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AppName => f.write_str("another app has this name"),
+            Self::ScriptName => f.write_str("another script of the app has this name"),
+            Self::Domain => f.write_str("the domain is claimed already"),
+            Self::Route(route) => {
+                write!(f, "the route {} {} answers the same requests", route.method, route.path)
+            }
+            Self::Version(version) => write!(f, "the script is at version {version}"),
+            Self::Concurrent => f.write_str("it was changed at the same time"),
+        }
+    }
+}
+
+impl Error {
+    pub(super) fn unavailable(reason: impl Into<Arc<str>>) -> Self {
+        Self::Unavailable(reason.into())
+    }
+
+    pub(super) fn migration(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            other => sqlx::Error::from(other).into(),
+        }
+    }
+
+    /// Names what a violated UNIQUE constraint means here. SQLite does not say
+    /// which constraint it was, so only the statement's author can.
+    pub(super) fn on_unique(self, conflict: Conflict) -> Self {
+        if self.violates(&ErrorKind::UniqueViolation) { Self::Conflict(conflict) } else { self }
+    }
+
+    /// Names the missing row that a violated foreign key means here.
+    pub(super) fn on_foreign_key(self, resource: Resource) -> Self {
+        if self.violates(&ErrorKind::ForeignKeyViolation) { Self::NotFound(resource) } else { self }
+    }
+
+    fn violates(&self, kind: &ErrorKind) -> bool {
+        match self {
+            Self::Internal(error) => error.as_database_error().is_some_and(|e| e.kind() == *kind),
+            _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let unavailable = match &error {
+            sqlx::Error::Database(error) => dialect::is_unavailable(&**error),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => true,
+            _ => false,
+        };
+        if unavailable {
+            Self::unavailable(error.to_string())
+        } else {
+            Self::Internal(Arc::new(error))
+        }
+    }
+}

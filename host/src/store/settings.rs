@@ -1,0 +1,64 @@
+//! Settings of the instance that it must remember itself, such as the hash of
+//! the owner key: a name and a text each.
+
+use super::writer::Touches;
+use super::{Error, Resource, Result, Store, text};
+
+impl Store {
+    /// The setting's value, if it has been set.
+    pub async fn find_setting(&self, name: &str) -> Result<Option<String>> {
+        let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
+            .fetch_optional(self.reads())
+            .await?;
+        Ok(value)
+    }
+
+    /// Sets it unless it is set; `false` if it was, and is unchanged.
+    pub async fn insert_setting(&self, name: &str, value: &str, at: i64) -> Result<bool> {
+        let (name, value) = checked(name, value)?;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) \
+                     ON CONFLICT (name) DO NOTHING",
+                )
+                .bind(name)
+                .bind(value)
+                .bind(at)
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected() == 1)
+            })
+        })
+        .await
+    }
+
+    /// Changes a setting. Errors: `NotFound` if it was never set.
+    pub async fn update_setting(&self, name: &str, value: &str, at: i64) -> Result<()> {
+        let (name, value) = checked(name, value)?;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let done =
+                    sqlx::query("UPDATE settings SET value = $2, updated_at = $3 WHERE name = $1")
+                        .bind(name)
+                        .bind(value)
+                        .bind(at)
+                        .execute(connection)
+                        .await?;
+                if done.rows_affected() == 1 {
+                    Ok(())
+                } else {
+                    Err(Error::NotFound(Resource::Setting))
+                }
+            })
+        })
+        .await
+    }
+}
+
+fn checked(name: &str, value: &str) -> Result<(String, String)> {
+    text::check("name", name, text::NAME_BYTES_MAX)?;
+    text::check("value", value, text::UNLIMITED)?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,217 @@
+//! The one writer: every change to the database passes through it.
+//!
+//! ```text
+//!  submit ──▶ queue (bounded) ──▶ group: what waits, at most 256
+//!                                   │ BEGIN
+//!                                   │ each: SAVEPOINT, operation, RELEASE
+//!                                   │         └─ failed ─▶ ROLLBACK TO: it alone fails
+//!                                   │ COMMIT
+//!                                   ├─ committed ─▶ revision + 1 if definitions
+//!                                   │               changed, then everyone's answer
+//!                                   └─ failed ────▶ connection thrown away,
+//!                                                   `Unavailable` to everyone
+//! ```
+//!
+//! Writes that come while a group is committed form the next group, so under
+//! load the cost of a durable commit is shared, and alone nobody waits for company.
+//!
+//! Invariant: an answer `Ok` comes after the COMMIT that it speaks of.
+//! Invariant: a connection on which anything but an operation failed is never
+//! used again; a half-broken transaction cannot leak into the next group.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::any::AnyConnectOptions;
+use sqlx::{Acquire, AnyConnection, Connection};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::dialect::Dialect;
+use super::{Error, Result};
+
+/// How many operations one commit takes.
+const GROUP_MAX: usize = 256;
+/// How many operations may wait; beyond it `submit` waits.
+const QUEUE_MAX: usize = 1024;
+/// A group that takes longer has lost its server.
+const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What an operation changes, so that caches know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touches {
+    /// Apps, domains, scripts or routes.
+    Definitions,
+    /// Anything else.
+    Records,
+}
+
+/// The sending side; clones send to the same writer.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+    closing: Arc<Notify>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        dialect: Dialect,
+        options: AnyConnectOptions,
+        connection: AnyConnection,
+        revision: watch::Sender<u64>,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let closing = Arc::new(Notify::new());
+        let grouped = GroupedWriter { dialect, options, connection: Some(connection), revision };
+        let task = tokio::spawn(grouped.run(waiting, Arc::clone(&closing)));
+        Self { queue, closing, task: Arc::new(Mutex::new(Some(task))) }
+    }
+
+    /// Runs `operation` in the next group and answers after its commit. If the
+    /// caller goes away, the operation is carried out all the same.
+    pub(super) async fn submit<T, F>(&self, touches: Touches, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Pending { touches, operation: Some(operation), outcome: None, reply };
+        let closed = || Error::unavailable("the store is closed");
+        self.queue.send(Box::new(job)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Commits what waits, closes the connection and refuses what comes later.
+    pub(super) async fn close(&self) {
+        self.closing.notify_one();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the writer ended before it was closed");
+        }
+    }
+}
+
+/// One operation of a group, whatever its result's type.
+trait Job: Send {
+    fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool>;
+    fn changed_definitions(&self) -> bool;
+    fn answer(self: Box<Self>, committed: Result<()>);
+}
+
+struct Pending<T, F> {
+    touches: Touches,
+    operation: Option<F>,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Job for Pending<T, F>
+where
+    T: Send,
+    F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send,
+{
+    fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool> {
+        Box::pin(async move {
+            if let Some(operation) = self.operation.take() {
+                self.outcome = Some(operation(connection).await);
+            }
+            matches!(self.outcome, Some(Ok(_)))
+        })
+    }
+
+    fn changed_definitions(&self) -> bool {
+        self.touches == Touches::Definitions && matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<()>) {
+        let answer = match (self.outcome, committed) {
+            // It failed by itself, whatever became of the others.
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(Error::unavailable("the write was not reached")),
+        };
+        // Nobody may be waiting any more.
+        let _ = self.reply.send(answer);
+    }
+}
+
+struct GroupedWriter {
+    dialect: Dialect,
+    options: AnyConnectOptions,
+    /// `None` after a failure, until the next group connects.
+    connection: Option<AnyConnection>,
+    revision: watch::Sender<u64>,
+}
+
+impl GroupedWriter {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>, closing: Arc<Notify>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        loop {
+            tokio::select! {
+                taken = waiting.recv_many(&mut group, GROUP_MAX) => if taken == 0 { break },
+                () = closing.notified() => waiting.close(),
+            }
+            if !group.is_empty() {
+                self.write(&mut group).await;
+            }
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the writer's connection did not close cleanly");
+        }
+    }
+
+    async fn write(&mut self, group: &mut Vec<Box<dyn Job>>) {
+        let committed = match tokio::time::timeout(GROUP_TIMEOUT, self.commit(group)).await {
+            Ok(committed) => committed,
+            Err(_) => Err(Error::unavailable("a commit took too long")),
+        };
+        let committed = committed.map_err(|error| {
+            tracing::warn!(%error, writes = group.len(), "a group of writes was not committed");
+            match error {
+                Error::Unavailable(_) => error,
+                other => Error::unavailable(other.to_string()),
+            }
+        });
+        // Before the answers: who knows of a change must not meet an old cache.
+        if committed.is_ok() && group.iter().any(|job| job.changed_definitions()) {
+            self.revision.send_modify(|revision| *revision += 1);
+        }
+        for job in group.drain(..) {
+            job.answer(committed.clone());
+        }
+    }
+
+    async fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<()> {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin_with(self.dialect.begin_write()).await?;
+        for job in group {
+            let mut savepoint = transaction.begin().await?;
+            if job.run(&mut savepoint).await {
+                savepoint.commit().await?;
+            } else {
+                savepoint.rollback().await?;
+            }
+        }
+        transaction.commit().await?;
+        // Reached only if nothing above failed; otherwise it is dropped here.
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// The connection of the last group if it still lives, else a new one: a
+    /// server that was restarted meanwhile costs nobody a failed write.
+    async fn connect(&mut self) -> Result<AnyConnection> {
+        if let Some(mut connection) = self.connection.take()
+            && connection.ping().await.is_ok()
+        {
+            return Ok(connection);
+        }
+        self.dialect.connect_writer(&self.options).await
+    }
+}

@@ -1,0 +1,147 @@
+//! Stores, rows and obstacles for the tests. Ids and times are counted, so that
+//! a failing test fails the same way again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use picloud::store::{
+    App, AppId, Domain, Execution, ExecutionId, ExecutionStatus, Json, NewApp, NewScript,
+    NewSource, Page, Route, RouteId, Script, ScriptId, ScriptLimits, Store, TriggerKind,
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use uuid::Uuid;
+
+use crate::database::{Database, Kind};
+
+pub(crate) const ALL: Page = Page { limit: 1_000, offset: 0 };
+
+/// A number that is larger than all before it.
+pub(crate) fn next() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(1_700_000_000_000_000);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The time "now", µs.
+pub(crate) fn now() -> i64 {
+    next().cast_signed()
+}
+
+/// An id that sorts after all before it, as UUIDv7 does.
+pub(crate) fn id<T: From<Uuid>>() -> T {
+    let count = u128::from(next());
+    T::from(Uuid::from_u128(((count >> 12) << 80) | (7 << 76) | ((count & 0xfff) << 64)))
+}
+
+pub(crate) async fn open(database: &Database) -> Store {
+    Store::open(&database.url).await.unwrap()
+}
+
+pub(crate) fn new_app(name: &str) -> NewApp {
+    NewApp { id: id(), name: name.to_owned(), description: String::new(), created_at: now() }
+}
+
+pub(crate) async fn app(store: &Store, name: &str) -> App {
+    store.insert_app(new_app(name)).await.unwrap()
+}
+
+pub(crate) fn source(text: &str) -> NewSource {
+    NewSource { text: text.to_owned(), sha256: format!("sha256 of {text}") }
+}
+
+pub(crate) fn new_script(app_id: &AppId, name: &str) -> NewScript {
+    NewScript {
+        id: id(),
+        app_id: app_id.clone(),
+        name: name.to_owned(),
+        description: String::new(),
+        limits: ScriptLimits::default(),
+        source: source("1"),
+        created_at: now(),
+    }
+}
+
+pub(crate) async fn script(store: &Store, app_id: &AppId, name: &str) -> Script {
+    store.insert_script(new_script(app_id, name)).await.unwrap()
+}
+
+pub(crate) async fn domain_of(store: &Store, app_id: &AppId, host: &str) -> Domain {
+    let domain = Domain { host: host.to_owned(), app_id: app_id.clone(), created_at: now() };
+    store.insert_domain(domain).await.unwrap()
+}
+
+/// A route to `script`, whose shape is its path.
+pub(crate) fn route(script: &Script, method: &str, host: &str, path: &str) -> Route {
+    Route {
+        id: id::<RouteId>(),
+        app_id: script.app_id.clone(),
+        script_id: script.id.clone(),
+        method: method.to_owned(),
+        host: host.to_owned(),
+        path: path.to_owned(),
+        shape: path.to_owned(),
+        created_at: now(),
+    }
+}
+
+/// A run that finished now.
+pub(crate) fn execution(app_id: &AppId, script_id: &ScriptId) -> Execution {
+    let started_at = now();
+    Execution {
+        id: id::<ExecutionId>(),
+        app_id: app_id.clone(),
+        script_id: script_id.clone(),
+        script_name: "hello".to_owned(),
+        version: 3,
+        status: ExecutionStatus::Success,
+        trigger_kind: TriggerKind::Http,
+        attempt: 1,
+        request: Json::of(&"GET /").unwrap(),
+        response: Some(Json::of(&200).unwrap()),
+        log: Json::of(&["hello"]).unwrap(),
+        error: None,
+        fuel_used: i64::MAX,
+        memory_peak_bytes: 65_536,
+        duration_us: 40,
+        started_at,
+        finished_at: now(),
+    }
+}
+
+/// A connection beside the store's, to look behind it or to stand in its way.
+pub(crate) enum Plain {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Plain {
+    pub(crate) async fn connect(database: &Database) -> Self {
+        let url = &database.plain_url;
+        match database.kind {
+            Kind::Sqlite => Self::Sqlite(SqliteConnection::connect(url).await.unwrap()),
+            Kind::Postgres => Self::Postgres(PgConnection::connect(url).await.unwrap()),
+        }
+    }
+
+    pub(crate) async fn execute(&mut self, statement: &str) {
+        let query = sqlx::raw_sql(AssertSqlSafe(statement));
+        match self {
+            Self::Sqlite(connection) => query.execute(connection).await.map(drop),
+            Self::Postgres(connection) => query.execute(connection).await.map(drop),
+        }
+        .unwrap();
+    }
+
+    /// Makes every write to `table` wait until [`Plain::let_go`].
+    pub(crate) async fn hold(&mut self, table: &str) {
+        match self {
+            Self::Sqlite(_) => self.execute("BEGIN IMMEDIATE").await,
+            Self::Postgres(_) => {
+                self.execute(&format!("BEGIN; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+                    .await;
+            }
+        }
+    }
+
+    pub(crate) async fn let_go(&mut self) {
+        self.execute("ROLLBACK").await;
+    }
+}

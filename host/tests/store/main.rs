@@ -1,0 +1,21 @@
+//! The conformance suite of the store: every test runs on a fresh SQLite and on
+//! a fresh PostgreSQL database, and both must agree.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/database.rs"]
+mod database;
+
+mod apps;
+mod definitions;
+mod domains;
+mod executions;
+mod fixtures;
+mod lifecycle;
+mod recording;
+mod recovery;
+mod routes;
+mod scripts;
+mod settings;
+mod text;
+mod writes;
