@@ -1,0 +1,85 @@
+//! Time and randomness, as parameters: the only file that reads either.
+//!
+//! Invariant: nothing else in the host asks the system for the time of day or for
+//! random bytes (`clippy.toml` enforces it), so a test can decide both.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
+
+/// Where the host's time and randomness come from. Cheap to clone.
+#[derive(Clone)]
+pub struct Clock {
+    now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
+    fill: Arc<Fill>,
+}
+
+impl Clock {
+    /// The system's clock and random generator.
+    ///
+    /// # Panics
+    /// When the operating system gives no random bytes: no key and no id could be
+    /// trusted from then on.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a host without randomness must not go on")]
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads them")]
+    pub fn system() -> Self {
+        Self::new(
+            || match SystemTime::now().duration_since(UNIX_EPOCH) {
+                Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+                Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+            },
+            |bytes| getrandom::fill(bytes).expect("the system gives random bytes"),
+        )
+    }
+
+    /// A clock of the caller's making.
+    pub fn new(
+        now_us: impl Fn() -> i64 + Send + Sync + 'static,
+        fill: impl Fn(&mut [u8]) + Send + Sync + 'static,
+    ) -> Self {
+        Self { now_us: Arc::new(now_us), fill: Arc::new(fill) }
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn now_us(&self) -> i64 {
+        (self.now_us)()
+    }
+
+    /// `N` random bytes, fit for keys.
+    #[must_use]
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.fill)(&mut bytes);
+        bytes
+    }
+
+    /// A new id: a UUID of version 7, so that ids sort by their time of creation
+    /// (RFC 9562, section 5.7).
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        let unix_ms = u64::try_from(self.now_us().div_euclid(1000)).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(unix_ms, &self.random()).into_uuid()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_the_time_of_their_creation() {
+        let at = |now_us| Clock::new(move || now_us, |bytes| bytes.fill(7)).new_id();
+        assert!(at(1_000_000) < at(2_000_000));
+    }
+}

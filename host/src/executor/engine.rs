@@ -1,0 +1,308 @@
+//! Wasmtime, set up for many short runs, and the guest's compiled code.
+//!
+//! Compiling the guest takes Cranelift seconds, so the result is kept in the data
+//! folder as `cache/guest-<key>-<sha256>.cwasm`: the key names the guest and the
+//! compiler's settings, the hash the file's own content, which is checked before
+//! the file is believed.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+use picloud_shared::{ABI_VERSION, Slice};
+use sha2::{Digest, Sha256};
+use wasmtime::{
+    Config, Enabled, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker, Memory,
+    Module, ModuleExport, PoolingAllocationConfig, Result, Store, TypedFunc, bail,
+};
+
+use super::sandbox::{Guest, Sandbox, Trace};
+use super::{Settings, StartError, hostcalls};
+use crate::clock::Clock;
+use crate::limits::{FUEL_PER_MS, Limits};
+
+pub(super) const GUEST: &[u8] = include_bytes!("../../../guest/picloud_guest.wasm");
+
+/// Of wasm code and of the host functions it calls. Deep recursion in a script
+/// ends here when `call_depth` has not ended it before.
+const WASM_STACK_BYTES_MAX: usize = 1 << 20;
+const STACK_BYTES: usize = WASM_STACK_BYTES_MAX + (512 << 10);
+
+/// What stays resident of a slot's memory between runs. With PAGEMAP_SCAN only
+/// pages that were touched are reset and count; without it this much is cleared
+/// blindly after every run, so less is better.
+const RESIDENT_BYTES_SCANNED: usize = 4 << 20;
+const RESIDENT_BYTES_BLIND: usize = 256 << 10;
+
+/// How many slots keep their resident memory after a burst.
+const WARM_SLOTS_MAX: u32 = 16;
+
+/// Pointers to the guest's functions; the module has about 6,000.
+const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// How much fuel a guest burns before others get their turn on its thread.
+const YIELD_INTERVAL_FUEL: u64 = 2 * FUEL_PER_MS;
+
+/// The guest, ready to be instantiated.
+pub(super) struct GuestEngine {
+    template: InstancePre<Sandbox>,
+    exports: Exports,
+    guest_sha256: String,
+}
+
+struct Exports {
+    memory: ModuleExport,
+    alloc: ModuleExport,
+    compile: ModuleExport,
+    run: ModuleExport,
+}
+
+/// One fresh instance.
+pub(super) struct GuestInstance {
+    instance: Instance,
+    pub(super) memory: Memory,
+    alloc: TypedFunc<u32, u32>,
+}
+
+impl GuestEngine {
+    /// The embedded guest, for this machine as it is now.
+    pub(super) fn load(settings: &Settings) -> Result<Self, StartError> {
+        Self::load_guest(settings, GUEST, has_swap())
+    }
+
+    /// Any guest, with or without swap to be afraid of.
+    pub(super) fn load_guest(
+        settings: &Settings,
+        guest: &[u8],
+        has_swap: bool,
+    ) -> Result<Self, StartError> {
+        let engine = Engine::new(&config(settings, has_swap))?;
+        let guest_sha256 = hex::encode(Sha256::digest(guest));
+        let module = load_module(&engine, settings, guest, &guest_sha256)?;
+        let mut linker = Linker::new(&engine);
+        hostcalls::link(&mut linker)?;
+        let export = |name| match module.get_export_index(name) {
+            Some(export) => Ok(export),
+            None => Err(wasmtime::format_err!("the guest does not export {name}")),
+        };
+        let exports = Exports {
+            memory: export("memory")?,
+            alloc: export("alloc")?,
+            compile: export("compile")?,
+            run: export("run")?,
+        };
+        let template = linker.instantiate_pre(&module)?;
+        let loaded = Self { template, exports, guest_sha256 };
+        futures::executor::block_on(loaded.check_abi())?;
+        Ok(loaded)
+    }
+
+    pub(super) fn guest_sha256(&self) -> &str {
+        &self.guest_sha256
+    }
+
+    /// A fresh instance in a store with the sandbox's limits in force.
+    pub(super) async fn instantiate(
+        &self,
+        sandbox: Sandbox,
+    ) -> Result<(Store<Sandbox>, GuestInstance)> {
+        let fuel = sandbox.limits.fuel_max;
+        let mut store = Store::new(self.template.module().engine(), sandbox);
+        store.limiter(|sandbox| sandbox);
+        store.set_fuel(fuel)?;
+        store.fuel_async_yield_interval(Some(YIELD_INTERVAL_FUEL))?;
+        let instance = self.template.instantiate_async(&mut store).await?;
+        let memory = instance
+            .get_module_export(&mut store, &self.exports.memory)
+            .and_then(wasmtime::Extern::into_memory);
+        let alloc = instance
+            .get_module_export(&mut store, &self.exports.alloc)
+            .and_then(wasmtime::Extern::into_func);
+        let (Some(memory), Some(alloc)) = (memory, alloc) else {
+            bail!("the guest's exports are not what they should be");
+        };
+        let alloc = alloc.typed(&store)?;
+        store.data_mut().guest = Some(Guest { memory, alloc: alloc.clone() });
+        Ok((store, GuestInstance { instance, memory, alloc }))
+    }
+
+    /// Calls `compile` on a source in guest memory.
+    pub(super) async fn compile(
+        &self,
+        store: &mut Store<Sandbox>,
+        instance: &GuestInstance,
+        source: Slice,
+    ) -> Result<Slice> {
+        instance.call(store, &self.exports.compile, source).await
+    }
+
+    /// Calls `run` on a request in guest memory.
+    pub(super) async fn run(
+        &self,
+        store: &mut Store<Sandbox>,
+        instance: &GuestInstance,
+        request: Slice,
+    ) -> Result<Slice> {
+        instance.call(store, &self.exports.run, request).await
+    }
+
+    async fn check_abi(&self) -> Result<()> {
+        let sandbox = Sandbox::new(Limits::DEFAULT, Clock::system(), Trace::new());
+        let (mut store, guest) = self.instantiate(sandbox).await?;
+        let version = guest
+            .instance
+            .get_typed_func::<(), u32>(&mut store, "abi_version")?
+            .call_async(&mut store, ())
+            .await?;
+        if version != ABI_VERSION {
+            bail!("the guest speaks version {version} of the contract, the host {ABI_VERSION}");
+        }
+        Ok(())
+    }
+}
+
+impl GuestInstance {
+    /// A buffer in guest memory.
+    pub(super) async fn alloc(&self, store: &mut Store<Sandbox>, len: usize) -> Result<u32> {
+        self.alloc.call_async(store, u32::try_from(len)?).await
+    }
+
+    async fn call(
+        &self,
+        store: &mut Store<Sandbox>,
+        export: &ModuleExport,
+        argument: Slice,
+    ) -> Result<Slice> {
+        let Some(function) = self
+            .instance
+            .get_module_export(&mut *store, export)
+            .and_then(wasmtime::Extern::into_func)
+        else {
+            bail!("the guest's exports are not what they should be");
+        };
+        let packed = function
+            .typed::<(u32, u32), u64>(&*store)?
+            .call_async(store, (argument.ptr, argument.len))
+            .await?;
+        Ok(Slice::unpack(packed))
+    }
+}
+
+fn config(settings: &Settings, has_swap: bool) -> Config {
+    let slots = u32::try_from(settings.slots).unwrap_or(u32::MAX);
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling
+        .total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .total_stacks(slots)
+        .max_memories_per_module(1)
+        .max_tables_per_module(1)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_memory_size(usize::try_from(settings.memory_bytes_ceiling).unwrap_or(usize::MAX))
+        .max_unused_warm_slots(WARM_SLOTS_MAX.min(slots))
+        .table_keep_resident(TABLE_ELEMENTS_MAX * size_of::<usize>())
+        .async_stack_keep_resident(64 << 10);
+    // The scan finds pages that are present, so a page that was swapped out would
+    // keep what the last run wrote: where there is swap, all of the memory is reset.
+    let scan = !has_swap && PoolingAllocationConfig::is_pagemap_scan_available();
+    tracing::info!(has_swap, scan, "how sandboxes are reset");
+    if scan {
+        pooling.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(RESIDENT_BYTES_SCANNED);
+    } else {
+        pooling.linear_memory_keep_resident(RESIDENT_BYTES_BLIND);
+    }
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
+        .consume_fuel(true)
+        .max_wasm_stack(WASM_STACK_BYTES_MAX)
+        .async_stack_size(STACK_BYTES)
+        // Neither is ever shown: a script's place comes from the interpreter.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false);
+    config
+}
+
+/// Whether a page of memory may be swapped out; also where nobody can tell.
+fn has_swap() -> bool {
+    match std::fs::read_to_string("/proc/swaps") {
+        // The first line names the columns.
+        Ok(swaps) => swaps.lines().count() > 1,
+        Err(_) => true,
+    }
+}
+
+fn load_module(
+    engine: &Engine,
+    settings: &Settings,
+    guest: &[u8],
+    guest_sha256: &str,
+) -> Result<Module, StartError> {
+    let cache = Dir::open_ambient_dir(&settings.data, ambient_authority())?;
+    cache.create_dir_all("cache")?;
+    let cache = cache.open_dir("cache")?;
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let prefix = format!("guest-{}{:016x}-", &guest_sha256[..16], hasher.finish());
+    if let Some(name) = find_intact(&cache, &prefix)? {
+        let file = cache.open(&name)?.into_std();
+        return deserialize(engine, file).map_err(StartError::from);
+    }
+    tracing::info!("compiling the interpreter for this machine: once per release, some seconds");
+    let code = engine.precompile_module(guest)?;
+    let name = format!("{prefix}{}.cwasm", hex::encode(Sha256::digest(&code)));
+    keep(&cache, &name, &code)?;
+    deserialize(engine, cache.open(&name)?.into_std()).map_err(StartError::from)
+}
+
+/// The cached file with this prefix whose content is what its name says. What is
+/// there besides is of other releases, or broken, and goes.
+fn find_intact(cache: &Dir, prefix: &str) -> io::Result<Option<String>> {
+    let mut intact = None;
+    for entry in cache.entries()? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if !name.starts_with("guest-") {
+            continue;
+        }
+        let expected = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".cwasm"));
+        if expected.is_some() && expected == Some(sha256_of(&mut entry.open()?)?.as_str()) {
+            intact = Some(name);
+        } else {
+            cache.remove_file(&name)?;
+        }
+    }
+    Ok(intact)
+}
+
+fn sha256_of(file: &mut impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Writes a file under its name only when all of it is on disk.
+fn keep(cache: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let unfinished = format!("{name}.{}", std::process::id());
+    let mut file = cache.open_with(&unfinished, OpenOptions::new().write(true).create_new(true))?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    cache.rename(&unfinished, cache, name)
+}
+
+#[expect(unsafe_code, reason = "compiled code is native code: it has to be believed")]
+fn deserialize(engine: &Engine, file: std::fs::File) -> Result<Module> {
+    // SAFETY: the file was written by `keep` for exactly this guest and engine, and
+    // its content has the hash that it had then.
+    unsafe { Module::deserialize_open_file(engine, file) }
+}

@@ -1,0 +1,202 @@
+//! Script images: a compiled script as the memory pages that its compilation
+//! changed.
+//!
+//! A fresh instance with these pages copied in is an instance that has just
+//! compiled the script, so a run neither parses nor shares anything with the run
+//! before it.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use picloud_shared::execution::{CompileError, CompileReply, Position};
+use picloud_shared::{Slice, codec};
+use sha2::{Digest, Sha256};
+use wasmtime::{Memory, Result, Store, bail};
+
+use super::engine::GuestEngine;
+use super::hostcalls::bytes_of;
+use super::pool::Saturated;
+use super::sandbox::{Sandbox, Trace};
+use crate::clock::Clock;
+use crate::limits::{Limits, WASM_PAGE_BYTES};
+
+const PAGE: usize = 4096;
+
+/// Requests up to this size need no allocation in the guest: their buffer is part
+/// of the image.
+const REQUEST_BUFFER_BYTES: u32 = 8 << 10;
+
+/// What compiling may cost: parsing is linear in the source, whose size the API
+/// bounds, so these are far beyond what a source can need.
+const COMPILE_LIMITS: Limits =
+    Limits { fuel_max: Limits::CEILING.fuel_max, memory_bytes_max: 64 << 20, ..Limits::DEFAULT };
+
+/// A compiled script. Cheap to clone.
+#[derive(Clone)]
+pub struct Image(Arc<Pages>);
+
+struct Pages {
+    memory_bytes: u64,
+    /// Runs of changed pages: where each begins in memory, and its bytes.
+    runs: Vec<(usize, Box<[u8]>)>,
+    request_buffer: u32,
+    operations_ptr: u32,
+}
+
+impl Image {
+    /// Makes the fresh `memory` what it was after compiling.
+    pub(super) fn restore(&self, memory: Memory, store: &mut Store<Sandbox>) -> Result<()> {
+        let have = memory.data_size(&*store) as u64;
+        if have < self.0.memory_bytes {
+            memory.grow(&mut *store, (self.0.memory_bytes - have) / WASM_PAGE_BYTES)?;
+        }
+        let data = memory.data_mut(store);
+        for (start, bytes) in &self.0.runs {
+            data[*start..*start + bytes.len()].copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Where a request of `len` bytes can be put without asking the guest.
+    pub(super) fn request_buffer(&self, len: usize) -> Option<u32> {
+        (len <= REQUEST_BUFFER_BYTES as usize).then_some(self.0.request_buffer)
+    }
+
+    /// How many operations of the interpreter a run has begun.
+    pub(super) fn operations(&self, memory: &[u8]) -> Option<u64> {
+        let start = self.0.operations_ptr as usize;
+        let bytes = memory.get(start..start.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    fn size_bytes(&self) -> usize {
+        size_of::<Pages>() + self.0.runs.iter().map(|(_, bytes)| bytes.len() + 32).sum::<usize>()
+    }
+
+    pub(super) fn of(
+        before: &[u8],
+        after: &[u8],
+        request_buffer: u32,
+        operations_ptr: u32,
+    ) -> Self {
+        let mut runs: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (index, page) in after.chunks(PAGE).enumerate() {
+            let start = index * PAGE;
+            let unchanged = match before.get(start..start + page.len()) {
+                Some(old) => old == page,
+                None => page.iter().all(|byte| *byte == 0),
+            };
+            if unchanged {
+                continue;
+            }
+            match runs.last_mut() {
+                Some((first, bytes)) if *first + bytes.len() == start => bytes.extend(page),
+                _ => runs.push((start, page.to_vec())),
+            }
+        }
+        Self(Arc::new(Pages {
+            memory_bytes: after.len() as u64,
+            runs: runs.into_iter().map(|(start, bytes)| (start, bytes.into())).collect(),
+            request_buffer,
+            operations_ptr,
+        }))
+    }
+}
+
+/// Compiles a source in an instance of its own.
+pub(super) async fn compile(
+    engine: &GuestEngine,
+    clock: &Clock,
+    source: &str,
+) -> Result<Result<Image, CompileError>, Saturated> {
+    let compiled = compile_in_sandbox(engine, clock, source).await;
+    Ok(compiled.unwrap_or_else(|error| {
+        // Parsing ran into the sandbox's bounds, or the guest failed.
+        tracing::warn!(%error, "a source could not be compiled");
+        Err(CompileError {
+            message: format!("the source cannot be compiled: {}", error.root_cause()),
+            position: Position { line: 0, column: 0 },
+        })
+    }))
+}
+
+async fn compile_in_sandbox(
+    engine: &GuestEngine,
+    clock: &Clock,
+    source: &str,
+) -> Result<Result<Image, CompileError>> {
+    let sandbox = Sandbox::new(COMPILE_LIMITS, clock.clone(), Trace::new());
+    let (mut store, instance) = engine.instantiate(sandbox).await?;
+    let before = instance.memory.data(&store).to_vec();
+
+    let ptr = instance.alloc(&mut store, source.len()).await?;
+    instance.memory.write(&mut store, ptr as usize, source.as_bytes())?;
+    let len = u32::try_from(source.len())?;
+    let reply = engine.compile(&mut store, &instance, Slice { ptr, len }).await?;
+    let Some(reply) = bytes_of(instance.memory.data(&store), reply) else {
+        bail!("the guest's answer lies outside of its memory");
+    };
+    let reply: CompileReply = codec::decode(reply)?;
+    let compiled = match reply {
+        Ok(compiled) => compiled,
+        Err(error) => return Ok(Err(error)),
+    };
+    let request_buffer = instance.alloc(&mut store, REQUEST_BUFFER_BYTES as usize).await?;
+    let after = instance.memory.data(&store);
+    Ok(Ok(Image::of(&before, after, request_buffer, compiled.operations_ptr)))
+}
+
+/// The images of the scripts used last, bounded in bytes.
+pub(super) struct Images(Cache<String, Image>);
+
+impl Images {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(bytes_max)
+                .eviction_policy(EvictionPolicy::lru())
+                .weigher(|key: &String, image: &Image| {
+                    u32::try_from(key.len() + image.size_bytes()).unwrap_or(u32::MAX)
+                })
+                .build(),
+        )
+    }
+
+    pub(super) async fn get(&self, source_sha256: &str) -> Option<Image> {
+        self.0.get(source_sha256).await
+    }
+
+    /// The key is a hash of the source: two scripts with one source share an
+    /// image, and a rollback finds the old one. The guest does not change while
+    /// the process lives.
+    pub(super) async fn get_or_compile(
+        &self,
+        source: &str,
+        compile: impl AsyncFnOnce(String) -> Result<Result<Image, CompileError>, Saturated>,
+    ) -> Result<Result<Image, CompileError>, Saturated> {
+        let key = hex::encode(Sha256::digest(source));
+        let made = self
+            .0
+            .try_get_with(key, async {
+                compile(source.to_owned())
+                    .await
+                    .map_err(NoImage::Saturated)?
+                    .map_err(NoImage::Invalid)
+            })
+            .await;
+        match made {
+            Ok(image) => Ok(Ok(image)),
+            Err(none) => match (*none).clone() {
+                NoImage::Saturated(saturated) => Err(saturated),
+                NoImage::Invalid(error) => Ok(Err(error)),
+            },
+        }
+    }
+}
+
+#[derive(Clone)]
+enum NoImage {
+    Saturated(Saturated),
+    Invalid(CompileError),
+}

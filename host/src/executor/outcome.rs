@@ -1,0 +1,124 @@
+//! What a run came to.
+
+use picloud_shared::calls::{LimitExceeded, log::Level};
+use picloud_shared::execution::{CompileError, Position};
+use serde::Serialize;
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The script answered.
+    Success,
+    /// The script threw, answered what is no response, or failed to run.
+    Error,
+    /// It took longer than `wall_ms`.
+    Timeout,
+    /// It used up its `fuel`.
+    BudgetExceeded,
+    /// It asked for more than `memory_bytes`.
+    MemoryExceeded,
+    /// It reached another named limit.
+    LimitExceeded,
+    /// The sandbox itself failed.
+    Crashed,
+}
+
+/// One execution, ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// What the script answered; there is one exactly when `status` is `Success`.
+    pub response: Option<Response>,
+    /// Why there is no response.
+    pub failure: Option<Failure>,
+    /// What the script logged, also when it failed.
+    pub log: Vec<LogLine>,
+    /// Wasm instructions.
+    pub fuel_used: u64,
+    /// The most linear memory it had, in bytes.
+    pub memory_peak_bytes: u64,
+    /// From the start of the run to its end, in microseconds.
+    pub duration_us: i64,
+    /// When it started, in microseconds since the epoch.
+    pub started_at: i64,
+}
+
+impl Outcome {
+    /// A run that never began, because its source does not parse.
+    #[must_use]
+    pub fn not_compiled(error: &CompileError) -> Self {
+        Self {
+            status: Status::Error,
+            response: None,
+            failure: Some(Failure::new(&error.message, error.position)),
+            log: Vec::new(),
+            fuel_used: 0,
+            memory_peak_bytes: 0,
+            duration_us: 0,
+            started_at: 0,
+        }
+    }
+}
+
+/// A checked response: it can be sent as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// 200 to 599.
+    pub status: u16,
+    /// In the order to be sent; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why an execution failed, for the author of the script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// In words.
+    pub message: String,
+    /// The script's line, from 1; `None` when it is not known.
+    pub line: Option<u32>,
+    /// The character in the line, from 1; `None` when it is not known.
+    pub column: Option<u32>,
+    /// The limit that was reached, what was used and what was allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitExceeded>,
+    /// What was thrown, as JSON text, when it was more than a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thrown: Option<String>,
+}
+
+impl Failure {
+    /// A failure in words, at a place that may be unknown.
+    pub(super) fn new(message: impl Into<String>, at: Position) -> Self {
+        Self {
+            message: message.into(),
+            line: (at.line > 0).then_some(at.line),
+            column: (at.column > 0).then_some(at.column),
+            limit: None,
+            thrown: None,
+        }
+    }
+
+    /// A failure by a named limit.
+    pub(super) fn limit(limit: LimitExceeded, at: Position) -> Self {
+        let failure = Self::new(limit.to_string(), at);
+        Self { limit: Some(limit), ..failure }
+    }
+}
+
+/// One line of a script's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogLine {
+    /// How important it is.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+    /// Structured data as JSON text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The script's line that wrote it, from 1; 0 when unknown.
+    pub line: u32,
+}

@@ -1,0 +1,122 @@
+//! What a script may answer: a malformed response is the script's error, never
+//! the caller's problem.
+//!
+//! Source: RFC 9110, sections 5 and 15.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderName, HeaderValue};
+use picloud_shared::execution::HttpResponse;
+
+use super::outcome::Response;
+
+/// Headers that belong to the connection, which is the host's.
+const RESERVED: [HeaderName; 6] =
+    [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// How many headers a response may have.
+const HEADERS_MAX: usize = 100;
+
+/// Checks a script's response.
+///
+/// # Errors
+/// A sentence for the author when the status or a header is invalid.
+pub(super) fn check(response: HttpResponse) -> Result<Response, String> {
+    let Some(status) = u16::try_from(response.status).ok().filter(|s| (200..=599).contains(s))
+    else {
+        let status = response.status;
+        return Err(format!("the response's status must be 200 to 599, not {status}"));
+    };
+    if response.headers.len() > HEADERS_MAX {
+        return Err(format!(
+            "the response has {} headers, {HEADERS_MAX} are allowed",
+            response.headers.len()
+        ));
+    }
+    let mut headers = Vec::with_capacity(response.headers.len() + 1);
+    for (name, value) in response.headers {
+        headers.push(check_header(&name, value)?);
+    }
+    let has_type = headers.iter().any(|(name, _)| name == CONTENT_TYPE.as_str());
+    if !has_type && !response.content_type.is_empty() {
+        headers.push(check_header(CONTENT_TYPE.as_str(), response.content_type)?);
+    }
+    // RFC 9110, sections 15.3.5 and 15.4.5: these have no content.
+    let body = if matches!(status, 204 | 205 | 304) { Vec::new() } else { response.body };
+    Ok(Response { status, headers, body })
+}
+
+fn check_header(name: &str, value: String) -> Result<(String, String), String> {
+    let known = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("{name:?} is not a header name"))?;
+    if RESERVED.contains(&known) {
+        return Err(format!("the header {known} belongs to the server and cannot be set"));
+    }
+    if HeaderValue::from_str(&value).is_err() {
+        return Err(format!(
+            "the value of the header {known} has characters that no header may have"
+        ));
+    }
+    Ok((known.as_str().to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_header(name: &str, value: &str) -> Result<Response, String> {
+        check(HttpResponse {
+            status: 200,
+            headers: vec![(name.to_owned(), value.to_owned())],
+            ..HttpResponse::default()
+        })
+    }
+
+    #[test]
+    fn a_status_is_200_to_599() {
+        for (status, ok) in
+            [(199, false), (200, true), (599, true), (600, false), (-1, false), (65_736, false)]
+        {
+            let checked = check(HttpResponse { status, ..HttpResponse::default() });
+            assert_eq!(checked.is_ok(), ok, "{status}");
+        }
+    }
+
+    #[test]
+    fn no_header_can_end_another() {
+        assert!(with_header("x-note", "a\r\nset-cookie: b=c").is_err());
+        assert!(with_header("x-note", "a\nb").is_err());
+        assert!(with_header("x-note\r\nset-cookie", "b").is_err());
+        assert!(with_header("x note", "b").is_err());
+        assert!(with_header("", "b").is_err());
+        assert!(with_header("x-note", "nul\0").is_err());
+        assert!(with_header("x-note", "del\u{7f}").is_err());
+        assert!(with_header("x-note", "fine").is_ok());
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_the_hosts() {
+        for name in ["Connection", "content-length", "Transfer-Encoding", "upgrade"] {
+            assert!(with_header(name, "1").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_explicit_content_type_wins() {
+        let response = HttpResponse {
+            status: 200,
+            headers: vec![("Content-Type".to_owned(), "text/html".to_owned())],
+            content_type: "application/json".to_owned(),
+            ..HttpResponse::default()
+        };
+        let expected = vec![("content-type".to_owned(), "text/html".to_owned())];
+        assert_eq!(check(response).unwrap().headers, expected);
+    }
+
+    #[test]
+    fn a_response_without_content_has_no_body() {
+        let response = HttpResponse { status: 204, body: b"x".to_vec(), ..HttpResponse::default() };
+        assert_eq!(check(response).unwrap().body, b"");
+    }
+}

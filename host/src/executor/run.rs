@@ -1,0 +1,280 @@
+//! One execution: fresh instance, image, request, run, outcome.
+//!
+//! ```text
+//! instance ─► restore image ─► write request ─► run ─► reply ─► Success, Error
+//!                                               │                LimitExceeded
+//!                                               └─► trap ─► BudgetExceeded …
+//!                                                     │
+//!                                                     └─► the same run again, up
+//!                                                         to the operation that
+//!                                                         trapped: its place
+//! ```
+//!
+//! A trap leaves no interpreter to ask where it was. But a run is a function of its
+//! request and the host's answers, so it is repeated with the recorded answers and
+//! stopped by the interpreter itself where the first one ended.
+
+use std::time::Duration;
+
+use picloud_shared::calls::LimitExceeded;
+use picloud_shared::execution::{Position, RunErrorKind, RunReply, RunRequest};
+use picloud_shared::{Slice, codec};
+use wasmtime::{Result, Store, Trap};
+
+use super::engine::GuestEngine;
+use super::hostcalls::bytes_of;
+use super::image::Image;
+use super::outcome::{Failure, Outcome, Response, Status};
+use super::response;
+use super::sandbox::{Sandbox, Trace};
+use crate::clock::Clock;
+use crate::limits::Limits;
+
+/// A repeated run encodes one number more; this is worth far more than it costs.
+const LOCATE_EXTRA_FUEL: u64 = 100_000;
+
+/// Room for what surrounds a response in its encoding.
+const REPLY_OVERHEAD_BYTES: u64 = 64 << 10;
+
+const NOWHERE: Position = Position { line: 0, column: 0 };
+
+/// Runs a script once.
+pub(super) async fn execute(
+    engine: &GuestEngine,
+    clock: &Clock,
+    image: &Image,
+    request: RunRequest,
+    limits: Limits,
+) -> Outcome {
+    let started_at = clock.now_us();
+    let started = tokio::time::Instant::now();
+    let sandbox = Sandbox::new(limits, clock.clone(), Trace::new());
+    let mut run =
+        match attempt(engine, image, &request, sandbox, Duration::from_millis(limits.wall_ms_max))
+            .await
+        {
+            Ok(run) => run,
+            Err(error) => return no_instance(&error, started_at),
+        };
+    let fuel_left = run.store.get_fuel().unwrap_or(0);
+    let memory_peak_bytes = run.store.data().memory_peak_bytes;
+    let (status, response, mut failure) = judge(&mut run);
+    let operations = run.operations;
+    let mut sandbox = run.store.into_data();
+    let log = std::mem::take(&mut sandbox.log);
+    if let (Some(failure), Some(operations)) = (&mut failure, operations)
+        && failure.line.is_none()
+        && let Some(trace) = sandbox.trace.replay()
+    {
+        let place = locate(engine, clock, image, request, limits, trace, operations).await;
+        failure.line = (place.line > 0).then_some(place.line);
+        failure.column = (place.column > 0).then_some(place.column);
+    }
+    Outcome {
+        status,
+        response,
+        failure,
+        log,
+        fuel_used: limits.fuel_max - fuel_left.min(limits.fuel_max),
+        memory_peak_bytes,
+        duration_us: i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX),
+        started_at,
+    }
+}
+
+/// A run that has ended one way or another.
+struct Ended {
+    store: Store<Sandbox>,
+    end: End,
+    /// The operation that a trap ended; `None` when the guest answered.
+    operations: Option<u64>,
+}
+
+enum End {
+    Reply(RunReply),
+    Timeout,
+    Trap(wasmtime::Error),
+}
+
+/// # Errors
+/// When there is no instance or the image does not fit: the host's fault.
+async fn attempt(
+    engine: &GuestEngine,
+    image: &Image,
+    request: &RunRequest,
+    sandbox: Sandbox,
+    wall: Duration,
+) -> Result<Ended> {
+    let (mut store, instance) = engine.instantiate(sandbox).await?;
+    image.restore(instance.memory, &mut store)?;
+    let request = codec::encode(request);
+    let ran = tokio::time::timeout(wall, async {
+        let ptr = match image.request_buffer(request.len()) {
+            Some(ptr) => ptr,
+            None => instance.alloc(&mut store, request.len()).await?,
+        };
+        instance.memory.write(&mut store, ptr as usize, &request)?;
+        let len = u32::try_from(request.len())?;
+        engine.run(&mut store, &instance, Slice { ptr, len }).await
+    })
+    .await;
+    let memory = instance.memory.data(&store);
+    let operations = image.operations(memory);
+    let (end, operations) = match ran {
+        Err(_) => (End::Timeout, operations),
+        Ok(Err(trap)) => (End::Trap(trap), operations),
+        Ok(Ok(reply)) => (read_reply(&mut store, &instance, reply), None),
+    };
+    Ok(Ended { store, end, operations })
+}
+
+fn read_reply(
+    store: &mut Store<Sandbox>,
+    instance: &super::engine::GuestInstance,
+    reply: Slice,
+) -> End {
+    let (memory, sandbox) = instance.memory.data_and_store_mut(store);
+    let Some(bytes) = bytes_of(memory, reply) else {
+        return End::Trap(wasmtime::format_err!("the guest's answer lies outside of its memory"));
+    };
+    let allowed = sandbox.limits.response_bytes_max;
+    if bytes.len() as u64 > allowed + REPLY_OVERHEAD_BYTES {
+        let limit =
+            LimitExceeded { limit: "response_bytes".to_owned(), used: bytes.len() as u64, allowed };
+        sandbox.reached.get_or_insert(limit);
+        return End::Reply(Ok(Default::default()));
+    }
+    match codec::decode(bytes) {
+        Ok(reply) => End::Reply(reply),
+        Err(error) => End::Trap(wasmtime::format_err!("the guest's answer is malformed: {error}")),
+    }
+}
+
+/// What the end of a run means. The host's own record comes before the guest's
+/// words.
+fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
+    let end = std::mem::replace(&mut run.end, End::Timeout);
+    let sandbox = run.store.data();
+    let limits = &sandbox.limits;
+    let failed = |status, failure| (status, None, Some(failure));
+    if let Some(limit) = sandbox.reached.clone() {
+        let at = match &end {
+            End::Reply(Err(error)) => error.position,
+            End::Reply(Ok(_)) | End::Timeout | End::Trap(_) => NOWHERE,
+        };
+        return failed(Status::LimitExceeded, Failure::limit(limit, at));
+    }
+    let over =
+        |limit: &str, used, allowed| LimitExceeded { limit: limit.to_owned(), used, allowed };
+    match end {
+        End::Reply(Ok(answer)) => match response::check(answer) {
+            Ok(response) => match response_over(&response, limits) {
+                Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, NOWHERE)),
+                None => (Status::Success, Some(response), None),
+            },
+            Err(message) => failed(Status::Error, Failure::new(message, NOWHERE)),
+        },
+        End::Reply(Err(error)) => match error.kind {
+            RunErrorKind::Limit(limit) => {
+                failed(Status::LimitExceeded, Failure::limit(limit, error.position))
+            }
+            RunErrorKind::Script | RunErrorKind::Stopped => {
+                let thrown = error.thrown;
+                let failure = Failure::new(error.message, error.position);
+                failed(Status::Error, Failure { thrown, ..failure })
+            }
+        },
+        End::Timeout => {
+            let allowed = limits.wall_ms_max;
+            failed(Status::Timeout, Failure::limit(over("wall_ms", allowed, allowed), NOWHERE))
+        }
+        End::Trap(trap) => match trap.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => {
+                let allowed = limits.fuel_max;
+                failed(
+                    Status::BudgetExceeded,
+                    Failure::limit(over("fuel", allowed, allowed), NOWHERE),
+                )
+            }
+            Some(Trap::StackOverflow) => {
+                let allowed = u64::from(limits.call_depth_max);
+                failed(
+                    Status::LimitExceeded,
+                    Failure::limit(over("call_depth", allowed, allowed), NOWHERE),
+                )
+            }
+            _ => match memory_wanted(sandbox) {
+                Some(used) => {
+                    let limit = over("memory_bytes", used, limits.memory_bytes_max);
+                    failed(Status::MemoryExceeded, Failure::limit(limit, NOWHERE))
+                }
+                None => failed(Status::Crashed, crash(sandbox, &trap)),
+            },
+        },
+    }
+}
+
+fn response_over(response: &Response, limits: &Limits) -> Option<LimitExceeded> {
+    let headers: usize =
+        response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let used = (response.body.len() + headers) as u64;
+    let allowed = limits.response_bytes_max;
+    (used > allowed).then(|| LimitExceeded { limit: "response_bytes".to_owned(), used, allowed })
+}
+
+/// What a guest that trapped for want of memory asked for. A size that no memory
+/// of 32 bits could hold never reaches the host: the guest panics over it.
+fn memory_wanted(sandbox: &Sandbox) -> Option<u64> {
+    let absurd = || {
+        let panic = sandbox.panic.as_ref()?;
+        panic.contains("capacity overflow").then_some(u64::from(u32::MAX))
+    };
+    sandbox.memory_refused_bytes.or_else(absurd)
+}
+
+fn crash(sandbox: &Sandbox, trap: &wasmtime::Error) -> Failure {
+    let reason = match &sandbox.panic {
+        Some(panic) => panic.clone(),
+        None => trap.root_cause().to_string(),
+    };
+    tracing::error!(%reason, "a sandbox crashed");
+    Failure::new(format!("the sandbox crashed: {reason}"), NOWHERE)
+}
+
+/// Repeats the run up to the operation that it had begun when it ended.
+async fn locate(
+    engine: &GuestEngine,
+    clock: &Clock,
+    image: &Image,
+    mut request: RunRequest,
+    limits: Limits,
+    trace: Trace,
+    operations: u64,
+) -> Position {
+    request.stop_at_operation = operations;
+    let limits = Limits { fuel_max: limits.fuel_max.saturating_add(LOCATE_EXTRA_FUEL), ..limits };
+    let sandbox = Sandbox::new(limits, clock.clone(), trace);
+    match attempt(engine, image, &request, sandbox, Duration::from_millis(limits.wall_ms_max)).await
+    {
+        Ok(Ended { end: End::Reply(Err(error)), .. }) if error.kind == RunErrorKind::Stopped => {
+            error.position
+        }
+        _ => NOWHERE,
+    }
+}
+
+/// The pool has an instance for every slot and the image was made by this engine,
+/// so this is the host's fault.
+fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
+    tracing::error!(%error, "no sandbox could be made");
+    Outcome {
+        status: Status::Crashed,
+        response: None,
+        failure: Some(Failure::new("no sandbox could be made", NOWHERE)),
+        log: Vec::new(),
+        fuel_used: 0,
+        memory_peak_bytes: 0,
+        duration_us: 0,
+        started_at,
+    }
+}

@@ -1,0 +1,137 @@
+//! The state of one run: what it may use, what it used, what it was told.
+
+use picloud_shared::calls::{HostError, LimitExceeded};
+use wasmtime::{Memory, ResourceLimiter, TypedFunc};
+
+use super::outcome::LogLine;
+use crate::clock::Clock;
+use crate::limits::Limits;
+
+/// How many bytes of host answers are kept, so that the run can be repeated up to
+/// the place where it failed.
+const TRACE_BYTES_MAX: usize = 1 << 20;
+
+/// The data of a store: one execution's.
+pub(super) struct Sandbox {
+    pub(super) limits: Limits,
+    pub(super) clock: Clock,
+    pub(super) log: Vec<LogLine>,
+    pub(super) log_bytes: u64,
+    pub(super) host_calls: u64,
+    pub(super) memory_peak_bytes: u64,
+    /// What the guest asked for when it was refused more memory.
+    pub(super) memory_refused_bytes: Option<u64>,
+    /// The first limit that was reached. Whatever the guest says afterwards, this
+    /// is how the run ended.
+    pub(super) reached: Option<LimitExceeded>,
+    /// What the guest said when it panicked.
+    pub(super) panic: Option<String>,
+    pub(super) trace: Trace,
+    /// Set once the instance is made.
+    pub(super) guest: Option<Guest>,
+}
+
+/// The parts of the instance that host calls need.
+#[derive(Clone)]
+pub(super) struct Guest {
+    pub(super) memory: Memory,
+    pub(super) alloc: TypedFunc<u32, u32>,
+}
+
+/// The host's answers, in order.
+pub(super) enum Trace {
+    /// An ordinary run.
+    Recording(Vec<Vec<u8>>, usize),
+    /// An ordinary run that was told more than is kept.
+    Overflown,
+    /// A run that repeats another.
+    Replaying(std::vec::IntoIter<Vec<u8>>),
+}
+
+impl Trace {
+    pub(super) fn new() -> Self {
+        Self::Recording(Vec::new(), 0)
+    }
+
+    pub(super) fn record(&mut self, answer: &[u8]) {
+        if let Self::Recording(answers, bytes) = self {
+            *bytes += answer.len();
+            if *bytes > TRACE_BYTES_MAX {
+                *self = Self::Overflown;
+            } else {
+                answers.push(answer.to_vec());
+            }
+        }
+    }
+
+    /// What a run has to be told to go the same way again.
+    pub(super) fn replay(self) -> Option<Self> {
+        match self {
+            Self::Recording(answers, _) => Some(Self::Replaying(answers.into_iter())),
+            Self::Overflown | Self::Replaying(_) => None,
+        }
+    }
+}
+
+impl Sandbox {
+    pub(super) fn new(limits: Limits, clock: Clock, trace: Trace) -> Self {
+        Self {
+            limits,
+            clock,
+            log: Vec::new(),
+            log_bytes: 0,
+            host_calls: 0,
+            memory_peak_bytes: 0,
+            memory_refused_bytes: None,
+            reached: None,
+            panic: None,
+            trace,
+            guest: None,
+        }
+    }
+
+    /// Adds `more` to what was used of a limit.
+    ///
+    /// # Errors
+    /// When that is over what is allowed: the run ends with this limit.
+    pub(super) fn spend(
+        reached: &mut Option<LimitExceeded>,
+        limit: &str,
+        used: &mut u64,
+        more: u64,
+        allowed: u64,
+    ) -> Result<(), HostError> {
+        *used = used.saturating_add(more);
+        if *used <= allowed {
+            return Ok(());
+        }
+        let limit = LimitExceeded { limit: limit.to_owned(), used: *used, allowed };
+        reached.get_or_insert_with(|| limit.clone());
+        Err(HostError::Limit(limit))
+    }
+}
+
+impl ResourceLimiter for Sandbox {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let desired = desired as u64;
+        let granted = desired <= self.limits.memory_bytes_max
+            && maximum.is_none_or(|maximum| desired <= maximum as u64);
+        if granted {
+            self.memory_peak_bytes = self.memory_peak_bytes.max(desired);
+        } else {
+            self.memory_refused_bytes = Some(desired);
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // The guest's table is as large as the module made it; part of what makes
+        // linear memory the whole state of a compiled script.
+        Ok(self.guest.is_none())
+    }
+}

@@ -1,0 +1,38 @@
+//! `log::*`: bounded in lines, in bytes and in the length of a line.
+
+use picloud_shared::calls::HostResult;
+use picloud_shared::calls::log::Write;
+
+use crate::executor::outcome::LogLine;
+use crate::executor::sandbox::Sandbox;
+
+/// What is put where a long message was cut.
+const CUT: char = '…';
+
+/// Appends a line. A message longer than a line may be is cut; a run that logs
+/// too much in all ends.
+pub(in crate::executor) fn write(sandbox: &mut Sandbox, mut line: Write) -> HostResult<()> {
+    let limits = &sandbox.limits;
+    if let Some((end, _)) = line.message.char_indices().nth(limits.log_line_chars_max) {
+        line.message.truncate(end);
+        line.message.push(CUT);
+    }
+    let bytes = line.message.len() + line.data.as_ref().map_or(0, String::len);
+    let mut lines = sandbox.log.len() as u64;
+    let reached = &mut sandbox.reached;
+    Sandbox::spend(reached, "log_lines", &mut lines, 1, limits.log_lines_max)?;
+    Sandbox::spend(
+        reached,
+        "log_bytes",
+        &mut sandbox.log_bytes,
+        bytes as u64,
+        limits.log_bytes_max,
+    )?;
+    sandbox.log.push(LogLine {
+        level: line.level,
+        message: line.message,
+        data: line.data,
+        line: line.line,
+    });
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! `time::now`.
+
+use picloud_shared::calls::HostResult;
+use picloud_shared::calls::time::{Instant, Now};
+
+use super::count_call;
+use crate::executor::sandbox::Sandbox;
+
+/// The host's clock.
+pub(in crate::executor) fn now(sandbox: &mut Sandbox, _: Now) -> HostResult<Instant> {
+    count_call(sandbox)?;
+    Ok(Instant { unix_us: sandbox.clock.now_us() })
+}

@@ -1,0 +1,197 @@
+//! The sandbox from inside: what a run leaves behind, and what a guest can do that
+//! does not keep to the contract.
+
+use std::path::Path;
+use std::time::Duration;
+
+use picloud_shared::codec;
+use picloud_shared::execution::{
+    BodyKind, CompileReply, Compiled, ExecutionInfo, HttpRequest, Input, RunRequest,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tempfile::TempDir;
+
+use super::engine::GuestEngine;
+use super::sandbox::{Sandbox, Trace};
+use super::{Image, Settings, Status, image, run};
+use crate::clock::Clock;
+use crate::limits::Limits;
+
+/// How often one slot is used again while its memory is looked at.
+const REUSES: usize = 10_000;
+
+fn settings(data: &Path) -> Settings {
+    Settings {
+        data: data.to_owned(),
+        slots: 1,
+        queue_timeout: Duration::from_secs(60),
+        queue_max: 10_000,
+        memory_bytes_ceiling: 64 << 20,
+        image_cache_bytes_max: 1 << 20,
+    }
+}
+
+fn request(body: &[u8]) -> RunRequest {
+    RunRequest {
+        execution: ExecutionInfo {
+            id: String::new(),
+            app: "app".to_owned(),
+            script: "script".to_owned(),
+            version: 1,
+            attempt: 1,
+        },
+        input: Input::Http(HttpRequest {
+            raw: body.to_vec(),
+            body: BodyKind::Binary,
+            ..HttpRequest::default()
+        }),
+        call_depth_max: 64,
+        stop_at_operation: 0,
+    }
+}
+
+/// Fills memory in one run and compares all that the next instance could read with
+/// what the first one ever had.
+async fn nothing_is_left_behind(engine: &GuestEngine) {
+    let clock = Clock::system();
+    let source = r#"let secret = ctx.request.body;
+        let copies = [];
+        for i in 0..16 { copies.push(secret + secret); }
+        copies.len"#;
+    let image = image::compile(engine, &clock, source).await.unwrap().unwrap();
+    let limits = Limits { memory_bytes_max: 16 << 20, ..Limits::DEFAULT };
+    let fresh = async || {
+        let sandbox = Sandbox::new(limits, clock.clone(), Trace::new());
+        let (mut store, instance) = engine.instantiate(sandbox).await.unwrap();
+        let pages = (limits.memory_bytes_max - instance.memory.data_size(&store) as u64) / 65_536;
+        instance.memory.grow(&mut store, pages).unwrap();
+        (store, instance.memory)
+    };
+    let pristine = {
+        let (store, memory) = fresh().await;
+        memory.data(&store).to_vec()
+    };
+    for reuse in 0..REUSES {
+        let secret = vec![u8::try_from(reuse % 251).unwrap() + 1; 4_000 + reuse % 16 * 2_000];
+        let outcome = run::execute(engine, &clock, &image, request(&secret), limits).await;
+        assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
+        // Comparing costs more than running: the first reuses, then every 50th.
+        if reuse < 100 || reuse % 50 == 0 {
+            let (store, memory) = fresh().await;
+            assert!(memory.data(&store) == pristine, "reuse {reuse} read what another run wrote");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_reads_nothing_of_another_run() {
+    let data = TempDir::new().unwrap();
+    let engine =
+        GuestEngine::load_guest(&settings(data.path()), super::engine::GUEST, false).unwrap();
+    nothing_is_left_behind(&engine).await;
+}
+
+#[tokio::test]
+async fn a_run_reads_nothing_of_another_run_where_there_is_swap() {
+    let data = TempDir::new().unwrap();
+    let engine =
+        GuestEngine::load_guest(&settings(data.path()), super::engine::GUEST, true).unwrap();
+    nothing_is_left_behind(&engine).await;
+}
+
+/// A guest that says whatever the test wants: `compile` answers the bytes at 16,
+/// `run` makes the host call whose three numbers lie at 0 and answers the number
+/// at 1024.
+const LIAR: &str = r#"(module
+    (import "picloud" "call" (func $call (param i32 i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (table 1 funcref)
+    (func (export "abi_version") (result i32) (i32.const 1))
+    (func (export "alloc") (param i32) (result i32) (i32.const 2048))
+    (func (export "compile") (param i32 i32) (result i64)
+        (i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.load (i32.const 8))))
+    (func (export "run") (param i32 i32) (result i64)
+        (drop (call $call
+            (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.load (i32.const 8))))
+        (i64.load (i32.const 1024))))"#;
+
+#[derive(Debug, Clone)]
+struct Lie {
+    op: u32,
+    ptr: u32,
+    len: u32,
+    answer: u64,
+    memory: Vec<u8>,
+}
+
+fn lies() -> impl Strategy<Value = Lie> {
+    let near_the_edges = prop_oneof![0_u32..4096, 65_000_u32..66_000, any::<u32>()];
+    let op = prop_oneof![1_u32..8, any::<u32>()];
+    let answer = prop_oneof![
+        (0_u64..70_000, 0_u64..70_000).prop_map(|(ptr, len)| ptr << 32 | len),
+        any::<u64>()
+    ];
+    let memory = proptest::collection::vec(any::<u8>(), 0..512);
+    (op, near_the_edges.clone(), near_the_edges, answer, memory)
+        .prop_map(|(op, ptr, len, answer, memory)| Lie { op, ptr, len, answer, memory })
+}
+
+#[test]
+fn a_lying_guest_ends_its_own_execution_and_nothing_else() {
+    let data = TempDir::new().unwrap();
+    let guest = wat::parse_str(LIAR).unwrap();
+    let engine = GuestEngine::load_guest(&settings(data.path()), &guest, false).unwrap();
+    let clock = Clock::system();
+    let mut runner = TestRunner::new(Config { cases: 4_000, ..Config::default() });
+    runner
+        .run(&lies(), |lie| {
+            let mut memory = vec![0; 4096];
+            memory[..4].copy_from_slice(&lie.op.to_le_bytes());
+            memory[4..8].copy_from_slice(&lie.ptr.to_le_bytes());
+            memory[8..12].copy_from_slice(&lie.len.to_le_bytes());
+            memory[64..64 + lie.memory.len()].copy_from_slice(&lie.memory);
+            memory[1024..1032].copy_from_slice(&lie.answer.to_le_bytes());
+            let image = Image::of(&[0; 4096], &memory, 2048, lie.ptr);
+            let ended = futures::executor::block_on(async {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                runtime.unwrap().block_on(run::execute(
+                    &engine,
+                    &clock,
+                    &image,
+                    request(&lie.memory),
+                    Limits::DEFAULT,
+                ))
+            });
+            // By chance the bytes may be a well-formed answer; all else is a crash
+            // or a limit that the host itself saw.
+            prop_assert!(ended.status != Status::Timeout, "{ended:?}");
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_guest_that_answers_compile_with_anything_is_no_danger() {
+    let reply: CompileReply = Ok(Compiled { operations_ptr: u32::MAX });
+    let encoded = codec::encode(&reply);
+    assert_eq!(codec::decode::<CompileReply>(&encoded), Ok(reply));
+    let image = Image::of(&[], &[1; 4096], 0, u32::MAX);
+    assert_eq!(image.operations(&[0; 4096]), None, "an address outside of memory is no address");
+}
+
+#[tokio::test]
+async fn compiled_code_that_was_tampered_with_is_compiled_again() {
+    let data = TempDir::new().unwrap();
+    let guest = wat::parse_str(LIAR).unwrap();
+    GuestEngine::load_guest(&settings(data.path()), &guest, false).unwrap();
+    let cached =
+        || std::fs::read_dir(data.path().join("cache")).unwrap().next().unwrap().unwrap().path();
+    let mut code = std::fs::read(cached()).unwrap();
+    let last = code.len() - 1;
+    code[last] ^= 1;
+    std::fs::write(cached(), &code).unwrap();
+    GuestEngine::load_guest(&settings(data.path()), &guest, false).unwrap();
+    code[last] ^= 1;
+    assert_eq!(std::fs::read(cached()).unwrap(), code, "the right code is back in its place");
+}

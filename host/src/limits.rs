@@ -1,0 +1,175 @@
+//! Every limit of an execution: its name, its default, its ceiling.
+//!
+//! ```text
+//! ceiling   from the environment; nobody gets more
+//!   ▲
+//! budget    per script; asking for more than the ceiling is refused by name
+//!   ▲
+//! default   what a script gets that asks for nothing, never above the ceiling
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// One WebAssembly page, the unit in which a guest's memory grows.
+pub const WASM_PAGE_BYTES: u64 = 65_536;
+
+/// The least memory a script can ask for: the interpreter itself needs most of it.
+pub const MEMORY_BYTES_MIN: u64 = 8 << 20;
+
+/// Fuel that is worth about a millisecond of CPU on the machine of
+/// `docs/benchmarks.md`. One unit is about one wasm instruction.
+pub const FUEL_PER_MS: u64 = 8_000_000;
+
+/// What one execution may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// `fuel`: wasm instructions.
+    pub fuel_max: u64,
+    /// `memory_bytes`: linear memory, the interpreter included.
+    pub memory_bytes_max: u64,
+    /// `wall_ms`: milliseconds from the start of the run to its end.
+    pub wall_ms_max: u64,
+    /// `response_bytes`: body and headers of the response.
+    pub response_bytes_max: u64,
+    /// `log_bytes`: messages and data of all log lines.
+    pub log_bytes_max: u64,
+    /// `log_lines`: log lines.
+    pub log_lines_max: u64,
+    /// Characters of one log line's message; what is over is cut off.
+    pub log_line_chars_max: usize,
+    /// `host_calls`: calls of the host, log lines not counted.
+    pub host_calls_max: u64,
+    /// `host_call_bytes`: the request of one host call.
+    pub host_call_bytes_max: u64,
+    /// `call_depth`: script functions calling each other.
+    pub call_depth_max: u32,
+}
+
+impl Limits {
+    /// What a script gets that asks for nothing.
+    pub const DEFAULT: Self = Self {
+        fuel_max: 100 * FUEL_PER_MS,
+        memory_bytes_max: 32 << 20,
+        wall_ms_max: 10_000,
+        response_bytes_max: 4 << 20,
+        log_bytes_max: 256 << 10,
+        log_lines_max: 1_000,
+        log_line_chars_max: 10_000,
+        host_calls_max: 200,
+        host_call_bytes_max: 8 << 20,
+        call_depth_max: 64,
+    };
+
+    /// What no script gets more of, unless the environment says otherwise.
+    pub const CEILING: Self = Self {
+        fuel_max: 5_000 * FUEL_PER_MS,
+        memory_bytes_max: 256 << 20,
+        wall_ms_max: 60_000,
+        ..Self::DEFAULT
+    };
+
+    /// The limits of a run under this ceiling.
+    ///
+    /// # Errors
+    /// [`OverCeiling`] when the budget asks for more than the ceiling allows, or
+    /// for less than a run needs.
+    pub fn grant(&self, budget: &Budget) -> Result<Self, OverCeiling> {
+        let pick = |limit, asked: Option<u64>, least, default: u64, ceiling| match asked {
+            Some(asked) if asked > ceiling || asked < least => {
+                Err(OverCeiling { limit, asked, least, most: ceiling })
+            }
+            Some(asked) => Ok(asked),
+            None => Ok(default.min(ceiling)),
+        };
+        Ok(Self {
+            fuel_max: pick("fuel", budget.fuel_max, 1, Self::DEFAULT.fuel_max, self.fuel_max)?,
+            memory_bytes_max: pick(
+                "memory_bytes",
+                budget.memory_bytes_max,
+                MEMORY_BYTES_MIN,
+                Self::DEFAULT.memory_bytes_max,
+                self.memory_bytes_max,
+            )?,
+            wall_ms_max: pick(
+                "wall_ms",
+                budget.wall_ms_max,
+                1,
+                Self::DEFAULT.wall_ms_max,
+                self.wall_ms_max,
+            )?,
+            ..*self
+        })
+    }
+
+    /// [`Self::grant`] for a budget that was accepted under another ceiling: what
+    /// is too much is cut to what is allowed now.
+    #[must_use]
+    pub fn grant_at_most(&self, budget: &Budget) -> Self {
+        let pick =
+            |asked: Option<u64>, default: u64, ceiling| asked.unwrap_or(default).min(ceiling);
+        Self {
+            fuel_max: pick(budget.fuel_max, Self::DEFAULT.fuel_max, self.fuel_max),
+            memory_bytes_max: pick(
+                budget.memory_bytes_max,
+                Self::DEFAULT.memory_bytes_max,
+                self.memory_bytes_max,
+            ),
+            wall_ms_max: pick(budget.wall_ms_max, Self::DEFAULT.wall_ms_max, self.wall_ms_max),
+            ..*self
+        }
+    }
+}
+
+/// What a script asks for; `None` is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Wasm instructions.
+    pub fuel_max: Option<u64>,
+    /// Bytes of linear memory.
+    pub memory_bytes_max: Option<u64>,
+    /// Milliseconds.
+    pub wall_ms_max: Option<u64>,
+}
+
+/// A script asked for what it cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{limit}: {asked} asked, {least} to {most} allowed")]
+pub struct OverCeiling {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// What was asked.
+    pub asked: u64,
+    /// What must be asked at least.
+    pub least: u64,
+    /// What may be asked at most.
+    pub most: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_asks_for_nothing_gets_the_default() {
+        assert_eq!(Limits::CEILING.grant(&Budget::default()), Ok(Limits::DEFAULT));
+    }
+
+    #[test]
+    fn the_default_never_exceeds_the_ceiling() {
+        let ceiling = Limits { fuel_max: 10, ..Limits::CEILING };
+        assert_eq!(ceiling.grant(&Budget::default()).map(|limits| limits.fuel_max), Ok(10));
+    }
+
+    #[test]
+    fn a_budget_is_granted_up_to_the_ceiling_and_refused_by_name_above_it() {
+        let ask = |fuel_max| {
+            Limits::CEILING.grant(&Budget { fuel_max: Some(fuel_max), ..Budget::default() })
+        };
+        let most = Limits::CEILING.fuel_max;
+        assert_eq!(ask(most).map(|limits| limits.fuel_max), Ok(most));
+        assert_eq!(ask(most + 1).unwrap_err().limit, "fuel");
+        assert_eq!(ask(0).unwrap_err().to_string(), format!("fuel: 0 asked, 1 to {most} allowed"));
+        let memory = Budget { memory_bytes_max: Some(MEMORY_BYTES_MIN - 1), ..Budget::default() };
+        assert_eq!(Limits::CEILING.grant(&memory).unwrap_err().limit, "memory_bytes");
+    }
+}
