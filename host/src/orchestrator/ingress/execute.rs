@@ -1,0 +1,205 @@
+//! The test panel: any request to a script, and everything about its run.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use picloud_shared::execution::HttpRequest;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::read_body;
+use super::request::{Envelope, for_script};
+use crate::error::{Error, Refusal};
+use crate::executor::{Failure, LogLine};
+use crate::orchestrator::Orchestrator;
+use crate::orchestrator::dispatch::Finished;
+use crate::orchestrator::matching::Target;
+use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
+
+/// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
+/// key.
+pub fn router(orchestrator: Orchestrator) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(execute_script)).with_state(orchestrator)
+}
+
+/// How bytes are written as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyEncoding {
+    /// They are UTF-8.
+    #[default]
+    Text,
+    /// RFC 4648, section 4.
+    Base64,
+}
+
+/// A request to try a script with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExecuteRequest {
+    /// The method, in upper case.
+    pub method: String,
+    /// The path; the script's own endpoint when empty.
+    pub path: String,
+    /// The query, without a question mark.
+    pub query: String,
+    /// Name and value, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+    /// How the body is written.
+    pub body_encoding: BodyEncoding,
+}
+
+impl Default for ExecuteRequest {
+    fn default() -> Self {
+        Self {
+            method: "POST".to_owned(),
+            path: String::new(),
+            query: String::new(),
+            headers: Vec::new(),
+            body: String::new(),
+            body_encoding: BodyEncoding::Text,
+        }
+    }
+}
+
+/// What the run came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecuteAnswer {
+    /// The execution; its row has the same and stays.
+    pub execution_id: String,
+    /// `success`, `error`, `timeout`, `budget_exceeded`, `memory_exceeded`,
+    /// `limit_exceeded` or `crashed`.
+    pub status: &'static str,
+    /// What the script answered, if it did.
+    pub response: Option<ExecuteResponse>,
+    /// Why it did not.
+    #[schema(value_type = Option<Object>)]
+    pub error: Option<Failure>,
+    /// What the script logged.
+    #[schema(value_type = Vec<Object>)]
+    pub log: Vec<LogLine>,
+    /// Wasm instructions.
+    pub fuel_used: u64,
+    /// The most memory that the run had, in bytes.
+    pub memory_peak_bytes: u64,
+    /// How long it took, in microseconds.
+    pub duration_us: i64,
+}
+
+/// A script's response.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecuteResponse {
+    /// The status.
+    pub status: u16,
+    /// Name and value, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+    /// How the body is written: base64 when it is not UTF-8.
+    pub body_encoding: BodyEncoding,
+}
+
+/// Runs a script once on a request of the caller's making.
+#[utoipa::path(
+    post, path = "/execute/{id}", tag = "scripts",
+    params(("id" = String, Path, description = "The script's id")),
+    request_body = ExecuteRequest,
+    responses(
+        (status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer),
+        (status = 400, description = "The request is malformed"),
+        (status = 401, description = "The owner key is missing"),
+        (status = 404, description = "There is no such script"),
+        (status = 503, description = "Every execution slot is taken"),
+    ),
+    security(("owner_key" = []))
+)]
+async fn execute_script(
+    State(orchestrator): State<Orchestrator>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<ExecuteAnswer>, Error> {
+    let not_found = || Error::not_found(Resource::Script);
+    let id: ScriptId = id.parse().map_err(|_| not_found())?;
+    // The request travels as JSON text, which may be larger than what it stands for.
+    let bytes_max = orchestrator.parts.request_bytes_max * 2;
+    let body = read_body(request.into_body(), bytes_max).await?;
+    let wanted = if body.is_empty() {
+        ExecuteRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
+    };
+    let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
+    let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
+    let finished = orchestrator.run_to_the_end(target, TriggerKind::Execute, request).await?;
+    Ok(Json(answer(finished)))
+}
+
+fn invalid(message: &str) -> Error {
+    Error::Invalid(Refusal::new("request_invalid", message))
+}
+
+fn as_script_sees_it(
+    wanted: ExecuteRequest,
+    target: &Target,
+    bytes_max: usize,
+) -> Result<HttpRequest, Error> {
+    let body = match wanted.body_encoding {
+        BodyEncoding::Text => wanted.body.into_bytes(),
+        BodyEncoding::Base64 => {
+            STANDARD.decode(wanted.body).map_err(|error| invalid(&format!("body: {error}")))?
+        }
+    };
+    if body.len() > bytes_max {
+        let message = format!("the request's body is larger than {bytes_max} bytes");
+        return Err(Error::TooLarge(Refusal::new("body_too_large", message)));
+    }
+    let path = if wanted.path.is_empty() {
+        format!("/x/{}/{}", target.app, target.script)
+    } else {
+        wanted.path
+    };
+    let uri = if wanted.query.is_empty() { path } else { format!("{path}?{}", wanted.query) };
+    let uri: Uri = uri.parse().map_err(|_| invalid("path or query: not a valid address"))?;
+    let method: Method = wanted.method.parse().map_err(|_| invalid("method: not a method"))?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &wanted.headers {
+        match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => headers.append(name, value),
+            _ => return Err(invalid(&format!("headers: {name:?} has an invalid name or value"))),
+        };
+    }
+    let envelope = Envelope {
+        method: method.as_str(),
+        uri: &uri,
+        headers: &headers,
+        remote_address: String::new(),
+    };
+    for_script(&envelope, Vec::new(), body)
+}
+
+fn answer(finished: Finished) -> ExecuteAnswer {
+    let outcome = finished.outcome;
+    let response = outcome.response.map(|response| {
+        let (body, body_encoding) = match String::from_utf8(response.body) {
+            Ok(text) => (text, BodyEncoding::Text),
+            Err(error) => (STANDARD.encode(error.into_bytes()), BodyEncoding::Base64),
+        };
+        ExecuteResponse { status: response.status, headers: response.headers, body, body_encoding }
+    });
+    ExecuteAnswer {
+        execution_id: finished.execution_id.to_string(),
+        status: ExecutionStatus::from(outcome.status).as_str(),
+        response,
+        error: outcome.failure,
+        log: outcome.log,
+        fuel_used: outcome.fuel_used,
+        memory_peak_bytes: outcome.memory_peak_bytes,
+        duration_us: outcome.duration_us,
+    }
+}

@@ -1,0 +1,321 @@
+//! Which script answers a request. Pure: definitions in, target out.
+//!
+//! ```text
+//! /x/{app}/{script}   every script's own endpoint, every method
+//! /x/{app}/…          the app's routes
+//! {domain}/…          the routes on a domain that the app has claimed
+//! ```
+//!
+//! A static segment goes before a parameter, a parameter before a rest; a method
+//! before `*`, a route before an endpoint.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use matchit::Router;
+use percent_encoding::percent_decode_str;
+
+use crate::limits::Budget;
+use crate::store::{AppId, Definitions, ScriptDefinition, ScriptId, ScriptLimits};
+
+/// The method that stands for every method.
+const ANY: &str = "*";
+
+/// A script that can be run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The app.
+    pub app_id: AppId,
+    /// The app's name.
+    pub app: String,
+    /// The script.
+    pub script_id: ScriptId,
+    /// The script's name.
+    pub script: String,
+    /// The version that runs.
+    pub version: i64,
+    /// That version's source, by its SHA-256 in hexadecimal.
+    pub source_sha256: String,
+    /// What the script asked for.
+    pub budget: Budget,
+}
+
+impl From<ScriptDefinition> for Target {
+    fn from(script: ScriptDefinition) -> Self {
+        Self {
+            app_id: script.app_id,
+            app: script.app_name,
+            script_id: script.script_id,
+            script: script.script_name,
+            version: script.version,
+            source_sha256: script.source_sha256,
+            budget: Budget::from(&script.limits),
+        }
+    }
+}
+
+impl From<&ScriptLimits> for Budget {
+    fn from(limits: &ScriptLimits) -> Self {
+        let natural = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok());
+        Self {
+            fuel_max: natural(limits.fuel_max),
+            memory_bytes_max: natural(limits.memory_bytes_max),
+            wall_ms_max: natural(limits.wall_ms_max),
+        }
+    }
+}
+
+/// What a request leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// This script, with the path's parameters, decoded.
+    Script(Arc<Target>, Vec<(String, String)>),
+    /// The path is known, with these methods.
+    OtherMethods(Vec<String>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Everything that can be asked for.
+#[derive(Default)]
+pub struct Table {
+    apps: HashMap<String, Router<Methods>>,
+    domains: HashMap<String, Router<Methods>>,
+    scripts: HashMap<ScriptId, Arc<Target>>,
+}
+
+/// What one path leads to, by method.
+type Methods = Vec<Candidate>;
+
+struct Candidate {
+    method: String,
+    parameters: Vec<String>,
+    target: Arc<Target>,
+}
+
+impl Table {
+    /// The table of these definitions. A pattern that cannot be matched is left
+    /// out: the API lets none in.
+    #[must_use]
+    pub fn of(definitions: Definitions) -> Self {
+        let mut patterns: HashMap<Place, HashMap<String, Methods>> = HashMap::new();
+        let mut table = Self::default();
+        let mut candidate = |place, pattern: &str, method: String, target: &Arc<Target>| {
+            let (pattern, parameters) = numbered(pattern);
+            let methods = patterns.entry(place).or_default().entry(pattern).or_default();
+            methods.push(Candidate { method, parameters, target: Arc::clone(target) });
+        };
+        for script in definitions.scripts {
+            let target = Arc::new(Target::from(script));
+            table.scripts.insert(target.script_id.clone(), target);
+        }
+        for route in definitions.routes {
+            if let Some(target) = table.scripts.get(&route.script_id) {
+                let place = if route.host.is_empty() {
+                    Place::App(route.app_name)
+                } else {
+                    Place::Domain(route.host)
+                };
+                candidate(place, &route.path, route.method, target);
+            }
+        }
+        // After the routes, so that a route goes before an endpoint.
+        for target in table.scripts.values() {
+            let place = Place::App(target.app.clone());
+            candidate(place, &format!("/{}", target.script), ANY.to_owned(), target);
+        }
+        // A claimed domain is the app's, also while it has no route there.
+        for domain in definitions.domains {
+            table.domains.insert(domain.host, Router::new());
+        }
+        for (place, patterns) in patterns {
+            let mut router = Router::new();
+            for (pattern, methods) in patterns {
+                if let Err(error) = router.insert(&pattern, methods) {
+                    tracing::error!(%pattern, %error, "a route cannot be matched");
+                }
+            }
+            match place {
+                Place::App(name) => table.apps.insert(name, router),
+                Place::Domain(host) => table.domains.insert(host, router),
+            };
+        }
+        table
+    }
+
+    /// What answers `method path` under `/x/{app}`.
+    #[must_use]
+    pub fn find_in_app(&self, app: &str, method: &str, path: &str) -> Found {
+        self.apps.get(app).map_or(Found::Nothing, |router| find(router, method, path))
+    }
+
+    /// What answers `method path` on a domain, given in lower case.
+    #[must_use]
+    pub fn find_on_domain(&self, host: &str, method: &str, path: &str) -> Found {
+        self.domains.get(host).map_or(Found::Nothing, |router| find(router, method, path))
+    }
+
+    /// Whether an app has claimed this domain, given in lower case.
+    #[must_use]
+    pub fn has_domain(&self, host: &str) -> bool {
+        self.domains.contains_key(host)
+    }
+
+    /// A script by its id.
+    #[must_use]
+    pub fn find_script(&self, id: &ScriptId) -> Option<Arc<Target>> {
+        self.scripts.get(id).cloned()
+    }
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    App(String),
+    Domain(String),
+}
+
+fn find(router: &Router<Methods>, method: &str, path: &str) -> Found {
+    let Ok(matched) = router.at(path) else {
+        return Found::Nothing;
+    };
+    let with = |wanted| matched.value.iter().find(|candidate| candidate.method == wanted);
+    // RFC 9110, section 9.3.2: a HEAD is a GET whose body is not sent.
+    let head = || (method == "HEAD").then(|| with("GET")).flatten();
+    let Some(candidate) = with(method).or_else(head).or_else(|| with(ANY)) else {
+        let methods = matched.value.iter().map(|candidate| candidate.method.clone());
+        return Found::OtherMethods(methods.collect());
+    };
+    let values = matched.params.iter().map(|(_, value)| decoded(value));
+    let parameters = candidate.parameters.iter().cloned().zip(values).collect();
+    Found::Script(Arc::clone(&candidate.target), parameters)
+}
+
+/// The pattern with numbers for its parameters' names, and the names: routes that
+/// differ in names only share one place in the router.
+fn numbered(pattern: &str) -> (String, Vec<String>) {
+    let mut names = Vec::new();
+    let segments = pattern.split('/').map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        match name {
+            None => segment.to_owned(),
+            Some(name) => {
+                let number = names.len();
+                let rest = name.strip_prefix('*');
+                names.push(rest.unwrap_or(name).to_owned());
+                let star = if rest.is_some() { "*" } else { "" };
+                format!("{{{star}p{number}}}")
+            }
+        }
+    });
+    let pattern = segments.collect::<Vec<_>>().join("/");
+    (pattern, names)
+}
+
+/// A parameter's text. What is not UTF-8 shows as replacement characters; the
+/// exact bytes are in `ctx.request.path`.
+fn decoded(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RouteDefinition;
+    use uuid::Uuid;
+
+    fn script(number: u128, name: &str) -> ScriptDefinition {
+        ScriptDefinition {
+            app_id: AppId::from(Uuid::from_u128(1)),
+            app_name: "shop".to_owned(),
+            script_id: ScriptId::from(Uuid::from_u128(number)),
+            script_name: name.to_owned(),
+            version: 1,
+            source_sha256: String::new(),
+            limits: ScriptLimits { fuel_max: None, memory_bytes_max: None, wall_ms_max: None },
+        }
+    }
+
+    fn route(
+        number: u128,
+        script: &ScriptDefinition,
+        method: &str,
+        host: &str,
+        path: &str,
+    ) -> RouteDefinition {
+        RouteDefinition {
+            id: Uuid::from_u128(number).into(),
+            app_id: script.app_id.clone(),
+            app_name: script.app_name.clone(),
+            script_id: script.script_id.clone(),
+            script_name: script.script_name.clone(),
+            method: method.to_owned(),
+            host: host.to_owned(),
+            path: path.to_owned(),
+            shape: String::new(),
+        }
+    }
+
+    fn table() -> Table {
+        let (list, show, all) = (script(10, "list"), script(11, "show"), script(12, "all"));
+        let routes = vec![
+            route(20, &list, "GET", "", "/items"),
+            route(21, &show, "GET", "", "/items/{id}"),
+            route(22, &all, "POST", "", "/items/{other}"),
+            route(23, &list, "GET", "", "/items/new"),
+            route(24, &all, "*", "", "/files/{*path}"),
+            route(25, &show, "GET", "shop.example", "/{id}"),
+        ];
+        let scripts = vec![list, show, all];
+        Table::of(Definitions { revision: 0, scripts, routes, domains: Vec::new() })
+    }
+
+    fn in_app(method: &str, path: &str) -> (String, Vec<(String, String)>) {
+        match table().find_in_app("shop", method, path) {
+            Found::Script(target, parameters) => (target.script.clone(), parameters),
+            other => (format!("{other:?}"), Vec::new()),
+        }
+    }
+
+    fn pair(name: &str, value: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn a_script_answers_at_its_own_endpoint_to_every_method() {
+        assert_eq!(in_app("GET", "/show").0, "show");
+        assert_eq!(in_app("PROPFIND", "/show").0, "show");
+        assert_eq!(table().find_in_app("other", "GET", "/show"), Found::Nothing);
+        assert_eq!(table().find_in_app("shop", "GET", "/show/"), Found::Nothing);
+    }
+
+    #[test]
+    fn parameters_have_the_name_of_their_own_route_and_are_decoded() {
+        assert_eq!(in_app("GET", "/items/a%20b"), ("show".to_owned(), pair("id", "a b")));
+        assert_eq!(in_app("POST", "/items/7"), ("all".to_owned(), pair("other", "7")));
+        assert_eq!(in_app("PUT", "/files/a/b"), ("all".to_owned(), pair("path", "a/b")));
+    }
+
+    #[test]
+    fn what_is_static_goes_before_what_is_not() {
+        assert_eq!(in_app("GET", "/items/new").0, "list");
+    }
+
+    #[test]
+    fn head_is_answered_by_get() {
+        assert_eq!(in_app("HEAD", "/items").0, "list");
+    }
+
+    #[test]
+    fn a_known_path_names_its_methods() {
+        let found = table().find_in_app("shop", "DELETE", "/items");
+        assert_eq!(found, Found::OtherMethods(vec!["GET".to_owned()]));
+    }
+
+    #[test]
+    fn a_domain_has_its_routes_at_its_root() {
+        let found = table().find_on_domain("shop.example", "GET", "/7");
+        assert!(matches!(found, Found::Script(target, _) if target.script == "show"));
+        assert_eq!(table().find_on_domain("other.example", "GET", "/7"), Found::Nothing);
+        assert_eq!(table().find_in_app("shop", "GET", "/7"), Found::Nothing);
+    }
+}

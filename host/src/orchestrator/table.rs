@@ -1,0 +1,54 @@
+//! The table of the newest definitions, read again when the store's revision moves.
+//!
+//! Invariant: a request never sees definitions older than the last change that was
+//! answered before the request came.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+
+use super::Orchestrator;
+use super::matching::Table;
+use crate::store;
+
+/// The last table that was read.
+#[derive(Default)]
+pub(super) struct CurrentTable {
+    /// The table and the revision it is at least as new as.
+    current: RwLock<Option<(u64, Arc<Table>)>>,
+    /// Held while the definitions are read, so that they are read once.
+    reading: Mutex<()>,
+}
+
+impl CurrentTable {
+    fn at_least(&self, revision: u64) -> Option<Arc<Table>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some((at, table)) if *at >= revision => Some(Arc::clone(table)),
+            _ => None,
+        }
+    }
+}
+
+impl Orchestrator {
+    /// The table as of now.
+    ///
+    /// # Errors
+    /// From the store, when the definitions have to be read.
+    pub(super) async fn table(&self) -> Result<Arc<Table>, store::Error> {
+        let revision = self.parts.store.revision();
+        if let Some(table) = self.table.at_least(revision) {
+            return Ok(table);
+        }
+        let _reading = self.table.reading.lock().await;
+        if let Some(table) = self.table.at_least(revision) {
+            return Ok(table);
+        }
+        let definitions = self.parts.store.definitions().await?;
+        let read_at = definitions.revision;
+        let table = Arc::new(Table::of(definitions));
+        let mut current = self.table.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Some((read_at, Arc::clone(&table)));
+        Ok(table)
+    }
+}
