@@ -1,0 +1,198 @@
+//! The command line.
+//!
+//! Invariant: what a command was asked for goes to standard output, everything
+//! about it to standard error; the exit code is 0 if it was done, 1 if it was
+//! refused or failed, 2 if the command line or a setting makes no sense.
+
+mod client;
+mod deploy;
+mod excerpt;
+mod execution;
+mod invoke;
+mod logs;
+mod owner_key;
+mod settings;
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use picloud::auth::OwnerKey;
+use picloud::clock::Clock;
+use picloud::config::{Config, Loaded};
+use picloud::telemetry;
+
+use client::Client;
+
+/// The exit code for a command line or a setting that makes no sense.
+pub(crate) const EXIT_USAGE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  picloud serve --sample              start the server, with an app to look at
+  curl http://127.0.0.1:8080/x/sample/hello
+
+  export PICLOUD_OWNER_KEY=pco_...    the key that the first start has printed
+  picloud deploy hello.rhai --app demo
+  picloud invoke demo/hello --data '{\"name\": \"Ada\"}'
+  picloud logs demo/hello --follow
+
+Settings come from PICLOUD_* environment variables; `picloud config` prints them.";
+
+/// A self-hosted serverless platform: upload a Rhai script, get an HTTP endpoint.
+#[derive(Parser)]
+#[command(name = "picloud", version, after_help = EXAMPLES, subcommand_required = true)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start the server
+    Serve {
+        /// Make an app `sample` with a script `hello`, if there is none
+        #[arg(long)]
+        sample: bool,
+    },
+    /// Upload a script and print the URL at which it answers
+    Deploy(deploy::Deploy),
+    /// Run a script once and print what it answers
+    Invoke(invoke::Invoke),
+    /// Print what ran lately, or what runs from now on
+    Logs(logs::Logs),
+    /// Print every setting with its value, its default and its unit
+    Config {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The key of the admin API
+    #[command(subcommand)]
+    OwnerKey(owner_key::OwnerKeyCommand),
+}
+
+/// How a command finds the server.
+#[derive(clap::Args)]
+struct Server {
+    /// Where the server is [default: PICLOUD_URL, or http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The owner key [default: PICLOUD_OWNER_KEY, which other users of this
+    /// machine cannot read]
+    #[arg(long, value_name = "KEY")]
+    key: Option<OwnerKey>,
+}
+
+impl Server {
+    fn client(self, config: Config) -> Result<Client, Failure> {
+        let url = match self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => config.url,
+        };
+        Client::new(url, self.key.or(config.owner_key))
+    }
+}
+
+/// A script, as `APP/SCRIPT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ScriptAddress {
+    app: String,
+    script: String,
+}
+
+impl std::str::FromStr for ScriptAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((app, script)) if !app.is_empty() && !script.is_empty() => {
+                Ok(Self { app: app.to_owned(), script: script.to_owned() })
+            }
+            _ => Err("a script is named APP/SCRIPT, like demo/hello"),
+        }
+    }
+}
+
+/// Why a command was not carried out, in words for a person. It ends the command
+/// with exit code 1.
+struct Failure(String);
+
+impl Failure {
+    fn new(message: impl fmt::Display) -> Self {
+        Self(message.to_string())
+    }
+}
+
+impl Command {
+    /// Carries the command out.
+    pub(crate) async fn run(self, Loaded { config, warnings }: Loaded) -> ExitCode {
+        if !matches!(self.verb, Verb::Serve { .. }) {
+            for warning in &warnings {
+                eprintln!("warning: {warning}");
+            }
+        }
+        let done = match self.verb {
+            Verb::Serve { sample } => serve(config, &warnings, sample).await,
+            Verb::Deploy(deploy) => deploy.run(config).await,
+            Verb::Invoke(invoke) => invoke.run(config).await,
+            Verb::Logs(logs) => logs.run(config).await,
+            Verb::Config { json } => settings::show(&config, json),
+            Verb::OwnerKey(command) => command.run(&config).await,
+        };
+        match done {
+            Ok(code) => code,
+            Err(Failure(message)) => {
+                eprintln!("error: {message}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn serve(config: Config, warnings: &[String], sample: bool) -> Result<ExitCode, Failure> {
+    telemetry::start(&config).map_err(Failure::new)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    picloud::serve(&config, Clock::system(), sample).await.map_err(Failure::new)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. Whoever reads it may have seen enough and gone.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_its_help_has_the_first_steps() {
+        let mut command = Command::command();
+        command.clone().debug_assert();
+        let help = command.render_long_help().to_string();
+        for step in ["serve", "deploy hello.rhai --app demo", "PICLOUD_OWNER_KEY", "logs"] {
+            assert!(help.contains(step), "{step} is not in\n{help}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_named_by_app_and_script() {
+        let address = ScriptAddress { app: "demo".to_owned(), script: "hello".to_owned() };
+        assert_eq!("demo/hello".parse(), Ok(address));
+        for wrong in ["demo", "demo/", "/hello", ""] {
+            assert!(wrong.parse::<ScriptAddress>().is_err(), "{wrong}");
+        }
+    }
+}

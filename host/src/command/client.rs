@@ -1,0 +1,158 @@
+//! The admin API, seen from the command line.
+
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use picloud::auth::OwnerKey;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::{Failure, ScriptAddress};
+
+/// What stands in a URL as it is (RFC 3986, unreserved).
+const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// How long the server may take to be connected to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server and the key for it.
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: OwnerKey,
+}
+
+/// An answer that is an error.
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    /// What is in its `error`, or `null` when it is not one of PiCloud's.
+    pub(super) error: Value,
+}
+
+impl Refused {
+    /// Its code, empty when it has none.
+    pub(super) fn code(&self) -> &str {
+        self.error["code"].as_str().unwrap_or_default()
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match (refused.status, refused.error["message"].as_str()) {
+            (StatusCode::UNAUTHORIZED, Some(_)) => Self::new(
+                "the server does not accept this owner key; it prints the key at its first start, \
+                 and `picloud owner-key reset` makes a new one",
+            ),
+            (_, Some(message)) => Self::new(message),
+            (status, None) => Self(format!(
+                "the server answered {status}, which PiCloud does not; is this its URL?"
+            )),
+        }
+    }
+}
+
+impl Client {
+    /// Errors: when there is no key, or the machine has no certificates to check an
+    /// `https` server with.
+    pub(super) fn new(url: String, key: Option<OwnerKey>) -> Result<Self, Failure> {
+        let key = key.ok_or_else(|| {
+            Failure::new(
+                "the owner key is needed: set PICLOUD_OWNER_KEY to the key that the first start \
+                 of `picloud serve` has printed",
+            )
+        })?;
+        // A second installation would be the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        if url.starts_with("http:") {
+            // Without this the client looks for certificates, and a bare machine
+            // has none.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|error| Failure::new(describe(&error)))?;
+        Ok(Self { http, url, key })
+    }
+
+    /// The server's URL with this path.
+    pub(super) fn full_url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// Calls the API. `path` starts below `/api/v1`; its parts are encoded already.
+    ///
+    /// Errors: `Err` when there was no answer; `Ok(Err)` when it was a refusal.
+    pub(super) async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Result<Value, Refused>, Failure> {
+        let url = self.full_url(&format!("/api/v1{path}"));
+        let mut request = self.http.request(method, url).bearer_auth(self.key.reveal());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(|error| self.unanswered(&error))?;
+        let mut value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(if status.is_success() {
+            Ok(value)
+        } else {
+            Err(Refused { status, error: value["error"].take() })
+        })
+    }
+
+    /// [`Self::try_call`] for when a refusal is the end.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        Ok(self.try_call(method, path, body).await??)
+    }
+
+    /// The script of that name; `None` when the app has none.
+    pub(super) async fn find_script(
+        &self,
+        address: &ScriptAddress,
+    ) -> Result<Option<Value>, Failure> {
+        let path =
+            format!("/apps/{}/scripts?name={}", encode(&address.app), encode(&address.script));
+        let mut list = self.call(Method::GET, &path, None).await?;
+        Ok(list["items"].get_mut(0).map(Value::take))
+    }
+
+    /// The id of the script of that name.
+    pub(super) async fn script_id(&self, address: &ScriptAddress) -> Result<String, Failure> {
+        let ScriptAddress { app, script } = address;
+        self.find_script(address)
+            .await?
+            .and_then(|found| found["id"].as_str().map(str::to_owned))
+            .ok_or_else(|| Failure(format!("the app {app} has no script {script}")))
+    }
+
+    fn unanswered(&self, error: &reqwest::Error) -> Failure {
+        if error.is_connect() {
+            let (url, cause) = (&self.url, describe(error));
+            return Failure(format!(
+                "cannot connect: {cause}; is `picloud serve` running at {url}?"
+            ));
+        }
+        Failure(describe(error))
+    }
+}
+
+/// A name, fit for a path or a query.
+pub(super) fn encode(name: &str) -> String {
+    utf8_percent_encode(name, IN_URL).to_string()
+}
+
+/// The first cause says most.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,54 @@
+//! `picloud owner-key`.
+
+use std::process::ExitCode;
+
+use picloud::auth::Auth;
+use picloud::clock::Clock;
+use picloud::config::Config;
+use picloud::store::Store;
+
+use super::{Failure, print};
+
+/// What to do with the key.
+#[derive(clap::Subcommand)]
+pub(super) enum OwnerKeyCommand {
+    /// Make a new owner key and print it, because the old one was lost
+    ///
+    /// It works in the database, so it has to run where the server's PICLOUD_DATA
+    /// or PICLOUD_DATABASE_URL lead to. A server that is running goes on with the
+    /// old key until it is started again.
+    Reset,
+}
+
+impl OwnerKeyCommand {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Reset => reset(config).await,
+        }
+    }
+}
+
+async fn reset(config: &Config) -> Result<ExitCode, Failure> {
+    if config.owner_key.is_some() {
+        return Err(Failure::new(
+            "PICLOUD_OWNER_KEY is set, and the next start would put it back; change it there",
+        ));
+    }
+    let url = config.database_url().map_err(Failure::new)?;
+    let unavailable = |error| Failure(format!("the database {url}: {error}"));
+    let store = Store::open(&url).await.map_err(unavailable)?;
+    let key = Auth::reset(&store, &Clock::system()).await;
+    store.close().await.map_err(unavailable)?;
+    match key.map_err(|error| Failure(format!("the database {url}: {error}")))? {
+        Some(key) => {
+            print(format!("{}\n", key.reveal()))?;
+            eprintln!(
+                "This is the owner key from the server's next start on. It is not shown again."
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Err(Failure(format!(
+            "the database {url} has no owner key yet; the first start of `picloud serve` makes one"
+        ))),
+    }
+}

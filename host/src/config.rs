@@ -1,0 +1,257 @@
+//! The settings, and the one place that reads the environment.
+//!
+//! Each setting is one row of [`SETTINGS`]: its name, its unit, what it is for,
+//! how it is read and how it is shown. Its default is what [`Config::default`]
+//! holds.
+//!
+//! Invariant: nothing else in the host reads an environment variable.
+//! Invariant: a wrong value stops the start; no value is corrected silently.
+
+mod settings;
+mod value;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::auth::OwnerKey;
+use crate::limits::Limits;
+use crate::store::{DatabaseUrl, DatabaseUrlError};
+
+pub use settings::{SETTINGS, Setting};
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "PICLOUD_";
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Every setting of a process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The database, if it is not the one in the data folder.
+    pub database: Option<DatabaseUrl>,
+    /// What no execution gets more of.
+    pub ceiling: Limits,
+    /// The largest request body that a script is given, in bytes.
+    pub request_bytes_max: u64,
+    /// How many executions run at once.
+    pub concurrency_max: usize,
+    /// How many executions wait for a slot at once; more are refused.
+    pub queue_max: usize,
+    /// How long an execution waits for a slot, in milliseconds.
+    pub queue_timeout_ms: u64,
+    /// What compiled scripts may take in memory, in bytes.
+    pub image_cache_bytes_max: u64,
+    /// How long executions are kept, in days.
+    pub execution_log_retention_days: u32,
+    /// The owner key, if it is not the one in the database.
+    pub owner_key: Option<OwnerKey>,
+    /// What is logged, as a filter of `tracing`.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Where the command line finds the server, without a slash at its end.
+    pub url: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("./data"),
+            database: None,
+            ceiling: Limits::CEILING,
+            request_bytes_max: 4 << 20,
+            concurrency_max: 64,
+            queue_max: 1024,
+            queue_timeout_ms: 1000,
+            image_cache_bytes_max: 64 << 20,
+            execution_log_retention_days: 14,
+            owner_key: None,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            url: "http://127.0.0.1:8080".to_owned(),
+        }
+    }
+}
+
+/// What was read, and what is odd about it but does not matter.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Sentences about variables that nothing reads.
+    pub warnings: Vec<String>,
+}
+
+/// A variable with a value that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongValue {
+    /// The variable.
+    pub name: &'static str,
+    /// What it was set to; stars for a secret.
+    pub given: String,
+    /// What it may be set to.
+    pub allowed: String,
+}
+
+/// All wrong values at once, so that they can be put right at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(pub Vec<WrongValue>);
+
+impl std::fmt::Display for WrongValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {:?} was given, {} is allowed", self.name, self.given, self.allowed)
+    }
+}
+
+impl Config {
+    /// The settings of this process.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every variable whose value is wrong.
+    pub fn from_env() -> Result<Loaded, ConfigError> {
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self::read(variables)
+    }
+
+    /// The settings that these variables make; those of others are ignored, and an
+    /// empty value is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every variable whose value is wrong.
+    pub fn read(
+        variables: impl IntoIterator<Item = (String, OsString)>,
+    ) -> Result<Loaded, ConfigError> {
+        let mut ours: BTreeMap<String, OsString> = variables
+            .into_iter()
+            .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
+            .collect();
+        let mut config = Self::default();
+        let mut wrong = Vec::new();
+        for setting in SETTINGS {
+            let Some(value) = ours.remove(setting.name) else {
+                continue;
+            };
+            if let Err(allowed) = setting.set(&mut config, &value) {
+                let given = if setting.secret {
+                    "***".into()
+                } else {
+                    value.to_string_lossy().into_owned()
+                };
+                wrong.push(WrongValue { name: setting.name, given, allowed });
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(ConfigError(wrong));
+        }
+        let warnings = ours.keys().map(|name| unknown(name)).collect();
+        Ok(Loaded { config, warnings })
+    }
+
+    /// The database: the one that was set, or the SQLite file `picloud.db` in the
+    /// data folder.
+    ///
+    /// # Errors
+    /// When the current folder, which a relative data folder starts from, is gone.
+    pub fn database_url(&self) -> Result<DatabaseUrl, DatabaseUrlError> {
+        match &self.database {
+            Some(url) => Ok(url.clone()),
+            None => DatabaseUrl::sqlite_file(&self.data.join("picloud.db")),
+        }
+    }
+}
+
+fn unknown(name: &str) -> String {
+    match value::nearest(name, SETTINGS.iter().map(|setting| setting.name)) {
+        Some(nearest) => format!("{name} is not a setting; did you mean {nearest}?"),
+        None => format!("{name} is not a setting; `picloud config` prints them all"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        Config::read(variables.iter().map(|&(name, value)| (name.to_owned(), value.into())))
+    }
+
+    #[test]
+    fn without_variables_every_setting_has_its_default() {
+        let loaded = read(&[("HOME", "/root"), ("PICLOUD_MAX_FUEL", "")]).unwrap();
+        assert_eq!(loaded.config.ceiling, Limits::CEILING);
+        assert_eq!(loaded.config.listen.to_string(), "127.0.0.1:8080");
+        assert!(loaded.warnings.is_empty());
+        let database = loaded.config.database_url().unwrap().to_string();
+        assert!(database.ends_with("/data/picloud.db"), "{database}");
+    }
+
+    #[test]
+    fn a_value_is_read_with_its_unit() {
+        let config = read(&[
+            ("PICLOUD_MAX_MEMORY_BYTES", "64MiB"),
+            ("PICLOUD_MAX_WALL_MS", "2500"),
+            ("PICLOUD_DATA", "/srv/picloud"),
+            ("PICLOUD_LOG_FORMAT", "json"),
+            ("PICLOUD_URL", "https://pi.example/"),
+        ])
+        .unwrap()
+        .config;
+        assert_eq!(config.ceiling.memory_bytes_max, 64 << 20);
+        assert_eq!(config.ceiling.wall_ms_max, 2500);
+        assert_eq!(config.database_url().unwrap().to_string(), "sqlite:/srv/picloud/picloud.db");
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.url, "https://pi.example");
+    }
+
+    #[test]
+    fn all_wrong_values_are_reported_at_once_and_a_secret_is_not_shown() {
+        let wrong = read(&[
+            ("PICLOUD_MAX_WALL_MS", "soon"),
+            ("PICLOUD_LISTEN", "8080"),
+            ("PICLOUD_OWNER_KEY", "too short"),
+        ])
+        .unwrap_err();
+        let said = wrong.to_string();
+        assert_eq!(wrong.0.len(), 3, "{said}");
+        assert!(said.contains("PICLOUD_MAX_WALL_MS: \"soon\" was given, 1 to 3600000 is allowed"));
+        assert!(said.contains("PICLOUD_LISTEN: \"8080\" was given"));
+        assert!(said.contains("PICLOUD_OWNER_KEY: \"***\" was given"));
+        assert!(!said.contains("too short"));
+    }
+
+    #[test]
+    fn an_unknown_variable_is_a_warning_with_the_nearest_name() {
+        let warnings =
+            read(&[("PICLOUD_MAX_FULE", "5"), ("PICLOUD_COLOUR_OF_SKY", "5")]).unwrap().warnings;
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[1].contains("did you mean PICLOUD_MAX_FUEL?"), "{warnings:?}");
+        assert!(warnings[0].contains("picloud config"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_every_setting_shows_it_also_reads() {
+        let shown = Config::default();
+        for setting in SETTINGS.iter().filter(|setting| !setting.secret) {
+            let mut config = Config::default();
+            let value = setting.show(&shown);
+            assert_eq!(setting.set(&mut config, value.as_ref()), Ok(()), "{}", setting.name);
+            assert_eq!(setting.show(&config), value, "{}", setting.name);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The table of settings.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::value::{Allowed, bytes, number, show_bytes};
+use super::{Config, LogFormat};
+use crate::limits::MEMORY_BYTES_MIN;
+
+/// The most linear memory a wasm32 instance can have.
+const WASM_MEMORY_BYTES_MAX: u64 = 4 << 30;
+
+/// One variable.
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// The unit of its value; empty for what has none.
+    pub unit: &'static str,
+    /// What it is for, in a line.
+    pub doc: &'static str,
+    /// Whether a value, also a wrong one, must not be repeated to anybody.
+    pub secret: bool,
+    set: fn(&mut Config, &str) -> Result<(), Allowed>,
+    show: fn(&Config) -> String,
+}
+
+impl Setting {
+    /// Puts a value into the configuration.
+    ///
+    /// # Errors
+    /// What is allowed, when this value is not.
+    pub fn set(&self, config: &mut Config, value: &OsStr) -> Result<(), String> {
+        match value.to_str() {
+            Some(text) => (self.set)(config, text),
+            None => Err("UTF-8".to_owned()),
+        }
+    }
+
+    /// The value in force, as it could be set again; for a secret, whether it is
+    /// set.
+    #[must_use]
+    pub fn show(&self, config: &Config) -> String {
+        (self.show)(config)
+    }
+}
+
+/// A row whose value is a number: of bytes, or of anything else.
+macro_rules! numeric {
+    (bytes $name:literal, $doc:literal, $range:expr, $($field:ident).+) => {
+        Setting {
+            name: $name,
+            unit: "bytes",
+            doc: $doc,
+            secret: false,
+            set: |config, text| {
+                config.$($field).+ = bytes(text, $range)?;
+                Ok(())
+            },
+            show: |config| show_bytes(config.$($field).+),
+        }
+    };
+    ($unit:literal $name:literal, $doc:literal, $range:expr, $($field:ident).+) => {
+        Setting {
+            name: $name,
+            unit: $unit,
+            doc: $doc,
+            secret: false,
+            set: |config, text| {
+                config.$($field).+ = number(text, $range)?;
+                Ok(())
+            },
+            show: |config| config.$($field).+.to_string(),
+        }
+    };
+}
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "PICLOUD_LISTEN",
+        unit: "",
+        doc: "address and port that the server listens on",
+        secret: false,
+        set: |config, text| {
+            config.listen = text.parse().map_err(|_| "an address like 127.0.0.1:8080")?;
+            Ok(())
+        },
+        show: |config| config.listen.to_string(),
+    },
+    Setting {
+        name: "PICLOUD_DATA",
+        unit: "",
+        doc: "folder for the database and compiled code",
+        secret: false,
+        set: |config, text| {
+            config.data = PathBuf::from(text);
+            Ok(())
+        },
+        show: |config| config.data.display().to_string(),
+    },
+    Setting {
+        name: "PICLOUD_DATABASE_URL",
+        unit: "",
+        doc: "the database: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME",
+        secret: true,
+        set: |config, text| {
+            let allowed = "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME";
+            config.database = Some(text.parse().map_err(|_| allowed)?);
+            Ok(())
+        },
+        show: |config| config.database_url().map_or_else(|_| String::new(), |url| url.to_string()),
+    },
+    numeric!("instructions" "PICLOUD_MAX_FUEL",
+        "most wasm instructions of an execution", 1..=i64::MAX as u64, ceiling.fuel_max),
+    numeric!(bytes "PICLOUD_MAX_MEMORY_BYTES",
+        "most memory of an execution, interpreter included",
+        MEMORY_BYTES_MIN..=WASM_MEMORY_BYTES_MAX, ceiling.memory_bytes_max),
+    numeric!("ms" "PICLOUD_MAX_WALL_MS",
+        "longest time that an execution runs", 1..=3_600_000, ceiling.wall_ms_max),
+    numeric!(bytes "PICLOUD_MAX_RESPONSE_BYTES",
+        "largest response of a script", 1024..=1 << 30, ceiling.response_bytes_max),
+    numeric!(bytes "PICLOUD_MAX_REQUEST_BYTES",
+        "largest request body that a script is given", 1024..=1 << 30, request_bytes_max),
+    numeric!(bytes "PICLOUD_MAX_LOG_BYTES",
+        "most that an execution logs", 0..=64 << 20, ceiling.log_bytes_max),
+    numeric!("lines" "PICLOUD_MAX_LOG_LINES",
+        "most lines that an execution logs", 0..=100_000, ceiling.log_lines_max),
+    numeric!("calls" "PICLOUD_MAX_HOST_CALLS",
+        "most calls of the platform in an execution, logging not counted",
+        1..=1_000_000, ceiling.host_calls_max),
+    numeric!("calls" "PICLOUD_MAX_CALL_DEPTH",
+        "how deep script functions call each other", 1..=256, ceiling.call_depth_max),
+    numeric!("executions" "PICLOUD_MAX_CONCURRENCY",
+        "how many executions run at once", 1..=4096, concurrency_max),
+    numeric!("executions" "PICLOUD_MAX_QUEUED",
+        "how many executions wait for a slot at once", 0..=1_000_000, queue_max),
+    numeric!("ms" "PICLOUD_QUEUE_TIMEOUT_MS",
+        "how long an execution waits for a slot", 0..=600_000, queue_timeout_ms),
+    numeric!(bytes "PICLOUD_IMAGE_CACHE_BYTES",
+        "memory for compiled scripts", 1 << 20..=64 << 30, image_cache_bytes_max),
+    numeric!("days" "PICLOUD_EXECUTION_LOG_RETENTION_DAYS",
+        "how long executions are kept", 1..=36_500, execution_log_retention_days),
+    Setting {
+        name: "PICLOUD_OWNER_KEY",
+        unit: "",
+        doc: "key of the admin API; without it one is made at the first start",
+        secret: true,
+        set: |config, text| {
+            config.owner_key =
+                Some(text.parse().map_err(|wrong: crate::auth::OwnerKeyError| wrong.to_string())?);
+            Ok(())
+        },
+        show: |config| if config.owner_key.is_some() { "(set)" } else { "(not set)" }.to_owned(),
+    },
+    Setting {
+        name: "PICLOUD_LOG",
+        unit: "",
+        doc: "what the server logs, like info or picloud=debug,warn",
+        secret: false,
+        set: |config, text| {
+            let allowed = "a filter like info, debug or picloud=debug,warn";
+            tracing_subscriber::EnvFilter::try_new(text).map_err(|_| allowed)?;
+            config.log = text.to_owned();
+            Ok(())
+        },
+        show: |config| config.log.clone(),
+    },
+    Setting {
+        name: "PICLOUD_LOG_FORMAT",
+        unit: "",
+        doc: "text for people, json for machines",
+        secret: false,
+        set: |config, text| {
+            config.log_format = match text {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => return Err("text or json".to_owned()),
+            };
+            Ok(())
+        },
+        show: |config| match config.log_format {
+            LogFormat::Text => "text".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        },
+    },
+    Setting {
+        name: "PICLOUD_URL",
+        unit: "",
+        doc: "where the command line finds the server",
+        secret: false,
+        set: |config, text| {
+            config.url = value_url(text).ok_or("a URL like http://127.0.0.1:8080")?;
+            Ok(())
+        },
+        show: |config| config.url.clone(),
+    },
+];
+
+/// An absolute `http` or `https` URL, without a slash at its end.
+fn value_url(text: &str) -> Option<String> {
+    let uri: http::Uri = text.parse().ok()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let plain = uri.authority().is_some() && uri.query().is_none();
+    (known && plain).then(|| text.trim_end_matches('/').to_owned())
+}

@@ -1,0 +1,321 @@
+//! What the platform answers when it does not do what was asked.
+//!
+//! One [`Error`], whose variants are what the *caller* can do about it, and one
+//! mapping to a status and `{"error":{"code","message", …details}}`.
+//!
+//! Invariant: nothing internal is shown. What went wrong inside is logged, once,
+//! when the answer is made.
+//! Invariant: a code, once published, keeps its meaning; messages may change.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::executor::Saturated;
+use crate::limits::OverCeiling;
+use crate::store;
+
+/// The result of whatever answers a request.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// After how many seconds a caller who was told that something is unavailable
+/// may try again.
+const RETRY_AFTER_S: u32 = 1;
+
+/// Why a request was not carried out, sorted by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 400: change the request.
+    #[error("{0}")]
+    Invalid(Refusal),
+    /// 401: send the key.
+    #[error("the owner key is needed: send it as `Authorization: Bearer KEY`")]
+    Unauthorized,
+    /// 403: ask somebody who may.
+    #[error("{0}")]
+    Forbidden(Refusal),
+    /// 404: ask for something else.
+    #[error("{0}")]
+    NotFound(Refusal),
+    /// 405: use another method.
+    #[error("this path does not answer this method")]
+    MethodNotAllowed,
+    /// 409: look at what is there now.
+    #[error("{0}")]
+    Conflict(Refusal),
+    /// 413: send less.
+    #[error("{0}")]
+    TooLarge(Refusal),
+    /// 422: the request was understood, but what it holds is not acceptable: a
+    /// source that does not parse, a limit that cannot be granted.
+    #[error("{0}")]
+    Unprocessable(Refusal),
+    /// 429: slow down.
+    #[error("{refusal}")]
+    RateLimited {
+        /// What there was too much of.
+        refusal: Refusal,
+        /// When to come back, in seconds.
+        retry_after_s: u32,
+    },
+    /// 503: come back.
+    #[error("{refusal}")]
+    Unavailable {
+        /// What is missing.
+        refusal: Refusal,
+        /// When to come back, in seconds.
+        retry_after_s: u32,
+    },
+    /// 500: nothing; it is a mistake in PiCloud. Logged, never shown.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What an error says: a code for programs, a message for people, and details.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Refusal {
+    /// Stable, `snake_case`.
+    #[schema(value_type = String, example = "script_not_found")]
+    pub code: Cow<'static, str>,
+    /// One sentence, without a full stop.
+    pub message: String,
+    /// Members of the answer beside `code` and `message`.
+    #[serde(flatten)]
+    pub details: BTreeMap<String, Value>,
+}
+
+/// The body of every answer that is an error.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: Refusal,
+}
+
+impl Refusal {
+    /// A refusal without details.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), details: BTreeMap::new() }
+    }
+
+    /// Adds one detail.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A value that is not acceptable: code `field_invalid`, detail `field`.
+    #[must_use]
+    pub fn field(field: &str, reason: &str) -> Self {
+        Self::new("field_invalid", format!("{field} {reason}")).with("field", field)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error {
+    /// A mistake in PiCloud.
+    pub fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(error.into())
+    }
+
+    /// There is no such thing: code `{resource}_not_found`.
+    #[must_use]
+    pub fn not_found(resource: store::Resource) -> Self {
+        Self::NotFound(Refusal::new(
+            format!("{resource}_not_found"),
+            format!("there is no such {resource}"),
+        ))
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Invalid(refusal)
+            | Self::Forbidden(refusal)
+            | Self::NotFound(refusal)
+            | Self::Conflict(refusal)
+            | Self::TooLarge(refusal)
+            | Self::Unprocessable(refusal)
+            | Self::RateLimited { refusal, .. }
+            | Self::Unavailable { refusal, .. } => refusal.clone(),
+            Self::Unauthorized => Refusal::new("unauthorized", self.to_string()),
+            Self::MethodNotAllowed => Refusal::new("method_not_allowed", self.to_string()),
+            Self::Internal(_) => Refusal::new("internal", self.to_string()),
+        }
+    }
+
+    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        match self {
+            Self::Unauthorized => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"PiCloud\""),
+            )),
+            Self::RateLimited { retry_after_s, .. } | Self::Unavailable { retry_after_s, .. } => {
+                Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if let Self::Internal(error) = &self {
+            tracing::error!(error = &**error, "a request failed inside");
+        }
+        let body = Json(ErrorBody { error: self.refusal() });
+        let mut response = (self.status(), body).into_response();
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound(resource) => Self::not_found(resource),
+            store::Error::Conflict(conflict) => Self::Conflict(conflict.into()),
+            store::Error::Invalid { field, reason } => Self::Invalid(Refusal::field(field, reason)),
+            store::Error::Unavailable(_) => Self::Unavailable {
+                refusal: Refusal::new("store_unavailable", "the database is unavailable"),
+                retry_after_s: RETRY_AFTER_S,
+            },
+            store::Error::Internal(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<store::Conflict> for Refusal {
+    fn from(conflict: store::Conflict) -> Self {
+        let message = conflict.to_string();
+        match conflict {
+            store::Conflict::AppName => Self::new("app_name_taken", message),
+            store::Conflict::ScriptName => Self::new("script_name_taken", message),
+            store::Conflict::Domain => Self::new("domain_taken", message),
+            store::Conflict::Concurrent => Self::new("changed_concurrently", message),
+            store::Conflict::Version(version) => {
+                Self::new("version_conflict", message).with("version", version)
+            }
+            store::Conflict::Route(route) => Self::new("route_conflict", message)
+                .with("conflicting_route_id", route.id.as_str())
+                .with("conflicting_route", format!("{} {}", route.method, route.path)),
+        }
+    }
+}
+
+impl From<OverCeiling> for Error {
+    fn from(over: OverCeiling) -> Self {
+        let code =
+            if over.asked > over.most { "limit_above_ceiling" } else { "limit_below_minimum" };
+        Self::Unprocessable(
+            Refusal::new(code, over.to_string())
+                .with("limit", over.limit)
+                .with("asked", over.asked)
+                .with("least", over.least)
+                .with("most", over.most),
+        )
+    }
+}
+
+impl From<Saturated> for Error {
+    fn from(_: Saturated) -> Self {
+        Self::Unavailable {
+            refusal: Refusal::new("saturated", "every execution slot is taken"),
+            retry_after_s: RETRY_AFTER_S,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::{Conflict, Resource};
+
+    async fn answer(error: Error) -> (u16, Option<String>, Value) {
+        let response = error.into_response();
+        let status = response.status().as_u16();
+        let retry = response.headers().get(header::RETRY_AFTER);
+        let retry = retry.map(|value| value.to_str().unwrap().to_owned());
+        let body = to_bytes(response.into_body(), 65_536).await.unwrap();
+        (status, retry, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refuses_becomes_a_status_and_a_code() {
+        let table = [
+            (store::Error::NotFound(Resource::Script), 404, "script_not_found"),
+            (store::Error::NotFound(Resource::App), 404, "app_not_found"),
+            (store::Error::Conflict(Conflict::AppName), 409, "app_name_taken"),
+            (store::Error::Conflict(Conflict::ScriptName), 409, "script_name_taken"),
+            (store::Error::Conflict(Conflict::Version(4)), 409, "version_conflict"),
+            (store::Error::Invalid { field: "name", reason: "is too long" }, 400, "field_invalid"),
+            (store::Error::Unavailable("secret".into()), 503, "store_unavailable"),
+        ];
+        for (error, status, code) in table {
+            let (given, _, body) = answer(error.into()).await;
+            assert_eq!((given, &body["error"]["code"]), (status, &json!(code)));
+            assert!(!body.to_string().contains("secret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_inside_is_not_shown() {
+        let (status, _, body) = answer(Error::internal("the password is 1234")).await;
+        assert_eq!(status, 500);
+        assert_eq!(body, json!({"error": {"code": "internal", "message": "internal error"}}));
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_refused_by_its_name() {
+        let over = OverCeiling { limit: "fuel", asked: 9, least: 1, most: 5 };
+        let (status, _, body) = answer(over.into()).await;
+        assert_eq!(status, 422);
+        let expected = json!({"error": {
+            "code": "limit_above_ceiling", "message": "fuel: 9 asked, 1 to 5 allowed",
+            "limit": "fuel", "asked": 9, "least": 1, "most": 5,
+        }});
+        assert_eq!(body, expected);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_slot_is_told_when_to_come_back() {
+        let (status, retry, body) = answer(Saturated.into()).await;
+        assert_eq!((status, retry.as_deref()), (503, Some("1")));
+        assert_eq!(body["error"]["code"], "saturated");
+    }
+}

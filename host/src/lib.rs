@@ -1,0 +1,203 @@
+//! PiCloud's host: the server and everything stateful.
+//!
+//! ```text
+//! manager       control plane: the admin API
+//! orchestrator  ingress, and what brings work to the executor
+//! executor      every run in its own sandbox
+//! store         all SQL; the cellar under the three
+//! ```
+//!
+//! [`App::build`] is the one seam for tests: the whole server but its socket.
+
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod executor;
+pub mod limits;
+pub mod manager;
+pub mod orchestrator;
+pub mod store;
+pub mod telemetry;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+
+use auth::{Auth, OwnerKey};
+use clock::Clock;
+use config::Config;
+use executor::Executor;
+use manager::ControlPlane;
+use orchestrator::ingress::{self, execute};
+use orchestrator::retention::Retention;
+use orchestrator::{Orchestrator, Parts};
+use store::Store;
+use telemetry::Metrics;
+
+/// How long a server that was told to stop waits for the requests under way.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+
+/// Why the server could not start or had to stop, in words for its owner.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The whole server, without a socket.
+pub struct App {
+    /// Answers requests.
+    pub router: Router,
+    /// The database.
+    pub store: Store,
+    /// What runs scripts.
+    pub executor: Executor,
+    /// What changes definitions.
+    pub control_plane: ControlPlane,
+    /// What deletes old rows; [`serve`] starts it.
+    pub retention: Retention,
+    /// The owner key, if it has just been made: to be printed once.
+    pub generated_key: Option<OwnerKey>,
+}
+
+impl App {
+    /// Opens the data folder and the database, loads the interpreter and connects
+    /// the rooms.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub async fn build(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        create_data_folder(&config.data)?;
+        let store = Store::open(&config.database_url()?).await?;
+        let started = Auth::start(&store, &clock, config.owner_key.as_ref()).await?;
+        let executor = Executor::start(&executor_settings(config), clock.clone())?;
+        let metrics = Metrics::default();
+        let orchestrator = Orchestrator::new(Parts {
+            store: store.clone(),
+            executor: executor.clone(),
+            clock: clock.clone(),
+            auth: started.auth.clone(),
+            metrics: metrics.clone(),
+            ceiling: config.ceiling,
+            request_bytes_max: usize::try_from(config.request_bytes_max)?,
+        });
+        let control_plane = ControlPlane::new(
+            store.clone(),
+            executor.clone(),
+            clock.clone(),
+            started.auth,
+            metrics,
+            config.ceiling,
+        );
+        let api = manager::router(control_plane.clone(), execute::router(orchestrator.clone()));
+        let router = api
+            .merge(ingress::router(orchestrator.clone()))
+            .layer(axum::middleware::from_fn_with_state(orchestrator, ingress::answer_on_domain));
+        Ok(Self {
+            router,
+            retention: Retention {
+                store: store.clone(),
+                clock,
+                execution_log_days: config.execution_log_retention_days,
+            },
+            store,
+            executor,
+            control_plane,
+            generated_key: started.generated,
+        })
+    }
+}
+
+/// Serves until the process is told to stop (SIGINT or SIGTERM), then finishes
+/// what is under way and commits what was recorded.
+///
+/// # Errors
+/// When the server cannot start.
+pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(), StartError> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let app = App::build(config, clock).await?;
+    if with_sample {
+        manager::create_sample(&app.control_plane).await?;
+    }
+    announce(&app, listener.local_addr()?);
+    let retention = tokio::spawn(app.retention.clone().run());
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
+    let service = app.router.into_make_service_with_connect_info::<SocketAddr>();
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async {
+        told_to_stop().await;
+        tracing::info!("stopping: requests under way are finished");
+        let _ = stopping.send(());
+    });
+    let late = async {
+        // Without a signal the server ends by itself, and this never does.
+        if stopped.await.is_ok() {
+            tokio::time::sleep(SHUTDOWN_MAX).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = server => ended?,
+        () = late => tracing::warn!("some requests were not finished in time"),
+    }
+    retention.abort();
+    app.store.close().await?;
+    Ok(())
+}
+
+/// What somebody who has just started a server needs to know.
+fn announce(app: &App, address: SocketAddr) {
+    tracing::info!(%address, guest = &app.executor.guest_sha256()[..12], "ready");
+    println!("PiCloud serves on http://{address}");
+    if let Some(key) = &app.generated_key {
+        println!();
+        println!("  Owner key: {}", key.reveal());
+        println!("  It is shown only now. Keep it, and give it to the command line:");
+        println!("  export PICLOUD_OWNER_KEY={}", key.reveal());
+        println!();
+    }
+}
+
+fn executor_settings(config: &Config) -> executor::Settings {
+    executor::Settings {
+        data: config.data.clone(),
+        slots: config.concurrency_max,
+        queue_timeout: Duration::from_millis(config.queue_timeout_ms),
+        queue_max: config.queue_max,
+        memory_bytes_ceiling: config.ceiling.memory_bytes_max,
+        image_cache_bytes_max: config.image_cache_bytes_max,
+    }
+}
+
+/// The data folder is nobody's business but the owner's.
+fn create_data_folder(data: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|error| format!("the data folder {}: {error}", data.display()).into())
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => tokio::select! {
+            _ = interrupted => {}
+            _ = terminated.recv() => {}
+        },
+        Err(_) => {
+            let _ = interrupted.await;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The one binary: the server and the command line.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use picloud::config::Config;
+
+use command::{Command, EXIT_USAGE};
+
+/// The server allocates on many threads at once, which the allocator of some C
+/// libraries is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Command::parse();
+    match Config::from_env() {
+        Ok(loaded) => command.run(loaded).await,
+        Err(wrong) => {
+            for value in &wrong.0 {
+                eprintln!("error: {value}");
+            }
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}

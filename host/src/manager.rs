@@ -1,0 +1,153 @@
+//! The control plane: the admin API under `/api/v1`, the probes, the metrics and
+//! the page at `/`.
+//!
+//! One file per resource; what they share is how a request is read ([`extract`]),
+//! what things may be called ([`names`]) and how lists are paged ([`lists`]).
+//!
+//! Invariant: whatever is under `/api/v1`, also a path that does not exist, needs
+//! the owner key; only the API's own description does not.
+//! Invariant: nothing here runs a script; a source is only parsed.
+
+mod apps;
+mod dashboard;
+mod domains;
+mod executions;
+mod extract;
+mod health;
+mod lists;
+mod names;
+mod openapi;
+mod route_pattern;
+mod routes;
+mod sample;
+mod scripts;
+mod source;
+mod versions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use tokio::sync::{Mutex, MutexGuard};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::error::{Error, Refusal, Result};
+use crate::executor::Executor;
+use crate::limits::Limits;
+use crate::store::{App, Store};
+use crate::telemetry::Metrics;
+
+pub use sample::create_sample;
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct ControlPlane {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Parses sources.
+    pub executor: Executor,
+    /// Times and ids.
+    pub clock: Clock,
+    /// Recognises the owner.
+    pub auth: Auth,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+    /// What no script may ask more of.
+    pub ceiling: Limits,
+    addressing: Arc<Mutex<()>>,
+}
+
+impl ControlPlane {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        executor: Executor,
+        clock: Clock,
+        auth: Auth,
+        metrics: Metrics,
+        ceiling: Limits,
+    ) -> Self {
+        Self { store, executor, clock, auth, metrics, ceiling, addressing: Arc::default() }
+    }
+
+    /// The app of that name.
+    async fn app(&self, name: &str) -> Result<App> {
+        Ok(self.store.find_app_by_name(name).await?)
+    }
+
+    /// Held from looking whether an address (an endpoint, a route) is free until it
+    /// is taken. An instance has one manager, so that nobody else takes any.
+    async fn lock_addresses(&self) -> MutexGuard<'_, ()> {
+        self.addressing.lock().await
+    }
+}
+
+/// Everything that the control plane answers. `data_plane` are the operations of
+/// the API that run scripts; their paths start at `/api/v1`, and they are guarded
+/// and described like all others.
+pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router {
+    let doc = describe(data_plane.get_openapi().clone());
+    let api = Router::from(api().with_state(control_plane.clone()).merge(data_plane));
+    let probes = Router::from(probes().with_state(control_plane.clone()));
+    let guard = from_fn_with_state(control_plane.auth, Auth::require_owner);
+    let api = api
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(extract::BODY_BYTES_MAX))
+        .layer(guard);
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(probes)
+        .merge(openapi::router(&doc))
+        .merge(dashboard::router())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// The description of everything that [`router`] answers, made from the handlers;
+/// `data_plane` is that of the operations that run scripts.
+#[must_use]
+pub fn describe(data_plane: OpenApi) -> OpenApi {
+    openapi::document(api().into_openapi().merge_from(data_plane), probes().into_openapi())
+}
+
+/// The admin API; every path starts at `/api/v1`.
+fn api() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::default()
+        .routes(routes!(apps::list_apps, apps::create_app))
+        .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
+        .routes(routes!(domains::list_domains, domains::claim_domain))
+        .routes(routes!(domains::release_domain))
+        .routes(routes!(scripts::list_scripts, scripts::create_script))
+        .routes(routes!(scripts::get_script, scripts::update_script, scripts::delete_script))
+        .routes(routes!(versions::list_versions))
+        .routes(routes!(versions::get_version))
+        .routes(routes!(versions::rollback_script))
+        .routes(routes!(routes::list_routes, routes::create_route))
+        .routes(routes!(routes::get_route, routes::delete_route))
+        .routes(routes!(executions::list_script_executions))
+        .routes(routes!(executions::list_app_executions))
+        .routes(routes!(executions::get_execution))
+}
+
+/// What a supervisor asks.
+fn probes() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::default()
+        .routes(routes!(health::get_live))
+        .routes(routes!(health::get_ready))
+        .routes(routes!(health::get_metrics))
+}
+
+async fn unknown_path() -> Error {
+    Error::NotFound(Refusal::new("path_not_found", "nothing answers this path"))
+}
+
+async fn wrong_method() -> Error {
+    Error::MethodNotAllowed
+}

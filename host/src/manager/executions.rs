@@ -1,0 +1,230 @@
+//! `/executions/{id}` and the lists of executions of a script and of an app.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Path, Query};
+use super::lists::{List, Page};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{self, ExecutionId, ExecutionScope, ExecutionStatus, ScriptId};
+
+/// An execution in one row.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecutionSummary {
+    /// Its id.
+    id: String,
+    /// The id of the script that ran.
+    script_id: String,
+    /// The script's name at that time.
+    script: String,
+    /// The version that ran.
+    version: i64,
+    /// How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
+    /// `memory_exceeded`, `limit_exceeded` or `crashed`.
+    status: &'static str,
+    /// What started it: `http` or `execute`.
+    trigger: &'static str,
+    /// Which attempt it was, from 1.
+    attempt: i64,
+    /// The request's method.
+    method: Option<String>,
+    /// The request's path.
+    path: Option<String>,
+    /// The status of the response, if there was one.
+    response_status: Option<i64>,
+    /// What went wrong, if something did.
+    error: Option<ExecutionError>,
+    /// How many lines the script logged.
+    log_lines: usize,
+    /// Wasm instructions.
+    fuel_used: i64,
+    /// The most memory that it had, in bytes.
+    memory_peak_bytes: i64,
+    /// How long it took, in microseconds.
+    duration_us: i64,
+    /// When it began, in microseconds since 1970.
+    started_at: i64,
+    /// When it ended, in microseconds since 1970.
+    finished_at: i64,
+}
+
+/// An execution with everything that is known about it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Execution {
+    /// The row that lists show.
+    #[serde(flatten)]
+    summary: ExecutionSummary,
+    /// The id of the app that the script belonged to.
+    app_id: String,
+    /// The request.
+    #[schema(value_type = Object)]
+    request: Value,
+    /// The response, if there was one.
+    #[schema(value_type = Option<Object>)]
+    response: Option<Value>,
+    /// What the script logged: `level`, `message`, `data` and `line` of each line.
+    #[schema(value_type = Vec<Object>)]
+    log: Value,
+}
+
+/// Why an execution has no response.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+pub struct ExecutionError {
+    /// In words.
+    message: String,
+    /// The script's line, from 1; `null` when it is not known.
+    line: Option<u32>,
+    /// The character in the line, from 1; `null` when it is not known.
+    column: Option<u32>,
+    /// `limit` if a limit was reached, `thrown` if more than a text was thrown; not
+    /// in lists.
+    #[serde(flatten)]
+    details: BTreeMap<String, Value>,
+}
+
+/// Which executions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExecutionsQuery {
+    /// Only those that ended so.
+    #[param(value_type = Option<String>)]
+    status: Option<ExecutionStatus>,
+    /// Only those that ended after this execution, and the first to end first: to
+    /// follow the log.
+    after: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first; not together with `after`.
+    offset: Option<i64>,
+}
+
+/// Lists a script's executions, the last to end first.
+#[utoipa::path(get, path = "/scripts/{id}/logs", tag = "executions",
+    params(("id" = String, Path, description = "The script's id"), ExecutionsQuery),
+    responses((status = 200, description = "A page of executions", body = List<ExecutionSummary>)))]
+pub(super) async fn list_script_executions(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<ScriptId>,
+    Query(query): Query<ExecutionsQuery>,
+) -> Result<Json<List<ExecutionSummary>>> {
+    let script = control_plane.store.find_script(&id).await?;
+    list(&control_plane, &ExecutionScope::Script(script.id), query).await
+}
+
+/// Lists the executions of all scripts of an app, the last to end first.
+#[utoipa::path(get, path = "/apps/{app}/executions", tag = "executions",
+    params(("app" = String, Path, description = "The app's name"), ExecutionsQuery),
+    responses((status = 200, description = "A page of executions", body = List<ExecutionSummary>)))]
+pub(super) async fn list_app_executions(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<ExecutionsQuery>,
+) -> Result<Json<List<ExecutionSummary>>> {
+    let app = control_plane.app(&name).await?;
+    list(&control_plane, &ExecutionScope::App(app.id), query).await
+}
+
+/// Shows an execution.
+#[utoipa::path(get, path = "/executions/{id}", tag = "executions",
+    params(("id" = String, Path, description = "The execution's id")),
+    responses((status = 200, description = "The execution", body = Execution)))]
+pub(super) async fn get_execution(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<ExecutionId>,
+) -> Result<Json<Execution>> {
+    commit_recorded(&control_plane).await;
+    let row = control_plane.store.find_execution(&id).await?;
+    Ok(Json(row.into()))
+}
+
+async fn list(
+    control_plane: &ControlPlane,
+    scope: &ExecutionScope,
+    query: ExecutionsQuery,
+) -> Result<Json<List<ExecutionSummary>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    commit_recorded(control_plane).await;
+    let store = &control_plane.store;
+    let rows = match query.after {
+        None => store.list_executions(scope, query.status, page.rows()).await?,
+        Some(after) => {
+            if query.offset.is_some() {
+                let refusal = Refusal::field("offset", "must not be given together with `after`");
+                return Err(Error::Invalid(refusal));
+            }
+            let after: ExecutionId = after.parse().map_err(|_| {
+                Error::Invalid(Refusal::field("after", "must be an execution's id"))
+            })?;
+            let limit = page.rows().limit;
+            store.list_executions_after(scope, query.status, Some(&after), limit).await?
+        }
+    };
+    Ok(Json(page.list(rows, ExecutionSummary::from)))
+}
+
+/// Whoever was answered by a script finds its execution at once.
+async fn commit_recorded(control_plane: &ControlPlane) {
+    if let Err(error) = control_plane.store.flush().await {
+        tracing::warn!(%error, "the newest executions are not listed yet");
+    }
+}
+
+impl From<store::Execution> for ExecutionSummary {
+    fn from(row: store::Execution) -> Self {
+        let request = json(&row.request);
+        let text = |value: &Value, name: &str| value[name].as_str().map(str::to_owned);
+        Self {
+            method: text(&request, "method"),
+            path: text(&request, "path"),
+            response_status: row
+                .response
+                .as_ref()
+                .and_then(|response| json(response)["status"].as_i64()),
+            error: row.error.as_ref().map(|error| ExecutionError {
+                details: BTreeMap::new(),
+                ..error.to().unwrap_or_default()
+            }),
+            log_lines: json(&row.log).as_array().map_or(0, Vec::len),
+            id: row.id.into(),
+            script_id: row.script_id.into(),
+            script: row.script_name,
+            version: row.version,
+            status: row.status.as_str(),
+            trigger: row.trigger_kind.as_str(),
+            attempt: row.attempt,
+            fuel_used: row.fuel_used,
+            memory_peak_bytes: row.memory_peak_bytes,
+            duration_us: row.duration_us,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        }
+    }
+}
+
+impl From<store::Execution> for Execution {
+    fn from(row: store::Execution) -> Self {
+        Self {
+            app_id: row.app_id.as_str().to_owned(),
+            request: json(&row.request),
+            response: row.response.as_ref().map(json),
+            log: json(&row.log),
+            summary: ExecutionSummary {
+                error: row.error.as_ref().map(|error| error.to().unwrap_or_default()),
+                ..row.into()
+            },
+        }
+    }
+}
+
+/// What a column holds; `null` if it is no JSON, which only a damaged row has.
+fn json(column: &store::Json) -> Value {
+    column.to().unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! What a handler takes from a request, refused in the platform's own words.
+//!
+//! Invariant: no answer of the API is one of axum's plain texts.
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Refusal};
+use crate::store::{ExecutionId, Resource, RouteId, ScriptId};
+
+/// The largest body that the admin API reads, in bytes: a source of the largest
+/// size with every character escaped, and the rest of its request.
+pub const BODY_BYTES_MAX: usize = 2 << 20;
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+impl<S, T> FromRequest<S> for Body<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        match extract::Json::from_request(request, state).await {
+            Ok(extract::Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::Invalid(Refusal::new(
+                "body_not_json",
+                "the body must be JSON, with `Content-Type: application/json`",
+            ))),
+            Err(rejection) if rejection.status().as_u16() == 413 => {
+                let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+                let refusal = Refusal::new("body_too_large", message);
+                Err(Error::TooLarge(refusal.with("most", BODY_BYTES_MAX)))
+            }
+            Err(rejection) => {
+                Err(Error::Invalid(Refusal::new("body_invalid", rejection.body_text())))
+            }
+        }
+    }
+}
+
+/// The parameters of the query.
+pub struct Query<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let taken = extract::Query::from_request_parts(parts, state).await;
+        let extract::Query(query) = taken.map_err(|rejection: QueryRejection| {
+            Error::Invalid(Refusal::new("query_invalid", rejection.body_text()))
+        })?;
+        Ok(Self(query))
+    }
+}
+
+/// What is named in the path. What cannot be a name is the name of nothing: 404.
+pub struct Path<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Names + Send,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match extract::Path::from_request_parts(parts, state).await {
+            Ok(extract::Path(named)) => Ok(Self(named)),
+            Err(_) => Err(Error::not_found(T::RESOURCE)),
+        }
+    }
+}
+
+/// Parameters of a path that name something.
+pub trait Names {
+    /// What is not there when they name nothing.
+    const RESOURCE: Resource;
+}
+
+impl Names for String {
+    const RESOURCE: Resource = Resource::App;
+}
+
+impl Names for ScriptId {
+    const RESOURCE: Resource = Resource::Script;
+}
+
+impl Names for RouteId {
+    const RESOURCE: Resource = Resource::Route;
+}
+
+impl Names for ExecutionId {
+    const RESOURCE: Resource = Resource::Execution;
+}
+
+/// A domain of an app.
+impl Names for (String, String) {
+    const RESOURCE: Resource = Resource::Domain;
+}
+
+/// A version of a script.
+impl Names for (ScriptId, i64) {
+    const RESOURCE: Resource = Resource::Version;
+}

@@ -1,0 +1,53 @@
+//! `/health/live`, `/health/ready` and `/metrics`: what a supervisor asks.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ControlPlane;
+use crate::error::{Error, Result};
+
+/// What OpenMetrics wants its text to be called.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// That it is well.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `live` or `ready`.
+    status: &'static str,
+}
+
+/// Answers while the process answers anything.
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()),
+    responses((status = 200, description = "The process answers", body = Health)))]
+pub(super) async fn get_live() -> Json<Health> {
+    Json(Health { status: "live" })
+}
+
+/// Answers 200 while requests can be served, 503 while the database is away.
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+    responses((status = 200, description = "The database answers", body = Health)))]
+pub(super) async fn get_ready(State(control_plane): State<ControlPlane>) -> Result<Json<Health>> {
+    control_plane.store.ping().await?;
+    Ok(Json(Health { status: "ready" }))
+}
+
+/// Tells the metrics of this process, in the text format of OpenMetrics.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "The metrics", content_type = OPENMETRICS, body = String)))]
+pub(super) async fn get_metrics(
+    State(control_plane): State<ControlPlane>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse> {
+    // Beside the probes, outside of the API's guard: it looks itself.
+    if !control_plane.auth.is_owner(&headers) {
+        return Err(Error::Unauthorized);
+    }
+    let store_is_up = control_plane.store.ping().await.is_ok();
+    let slots = control_plane.executor.slots();
+    let text = control_plane.metrics.encode(&slots, store_is_up).map_err(Error::internal)?;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))
+}

@@ -1,0 +1,136 @@
+//! What apps, scripts and domains may be called.
+//!
+//! Invariant: a name of an app or a script stands in a URL as it is, without
+//! encoding.
+
+use crate::error::{Error, Refusal, Result};
+
+/// The longest name of an app or a script, in characters: that of a DNS label.
+const NAME_CHARS_MAX: usize = 63;
+/// The longest description, in bytes.
+const DESCRIPTION_BYTES_MAX: usize = 4096;
+/// The longest host name and the longest of its labels (RFC 1035, section 2.3.4).
+const HOST_CHARS_MAX: usize = 253;
+const LABEL_CHARS_MAX: usize = 63;
+
+/// Lower-case letters, digits and dashes, a letter first, 1 to 63 of them.
+///
+/// # Errors
+/// `Invalid`, field `name`.
+pub fn check_app_name(name: &str) -> Result<()> {
+    check_name(name, b"-", "lower-case letters, digits and `-`")
+}
+
+/// Like the name of an app, and `_` as well.
+///
+/// # Errors
+/// `Invalid`, field `name`.
+pub fn check_script_name(name: &str) -> Result<()> {
+    check_name(name, b"-_", "lower-case letters, digits, `-` and `_`")
+}
+
+fn check_name(name: &str, marks: &[u8], allowed: &str) -> Result<()> {
+    let starts_well = name.starts_with(|first: char| first.is_ascii_lowercase());
+    let fits = name.len() <= NAME_CHARS_MAX
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || marks.contains(&byte)
+        });
+    if starts_well && fits {
+        return Ok(());
+    }
+    let reason = format!("must be 1 to {NAME_CHARS_MAX} {allowed}, a letter first");
+    Err(Error::Invalid(Refusal::field("name", &reason)))
+}
+
+/// At most 4096 bytes.
+///
+/// # Errors
+/// `Invalid`, field `description`.
+pub fn check_description(description: &str) -> Result<()> {
+    if description.len() <= DESCRIPTION_BYTES_MAX {
+        return Ok(());
+    }
+    let reason = format!("must be at most {DESCRIPTION_BYTES_MAX} bytes");
+    Err(Error::Invalid(Refusal::field("description", &reason)))
+}
+
+/// The normal form of a DNS name: lower case, without a dot at the end.
+///
+/// # Errors
+/// `Invalid`, field `host`, for what is none: a port, an IP address, characters
+/// that are not ASCII (an international name is given in its `xn--` form).
+pub fn normalise_host(host: &str) -> Result<String> {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=LABEL_CHARS_MAX).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    // A name whose last label is a number is an IPv4 address to every client.
+    let last_is_number =
+        host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if host.len() <= HOST_CHARS_MAX && host.split('.').all(is_label) && !last_is_number {
+        Ok(host)
+    } else {
+        let reason = "must be a DNS name like shop.example.org, without a port";
+        Err(Error::Invalid(Refusal::field("host", reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_fit_for_a_url() {
+        let longest = "a".repeat(63);
+        for name in ["a", "shop", "shop-2", "a-", longest.as_str()] {
+            assert!(check_app_name(name).is_ok(), "{name}");
+            assert!(check_script_name(name).is_ok(), "{name}");
+        }
+        let too_long = "a".repeat(64);
+        for name in ["", "2shop", "-shop", "Shop", "a b", "a/b", "ä", "a.b", "a%", &too_long] {
+            assert!(check_app_name(name).is_err(), "{name}");
+            assert!(check_script_name(name).is_err(), "{name}");
+        }
+        assert!(check_app_name("a_b").is_err() && check_script_name("a_b").is_ok());
+        assert!(check_script_name("_b").is_err());
+    }
+
+    #[test]
+    fn a_host_is_a_dns_name_in_lower_case() {
+        let label = "a".repeat(63);
+        for (given, normal) in [
+            ("Example.ORG", "example.org"),
+            ("example.org.", "example.org"),
+            ("localhost", "localhost"),
+            ("xn--kse-qla.example", "xn--kse-qla.example"),
+            ("1.example", "1.example"),
+            (label.as_str(), label.as_str()),
+        ] {
+            assert_eq!(normalise_host(given).unwrap(), normal);
+        }
+        let long_label = "a".repeat(64);
+        let long_name = format!("{}a", "a.".repeat(127));
+        for wrong in [
+            "",
+            ".",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a_b",
+            "käse.example",
+            "example.org:80",
+            "127.0.0.1",
+            "::1",
+            "*.example.org",
+            "https://example.org",
+            "a b",
+            &long_label,
+            &long_name,
+        ] {
+            assert!(normalise_host(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `/apps/{app}/scripts` and `/scripts/{id}`: what answers requests.
+//!
+//! Invariant: a source that does not parse is never stored ([`super::source`]).
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Body, Path, Query};
+use super::lists::{List, Page};
+use super::names::{check_description, check_script_name};
+use super::routes;
+use super::source::check_source;
+use crate::error::{Error, Result};
+use crate::limits::Budget;
+use crate::store::{self, NewScript, Resource, ScriptChange, ScriptId};
+
+/// What a script asks for a run; `null` is the platform's default.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = ScriptLimits)]
+pub struct Limits {
+    /// Wasm instructions.
+    fuel_max: Option<u64>,
+    /// Memory in bytes, the interpreter included.
+    memory_bytes_max: Option<u64>,
+    /// Wall-clock time in milliseconds.
+    wall_ms_max: Option<u64>,
+}
+
+impl From<store::ScriptLimits> for Limits {
+    fn from(limits: store::ScriptLimits) -> Self {
+        let shown = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok());
+        Self {
+            fuel_max: shown(limits.fuel_max),
+            memory_bytes_max: shown(limits.memory_bytes_max),
+            wall_ms_max: shown(limits.wall_ms_max),
+        }
+    }
+}
+
+impl Limits {
+    /// As they are stored, if the ceiling allows them.
+    fn granted(self, ceiling: &crate::limits::Limits) -> Result<store::ScriptLimits> {
+        let Self { fuel_max, memory_bytes_max, wall_ms_max } = self;
+        ceiling.grant(&Budget { fuel_max, memory_bytes_max, wall_ms_max })?;
+        // No ceiling is higher than what the database holds.
+        let stored = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
+        Ok(store::ScriptLimits {
+            fuel_max: stored(fuel_max),
+            memory_bytes_max: stored(memory_bytes_max),
+            wall_ms_max: stored(wall_ms_max),
+        })
+    }
+}
+
+/// A script, without its source.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Script {
+    /// Its id.
+    id: String,
+    /// The name of the app that it belongs to.
+    app: String,
+    /// Its name, unique in the app.
+    name: String,
+    /// What its author says about it.
+    description: String,
+    /// The version that runs.
+    version: i64,
+    /// The path at which it answers.
+    #[schema(example = "/x/shop/orders")]
+    endpoint: String,
+    /// What it asks for a run.
+    limits: Limits,
+    /// When it was made, in microseconds since 1970.
+    created_at: i64,
+    /// When it was last changed, in microseconds since 1970.
+    updated_at: i64,
+}
+
+impl Script {
+    pub(super) fn of(app: &store::App, script: store::Script) -> Self {
+        Self {
+            id: script.id.into(),
+            app: app.name.clone(),
+            endpoint: format!("/x/{}/{}", app.name, script.name),
+            name: script.name,
+            description: script.description,
+            version: script.version,
+            limits: script.limits.into(),
+            created_at: script.created_at,
+            updated_at: script.updated_at,
+        }
+    }
+}
+
+/// A script with the source that runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScriptWithSource {
+    /// The script.
+    #[serde(flatten)]
+    script: Script,
+    /// The source of the version that runs.
+    source: String,
+    /// Its SHA-256, in hexadecimal.
+    source_sha256: String,
+}
+
+/// A script to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewScript)]
+pub struct CreateScript {
+    /// 1 to 63 lower-case letters, digits, `-` and `_`, a letter first.
+    #[schema(example = "orders")]
+    pub(super) name: String,
+    /// The Rhai source, at most 256 KiB.
+    #[schema(example = "#{ hello: ctx.request.query.name }")]
+    pub(super) source: String,
+    /// What it is for.
+    #[serde(default)]
+    pub(super) description: String,
+    /// What it asks for a run.
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+/// What to change about a script; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ScriptChange)]
+pub struct UpdateScript {
+    /// The source of a new version, which runs from then on.
+    source: Option<String>,
+    /// The new description.
+    description: Option<String>,
+    /// All limits; one that is left out becomes the platform's default.
+    limits: Option<Limits>,
+    /// Change it only if this is the version that runs; 409 when somebody else
+    /// has saved in the meantime.
+    expected_version: Option<i64>,
+}
+
+/// Which scripts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ScriptsQuery {
+    /// Only the script of exactly this name.
+    name: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first.
+    offset: Option<i64>,
+}
+
+/// Lists an app's scripts, newest first.
+#[utoipa::path(get, path = "/apps/{app}/scripts", tag = "scripts",
+    params(("app" = String, Path, description = "The app's name"), ScriptsQuery),
+    responses((status = 200, description = "A page of scripts", body = List<Script>)))]
+pub(super) async fn list_scripts(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<ScriptsQuery>,
+) -> Result<Json<List<Script>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    let app = control_plane.app(&name).await?;
+    let store = &control_plane.store;
+    let shown = |script| Script::of(&app, script);
+    let Some(name) = query.name else {
+        return Ok(Json(page.list(store.list_scripts(&app.id, page.rows()).await?, shown)));
+    };
+    match store.find_script_by_name(&app.id, &name).await {
+        Ok(script) => Ok(Json(page.list_part([script], shown))),
+        Err(store::Error::NotFound(_)) => Ok(Json(page.list_part([], shown))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a script, at version 1. It answers at its endpoint from then on.
+#[utoipa::path(post, path = "/apps/{app}/scripts", tag = "scripts",
+    params(("app" = String, Path, description = "The app's name")), request_body = CreateScript,
+    responses((status = 201, description = "The new script", body = Script)))]
+pub(super) async fn create_script(
+    State(control_plane): State<ControlPlane>,
+    Path(app): Path<String>,
+    Body(body): Body<CreateScript>,
+) -> Result<(StatusCode, Json<Script>)> {
+    let app = control_plane.app(&app).await?;
+    let script = create(&control_plane, &app, body).await?;
+    Ok((StatusCode::CREATED, Json(Script::of(&app, script))))
+}
+
+/// Makes a script of the app.
+pub(super) async fn create(
+    control_plane: &ControlPlane,
+    app: &store::App,
+    body: CreateScript,
+) -> Result<store::Script> {
+    check_script_name(&body.name)?;
+    check_description(&body.description)?;
+    let script = NewScript {
+        id: control_plane.clock.new_id().into(),
+        app_id: app.id.clone(),
+        name: body.name,
+        description: body.description,
+        limits: body.limits.granted(&control_plane.ceiling)?,
+        source: check_source(control_plane, body.source).await?,
+        created_at: control_plane.clock.now_us(),
+    };
+    let _addresses = control_plane.lock_addresses().await;
+    routes::check_endpoint_is_free(control_plane, app, &script.name).await?;
+    Ok(control_plane.store.insert_script(script).await?)
+}
+
+/// Shows a script with the source that runs.
+#[utoipa::path(get, path = "/scripts/{id}", tag = "scripts",
+    params(("id" = String, Path, description = "The script's id")),
+    responses((status = 200, description = "The script", body = ScriptWithSource)))]
+pub(super) async fn get_script(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<ScriptId>,
+) -> Result<Json<ScriptWithSource>> {
+    let store = &control_plane.store;
+    let script = store.find_script(&id).await?;
+    let app = app_of(&control_plane, &script).await?;
+    let source = store.find_script_version(&id, script.version).await?;
+    Ok(Json(ScriptWithSource {
+        script: Script::of(&app, script),
+        source: source.source,
+        source_sha256: source.version.source_sha256,
+    }))
+}
+
+/// Changes a script. A source makes a new version, which runs from then on.
+#[utoipa::path(put, path = "/scripts/{id}", tag = "scripts",
+    params(("id" = String, Path, description = "The script's id")), request_body = UpdateScript,
+    responses((status = 200, description = "The script as it is now", body = Script)))]
+pub(super) async fn update_script(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<ScriptId>,
+    Body(body): Body<UpdateScript>,
+) -> Result<Json<Script>> {
+    let store = &control_plane.store;
+    let script = store.find_script(&id).await?;
+    body.description.as_deref().map_or(Ok(()), check_description)?;
+    let limits = body.limits.map(|limits| limits.granted(&control_plane.ceiling)).transpose()?;
+    let source = match body.source {
+        Some(source) => Some(check_source(&control_plane, source).await?),
+        None => None,
+    };
+    let change = ScriptChange {
+        name: None,
+        description: body.description,
+        limits,
+        source,
+        expected_version: body.expected_version,
+        updated_at: control_plane.clock.now_us(),
+    };
+    let app = app_of(&control_plane, &script).await?;
+    Ok(Json(Script::of(&app, store.update_script(&id, change).await?)))
+}
+
+/// Deletes a script with its versions and routes. Its executions stay until they
+/// are too old.
+#[utoipa::path(delete, path = "/scripts/{id}", tag = "scripts",
+    params(("id" = String, Path, description = "The script's id")),
+    responses((status = 204, description = "It is gone")))]
+pub(super) async fn delete_script(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<ScriptId>,
+) -> Result<StatusCode> {
+    control_plane.store.delete_script(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The app that a script belongs to; 404 for the script if it is being deleted.
+pub(super) async fn app_of(
+    control_plane: &ControlPlane,
+    script: &store::Script,
+) -> Result<store::App> {
+    let app = control_plane.store.find_app(&script.app_id).await;
+    app.map_err(|error| match error {
+        store::Error::NotFound(_) => Error::not_found(Resource::Script),
+        other => other.into(),
+    })
+}

@@ -1,0 +1,171 @@
+//! What the platform tells about itself: log lines and metrics.
+//!
+//! Invariant: metrics hold numbers and fixed names only, never what a script or
+//! a request says, so that their count is bounded.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+use crate::executor::Slots;
+
+/// Upper bounds of the buckets of execution times, in seconds: from what an
+/// ordinary script takes to the longest wall-clock time by default.
+const DURATION_BUCKETS_S: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+/// Writes log lines to standard error from now on, as the settings say.
+///
+/// # Errors
+/// When logging was set up before, or the filter is none.
+pub fn start(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&config.log)?)
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => {
+            lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStatus {
+    status: &'static str,
+}
+
+/// The counters of a process. Cheap to clone; every clone counts the same.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    executions: Family<ByStatus, Counter>,
+    execution_duration: Histogram,
+    fuel: Counter,
+    http_requests: Family<ByStatus, Counter>,
+    slots: Gauge,
+    slots_in_use: Gauge,
+    slots_waiting: Gauge,
+    store_up: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut inner = Inner {
+            registry: Registry::with_prefix("picloud"),
+            executions: Family::default(),
+            execution_duration: Histogram::new(DURATION_BUCKETS_S),
+            fuel: Counter::default(),
+            http_requests: Family::default(),
+            slots: Gauge::default(),
+            slots_in_use: Gauge::default(),
+            slots_waiting: Gauge::default(),
+            store_up: Gauge::default(),
+        };
+        inner.register();
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl Inner {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("executions", "Executions by their status", self.executions.clone());
+        registry.register(
+            "execution_duration_seconds",
+            "Time that executions took",
+            self.execution_duration.clone(),
+        );
+        registry.register("fuel", "Wasm instructions of all executions", self.fuel.clone());
+        registry.register(
+            "http_requests",
+            "Requests answered, by the class of their status",
+            self.http_requests.clone(),
+        );
+        registry.register("slots", "How many executions can run at once", self.slots.clone());
+        registry.register("slots_in_use", "Executions that run now", self.slots_in_use.clone());
+        registry.register(
+            "slots_waiting",
+            "Executions that wait for a slot",
+            self.slots_waiting.clone(),
+        );
+        registry.register("store_up", "1 while the database answers", self.store_up.clone());
+    }
+}
+
+impl Metrics {
+    /// Counts an ended execution: its status, how long it took in microseconds,
+    /// and its fuel.
+    pub fn executed(&self, status: &'static str, duration_us: i64, fuel_used: u64) {
+        self.inner.executions.get_or_create(&ByStatus { status }).inc();
+        self.inner.execution_duration.observe(duration_us as f64 / 1e6);
+        self.inner.fuel.inc_by(fuel_used);
+    }
+
+    /// Counts an answered HTTP request.
+    pub fn answered(&self, status: u16) {
+        let status = match status {
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            500.. => "5xx",
+        };
+        self.inner.http_requests.get_or_create(&ByStatus { status }).inc();
+    }
+
+    /// All metrics in the OpenMetrics text format, with these for the moment.
+    ///
+    /// # Errors
+    /// Never in practice: a `String` takes everything.
+    pub fn encode(&self, slots: &Slots, store_is_up: bool) -> Result<String, std::fmt::Error> {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.inner.slots.set(gauge(slots.size));
+        self.inner.slots_in_use.set(gauge(slots.in_use));
+        self.inner.slots_waiting.set(gauge(slots.waiting));
+        self.inner.store_up.set(i64::from(store_is_up));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.inner.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_told() {
+        let metrics = Metrics::default();
+        metrics.executed("success", 1_500, 7);
+        metrics.executed("timeout", 10_000_000, 8);
+        metrics.answered(204);
+        metrics.answered(503);
+        let slots = Slots { size: 64, in_use: 3, waiting: 1 };
+        let text = metrics.encode(&slots, true).unwrap();
+        for line in [
+            "picloud_executions_total{status=\"success\"} 1",
+            "picloud_executions_total{status=\"timeout\"} 1",
+            "picloud_execution_duration_seconds_bucket{le=\"0.0025\"} 1",
+            "picloud_fuel_total 15",
+            "picloud_http_requests_total{status=\"2xx\"} 1",
+            "picloud_http_requests_total{status=\"5xx\"} 1",
+            "picloud_slots 64",
+            "picloud_slots_in_use 3",
+            "picloud_store_up 1",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        }
+    }
+}
