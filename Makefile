@@ -1,0 +1,43 @@
+# `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+.PHONY: help
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+.PHONY: run
+run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
+	@.ci/install run
+	cargo run --release --locked --package picloud -- serve --sample
+
+.PHONY: test
+test: ## Everything: format, lints, guest from source, all tests on both databases
+	@.ci/install test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked --no-run
+	target/debug/picloud-packer --check
+	.ci/with-postgres cargo test --workspace --locked
+
+.PHONY: check
+check: ## The quick part: format, lints, unit tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked --lib
+
+.PHONY: guest
+guest: ## Build guest/picloud_guest.wasm from its sources
+	@.ci/install test
+	cargo build --locked --package picloud-packer
+	target/debug/picloud-packer
+
+.PHONY: bench
+bench: ## Measure, and write docs/benchmarks.md
+	cargo bench --locked --package picloud-benches
+	cargo run --release --locked --package picloud-benches --bin picloud-bench-report
+
+.PHONY: audit
+audit: ## Licences, sources and unused dependencies (needs cargo-deny and cargo-machete)
+	cargo deny --all-features check bans licenses sources
+	cargo machete

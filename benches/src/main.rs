@@ -1,0 +1,135 @@
+//! `picloud-bench-report`: from criterion's figures to `docs/benchmarks.md`.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use picloud_benches::INTERPRETER;
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Error> {
+    let figures = Figures(Path::new("target/criterion"));
+    let report = report(&figures)?;
+    fs::create_dir_all("docs")?;
+    fs::write("docs/benchmarks.md", &report)?;
+    print!("{report}");
+    Ok(())
+}
+
+/// Criterion's medians, as it left them.
+struct Figures<'a>(&'a Path);
+
+impl Figures<'_> {
+    /// The median of a bench, in nanoseconds.
+    fn median_ns(&self, group: &str, bench: &str) -> Result<f64, Error> {
+        let bench = bench.replace('/', "_");
+        let file = self.0.join(group).join(&bench).join("new/estimates.json");
+        let text = fs::read_to_string(&file)
+            .map_err(|error| format!("{}: {error}: run `make bench`", file.display()))?;
+        let estimates: serde_json::Value = serde_json::from_str(&text)?;
+        estimates["median"]["point_estimate"]
+            .as_f64()
+            .ok_or_else(|| format!("{}: no median", file.display()).into())
+    }
+}
+
+fn report(figures: &Figures<'_>) -> Result<String, Error> {
+    let mut text = String::new();
+    let out = &mut text;
+    writeln!(out, "# Benchmarks\n")?;
+    writeln!(
+        out,
+        "Written by `make bench`. Medians of one run, so that ratios hold on a noisy machine.\n"
+    )?;
+    writeln!(out, "Machine: {}.\n", machine())?;
+    executions(out, figures)?;
+    interpreter(out, figures)?;
+    Ok(text)
+}
+
+fn executions(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
+    writeln!(out, "## One execution\n")?;
+    writeln!(
+        out,
+        "A fresh sandbox for every execution, fuel and memory metered, against native Rhai without \
+         isolation or metering. *Sandbox* is the time that an execution occupies a thread while \
+         16 are under way; *latency* is one at a time, with the wake-up of a guest thread and of \
+         the caller.\n"
+    )?;
+    writeln!(
+        out,
+        "| script | sandbox | latency | engine built per request | cached script | per request ÷ sandbox | sandbox − cached |"
+    )?;
+    writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+    for script in ["empty", "echo", "handler"] {
+        let median = |world: &str| figures.median_ns("execution", &format!("{script}/{world}"));
+        let sandbox = median("sandbox")?;
+        let latency = median("sandbox-latency")?;
+        let per_request = median("native-per-request")?;
+        let cached = median("native-cached")?;
+        writeln!(
+            out,
+            "| {script} | {} | {} | {} | {} | {:.1}× | {} |",
+            micros(sandbox),
+            micros(latency),
+            micros(per_request),
+            micros(cached),
+            per_request / sandbox,
+            micros(sandbox - cached),
+        )?;
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+fn interpreter(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
+    writeln!(out, "## The interpreter\n")?;
+    writeln!(out, "Metered wasm against native Rhai, whole executions, one at a time.\n")?;
+    writeln!(out, "| script | sandbox | native | sandbox ÷ native |")?;
+    writeln!(out, "| --- | ---: | ---: | ---: |")?;
+    let mut logarithms = 0.0;
+    for (script, _) in INTERPRETER {
+        let sandbox = figures.median_ns("interpreter", &format!("{script}/sandbox"))?;
+        let native = figures.median_ns("interpreter", &format!("{script}/native"))?;
+        logarithms += (sandbox / native).ln();
+        writeln!(
+            out,
+            "| {script} | {} | {} | {:.2}× |",
+            micros(sandbox),
+            micros(native),
+            sandbox / native
+        )?;
+    }
+    let mean = (logarithms / INTERPRETER.len() as f64).exp();
+    writeln!(out, "| geometric mean | | | {mean:.2}× |\n")?;
+    Ok(())
+}
+
+fn micros(nanos: f64) -> String {
+    format!("{:.1} µs", nanos / 1000.0)
+}
+
+/// What the figures were measured on.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let cpu = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("an unknown processor", |(_, name)| name);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let memory = read("/proc/meminfo");
+    let memory_kib = memory
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok()
+        })
+        .unwrap_or(0);
+    format!(
+        "{cores} cores of {cpu}, {} GiB, Linux {}",
+        memory_kib.div_ceil(1 << 20),
+        kernel.split('-').next().unwrap_or_default().trim()
+    )
+}
