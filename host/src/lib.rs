@@ -25,6 +25,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
+use axum::middleware::{from_fn_with_state, map_response_with_state};
+use axum::response::Response;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
@@ -87,13 +90,14 @@ impl App {
             executor.clone(),
             clock.clone(),
             started.auth,
-            metrics,
+            metrics.clone(),
             config.ceiling,
         );
-        let api = manager::router(control_plane.clone(), execute::router(orchestrator.clone()));
-        let router = api
+        let data_plane = execute::api().with_state(orchestrator.clone());
+        let router = manager::router(control_plane.clone(), data_plane)
             .merge(ingress::router(orchestrator.clone()))
-            .layer(axum::middleware::from_fn_with_state(orchestrator, ingress::answer_on_domain));
+            .layer(from_fn_with_state(orchestrator, ingress::answer_on_domain))
+            .layer(map_response_with_state(metrics, count_answer));
         Ok(Self {
             router,
             retention: Retention {
@@ -164,6 +168,12 @@ fn announce(app: &App, address: SocketAddr) {
         println!("  export PICLOUD_OWNER_KEY={}", key.reveal());
         println!();
     }
+    println!("Ready.");
+}
+
+async fn count_answer(State(metrics): State<Metrics>, answer: Response) -> Response {
+    metrics.answered(answer.status().as_u16());
+    answer
 }
 
 fn executor_settings(config: &Config) -> executor::Settings {

@@ -1,15 +1,14 @@
 //! The description of the API.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use picloud::manager;
+use picloud::orchestrator::ingress::execute;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 fn described() -> OpenApi {
-    manager::describe(OpenApiRouter::<()>::default().into_openapi())
+    manager::describe(execute::api().into_openapi())
 }
 
 /// `UPDATE_SNAPSHOTS=1 cargo test --test openapi` writes it anew.

@@ -103,9 +103,7 @@ impl Orchestrator {
                 Err(Error::NotFound(Refusal::new("endpoint_not_found", "no script answers here")))
             }
         };
-        let answer = answer.unwrap_or_else(IntoResponse::into_response);
-        self.parts.metrics.answered(answer.status().as_u16());
-        answer
+        answer.unwrap_or_else(IntoResponse::into_response)
     }
 
     async fn answer_by(

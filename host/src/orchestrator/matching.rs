@@ -9,10 +9,12 @@
 //! A static segment goes before a parameter, a parameter before a rest; a method
 //! before `*`, a route before an endpoint.
 
+mod path_tree;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use matchit::Router;
+use path_tree::PathTree;
 use percent_encoding::percent_decode_str;
 
 use crate::limits::Budget;
@@ -79,8 +81,8 @@ pub enum Found {
 /// Everything that can be asked for.
 #[derive(Default)]
 pub struct Table {
-    apps: HashMap<String, Router<Methods>>,
-    domains: HashMap<String, Router<Methods>>,
+    apps: HashMap<String, PathTree<Methods>>,
+    domains: HashMap<String, PathTree<Methods>>,
     scripts: HashMap<ScriptId, Arc<Target>>,
 }
 
@@ -94,51 +96,39 @@ struct Candidate {
 }
 
 impl Table {
-    /// The table of these definitions. A pattern that cannot be matched is left
-    /// out: the API lets none in.
+    /// The table of these definitions.
     #[must_use]
     pub fn of(definitions: Definitions) -> Self {
-        let mut patterns: HashMap<Place, HashMap<String, Methods>> = HashMap::new();
         let mut table = Self::default();
-        let mut candidate = |place, pattern: &str, method: String, target: &Arc<Target>| {
-            let (pattern, parameters) = numbered(pattern);
-            let methods = patterns.entry(place).or_default().entry(pattern).or_default();
-            methods.push(Candidate { method, parameters, target: Arc::clone(target) });
-        };
         for script in definitions.scripts {
             let target = Arc::new(Target::from(script));
             table.scripts.insert(target.script_id.clone(), target);
         }
+        // A claimed domain is the app's, also while it has no route there.
+        for domain in definitions.domains {
+            table.domains.insert(domain.host, PathTree::default());
+        }
         for route in definitions.routes {
-            if let Some(target) = table.scripts.get(&route.script_id) {
-                let place = if route.host.is_empty() {
-                    Place::App(route.app_name)
-                } else {
-                    Place::Domain(route.host)
-                };
-                candidate(place, &route.path, route.method, target);
-            }
+            let Some(target) = table.scripts.get(&route.script_id) else {
+                continue;
+            };
+            let place = if route.host.is_empty() {
+                table.apps.entry(route.app_name).or_default()
+            } else {
+                table.domains.entry(route.host).or_default()
+            };
+            let target = Arc::clone(target);
+            let parameters = parameters(&route.path);
+            place.entry(&route.path).push(Candidate { method: route.method, parameters, target });
         }
         // After the routes, so that a route goes before an endpoint.
         for target in table.scripts.values() {
-            let place = Place::App(target.app.clone());
-            candidate(place, &format!("/{}", target.script), ANY.to_owned(), target);
-        }
-        // A claimed domain is the app's, also while it has no route there.
-        for domain in definitions.domains {
-            table.domains.insert(domain.host, Router::new());
-        }
-        for (place, patterns) in patterns {
-            let mut router = Router::new();
-            for (pattern, methods) in patterns {
-                if let Err(error) = router.insert(&pattern, methods) {
-                    tracing::error!(%pattern, %error, "a route cannot be matched");
-                }
-            }
-            match place {
-                Place::App(name) => table.apps.insert(name, router),
-                Place::Domain(host) => table.domains.insert(host, router),
-            };
+            let app = table.apps.entry(target.app.clone()).or_default();
+            app.entry(&format!("/{}", target.script)).push(Candidate {
+                method: ANY.to_owned(),
+                parameters: Vec::new(),
+                target: Arc::clone(target),
+            });
         }
         table
     }
@@ -146,13 +136,13 @@ impl Table {
     /// What answers `method path` under `/x/{app}`.
     #[must_use]
     pub fn find_in_app(&self, app: &str, method: &str, path: &str) -> Found {
-        self.apps.get(app).map_or(Found::Nothing, |router| find(router, method, path))
+        self.apps.get(app).map_or(Found::Nothing, |paths| find(paths, method, path))
     }
 
     /// What answers `method path` on a domain, given in lower case.
     #[must_use]
     pub fn find_on_domain(&self, host: &str, method: &str, path: &str) -> Found {
-        self.domains.get(host).map_or(Found::Nothing, |router| find(router, method, path))
+        self.domains.get(host).map_or(Found::Nothing, |paths| find(paths, method, path))
     }
 
     /// Whether an app has claimed this domain, given in lower case.
@@ -168,47 +158,27 @@ impl Table {
     }
 }
 
-#[derive(PartialEq, Eq, Hash)]
-enum Place {
-    App(String),
-    Domain(String),
-}
-
-fn find(router: &Router<Methods>, method: &str, path: &str) -> Found {
-    let Ok(matched) = router.at(path) else {
+fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
+    let Some((candidates, values)) = paths.find(path) else {
         return Found::Nothing;
     };
-    let with = |wanted| matched.value.iter().find(|candidate| candidate.method == wanted);
+    let with = |wanted| candidates.iter().find(|candidate| candidate.method == wanted);
     // RFC 9110, section 9.3.2: a HEAD is a GET whose body is not sent.
     let head = || (method == "HEAD").then(|| with("GET")).flatten();
     let Some(candidate) = with(method).or_else(head).or_else(|| with(ANY)) else {
-        let methods = matched.value.iter().map(|candidate| candidate.method.clone());
+        let methods = candidates.iter().map(|candidate| candidate.method.clone());
         return Found::OtherMethods(methods.collect());
     };
-    let values = matched.params.iter().map(|(_, value)| decoded(value));
+    let values = values.into_iter().map(decoded);
     let parameters = candidate.parameters.iter().cloned().zip(values).collect();
     Found::Script(Arc::clone(&candidate.target), parameters)
 }
 
-/// The pattern with numbers for its parameters' names, and the names: routes that
-/// differ in names only share one place in the router.
-fn numbered(pattern: &str) -> (String, Vec<String>) {
-    let mut names = Vec::new();
-    let segments = pattern.split('/').map(|segment| {
-        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
-        match name {
-            None => segment.to_owned(),
-            Some(name) => {
-                let number = names.len();
-                let rest = name.strip_prefix('*');
-                names.push(rest.unwrap_or(name).to_owned());
-                let star = if rest.is_some() { "*" } else { "" };
-                format!("{{{star}p{number}}}")
-            }
-        }
-    });
-    let pattern = segments.collect::<Vec<_>>().join("/");
-    (pattern, names)
+/// The names of a pattern's parameters, in order.
+fn parameters(pattern: &str) -> Vec<String> {
+    let segments = pattern.split('/');
+    let names = segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    names.map(|name| name.strip_prefix('*').unwrap_or(name).to_owned()).collect()
 }
 
 /// A parameter's text. What is not UTF-8 shows as replacement characters; the

@@ -22,8 +22,8 @@ use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
 /// key.
-pub fn router(orchestrator: Orchestrator) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(execute_script)).with_state(orchestrator)
+pub fn api() -> OpenApiRouter<Orchestrator> {
+    OpenApiRouter::new().routes(routes!(execute_script))
 }
 
 /// How bytes are written as text.

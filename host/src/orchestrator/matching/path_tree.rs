@@ -1,0 +1,143 @@
+//! Patterns by their segments.
+//!
+//! At every segment a static one goes before a parameter, and a parameter before a
+//! rest; where the better one leads nowhere, the next is tried. Segments are compared
+//! decoded, so that `/%75sers` is `/users`. Pure.
+//!
+//! Invariant: every two patterns that differ in more than their parameters' names
+//! fit into one tree. (matchit refuses `/{id}` beside `/{*rest}`.)
+//! Invariant: a search visits each node of the tree at most once.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use percent_encoding::percent_decode_str;
+
+/// Values, each under a pattern.
+pub struct PathTree<T> {
+    here: Option<T>,
+    /// By their decoded bytes.
+    statics: HashMap<Vec<u8>, PathTree<T>>,
+    parameter: Option<Box<PathTree<T>>>,
+    rest: Option<T>,
+}
+
+impl<T> Default for PathTree<T> {
+    fn default() -> Self {
+        Self { here: None, statics: HashMap::new(), parameter: None, rest: None }
+    }
+}
+
+impl<T: Default> PathTree<T> {
+    /// The value under this pattern, whatever its parameters are called.
+    pub fn entry(&mut self, pattern: &str) -> &mut T {
+        let mut node = self;
+        for segment in segments(pattern) {
+            if segment.starts_with("{*") {
+                return node.rest.get_or_insert_default();
+            }
+            node = if segment.starts_with('{') {
+                node.parameter.get_or_insert_default()
+            } else {
+                node.statics.entry(decoded(segment).into_owned()).or_default()
+            };
+        }
+        node.here.get_or_insert_default()
+    }
+}
+
+impl<T> PathTree<T> {
+    /// The value that the path leads to, with the parts of the path that stand for
+    /// parameters, in order and as they came.
+    pub fn find<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a T, Vec<&'p str>)> {
+        let mut values = Vec::new();
+        let found = self.descend(path.strip_prefix('/')?, &mut values)?;
+        Some((found, values))
+    }
+
+    /// `path` lacks the slash before its first segment.
+    fn descend<'a, 'p>(&'a self, path: &'p str, values: &mut Vec<&'p str>) -> Option<&'a T> {
+        if path.is_empty() {
+            return self.here.as_ref();
+        }
+        let (segment, after) = path.split_once('/').unwrap_or((path, ""));
+        // "/a/" is not "/a": only a rest takes it.
+        let leads_on = !path.ends_with('/') || !after.is_empty();
+        if leads_on && !segment.is_empty() {
+            if let Some(node) = self.statics.get(&*decoded(segment))
+                && let Some(found) = node.descend(after, values)
+            {
+                return Some(found);
+            }
+            if let Some(node) = &self.parameter {
+                values.push(segment);
+                if let Some(found) = node.descend(after, values) {
+                    return Some(found);
+                }
+                values.pop();
+            }
+        }
+        let rest = self.rest.as_ref()?;
+        values.push(path);
+        Some(rest)
+    }
+}
+
+fn segments(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter(|segment| !segment.is_empty())
+}
+
+fn decoded(segment: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(segment).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_specific_pattern_wins_and_none_is_lost() {
+        let mut tree = PathTree::<String>::default();
+        let patterns = [
+            "/",
+            "/a",
+            "/{id}",
+            "/{*rest}",
+            "/a/{id}",
+            "/a/b",
+            "/a/{*rest}",
+            "/{x}/c",
+            "/{x}/{*r}",
+        ];
+        for pattern in patterns {
+            *tree.entry(pattern) = pattern.to_owned();
+        }
+        let table: &[(&str, &str, &[&str])] = &[
+            ("/", "/", &[]),
+            ("/a", "/a", &[]),
+            ("/b", "/{id}", &["b"]),
+            ("/a/b", "/a/b", &[]),
+            ("/%61/%62", "/a/b", &[]),
+            ("/a/c", "/a/{id}", &["c"]),
+            ("/a/c/d", "/a/{*rest}", &["c/d"]),
+            ("/a/c/", "/a/{*rest}", &["c/"]),
+            ("/b/c", "/{x}/c", &["b"]),
+            ("/b/d/e", "/{x}/{*r}", &["b", "d/e"]),
+            ("/b/", "/{*rest}", &["b/"]),
+            ("//b", "/{*rest}", &["/b"]),
+        ];
+        for (path, pattern, values) in table {
+            let found = tree.find(path).map(|(found, values)| (found.as_str(), values));
+            assert_eq!(found, Some((*pattern, values.to_vec())), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let mut tree = PathTree::<String>::default();
+        *tree.entry("/a/{id}/b") = String::new();
+        for path in ["", "a", "/", "/a", "/a/1", "/a/1/", "/a/1/b/", "/a//b", "/a/1/b/c"] {
+            assert!(tree.find(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The log of executions: what is kept of each, and how it is listed.
+
+use serde_json::{Value, json};
+
+use crate::app::TestApp;
+use crate::with_an_app;
+
+/// The ids of a page, and the offset of the next one.
+async fn page(app: &TestApp, path: &str) -> (Vec<String>, Value) {
+    let page = app.admin().get(path).send().await.is(200).json();
+    let items = page["items"].as_array().unwrap().iter();
+    let ids = items.map(|item| item["id"].as_str().unwrap().to_owned());
+    (ids.collect(), page["next_offset"].clone())
+}
+
+async fn run(app: &TestApp, path: &str) -> String {
+    app.get(path).send().await.execution_id().to_owned()
+}
+
+with_an_app! {
+    async fn an_execution_keeps_what_was_asked_and_what_was_answered(app) {
+        let source = "#{ status: 201, headers: #{ \"x-kind\": \"new\" }, body: \"made\" }";
+        let id = app.deploy("shop", "hello", source).await;
+        let ran = app.post("/x/shop/hello?q=a%20b&q=c").header("x-who", "me").text("grün").send().await;
+        let row = app.execution(ran.is(201).execution_id()).await;
+        assert_eq!((&row["status"], &row["trigger"]), (&json!("success"), &json!("http")));
+        assert_eq!((&row["script"], &row["script_id"]), (&json!("hello"), &json!(id)));
+        assert_eq!((&row["version"], &row["attempt"]), (&json!(1), &json!(1)));
+        assert_eq!((&row["method"], &row["path"]), (&json!("POST"), &json!("/x/shop/hello")));
+        assert_eq!((&row["response_status"], &row["error"]), (&json!(201), &Value::Null));
+        assert_eq!(row["request"]["query"], json!([["q", "a b"], ["q", "c"]]));
+        assert_eq!(row["request"]["remote_address"], crate::app::CALLER);
+        assert_eq!((&row["request"]["body"], &row["request"]["body_bytes"]), (&json!("grün"), &json!(5)));
+        let headers = row["request"]["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!(["x-who", "me"])), "{headers:?}");
+        assert_eq!(row["response"]["body"], "made");
+        assert_eq!(row["response"]["headers"][0], json!(["x-kind", "new"]));
+        assert!(row["fuel_used"].as_i64() > Some(1000), "{row}");
+        assert!(row["memory_peak_bytes"].as_i64() >= Some(1 << 20), "{row}");
+        assert!(row["duration_us"].as_i64() > Some(0), "{row}");
+        let took = row["finished_at"].as_i64().unwrap() - row["started_at"].as_i64().unwrap();
+        assert_eq!(json!(took), row["duration_us"]);
+    }
+
+    async fn a_failed_execution_is_in_the_log_with_its_status_line_and_column(app) {
+        let source = "let a = 1;\n\nif a > 0 {\n    throw \"no\";\n}\n";
+        let id = app.deploy("shop", "bad", source).await;
+        let ran = app.get("/x/shop/bad").send().await.is(500);
+        let row = app.execution(ran.execution_id()).await;
+        assert_eq!((&row["status"], &row["response"]), (&json!("error"), &Value::Null));
+        assert_eq!(row["error"], json!({"message": "no", "line": 4, "column": 5}));
+        let logs = app.admin().get(&format!("/scripts/{id}/logs")).send().await.is(200).json();
+        assert_eq!(logs["items"][0]["error"], row["error"]);
+        assert_eq!(logs["items"][0]["status"], "error");
+        assert_eq!(logs["items"][0]["response_status"], Value::Null);
+    }
+
+    async fn log_lines_are_kept_with_their_data_also_when_the_script_fails(app) {
+        let source = "log::info(\"start\", #{ items: [1, 2.5, ()], who: \"ü\" });\nprint(`p`);\nthrow 1;";
+        app.deploy("shop", "bad", source).await;
+        let ran = app.get("/x/shop/bad").send().await.is(500);
+        let row = app.execution(ran.execution_id()).await;
+        assert_eq!(row["log_lines"], 2);
+        let first = &row["log"][0];
+        assert_eq!((&first["level"], &first["message"], &first["line"]), (&json!("info"), &json!("start"), &json!(1)));
+        let data: Value = serde_json::from_str(first["data"].as_str().unwrap()).unwrap();
+        assert_eq!(data, json!({"items": [1, 2.5, null], "who": "ü"}));
+        assert_eq!((&row["log"][1]["message"], &row["log"][1]["level"]), (&json!("p"), &json!("info")));
+    }
+
+    async fn credentials_are_not_kept(app) {
+        app.deploy("shop", "hello", r#"#{ headers: #{ "set-cookie": "id=S3CRET" }, body: "x" }"#).await;
+        let call = app.get("/x/shop/hello").as_owner();
+        let call = call.header("cookie", "id=S3CRET").header("x-api-key", "S3CRET");
+        let ran = call.header("proxy-authorization", "S3CRET").header("x-note", "plain").send().await;
+        let row = app.execution(ran.is(200).execution_id()).await;
+        for name in ["authorization", "cookie", "x-api-key", "proxy-authorization"] {
+            let headers = row["request"]["headers"].as_array().unwrap();
+            assert!(headers.contains(&json!([name, "***"])), "{name}: {headers:?}");
+        }
+        assert!(row["response"]["headers"].as_array().unwrap().contains(&json!(["set-cookie", "***"])));
+        assert!(row.to_string().contains("plain"));
+        assert!(!row.to_string().contains("S3CRET") && !row.to_string().contains("owner-key"), "{row}");
+    }
+
+    async fn a_row_keeps_the_beginning_of_a_text_and_nothing_of_a_blob(app) {
+        app.deploy("shop", "echo", "#{ body: ctx.request.body }").await;
+        let long = "ü".repeat(3000);
+        let ran = app.post("/x/shop/echo").text(&long).send().await.is(200);
+        let row = app.execution(ran.execution_id()).await;
+        assert_eq!(row["request"]["body"], "ü".repeat(1024));
+        assert_eq!((&row["request"]["body_bytes"], &row["response"]["body_bytes"]), (&json!(6000), &json!(6000)));
+        let ran = app.post("/x/shop/echo").body("image/png", vec![0xff, 0xfe, 0]).send().await.is(200);
+        let row = app.execution(ran.execution_id()).await;
+        assert_eq!((&row["request"]["body"], &row["request"]["body_bytes"]), (&Value::Null, &json!(3)));
+        // Every database has to take NUL in what it keeps.
+        let ran = app.post("/x/shop/echo").text("a\u{0}b").send().await.is(200);
+        assert_eq!(app.execution(ran.execution_id()).await["response"]["body"], "a\u{0}b");
+    }
+
+    async fn executions_are_listed_in_pages_the_last_to_end_first(app) {
+        let id = app.deploy("shop", "hello", "1").await;
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(run(app, "/x/shop/hello").await);
+        }
+        ids.reverse();
+        let logs = format!("/scripts/{id}/logs");
+        assert_eq!(page(app, &logs).await, (ids.clone(), Value::Null));
+        assert_eq!(page(app, &format!("{logs}?limit=2")).await, (ids[..2].to_vec(), json!(2)));
+        assert_eq!(page(app, &format!("{logs}?limit=2&offset=2")).await, (ids[2..4].to_vec(), json!(4)));
+        assert_eq!(page(app, &format!("{logs}?limit=2&offset=4")).await, (ids[4..].to_vec(), Value::Null));
+        assert_eq!(page(app, &format!("{logs}?offset=5")).await, (Vec::new(), Value::Null));
+        assert_eq!(page(app, "/apps/shop/executions").await.0, ids);
+    }
+
+    async fn a_page_of_the_log_is_capped(app) {
+        let id = app.deploy("shop", "hello", "1").await;
+        for _ in 0..201 {
+            app.get("/x/shop/hello").send().await.is(200);
+        }
+        let logs = format!("/scripts/{id}/logs");
+        let (ids, next) = page(app, &format!("{logs}?limit=200")).await;
+        assert_eq!((ids.len(), next), (200, json!(200)));
+        assert_eq!(page(app, &format!("{logs}?limit=200&offset=200")).await.0.len(), 1);
+        assert_eq!(page(app, &logs).await.0.len(), 50);
+        for query in ["limit=201", "limit=0", "offset=-1"] {
+            let refused = app.admin().get(&format!("{logs}?{query}")).send().await;
+            refused.refuses(400, "field_invalid");
+        }
+    }
+
+    async fn the_log_can_be_followed(app) {
+        let id = app.deploy("shop", "hello", "1").await;
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(run(app, "/x/shop/hello").await);
+        }
+        let after = |id: &str, more: &str| format!("after={id}{more}");
+        for path in [format!("/scripts/{id}/logs"), "/apps/shop/executions".to_owned()] {
+            let follow = |query: String| format!("{path}?{query}");
+            assert_eq!(page(app, &follow(after(&ids[1], ""))).await.0, ids[2..]);
+            assert_eq!(page(app, &follow(after(&ids[0], "&limit=1"))).await.0, ids[1..2]);
+            assert!(page(app, &follow(after(&ids[3], ""))).await.0.is_empty());
+            let refused = app.admin().get(&follow(after("none", ""))).send().await;
+            assert_eq!(refused.refuses(400, "field_invalid")["field"], "after");
+            let refused = app.admin().get(&follow(after(&ids[0], "&offset=1"))).send().await;
+            assert_eq!(refused.refuses(400, "field_invalid")["field"], "offset");
+        }
+        let newer = run(app, "/x/shop/hello").await;
+        assert_eq!(page(app, &format!("/scripts/{id}/logs?after={}", ids[3])).await.0, [newer]);
+    }
+
+    async fn the_log_can_be_asked_for_one_status(app) {
+        let id = app.deploy("shop", "fair", "if \"bad\" in ctx.request.query { throw 1 } 1").await;
+        let good = run(app, "/x/shop/fair").await;
+        let bad = run(app, "/x/shop/fair?bad").await;
+        let logs = format!("/scripts/{id}/logs");
+        assert_eq!(page(app, &format!("{logs}?status=error")).await.0, [bad.as_str()]);
+        assert_eq!(page(app, &format!("{logs}?status=success")).await.0, [good.as_str()]);
+        assert!(page(app, &format!("{logs}?status=crashed")).await.0.is_empty());
+        assert_eq!(page(app, &format!("{logs}?status=error&after={good}")).await.0, [bad.as_str()]);
+        let refused = app.admin().get(&format!("{logs}?status=fine")).send().await;
+        refused.refuses(400, "query_invalid");
+    }
+
+    async fn each_script_and_each_app_has_a_log_of_its_own(app) {
+        let one = app.deploy("shop", "one", "1").await;
+        let two = app.deploy("shop", "two", "2").await;
+        app.deploy("blog", "one", "3").await;
+        let first = run(app, "/x/shop/one").await;
+        let second = run(app, "/x/shop/two").await;
+        let third = run(app, "/x/blog/one").await;
+        assert_eq!(page(app, &format!("/scripts/{one}/logs")).await.0, [first.as_str()]);
+        assert_eq!(page(app, &format!("/scripts/{two}/logs")).await.0, [second.as_str()]);
+        assert_eq!(page(app, "/apps/shop/executions").await.0, [second.as_str(), first.as_str()]);
+        assert_eq!(page(app, "/apps/blog/executions").await.0, [third.as_str()]);
+    }
+
+    async fn an_execution_that_is_not_there_is_not_found(app) {
+        for id in ["0197f3a4-5c1e-7b7a-8f6e-3d2c1b0a9f8e", "none", "%00"] {
+            let path = format!("/executions/{id}");
+            app.admin().get(&path).send().await.refuses(404, "execution_not_found");
+        }
+    }
+}

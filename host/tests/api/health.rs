@@ -1,0 +1,77 @@
+//! The probes, the metrics, the API's description and the page at `/`.
+
+use crate::app::TestApp;
+use crate::{on_both_databases, with_an_app};
+
+with_an_app! {
+    async fn the_probes_answer_without_a_key(app) {
+        for (path, status) in [("/health/live", "live"), ("/health/ready", "ready")] {
+            assert_eq!(app.get(path).send().await.is(200).json()["status"], status);
+        }
+        app.post("/health/live").send().await.refuses(405, "method_not_allowed");
+    }
+
+    async fn the_metrics_count_what_ran_and_are_the_owners(app) {
+        app.get("/metrics").send().await.refuses(401, "unauthorized");
+        app.deploy("shop", "good", "1").await;
+        app.deploy("shop", "bad", "throw 1").await;
+        for _ in 0..2 {
+            app.get("/x/shop/good").send().await.is(200);
+        }
+        app.get("/x/shop/bad").send().await.is(500);
+        app.get("/x/shop/none").send().await.is(404);
+
+        let metrics = app.get("/metrics").as_owner().send().await.is(200);
+        let kind = metrics.header("content-type").unwrap();
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        for line in [
+            "picloud_executions_total{status=\"success\"} 2",
+            "picloud_executions_total{status=\"error\"} 1",
+            "picloud_execution_duration_seconds_count 3",
+            // Both scripts and the app were made, the app once more in vain.
+            "picloud_http_requests_total{status=\"2xx\"} 5",
+            "picloud_http_requests_total{status=\"4xx\"} 3",
+            "picloud_http_requests_total{status=\"5xx\"} 1",
+            "picloud_slots 8",
+            "picloud_slots_in_use 0",
+            "picloud_store_up 1",
+            "# EOF",
+        ] {
+            assert!(metrics.text().lines().any(|told| told == line), "{line}: {metrics:?}");
+        }
+    }
+
+    async fn the_api_describes_itself_to_everybody(app) {
+        let document = app.get("/api/v1/openapi.json").send().await.is(200).json();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+        for path in [
+            "/api/v1/apps", "/api/v1/apps/{app}/scripts", "/api/v1/scripts/{id}",
+            "/api/v1/scripts/{id}/rollback", "/api/v1/execute/{id}", "/api/v1/executions/{id}",
+            "/health/live", "/metrics",
+        ] {
+            assert!(document["paths"][path].is_object(), "{path}");
+        }
+    }
+
+    async fn the_page_at_the_root_loads_nothing_from_elsewhere(app) {
+        let page = app.get("/").send().await.is(200);
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    }
+}
+
+on_both_databases! {
+    async fn without_a_database_the_server_lives_but_is_not_ready(database) {
+        let app = TestApp::start(database).await;
+        app.deploy("shop", "hello", "1").await;
+        app.store().close().await.unwrap();
+        app.get("/health/live").send().await.is(200);
+        let ready = app.get("/health/ready").send().await;
+        ready.refuses(503, "store_unavailable");
+        assert_eq!(ready.header("retry-after"), Some("1"));
+        app.admin().get("/apps").send().await.refuses(503, "store_unavailable");
+        let metrics = app.get("/metrics").as_owner().send().await.is(200);
+        assert!(metrics.text().lines().any(|line| line == "picloud_store_up 0"), "{metrics:?}");
+    }
+}

@@ -1,0 +1,26 @@
+//! The API and the endpoints, through the real router, the real executor and a
+//! real database: every test on a fresh SQLite and on a fresh PostgreSQL one.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[path = "../support/app.rs"]
+mod app;
+#[path = "../support/database.rs"]
+#[expect(dead_code, reason = "the store's tests look behind the store, these do not")]
+mod database;
+
+mod apps;
+mod auth;
+mod bodies;
+mod cases;
+mod domains;
+mod execute;
+mod executions;
+mod health;
+mod hostile;
+mod limits;
+mod responses;
+mod retention;
+mod routes;
+mod scripts;
+mod versions;

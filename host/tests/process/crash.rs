@@ -1,0 +1,153 @@
+//! `kill -9` under load, again and again on one database: what was answered is
+//! there, and what is missing of the executions is only the very last.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::compiled_guest;
+use crate::server::{OWNER_KEY, Server};
+
+/// How often the server is killed.
+const KILLS: u64 = 6;
+/// Callers and creators at once.
+const CALLERS: usize = 8;
+const CREATORS: usize = 4;
+
+/// Everything the server has said yes to.
+#[derive(Default)]
+struct Answered {
+    /// Paths of the API and what must be found there.
+    definitions: Mutex<Vec<(String, &'static str, Value)>>,
+    /// Executions in the order of their answers, since the last start.
+    executions: Mutex<Vec<String>>,
+    creations: AtomicUsize,
+}
+
+crate::on_both_databases! {
+    async fn what_was_answered_survives_being_killed(database) {
+        let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        compiled_guest::place(data.path());
+        let answered = Arc::new(Answered::default());
+        for kill in 0..KILLS {
+            let mut server = start(data.path(), &database.plain_url);
+            check(&server, &answered, kill).await;
+            if kill == 0 {
+                server.create("/apps", json!({"name": "called"})).await.unwrap();
+                let script = json!({"name": "one", "source": "1"});
+                server.create("/apps/called/scripts", script).await.unwrap();
+            }
+            // Another moment in the life of the server at every kill.
+            let creations = 40 + usize::try_from(kill).unwrap() * 37;
+            load_and_kill(&mut server, &answered, creations).await;
+        }
+        check(&start(data.path(), &database.plain_url), &answered, KILLS).await;
+    }
+}
+
+fn start(data: &Path, database: &str) -> Server {
+    let database = match database.strip_prefix("sqlite://") {
+        Some(path) => format!("sqlite:{path}"),
+        None => database.to_owned(),
+    };
+    Server::start(data, &[("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_DATABASE_URL", &database)])
+}
+
+/// Lets callers and creators loose and kills the server in the middle of it.
+async fn load_and_kill(server: &mut Server, answered: &Arc<Answered>, creations: usize) {
+    answered.executions.lock().await.clear();
+    let enough = answered.creations.load(Ordering::Relaxed) + creations;
+    let here = &*server;
+    let load = async {
+        let mut lanes = futures::stream::FuturesUnordered::new();
+        for _ in 0..CALLERS {
+            lanes.push(futures::future::Either::Left(call_until_it_dies(here, answered)));
+        }
+        for lane in 0..CREATORS {
+            lanes.push(futures::future::Either::Right(create_until_it_dies(here, answered, lane)));
+        }
+        futures::StreamExt::collect::<Vec<()>>(lanes).await;
+    };
+    let pid = here.pid().to_string();
+    let killer = async {
+        while answered.creations.load(Ordering::Relaxed) < enough {
+            tokio::task::yield_now().await;
+        }
+        // The process is ours and is waited for below.
+        let killed = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await;
+        assert!(killed.unwrap().success());
+    };
+    futures::future::join(load, killer).await;
+    server.kill();
+}
+
+async fn call_until_it_dies(server: &Server, answered: &Answered) {
+    while let Ok((status, id)) = server.call("/x/called/one").await {
+        assert_eq!(status, 200);
+        answered.executions.lock().await.push(id.unwrap());
+    }
+}
+
+/// Creates apps, each with a script of two versions and a route.
+async fn create_until_it_dies(server: &Server, answered: &Answered, lane: usize) {
+    loop {
+        let number = answered.creations.fetch_add(1, Ordering::Relaxed);
+        let app = format!("app-{lane}-{number}");
+        if create_app(server, answered, &app).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn create_app(server: &Server, answered: &Answered, app: &str) -> Option<()> {
+    let keep = async |path: String, field, value| {
+        answered.definitions.lock().await.push((path, field, value));
+    };
+    server.create("/apps", json!({"name": app})).await?;
+    keep(format!("/apps/{app}"), "name", json!(app)).await;
+    let script = json!({"name": "script", "source": "1"});
+    let script = server.create(&format!("/apps/{app}/scripts"), script).await?;
+    let id = script["id"].as_str().expect("an id").to_owned();
+    keep(format!("/scripts/{id}/versions/1"), "source", json!("1")).await;
+    let changed = json!({"source": "2"});
+    let (status, _) = server.admin("PUT", &format!("/scripts/{id}"), &changed).await.ok()?;
+    assert_eq!(status, 200);
+    keep(format!("/scripts/{id}"), "version", json!(2)).await;
+    keep(format!("/scripts/{id}"), "source", json!("2")).await;
+    let route = json!({"script_id": id, "method": "GET", "path": "/r/{x}"});
+    let route = server.create(&format!("/apps/{app}/routes"), route).await?;
+    let route = route["id"].as_str().expect("an id").to_owned();
+    keep(format!("/routes/{route}"), "script_id", json!(id)).await;
+    Some(())
+}
+
+/// Everything is there; of the executions, only the last may be missing: where one
+/// is missing, none that was answered much later is there.
+async fn check(server: &Server, answered: &Answered, kills: u64) {
+    for (path, field, value) in answered.definitions.lock().await.iter() {
+        let found = server.find(path).await;
+        assert_eq!(&found[field], value, "after {kills} kills, {path}: {found}");
+    }
+    let executions = answered.executions.lock().await;
+    let mut found = Vec::new();
+    for id in executions.iter() {
+        found.push(server.find(&format!("/executions/{id}")).await["id"] == json!(id));
+    }
+    let missing = found.iter().position(|found| !found).unwrap_or(found.len());
+    let last = found.iter().rposition(|found| *found).map_or(0, |last| last + 1);
+    // Callers who are answered at the same moment are noted in any order.
+    assert!(
+        last <= missing + CALLERS,
+        "after {kills} kills execution {missing} of {} is missing, but {last} is there",
+        found.len()
+    );
+    println!(
+        "after {kills} kills: {} of {} executions missing, all at the end",
+        found.iter().filter(|found| !**found).count(),
+        found.len()
+    );
+}

@@ -1,0 +1,13 @@
+//! The real binary as a process: how it starts, how it stops, what survives when it
+//! is killed, and what a crowd does to it.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/compiled_guest.rs"]
+mod compiled_guest;
+mod crash;
+mod crowd;
+#[path = "../support/database.rs"]
+mod database;
+mod server;
+mod start;

@@ -1,0 +1,132 @@
+//! A server in a process of its own, and a client for it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// The owner key of every test's server.
+pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests";
+
+/// A running `picloud serve`; killed when it is dropped.
+pub(crate) struct Server {
+    process: Child,
+    /// What it printed until it was ready.
+    pub(crate) greeting: Vec<String>,
+    /// `http://ADDRESS`.
+    pub(crate) url: String,
+    http: reqwest::Client,
+}
+
+/// `picloud` with nothing in its environment but what the test says.
+pub(crate) fn picloud(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_picloud"));
+    command.env_clear().env("PICLOUD_DATA", data).env("PICLOUD_LISTEN", "127.0.0.1:0");
+    command
+}
+
+impl Server {
+    /// Starts the server on these settings and waits until it is ready.
+    pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut process = picloud(data)
+            .arg("serve")
+            .envs(variables.iter().copied())
+            .env("PICLOUD_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a server");
+        let output = BufReader::new(process.stdout.take().expect("its output"));
+        let mut greeting = Vec::new();
+        let mut url = None;
+        for line in output.lines() {
+            let line = line.expect("a line");
+            if let Some((_, address)) = line.split_once("serves on ") {
+                url = Some(address.to_owned());
+            }
+            let is_last = line == "Ready.";
+            greeting.push(line);
+            if is_last {
+                break;
+            }
+        }
+        let url = url.unwrap_or_else(|| panic!("the server did not start: {greeting:?}"));
+        Self { process, greeting, url, http: client() }
+    }
+
+    /// Calls the admin API; the answer's status and body.
+    pub(crate) async fn admin(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> reqwest::Result<(u16, Value)> {
+        let method = method.parse().expect("a method");
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.url));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let answer = request.bearer_auth(OWNER_KEY).send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Creates something; its body when the server has said that it is there.
+    pub(crate) async fn create(&self, path: &str, body: Value) -> Option<Value> {
+        let (status, answer) = self.admin("POST", path, &body).await.ok()?;
+        assert!(status == 201 || status == 503, "{path}: {status} {answer}");
+        (status == 201).then_some(answer)
+    }
+
+    /// What is there, or `null`.
+    pub(crate) async fn find(&self, path: &str) -> Value {
+        match self.admin("GET", path, &json!(null)).await {
+            Ok((200, found)) => found,
+            _ => Value::Null,
+        }
+    }
+
+    /// Calls a path as anybody: the answer's status and the execution's id.
+    pub(crate) async fn call(&self, path: &str) -> reqwest::Result<(u16, Option<String>)> {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await?;
+        let id = answer.headers().get("x-picloud-execution-id");
+        let id = id.map(|id| id.to_str().expect("an id").to_owned());
+        let status = answer.status().as_u16();
+        answer.bytes().await?;
+        Ok((status, id))
+    }
+
+    /// SIGKILL: what was not on disk is gone.
+    pub(crate) fn kill(&mut self) {
+        // It may have been killed from elsewhere; then this has nothing to do.
+        self.process.kill().expect("a signal");
+        self.process.wait().expect("its end");
+    }
+
+    /// The process, for a signal.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// SIGTERM, and its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("a signal");
+        assert!(sent.success());
+        self.process.wait().expect("its end").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // No certificates are needed, and a bare machine has none.
+    reqwest::Client::builder().tls_certs_only([]).build().expect("a client")
+}

@@ -1,0 +1,80 @@
+//! How it starts and stops.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::compiled_guest;
+use crate::server::{OWNER_KEY, Server, picloud};
+
+fn data() -> TempDir {
+    let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    compiled_guest::place(data.path());
+    data
+}
+
+fn printed_key(server: &Server) -> Option<String> {
+    let line = server.greeting.iter().find_map(|line| line.split_once("Owner key: "));
+    line.map(|(_, key)| key.to_owned())
+}
+
+#[tokio::test]
+async fn the_owner_key_is_printed_at_the_first_start_only() {
+    let data = data();
+    let first = Server::start(data.path(), &[]);
+    let key = printed_key(&first).expect("a key");
+    let called = reqwest::Client::new().get(format!("{}/api/v1/apps", first.url));
+    assert_eq!(called.bearer_auth(&key).send().await.unwrap().status(), 200);
+    assert_eq!(first.stop(), Some(0));
+    assert_eq!(printed_key(&Server::start(data.path(), &[])), None);
+}
+
+#[test]
+fn the_data_folder_is_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = data();
+    let data = parent.path().join("new");
+    drop(Server::start(&data, &[]));
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn every_wrong_setting_is_named_and_stops_the_start() {
+    let data = data();
+    let wrong = [("PICLOUD_MAX_WALL_MS", "soon"), ("PICLOUD_MAX_CONCURRENCY", "0")];
+    let ended = picloud(data.path()).arg("serve").envs(wrong).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    for (name, value) in wrong {
+        assert!(said.contains(name) && said.contains(value), "{said}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = data();
+    let ended = picloud(data.path()).arg("serve").env("PICLOUD_LISTEN", &address).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains(&address));
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_loses_no_row() {
+    let data = data();
+    let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY)];
+    let server = Server::start(data.path(), &variables);
+    server.create("/apps", json!({"name": "app"})).await.unwrap();
+    server.create("/apps/app/scripts", json!({"name": "one", "source": "1"})).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        let (status, id) = server.call("/x/app/one").await.unwrap();
+        assert_eq!(status, 200);
+        ids.push(id.unwrap());
+    }
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start(data.path(), &variables);
+    for id in ids {
+        assert_eq!(server.find(&format!("/executions/{id}")).await["status"], "success");
+    }
+}

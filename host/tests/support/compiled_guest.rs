@@ -1,0 +1,39 @@
+//! The interpreter, compiled once for all tests of all test binaries.
+//!
+//! Included by a test binary: `#[path = "../support/compiled_guest.rs"] mod compiled_guest;`
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use picloud::clock::Clock;
+use picloud::executor::{Executor, Settings};
+use picloud::limits::Limits;
+
+/// Links the compiled interpreter into a data folder. Compiling it takes seconds:
+/// the first test does it, and the others wait for it.
+pub(crate) fn place(data: &Path) {
+    static COMPILED: AtomicBool = AtomicBool::new(false);
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
+    fs::create_dir_all(&shared).expect("a folder");
+    let lock = File::create(shared.join("lock")).expect("a lock file");
+    lock.lock().expect("a lock");
+    if !COMPILED.load(Ordering::Acquire) {
+        let settings = Settings {
+            data: shared.clone(),
+            slots: 1,
+            queue_timeout: Duration::ZERO,
+            queue_max: 0,
+            memory_bytes_ceiling: Limits::CEILING.memory_bytes_max,
+            image_cache_bytes_max: 1 << 20,
+        };
+        Executor::start(&settings, Clock::system()).expect("a compiled guest");
+        COMPILED.store(true, Ordering::Release);
+    }
+    fs::create_dir_all(data.join("cache")).expect("a cache folder");
+    for file in fs::read_dir(shared.join("cache")).expect("a cache folder") {
+        let file = file.expect("a file");
+        fs::hard_link(file.path(), data.join("cache").join(file.file_name())).expect("a link");
+    }
+}
