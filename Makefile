@@ -34,6 +34,7 @@ guest: ## Build guest/picloud_guest.wasm from its sources
 
 .PHONY: bench
 bench: ## Measure, and write docs/benchmarks.md
+	cargo build --release --locked --package picloud
 	cargo bench --locked --package picloud-benches
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-report
 

@@ -105,8 +105,14 @@ pub fn request() -> RunRequest {
     }
 }
 
-/// A native engine that does what the sandbox does not: keep everything between
-/// calls, and run without metering.
+/// A native engine with everything that a script can use in a sandbox.
+#[must_use]
+pub fn equipped_engine() -> Engine {
+    picloud_guest::engine::build()
+}
+
+/// A native engine with Rhai's own functions only, and without metering: the fastest
+/// that the interpreter can be.
 #[must_use]
 pub fn native_engine() -> Engine {
     let mut engine = Engine::new();

@@ -83,7 +83,10 @@ fn rustflags(root: &Path) -> Result<Vec<String>, Error> {
         format!("--remap-path-prefix={}=/picloud", root.display()),
         "-Clink-arg=--stack-first".to_owned(),
         format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
-        "-Ctarget-feature=+simd128".to_owned(),
+        // Every call of a metered function saves and loads its fuel, so inlining pays
+        // far more here than natively: 14 % over the interpreter's benches, for a
+        // module a quarter larger. Beyond this threshold nothing is gained.
+        "-Cllvm-args=-inline-threshold=800".to_owned(),
     ];
     // Below `registry/src` lies one folder a registry, whose name differs between
     // mirrors of the same packages.
