@@ -103,7 +103,10 @@ with_an_app! {
         assert_eq!(page["next_offset"], 2);
         assert_eq!(names(app, "?limit=2&offset=2").await, ["three", "two"]);
         let page = app.admin().get("/apps?limit=2&offset=4").send().await.json();
-        assert_eq!((page["items"].as_array().unwrap().len(), &page["next_offset"]), (1, &Value::Null));
+        assert_eq!(
+            (page["items"].as_array().unwrap().len(), &page["next_offset"]),
+            (1, &Value::Null)
+        );
         assert_eq!(names(app, "?q=NUMBER%20F").await, ["five", "four"]);
         assert_eq!(names(app, "?q=wo").await, ["two"]);
         assert!(names(app, "?q=%25").await.is_empty());

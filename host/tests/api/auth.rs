@@ -50,7 +50,7 @@ with_an_app! {
                 answer.refuses(401, "unauthorized");
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"PiCloud\""));
             }
-            let let_in = call().as_owner().send().await;
+            let let_in = call().by_owner().send().await;
             assert_ne!(let_in.status, 401, "{method} {path}");
         }
     }

@@ -18,7 +18,13 @@ with_an_app! {
         app.deploy("shop", "echo", "ctx.request.body").await;
         for body in [
             json!({"a": [1, -2, 2.5, true, null, "ü\u{0}\"\\"], "b": {"": {}}}),
-            json!([]), json!("text"), json!(7), json!(-1.25), json!(false), json!(i64::MIN), json!(i64::MAX),
+            json!([]),
+            json!("text"),
+            json!(7),
+            json!(-1.25),
+            json!(false),
+            json!(i64::MIN),
+            json!(i64::MAX),
         ] {
             let echoed = app.post("/x/shop/echo").json(&body).send().await.is(200);
             assert_eq!(echoed.json(), body);
@@ -75,7 +81,8 @@ with_an_app! {
     }
 
     async fn the_largest_body_is_taken_and_one_byte_more_is_not(app) {
-        let id = app.deploy("shop", "size", "[ctx.request.raw.len(), ctx.request.body.len()]").await;
+        let id =
+            app.deploy("shop", "size", "[ctx.request.raw.len(), ctx.request.body.len()]").await;
         let text = "a".repeat(BODY_BYTES_MAX);
         let json = format!("\"{}\"", "a".repeat(BODY_BYTES_MAX - 2));
         for (content_type, body, length) in [
@@ -85,7 +92,8 @@ with_an_app! {
         ] {
             let answer = app.post("/x/shop/size").body(content_type, body.clone()).send().await;
             assert_eq!(answer.is(200).json(), json!([BODY_BYTES_MAX, length]), "{content_type}");
-            let refused = app.post("/x/shop/size").body(content_type, format!("{body} ")).send().await;
+            let refused =
+                app.post("/x/shop/size").body(content_type, format!("{body} ")).send().await;
             refused.refuses(413, "body_too_large");
         }
         assert_eq!(app.count_executions(&id).await, 3);
@@ -93,7 +101,9 @@ with_an_app! {
 
     async fn invalid_json_is_refused_before_the_script_runs(app) {
         let id = app.deploy("shop", "echo", ECHO).await;
-        for body in ["{", "{\"a\":}", "nul", "1 2", "1e999", "\"\\ud800\"", "[1,]", "'a'", "\u{feff}1"] {
+        for body in
+            ["{", "{\"a\":}", "nul", "1 2", "1e999", "\"\\ud800\"", "[1,]", "'a'", "\u{feff}1"]
+        {
             let refused = app.post("/x/shop/echo").body("application/json", body).send().await;
             refused.refuses(400, "body_invalid");
             assert_eq!(refused.header("x-picloud-execution-id"), None);
@@ -128,13 +138,16 @@ with_an_app! {
         let call = app.request("PATCH", "/x/shop/whole?a=1&a=2&b=c%26d&flag");
         let call = call.header("Accept", "a").header("accept", "b");
         let answer = call.header("cookie", "c=1").header("cookie", "d=2").send().await.is(200);
-        assert_eq!(answer.json(), json!({
-            "method": "PATCH", "path": "/x/shop/whole",
-            "query": {"a": "2", "b": "c&d", "flag": ""},
-            "accept": "a, b", "cookie": "c=1; d=2", "from": CALLER,
-            "app": "shop", "script": "whole",
-            "execution": {"id": answer.execution_id(), "version": 1, "attempt": 1},
-        }));
+        assert_eq!(
+            answer.json(),
+            json!({
+                "method": "PATCH", "path": "/x/shop/whole",
+                "query": {"a": "2", "b": "c&d", "flag": ""},
+                "accept": "a, b", "cookie": "c=1; d=2", "from": CALLER,
+                "app": "shop", "script": "whole",
+                "execution": {"id": answer.execution_id(), "version": 1, "attempt": 1},
+            })
+        );
     }
 
     async fn every_method_reaches_a_script(app) {
@@ -148,9 +161,9 @@ with_an_app! {
     async fn concurrent_callers_each_get_their_own_answer(app) {
         app.deploy("shop", "echo", "ctx.request.query.n").await;
         let numbers = 0..64;
-        let answers = futures::future::join_all(numbers.clone().map(|number| {
-            app.get(&format!("/x/shop/echo?n={number}")).send()
-        }));
+        let answers = futures::future::join_all(
+            numbers.clone().map(|number| app.get(&format!("/x/shop/echo?n={number}")).send()),
+        );
         let mut ids = std::collections::HashSet::new();
         for (number, answer) in numbers.zip(answers.await) {
             assert_eq!(answer.json(), number.to_string());

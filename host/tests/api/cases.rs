@@ -72,7 +72,9 @@ with_an_app! {
         let mut wrong = Vec::new();
         for case in cases_in("") {
             let complaints = run(app, &case).await;
-            wrong.extend(complaints.into_iter().map(|complaint| format!("{}: {complaint}", case.name)));
+            wrong.extend(
+                complaints.into_iter().map(|complaint| format!("{}: {complaint}", case.name)),
+            );
         }
         assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     }

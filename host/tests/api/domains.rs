@@ -20,7 +20,9 @@ async fn get(app: &TestApp, host: &str, path: &str) -> Answer {
 
 with_an_app! {
     async fn a_claimed_domain_answers_at_its_root(app) {
-        let id = app.deploy("shop", "show", "#{ at: ctx.request.path, params: ctx.request.params }").await;
+        let id = app
+            .deploy("shop", "show", "#{ at: ctx.request.path, params: ctx.request.params }")
+            .await;
         claim(app, "shop", "Shop.Example.").await.is(201);
         route(app, "shop", &id, "shop.example", "/").await.is(201);
         route(app, "shop", &id, "SHOP.example", "/items/{id}").await.is(201);
@@ -94,9 +96,17 @@ with_an_app! {
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
         claim(app, "shop", &longest).await.is(201);
-        for host in ["", "a b", "käse.example", "shop.example:80", "127.0.0.1", "[::1]", "*.example",
-            &format!("{longest}a"), &format!("{label}a.example")]
-        {
+        for host in [
+            "",
+            "a b",
+            "käse.example",
+            "shop.example:80",
+            "127.0.0.1",
+            "[::1]",
+            "*.example",
+            &format!("{longest}a"),
+            &format!("{label}a.example"),
+        ] {
             let refused = claim(app, "shop", host).await.refuses(400, "field_invalid");
             assert_eq!(refused["field"], "host", "{host}");
         }

@@ -47,7 +47,10 @@ with_an_app! {
     async fn without_anything_it_is_asked_as_its_endpoint_would_be(app) {
         let id = app.deploy("shop", "echo", ECHO).await;
         let said = echoed(app, &id, json!({})).await;
-        assert_eq!((&said["path"], &said["body"], &said["bytes"]), (&json!("/x/shop/echo"), &Value::Null, &json!(0)));
+        assert_eq!(
+            (&said["path"], &said["body"], &said["bytes"]),
+            (&json!("/x/shop/echo"), &Value::Null, &json!(0))
+        );
         let empty = app.admin().request("POST", &format!("/execute/{id}")).send().await.is(200);
         assert_eq!(empty.json()["status"], "success");
     }
@@ -59,19 +62,37 @@ with_an_app! {
         let response = execute(app, &id, request).await.is(200).json()["response"].clone();
         assert_eq!(response["body"], STANDARD.encode(bytes));
         assert_eq!(response["body_encoding"], "base64");
-        let response = execute(app, &id, json!({"body": "grün"})).await.is(200).json()["response"].clone();
-        assert_eq!((&response["body"], &response["body_encoding"]), (&json!("grün"), &json!("text")));
+        let response =
+            execute(app, &id, json!({"body": "grün"})).await.is(200).json()["response"].clone();
+        assert_eq!(
+            (&response["body"], &response["body_encoding"]),
+            (&json!("grün"), &json!("text"))
+        );
     }
 
     async fn the_answer_tells_all_about_the_run(app) {
-        let id = app.deploy("shop", "hello", "log::warn(\"w\", 7);\n#{ status: 404, headers: #{ \"x-a\": 1 }, body: \"b\" }").await;
+        let id = app
+            .deploy(
+                "shop",
+                "hello",
+                "log::warn(\"w\", 7);\n#{ status: 404, headers: #{ \"x-a\": 1 }, body: \"b\" }",
+            )
+            .await;
         let answer = execute(app, &id, json!({})).await.is(200).json();
         assert_eq!(answer["status"], "success");
-        assert_eq!(answer["response"], json!({
-            "status": 404, "headers": [["x-a", "1"], ["content-type", "text/plain; charset=utf-8"]],
-            "body": "b", "body_encoding": "text",
-        }));
-        assert_eq!(answer["log"], json!([{"level": "warn", "message": "w", "data": "7", "line": 1}]));
+        assert_eq!(
+            answer["response"],
+            json!({
+                "status": 404,
+                "headers": [["x-a", "1"], ["content-type", "text/plain; charset=utf-8"]],
+                "body": "b",
+                "body_encoding": "text",
+            })
+        );
+        assert_eq!(
+            answer["log"],
+            json!([{"level": "warn", "message": "w", "data": "7", "line": 1}])
+        );
         assert_eq!(answer["error"], Value::Null);
         let row = app.execution(answer["execution_id"].as_str().unwrap()).await;
         assert_eq!((&row["trigger"], &row["status"]), (&json!("execute"), &json!("success")));
@@ -87,7 +108,7 @@ with_an_app! {
         let error = &answer["error"];
         assert_eq!((&error["line"], &error["column"]), (&json!(3), &json!(7)), "{error}");
         assert!(error["message"].as_str().unwrap().contains("none"), "{error}");
-        let id = app.deploy("shop", "thrower", "throw #{ code: 7, message: \"out\" };").await;
+        let id = app.deploy("shop", "thrower", "throw #{ code: 7, message: `out` };").await;
         let answer = execute(app, &id, json!({})).await.is(200).json();
         let error = json!({
             "message": "out", "line": 1, "column": 1, "thrown": "{\"code\":7,\"message\":\"out\"}",

@@ -21,7 +21,8 @@ with_an_app! {
     async fn an_execution_keeps_what_was_asked_and_what_was_answered(app) {
         let source = "#{ status: 201, headers: #{ \"x-kind\": \"new\" }, body: \"made\" }";
         let id = app.deploy("shop", "hello", source).await;
-        let ran = app.post("/x/shop/hello?q=a%20b&q=c").header("x-who", "me").text("grün").send().await;
+        let ran =
+            app.post("/x/shop/hello?q=a%20b&q=c").header("x-who", "me").text("grün").send().await;
         let row = app.execution(ran.is(201).execution_id()).await;
         assert_eq!((&row["status"], &row["trigger"]), (&json!("success"), &json!("http")));
         assert_eq!((&row["script"], &row["script_id"]), (&json!("hello"), &json!(id)));
@@ -30,7 +31,10 @@ with_an_app! {
         assert_eq!((&row["response_status"], &row["error"]), (&json!(201), &Value::Null));
         assert_eq!(row["request"]["query"], json!([["q", "a b"], ["q", "c"]]));
         assert_eq!(row["request"]["remote_address"], crate::app::CALLER);
-        assert_eq!((&row["request"]["body"], &row["request"]["body_bytes"]), (&json!("grün"), &json!(5)));
+        assert_eq!(
+            (&row["request"]["body"], &row["request"]["body_bytes"]),
+            (&json!("grün"), &json!(5))
+        );
         let headers = row["request"]["headers"].as_array().unwrap();
         assert!(headers.contains(&json!(["x-who", "me"])), "{headers:?}");
         assert_eq!(row["response"]["body"], "made");
@@ -56,31 +60,45 @@ with_an_app! {
     }
 
     async fn log_lines_are_kept_with_their_data_also_when_the_script_fails(app) {
-        let source = "log::info(\"start\", #{ items: [1, 2.5, ()], who: \"ü\" });\nprint(`p`);\nthrow 1;";
+        let source =
+            "log::info(\"start\", #{ items: [1, 2.5, ()], who: \"ü\" });\nprint(`p`);\nthrow 1;";
         app.deploy("shop", "bad", source).await;
         let ran = app.get("/x/shop/bad").send().await.is(500);
         let row = app.execution(ran.execution_id()).await;
         assert_eq!(row["log_lines"], 2);
         let first = &row["log"][0];
-        assert_eq!((&first["level"], &first["message"], &first["line"]), (&json!("info"), &json!("start"), &json!(1)));
+        assert_eq!(
+            (&first["level"], &first["message"], &first["line"]),
+            (&json!("info"), &json!("start"), &json!(1))
+        );
         let data: Value = serde_json::from_str(first["data"].as_str().unwrap()).unwrap();
         assert_eq!(data, json!({"items": [1, 2.5, null], "who": "ü"}));
-        assert_eq!((&row["log"][1]["message"], &row["log"][1]["level"]), (&json!("p"), &json!("info")));
+        assert_eq!(
+            (&row["log"][1]["message"], &row["log"][1]["level"]),
+            (&json!("p"), &json!("info"))
+        );
     }
 
     async fn credentials_are_not_kept(app) {
-        app.deploy("shop", "hello", r#"#{ headers: #{ "set-cookie": "id=S3CRET" }, body: "x" }"#).await;
-        let call = app.get("/x/shop/hello").as_owner();
+        app.deploy("shop", "hello", r#"#{ headers: #{ "set-cookie": "id=S3CRET" }, body: "x" }"#)
+            .await;
+        let call = app.get("/x/shop/hello").by_owner();
         let call = call.header("cookie", "id=S3CRET").header("x-api-key", "S3CRET");
-        let ran = call.header("proxy-authorization", "S3CRET").header("x-note", "plain").send().await;
+        let ran =
+            call.header("proxy-authorization", "S3CRET").header("x-note", "plain").send().await;
         let row = app.execution(ran.is(200).execution_id()).await;
         for name in ["authorization", "cookie", "x-api-key", "proxy-authorization"] {
             let headers = row["request"]["headers"].as_array().unwrap();
             assert!(headers.contains(&json!([name, "***"])), "{name}: {headers:?}");
         }
-        assert!(row["response"]["headers"].as_array().unwrap().contains(&json!(["set-cookie", "***"])));
+        assert!(
+            row["response"]["headers"].as_array().unwrap().contains(&json!(["set-cookie", "***"]))
+        );
         assert!(row.to_string().contains("plain"));
-        assert!(!row.to_string().contains("S3CRET") && !row.to_string().contains("owner-key"), "{row}");
+        assert!(
+            !row.to_string().contains("S3CRET") && !row.to_string().contains("owner-key"),
+            "{row}"
+        );
     }
 
     async fn a_row_keeps_the_beginning_of_a_text_and_nothing_of_a_blob(app) {
@@ -89,10 +107,17 @@ with_an_app! {
         let ran = app.post("/x/shop/echo").text(&long).send().await.is(200);
         let row = app.execution(ran.execution_id()).await;
         assert_eq!(row["request"]["body"], "ü".repeat(1024));
-        assert_eq!((&row["request"]["body_bytes"], &row["response"]["body_bytes"]), (&json!(6000), &json!(6000)));
-        let ran = app.post("/x/shop/echo").body("image/png", vec![0xff, 0xfe, 0]).send().await.is(200);
+        assert_eq!(
+            (&row["request"]["body_bytes"], &row["response"]["body_bytes"]),
+            (&json!(6000), &json!(6000))
+        );
+        let ran =
+            app.post("/x/shop/echo").body("image/png", vec![0xff, 0xfe, 0]).send().await.is(200);
         let row = app.execution(ran.execution_id()).await;
-        assert_eq!((&row["request"]["body"], &row["request"]["body_bytes"]), (&Value::Null, &json!(3)));
+        assert_eq!(
+            (&row["request"]["body"], &row["request"]["body_bytes"]),
+            (&Value::Null, &json!(3))
+        );
         // Every database has to take NUL in what it keeps.
         let ran = app.post("/x/shop/echo").text("a\u{0}b").send().await.is(200);
         assert_eq!(app.execution(ran.execution_id()).await["response"]["body"], "a\u{0}b");
@@ -108,8 +133,14 @@ with_an_app! {
         let logs = format!("/scripts/{id}/logs");
         assert_eq!(page(app, &logs).await, (ids.clone(), Value::Null));
         assert_eq!(page(app, &format!("{logs}?limit=2")).await, (ids[..2].to_vec(), json!(2)));
-        assert_eq!(page(app, &format!("{logs}?limit=2&offset=2")).await, (ids[2..4].to_vec(), json!(4)));
-        assert_eq!(page(app, &format!("{logs}?limit=2&offset=4")).await, (ids[4..].to_vec(), Value::Null));
+        assert_eq!(
+            page(app, &format!("{logs}?limit=2&offset=2")).await,
+            (ids[2..4].to_vec(), json!(4))
+        );
+        assert_eq!(
+            page(app, &format!("{logs}?limit=2&offset=4")).await,
+            (ids[4..].to_vec(), Value::Null)
+        );
         assert_eq!(page(app, &format!("{logs}?offset=5")).await, (Vec::new(), Value::Null));
         assert_eq!(page(app, "/apps/shop/executions").await.0, ids);
     }

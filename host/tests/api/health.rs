@@ -21,7 +21,7 @@ with_an_app! {
         app.get("/x/shop/bad").send().await.is(500);
         app.get("/x/shop/none").send().await.is(404);
 
-        let metrics = app.get("/metrics").as_owner().send().await.is(200);
+        let metrics = app.get("/metrics").by_owner().send().await.is(200);
         let kind = metrics.header("content-type").unwrap();
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
         for line in [
@@ -45,9 +45,14 @@ with_an_app! {
         let document = app.get("/api/v1/openapi.json").send().await.is(200).json();
         assert!(document["openapi"].as_str().unwrap().starts_with("3."));
         for path in [
-            "/api/v1/apps", "/api/v1/apps/{app}/scripts", "/api/v1/scripts/{id}",
-            "/api/v1/scripts/{id}/rollback", "/api/v1/execute/{id}", "/api/v1/executions/{id}",
-            "/health/live", "/metrics",
+            "/api/v1/apps",
+            "/api/v1/apps/{app}/scripts",
+            "/api/v1/scripts/{id}",
+            "/api/v1/scripts/{id}/rollback",
+            "/api/v1/execute/{id}",
+            "/api/v1/executions/{id}",
+            "/health/live",
+            "/metrics",
         ] {
             assert!(document["paths"][path].is_object(), "{path}");
         }
@@ -71,7 +76,7 @@ on_both_databases! {
         ready.refuses(503, "store_unavailable");
         assert_eq!(ready.header("retry-after"), Some("1"));
         app.admin().get("/apps").send().await.refuses(503, "store_unavailable");
-        let metrics = app.get("/metrics").as_owner().send().await.is(200);
+        let metrics = app.get("/metrics").by_owner().send().await.is(200);
         assert!(metrics.text().lines().any(|line| line == "picloud_store_up 0"), "{metrics:?}");
     }
 }

@@ -41,7 +41,10 @@ with_an_app! {
             let cases = cases_in("hostile");
             let complaints = futures::stream::iter(&cases).map(async |case| {
                 let complaints = run(app, case).await;
-                complaints.into_iter().map(|complaint| format!("{}: {complaint}", case.name)).collect::<Vec<_>>()
+                complaints
+                    .into_iter()
+                    .map(|complaint| format!("{}: {complaint}", case.name))
+                    .collect::<Vec<_>>()
             });
             let wrong: Vec<_> = complaints.buffer_unordered(HOSTILE_AT_ONCE).concat().await;
             over.store(true, Ordering::Relaxed);

@@ -13,7 +13,8 @@ const BLOB_HEADER_BYTES: usize = 12 + 24;
 with_an_app! {
     async fn status_and_headers_are_the_scripts(app) {
         let source = r#"#{ status: 418, headers: #{ "X-Tea": "green", "x-cups": 2, "x-hot": true,
-            "set-cookie": ["a=1", "b=2"], "content-type": "text/x-tea" }, body: "short and stout" }"#;
+            "set-cookie": ["a=1", "b=2"], "content-type": "text/x-tea" },
+            body: "short and stout" }"#;
         app.deploy("shop", "tea", source).await;
         let answer = app.get("/x/shop/tea").send().await.is(418);
         assert_eq!(answer.header("x-tea"), Some("green"));
@@ -39,7 +40,12 @@ with_an_app! {
     async fn every_execution_has_an_id_that_its_caller_can_name(app) {
         app.deploy("shop", "good", "1").await;
         app.deploy("shop", "bad", "throw 1").await;
-        app.deploy("shop", "forger", r#"#{ headers: #{ "x-picloud-execution-id": "mine", "x-picloud-fuel": 1 } }"#).await;
+        app.deploy(
+            "shop",
+            "forger",
+            r#"#{ headers: #{ "x-picloud-execution-id": "mine", "x-picloud-fuel": 1 } }"#,
+        )
+        .await;
         let good = app.get("/x/shop/good").send().await.is(200);
         assert_eq!(app.execution(good.execution_id()).await["status"], "success");
         let bad = app.get("/x/shop/bad").send().await.is(500);
@@ -56,7 +62,7 @@ with_an_app! {
             assert_eq!(app.get(path).send().await.is(status).header("x-picloud-fuel"), None);
             let wrong = app.get(path).header("authorization", "Bearer owner-key-of-the-test");
             assert_eq!(wrong.send().await.is(status).header("x-picloud-fuel"), None);
-            let told = app.get(path).as_owner().send().await.is(status);
+            let told = app.get(path).by_owner().send().await.is(status);
             let row = app.execution(told.execution_id()).await;
             assert_eq!(told.header("x-picloud-fuel"), Some(row["fuel_used"].to_string().as_str()));
         }
@@ -66,17 +72,24 @@ with_an_app! {
         app.deploy("shop", "bad", "\n  throw #{ message: \"S3CRET\" };").await;
         let told = app.get("/x/shop/bad").send().await;
         let error = told.refuses(500, "execution_error");
-        assert_eq!(error, json!({
-            "code": "execution_error", "message": "the script failed",
-            "execution_id": told.execution_id(),
-        }));
-        let told = app.get("/x/shop/bad").as_owner().send().await;
+        assert_eq!(
+            error,
+            json!({
+                "code": "execution_error", "message": "the script failed",
+                "execution_id": told.execution_id(),
+            })
+        );
+        let told = app.get("/x/shop/bad").by_owner().send().await;
         let error = told.refuses(500, "execution_error");
-        assert_eq!((&error["message"], &error["line"], &error["column"]), (&json!("S3CRET"), &json!(2), &json!(3)));
+        assert_eq!(
+            (&error["message"], &error["line"], &error["column"]),
+            (&json!("S3CRET"), &json!(2), &json!(3))
+        );
     }
 
     async fn a_failure_has_a_status_and_a_code_by_its_kind(app) {
-        let endless = json!({"name": "slow", "source": "loop {}", "limits": {"wall_ms_max": 30, "fuel_max": 40_000_000_000_i64}});
+        let limits = json!({"wall_ms_max": 30, "fuel_max": 40_000_000_000_i64});
+        let endless = json!({"name": "slow", "source": "loop {}", "limits": limits});
         app.deploy_with("shop", endless).await;
         app.deploy("shop", "busy", "loop {}").await;
         app.deploy("shop", "fat", "let a = \"0123456789abcdef\"; loop { a += a; }").await;
@@ -87,7 +100,7 @@ with_an_app! {
             ("fat", 500, "execution_memory_exceeded"),
             ("deep", 500, "execution_limit_exceeded"),
         ] {
-            let answer = app.get(&format!("/x/shop/{script}")).as_owner().send().await;
+            let answer = app.get(&format!("/x/shop/{script}")).by_owner().send().await;
             let error = answer.refuses(status, code);
             assert!(error["limit"]["allowed"].as_u64() > Some(0), "{error}");
             let words = error["message"].as_str().unwrap();
@@ -103,7 +116,8 @@ with_an_app! {
         assert!(answer.body.iter().all(|byte| *byte == 7));
         for more in [1, 100_000] {
             let path = format!("/x/shop/blob?n={}", largest + more);
-            let error = app.get(&path).as_owner().send().await.refuses(500, "execution_limit_exceeded");
+            let error =
+                app.get(&path).by_owner().send().await.refuses(500, "execution_limit_exceeded");
             assert_eq!(error["limit"]["limit"], "response_bytes", "{error}");
             assert_eq!(error["limit"]["allowed"], RESPONSE_BYTES_MAX);
             assert!(error["limit"]["used"].as_u64() > Some(RESPONSE_BYTES_MAX as u64), "{error}");

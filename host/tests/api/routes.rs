@@ -111,7 +111,9 @@ with_an_app! {
         let first = app.deploy("shop", "first", WHO).await;
         let second = app.deploy("shop", "second", WHO).await;
         let made = route(app, &first, "GET", "/items/{id}").await.is(201).json();
-        for (method, path) in [("GET", "/items/{name}"), ("*", "/items/{id}"), ("get", "/%69tems/{x}")] {
+        for (method, path) in
+            [("GET", "/items/{name}"), ("*", "/items/{id}"), ("get", "/%69tems/{x}")]
+        {
             let refused = route(app, &second, method, path).await.refuses(409, "route_conflict");
             assert_eq!(refused["conflicting_route"], "GET /items/{id}");
             assert_eq!(refused["conflicting_route_id"], made["id"]);
@@ -133,7 +135,8 @@ with_an_app! {
     async fn neither_a_route_nor_a_script_takes_the_place_of_the_other(app) {
         let hello = app.deploy("shop", "hello", WHO).await;
         let other = app.deploy("shop", "other", WHO).await;
-        let refused = route(app, &other, "GET", "/hello").await.refuses(409, "route_hides_endpoint");
+        let refused =
+            route(app, &other, "GET", "/hello").await.refuses(409, "route_hides_endpoint");
         assert_eq!(refused["conflicting_script_id"], json!(hello));
         route(app, &hello, "GET", "/hello").await.is(201);
 
@@ -149,7 +152,18 @@ with_an_app! {
     async fn what_is_no_route_is_refused(app) {
         let id = app.deploy("shop", "show", WHO).await;
         let foreign = app.deploy("blog", "show", WHO).await;
-        for path in ["", "items", "/items/", "//", "/{id}/{id}", "/{*rest}/x", "/a{id}", "/{", "/a?b", "/.."] {
+        for path in [
+            "",
+            "items",
+            "/items/",
+            "//",
+            "/{id}/{id}",
+            "/{*rest}/x",
+            "/a{id}",
+            "/{",
+            "/a?b",
+            "/..",
+        ] {
             let refused = route(app, &id, "GET", path).await.refuses(400, "field_invalid");
             assert_eq!(refused["field"], "path", "{path}");
         }

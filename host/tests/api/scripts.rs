@@ -21,8 +21,10 @@ async fn with_source(app: &TestApp, id: &str) -> Value {
 
 with_an_app! {
     async fn a_script_is_made_shown_changed_and_deleted(app) {
-        let limits = json!({"fuel_max": 1_000_000, "memory_bytes_max": 16 << 20, "wall_ms_max": 500});
-        let body = json!({"name": "hello", "source": "1", "description": "greets", "limits": limits});
+        let limits =
+            json!({"fuel_max": 1_000_000, "memory_bytes_max": 16 << 20, "wall_ms_max": 500});
+        let body =
+            json!({"name": "hello", "source": "1", "description": "greets", "limits": limits});
         let id = app.deploy_with("shop", body).await;
         let path = format!("/scripts/{id}");
         let script = with_source(app, &id).await;
@@ -79,7 +81,10 @@ with_an_app! {
         assert_eq!((&error["line"], &error["column"]), (&json!(1), &json!(7)), "{error}");
         let script = with_source(app, &id).await;
         assert_eq!((&script["version"], &script["source"]), (&json!(1), &json!("1")));
-        assert_eq!((&script["description"], &script["limits"]["fuel_max"]), (&json!(""), &Value::Null));
+        assert_eq!(
+            (&script["description"], &script["limits"]["fuel_max"]),
+            (&json!(""), &Value::Null)
+        );
         let versions = app.admin().get(&format!("/scripts/{id}/versions")).send().await.json();
         assert_eq!(versions["items"].as_array().unwrap().len(), 1);
         assert_eq!(app.get("/x/shop/hello").send().await.is(200).json(), 1);
@@ -162,9 +167,16 @@ with_an_app! {
 
     async fn the_endpoint_of_no_script_is_not_found(app) {
         app.deploy("shop", "hello", "1").await;
-        for path in ["/x/shop/none", "/x/none/hello", "/x/shop", "/x/shop/", "/x/shop/hello/more",
-            "/x/shop/hello/", "/x/Shop/hello", "/x/shop/%FF"]
-        {
+        for path in [
+            "/x/shop/none",
+            "/x/none/hello",
+            "/x/shop",
+            "/x/shop/",
+            "/x/shop/hello/more",
+            "/x/shop/hello/",
+            "/x/Shop/hello",
+            "/x/shop/%FF",
+        ] {
             let answer = app.get(path).send().await;
             answer.refuses(404, "endpoint_not_found");
             assert_eq!(answer.header("x-picloud-execution-id"), None, "{path}");

@@ -86,7 +86,8 @@ with_an_app! {
         }
         let page = app.admin().get(&format!("/scripts/{id}/versions?limit=2")).send().await.json();
         assert_eq!(page["next_offset"], 2);
-        let page = app.admin().get(&format!("/scripts/{id}/versions?limit=2&offset=2")).send().await;
+        let page =
+            app.admin().get(&format!("/scripts/{id}/versions?limit=2&offset=2")).send().await;
         assert_eq!(page.json()["items"][0]["version"], 1);
         let path = format!("/scripts/{id}/versions?limit=201");
         app.admin().get(&path).send().await.refuses(400, "field_invalid");

@@ -179,9 +179,10 @@ impl TestApp {
 /// The admin API, as the owner; paths start after `/api/v1`.
 pub(crate) struct Admin<'a>(&'a TestApp);
 
+#[expect(clippy::needless_pass_by_value, reason = "so that `json!` can stand in a call")]
 impl Admin<'_> {
     pub(crate) fn request(&self, method: &str, path: &str) -> Call {
-        self.0.request(method, &format!("/api/v1{path}")).as_owner()
+        self.0.request(method, &format!("/api/v1{path}")).by_owner()
     }
 
     pub(crate) fn get(&self, path: &str) -> Call {
@@ -219,7 +220,7 @@ impl Call {
         self
     }
 
-    pub(crate) fn as_owner(self) -> Self {
+    pub(crate) fn by_owner(self) -> Self {
         self.header("authorization", &format!("Bearer {OWNER_KEY}"))
     }
 

@@ -42,14 +42,20 @@ impl Came {
 
 /// What is not as it should be.
 pub(crate) fn complaints(expected: &Expectations, came: &Came) -> Vec<String> {
+    let Came { response, error, .. } = came;
+    if came.status != expected.status {
+        // What went wrong says more than that something did.
+        return vec![format!(
+            "status: {} expected, {} came: {error}",
+            expected.status, came.status
+        )];
+    }
     let mut wrong = Vec::new();
     let mut compare = |what: &str, wanted: Option<Value>, got: Value| {
         if wanted.as_ref().is_some_and(|wanted| *wanted != got) {
             wrong.push(format!("{what}: {} expected, {got} came", wanted.unwrap_or_default()));
         }
     };
-    let Came { response, error, .. } = came;
-    compare("status", Some(json!(expected.status)), json!(came.status));
 
     compare("http", expected.http.map(Value::from), response["status"].clone());
     let body = response["body"].as_str().unwrap_or_default();

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// The keys whose values are texts also when they look like numbers.
 const TEXTS: [&str; 5] = ["text", "base64", "content_type", "message", "varies"];
 
+/// How an empty text is written.
+const EMPTY: &str = "\"\"";
+
 /// One script and what has to come of it.
 #[derive(Debug)]
 pub(crate) struct Case {
@@ -93,7 +96,7 @@ impl Expectations {
         for line in paragraphs.filter(|line| !line.is_empty()) {
             let (key, value) =
                 line.split_once(": ").ok_or_else(|| format!("{line:?} is not `key: value`"))?;
-            let is_text = TEXTS.contains(&key) && !value.starts_with('"');
+            let is_text = TEXTS.contains(&key) && value != EMPTY;
             let json = if is_text { None } else { serde_json::from_str(value).ok() };
             let value = json.unwrap_or_else(|| Value::from(value));
             if key == "log" {
@@ -122,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_head_is_read() {
-        let source = "//! Sums.\n//! More.\n//!\n//! status: error\n//! line: 3\n//! message: a: b\n\
-            //! log: {\"line\":1}\n//! log: {\"line\":2}\n//! body: null\n\n//! status: success\n";
+        let source = "//! Sums.\n//! More.\n//!\n//! status: error\n//! line: 3\n\
+            //! message: a: b\n//! log: {\"line\":1}\n//! log: {\"line\":2}\n//! body: null\n\n//! status: success\n";
         let expected = Expectations::read(source).unwrap();
         assert_eq!((expected.status.as_str(), expected.line), ("error", Some(3)));
         assert_eq!(expected.message.as_deref(), Some("a: b"));
