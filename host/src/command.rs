@@ -68,6 +68,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Compile the interpreter into the data folder; `serve` does it by itself
+    #[command(hide = true)]
+    CompileGuest,
     /// The key of the admin API
     #[command(subcommand)]
     OwnerKey(owner_key::OwnerKeyCommand),
@@ -139,6 +142,7 @@ impl Command {
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
+            Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,
         };
         match done {
@@ -156,8 +160,29 @@ async fn serve(config: Config, warnings: &[String], sample: bool) -> Result<Exit
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    compile_guest_apart(&config).await?;
     picloud::serve(&config, Clock::system(), sample).await.map_err(Failure::new)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn compile_guest(config: &Config) -> Result<ExitCode, Failure> {
+    picloud::compile_guest(config).map_err(Failure::new)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compiling takes some 200 MB for some seconds, which an allocator does not give
+/// back: it is done in a process that ends.
+async fn compile_guest_apart(config: &Config) -> Result<(), Failure> {
+    if picloud::has_compiled_guest(config).map_err(Failure::new)? {
+        return Ok(());
+    }
+    tracing::info!("compiling the interpreter for this machine: once per release, some seconds");
+    let this = std::env::current_exe().map_err(Failure::new)?;
+    let compiled = tokio::process::Command::new(this).arg("compile-guest").status().await;
+    if !compiled.is_ok_and(|status| status.success()) {
+        tracing::warn!("it could not be compiled in a process of its own");
+    }
+    Ok(())
 }
 
 /// Writes to standard output. Whoever reads it may have seen enough and gone.

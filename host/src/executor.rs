@@ -92,6 +92,22 @@ impl Executor {
         })
     }
 
+    /// Whether [`Executor::start`] will find compiled code.
+    ///
+    /// # Errors
+    /// When wasmtime refuses the machine.
+    pub fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
+        engine::has_compiled_guest(settings)
+    }
+
+    /// Compiles the guest into the data folder, for a later [`Executor::start`].
+    ///
+    /// # Errors
+    /// As [`Executor::start`].
+    pub fn compile_guest(settings: &Settings) -> Result<(), StartError> {
+        engine::compile_guest(settings)
+    }
+
     /// Parses a source in a sandbox and keeps the result for the first call.
     ///
     /// # Errors

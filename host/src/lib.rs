@@ -113,6 +113,23 @@ impl App {
     }
 }
 
+/// Whether the data folder has the interpreter compiled for this machine.
+///
+/// # Errors
+/// When wasmtime refuses the machine.
+pub fn has_compiled_guest(config: &Config) -> Result<bool, StartError> {
+    Ok(Executor::has_compiled_guest(&executor_settings(config))?)
+}
+
+/// Compiles the interpreter into the data folder.
+///
+/// # Errors
+/// When the folder cannot be written, or wasmtime refuses the machine.
+pub fn compile_guest(config: &Config) -> Result<(), StartError> {
+    create_data_folder(&config.data)?;
+    Ok(Executor::compile_guest(&executor_settings(config))?)
+}
+
 /// Serves until the process is told to stop (SIGINT or SIGTERM), then finishes
 /// what is under way and commits what was recorded.
 ///

@@ -235,6 +235,32 @@ fn has_swap() -> bool {
     }
 }
 
+/// Compiles the embedded guest into the cache unless it is there.
+pub(super) fn compile_guest(settings: &Settings) -> Result<(), StartError> {
+    let engine = Engine::new(&config(settings, has_swap()))?;
+    load_module(&engine, settings, GUEST, &hex::encode(Sha256::digest(GUEST)))?;
+    Ok(())
+}
+
+/// Whether the cache has code for the embedded guest; it may still be found broken.
+pub(super) fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
+    let engine = Engine::new(&config(settings, has_swap()))?;
+    let prefix = cache_prefix(&engine, &hex::encode(Sha256::digest(GUEST)));
+    let Ok(files) = std::fs::read_dir(settings.data.join("cache")) else {
+        return Ok(false);
+    };
+    let mut names = files.flatten().filter_map(|file| file.file_name().into_string().ok());
+    Ok(names.any(|name| name.starts_with(&prefix)))
+}
+
+/// What the names of cached files begin with: the guest, and the settings of the
+/// compiler.
+fn cache_prefix(engine: &Engine, guest_sha256: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("guest-{}{:016x}-", &guest_sha256[..16], hasher.finish())
+}
+
 fn load_module(
     engine: &Engine,
     settings: &Settings,
@@ -244,9 +270,7 @@ fn load_module(
     let cache = Dir::open_ambient_dir(&settings.data, ambient_authority())?;
     cache.create_dir_all("cache")?;
     let cache = cache.open_dir("cache")?;
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    let prefix = format!("guest-{}{:016x}-", &guest_sha256[..16], hasher.finish());
+    let prefix = cache_prefix(engine, guest_sha256);
     if let Some(name) = find_intact(&cache, &prefix)? {
         let file = cache.open(&name)?.into_std();
         return deserialize(engine, file).map_err(StartError::from);

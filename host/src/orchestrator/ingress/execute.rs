@@ -1,6 +1,7 @@
 //! The test panel: any request to a script, and everything about its run.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -121,10 +122,12 @@ pub struct ExecuteResponse {
 )]
 async fn execute_script(
     State(orchestrator): State<Orchestrator>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<ExecuteAnswer>, Error> {
     let not_found = || Error::not_found(Resource::Script);
+    // What is not even text names nothing.
+    let Path(id) = id.map_err(|_| not_found())?;
     let id: ScriptId = id.parse().map_err(|_| not_found())?;
     // The request travels as JSON text, which may be larger than what it stands for.
     let bytes_max = orchestrator.parts.request_bytes_max * 2;
