@@ -8,7 +8,7 @@ use std::time::Duration;
 use picloud::clock::Clock;
 use picloud::executor::{Executor, Image, Settings, Status};
 use picloud::limits::Limits;
-use picloud_shared::execution::{BodyKind, ExecutionInfo, HttpRequest, Input, RunRequest};
+use picloud_shared::execution::{BodyKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
 use rhai::{AST, Dynamic, Engine, Scope};
 use tempfile::TempDir;
 
@@ -101,7 +101,7 @@ pub fn request() -> RunRequest {
             ..HttpRequest::default()
         }),
         call_depth_max: 64,
-        stop_at_operation: 0,
+        stop_at_operation: NEVER,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
+use picloud_shared::execution::NEVER;
 use rhai::module_resolvers::DummyModuleResolver;
-use rhai::{Dynamic, Engine, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, Position, Token};
 
 use crate::api;
 
@@ -13,7 +14,7 @@ const HASHING_SEED: [u64; 4] = [0x7069, 0x636c, 0x6f75, 0x6431];
 
 /// How deep an expression may nest, at top level and inside functions: deeper
 /// ones would exhaust the stack while they are parsed.
-const EXPRESSION_DEPTH_MAX: (usize, usize) = (64, 32);
+const EXPRESSION_DEPTH_MAX: (usize, usize) = (128, 64);
 
 /// How deep functions may call each other unless the host says otherwise.
 const CALL_DEPTH_DEFAULT: usize = 64;
@@ -23,8 +24,8 @@ thread_local! {
     pub(crate) static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
     /// Operations of the interpreter since the instance was made.
     pub(crate) static OPERATIONS: Cell<u64> = const { Cell::new(0) };
-    /// The operation to stop at; 0 never comes.
-    pub(crate) static STOP_AT: Cell<u64> = const { Cell::new(0) };
+    /// The operation to stop at.
+    pub(crate) static STOP_AT: Cell<u64> = const { Cell::new(NEVER) };
 }
 
 /// Builds the engine and keeps it for [`crate::script`].
@@ -39,6 +40,7 @@ pub fn install() {
 /// Rhai's limits on the size of data stay off: with any of them on, every change
 /// of an array walks the whole array. The cap on wasm memory is the bound.
 #[must_use]
+#[expect(deprecated, reason = "that is how Rhai marks what may change with its next version")]
 pub fn build() -> Engine {
     let mut engine = Engine::new();
     engine
@@ -47,15 +49,32 @@ pub fn build() -> Engine {
         .set_max_call_levels(CALL_DEPTH_DEFAULT)
         .set_max_expr_depths(EXPRESSION_DEPTH_MAX.0, EXPRESSION_DEPTH_MAX.1)
         .on_progress(count_operation)
+        .on_parse_token(|token, _, _| unreserved(token))
         .on_print(|text| api::log::print(text, Position::NONE))
         .on_debug(|text, _, position| api::log::debug_print(text, position));
     api::register(&mut engine);
+    engine.register_fn("sleep", |_: i64| no_sleep()).register_fn("sleep", |_: f64| no_sleep());
     engine
+}
+
+/// A script that waits would hold a slot and do nothing.
+fn no_sleep() -> Result<(), Box<EvalAltResult>> {
+    Err("a script cannot sleep".into())
 }
 
 /// Counts, and stops the script where the host wants to know its place.
 fn count_operation(_: u64) -> Option<Dynamic> {
     let operation = OPERATIONS.get() + 1;
     OPERATIONS.set(operation);
-    (operation == STOP_AT.get()).then_some(Dynamic::UNIT)
+    // Later ones too: a sort goes on when its callback is stopped.
+    (operation >= STOP_AT.get()).then_some(Dynamic::UNIT)
+}
+
+/// Rhai reserves `debug` for the function of that name; as an identifier it is that
+/// function still, and `log::debug` can be written.
+fn unreserved(token: Token) -> Token {
+    match token {
+        Token::Reserved(name) if name.as_str() == "debug" => Token::Identifier(name),
+        other => other,
+    }
 }

@@ -2,6 +2,8 @@
 //! used where. Read from the sources, so that a rule that is broken fails here and
 //! not in a review.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -43,10 +43,14 @@ pub struct RunRequest {
     pub input: Input,
     /// How deep script functions may call each other.
     pub call_depth_max: u32,
-    /// End the run before this operation, to learn the place in the script;
-    /// 0 for an ordinary run.
+    /// End the run at this operation, to learn the place in the script; [`NEVER`] for
+    /// an ordinary run.
     pub stop_at_operation: u64,
 }
+
+/// The operation that no run ever comes to. A large number and not a special case, so
+/// that a run takes the same fuel whether it will be stopped or not.
+pub const NEVER: u64 = u64::MAX;
 
 /// The identity of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

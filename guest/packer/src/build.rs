@@ -11,7 +11,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The stack inside linear memory, below the data, so that running over its end
 /// traps instead of writing over the heap.
-const STACK_BYTES: usize = 1 << 20;
+const STACK_BYTES: usize = 2 << 20;
 
 /// Builds the guest and returns the module as the linker wrote it.
 ///

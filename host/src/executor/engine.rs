@@ -26,7 +26,7 @@ pub(super) const GUEST: &[u8] = include_bytes!("../../../guest/picloud_guest.was
 
 /// Of wasm code and of the host functions it calls. Deep recursion in a script
 /// ends here when `call_depth` has not ended it before.
-const WASM_STACK_BYTES_MAX: usize = 1 << 20;
+pub(super) const WASM_STACK_BYTES_MAX: usize = 1 << 20;
 const STACK_BYTES: usize = WASM_STACK_BYTES_MAX + (512 << 10);
 
 /// What stays resident of a slot's memory between runs. With PAGEMAP_SCAN only

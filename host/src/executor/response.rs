@@ -15,6 +15,9 @@ use super::outcome::Response;
 const RESERVED: [HeaderName; 6] =
     [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
+/// Headers in which the platform tells about itself.
+const PLATFORM: &str = "x-picloud-";
+
 /// How many headers a response may have.
 const HEADERS_MAX: usize = 100;
 
@@ -50,7 +53,7 @@ pub(super) fn check(response: HttpResponse) -> Result<Response, String> {
 fn check_header(name: &str, value: String) -> Result<(String, String), String> {
     let known = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("{name:?} is not a header name"))?;
-    if RESERVED.contains(&known) {
+    if RESERVED.contains(&known) || known.as_str().starts_with(PLATFORM) {
         return Err(format!("the header {known} belongs to the server and cannot be set"));
     }
     if HeaderValue::from_str(&value).is_err() {
@@ -97,7 +100,9 @@ mod tests {
 
     #[test]
     fn headers_of_the_connection_are_the_hosts() {
-        for name in ["Connection", "content-length", "Transfer-Encoding", "upgrade"] {
+        for name in
+            ["Connection", "content-length", "Transfer-Encoding", "upgrade", "X-PiCloud-Fuel"]
+        {
             assert!(with_header(name, "1").is_err(), "{name}");
         }
     }

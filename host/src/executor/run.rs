@@ -21,7 +21,7 @@ use picloud_shared::execution::{Position, RunErrorKind, RunReply, RunRequest};
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
-use super::engine::GuestEngine;
+use super::engine::{GuestEngine, WASM_STACK_BYTES_MAX};
 use super::hostcalls::bytes_of;
 use super::image::Image;
 use super::outcome::{Failure, Outcome, Response, Status};
@@ -30,11 +30,15 @@ use super::sandbox::{Sandbox, Trace};
 use crate::clock::Clock;
 use crate::limits::Limits;
 
-/// A repeated run encodes one number more; this is worth far more than it costs.
-const LOCATE_EXTRA_FUEL: u64 = 100_000;
+/// A repeated run also has to give back what the script had made, which takes fuel
+/// that the first one never spent.
+const LOCATE_EXTRA_FUEL: u64 = 500_000_000;
 
 /// Room for what surrounds a response in its encoding.
 const REPLY_OVERHEAD_BYTES: u64 = 64 << 10;
+
+/// How often a run is repeated at most to find a place.
+const LOCATE_RUNS_MAX: u64 = 3;
 
 const NOWHERE: Position = Position { line: 0, column: 0 };
 
@@ -64,9 +68,10 @@ pub(super) async fn execute(
     let log = std::mem::take(&mut sandbox.log);
     if let (Some(failure), Some(operations)) = (&mut failure, operations)
         && failure.line.is_none()
-        && let Some(trace) = sandbox.trace.replay()
     {
-        let place = locate(engine, clock, image, request, limits, trace, operations).await;
+        let trace = std::mem::replace(&mut sandbox.trace, Trace::Overflown);
+        let again = Again { engine, clock, image, limits, trace };
+        let place = again.locate(request, operations).await;
         failure.line = (place.line > 0).then_some(place.line);
         failure.column = (place.column > 0).then_some(place.column);
     }
@@ -123,7 +128,11 @@ async fn attempt(
     let (end, operations) = match ran {
         Err(_) => (End::Timeout, operations),
         Ok(Err(trap)) => (End::Trap(trap), operations),
-        Ok(Ok(reply)) => (read_reply(&mut store, &instance, reply), None),
+        Ok(Ok(reply)) => match read_reply(&mut store, &instance, reply) {
+            answer @ End::Reply(Ok(_)) => (answer, None),
+            // Rhai does not know the place of every error.
+            failed => (failed, operations),
+        },
     };
     Ok(Ended { store, end, operations })
 }
@@ -196,11 +205,13 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
                     Failure::limit(over("fuel", allowed, allowed), NOWHERE),
                 )
             }
-            Some(Trap::StackOverflow) => {
-                let allowed = u64::from(limits.call_depth_max);
+            // Below the guest's own stack lies nothing, so running over its end is
+            // the one way in which safe code leaves its memory.
+            Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => {
+                let allowed = WASM_STACK_BYTES_MAX as u64;
                 failed(
                     Status::LimitExceeded,
-                    Failure::limit(over("call_depth", allowed, allowed), NOWHERE),
+                    Failure::limit(over("stack_bytes", allowed, allowed), NOWHERE),
                 )
             }
             _ => match memory_wanted(sandbox) {
@@ -241,25 +252,40 @@ fn crash(sandbox: &Sandbox, trap: &wasmtime::Error) -> Failure {
     Failure::new(format!("the sandbox crashed: {reason}"), NOWHERE)
 }
 
-/// Repeats the run up to the operation that it had begun when it ended.
-async fn locate(
-    engine: &GuestEngine,
-    clock: &Clock,
-    image: &Image,
-    mut request: RunRequest,
+/// What a run is repeated with, to find the place where it failed.
+struct Again<'a> {
+    engine: &'a GuestEngine,
+    clock: &'a Clock,
+    image: &'a Image,
     limits: Limits,
     trace: Trace,
-    operations: u64,
-) -> Position {
-    request.stop_at_operation = operations;
-    let limits = Limits { fuel_max: limits.fuel_max.saturating_add(LOCATE_EXTRA_FUEL), ..limits };
-    let sandbox = Sandbox::new(limits, clock.clone(), trace);
-    match attempt(engine, image, &request, sandbox, Duration::from_millis(limits.wall_ms_max)).await
-    {
-        Ok(Ended { end: End::Reply(Err(error)), .. }) if error.kind == RunErrorKind::Stopped => {
-            error.position
+}
+
+impl Again<'_> {
+    /// Repeats the run up to the operation that it had begun when it ended, or, where
+    /// the interpreter knows no place for that one, the one before.
+    async fn locate(self, mut request: RunRequest, operations: u64) -> Position {
+        let allowed = self.limits.fuel_max.saturating_add(LOCATE_EXTRA_FUEL);
+        let limits = Limits { fuel_max: allowed, ..self.limits };
+        for back in 0..LOCATE_RUNS_MAX.min(operations) {
+            request.stop_at_operation = operations - back;
+            let Some(trace) = self.trace.replay() else {
+                return NOWHERE;
+            };
+            let sandbox = Sandbox::new(limits, self.clock.clone(), trace);
+            let wall = Duration::from_millis(limits.wall_ms_max);
+            match attempt(self.engine, self.image, &request, sandbox, wall).await {
+                Ok(Ended { end: End::Reply(Err(error)), .. })
+                    if error.kind == RunErrorKind::Stopped =>
+                {
+                    if error.position.line > 0 {
+                        return error.position;
+                    }
+                }
+                _ => return NOWHERE,
+            }
         }
-        _ => NOWHERE,
+        NOWHERE
     }
 }
 

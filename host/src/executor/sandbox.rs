@@ -64,10 +64,11 @@ impl Trace {
         }
     }
 
-    /// What a run has to be told to go the same way again.
-    pub(super) fn replay(self) -> Option<Self> {
+    /// What a run has to be told to go the same way again; nothing when not all of
+    /// it was kept.
+    pub(super) fn replay(&self) -> Option<Self> {
         match self {
-            Self::Recording(answers, _) => Some(Self::Replaying(answers.into_iter())),
+            Self::Recording(answers, _) => Some(Self::Replaying(answers.clone().into_iter())),
             Self::Overflown | Self::Replaying(_) => None,
         }
     }

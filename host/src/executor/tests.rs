@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picloud_shared::codec;
 use picloud_shared::execution::{
-    BodyKind, CompileReply, Compiled, ExecutionInfo, HttpRequest, Input, RunRequest,
+    BodyKind, CompileReply, Compiled, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -47,7 +47,7 @@ fn request(body: &[u8]) -> RunRequest {
             ..HttpRequest::default()
         }),
         call_depth_max: 64,
-        stop_at_operation: 0,
+        stop_at_operation: NEVER,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use picloud_shared::execution::{ExecutionInfo, HttpRequest, Input, RunRequest};
+use picloud_shared::execution::{ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ impl Orchestrator {
                     },
                     input: Input::Http(request),
                     call_depth_max: limits.call_depth_max,
-                    stop_at_operation: 0,
+                    stop_at_operation: NEVER,
                 };
                 parts.executor.execute(image, request, limits).await?
             }

@@ -5,6 +5,8 @@
 
 #[path = "../support/app.rs"]
 mod app;
+#[path = "../support/compiled_guest.rs"]
+mod compiled_guest;
 #[path = "../support/database.rs"]
 #[expect(dead_code, reason = "the store's tests look behind the store, these do not")]
 mod database;

@@ -43,7 +43,7 @@ with_an_app! {
         app.deploy(
             "shop",
             "forger",
-            r#"#{ headers: #{ "x-picloud-execution-id": "mine", "x-picloud-fuel": 1 } }"#,
+            r#"#{ headers: #{ "x-picloud-execution-id": "mine" } }"#,
         )
         .await;
         let good = app.get("/x/shop/good").send().await.is(200);
@@ -51,7 +51,7 @@ with_an_app! {
         let bad = app.get("/x/shop/bad").send().await.is(500);
         assert_eq!(app.execution(bad.execution_id()).await["status"], "error");
         assert_eq!(bad.json()["error"]["execution_id"], bad.execution_id());
-        let forged = app.get("/x/shop/forger").send().await.is(200);
+        let forged = app.get("/x/shop/forger").send().await.is(500);
         assert_eq!(app.execution(forged.execution_id()).await["script"], "forger");
     }
 

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::compiled_guest;
+use crate::database::{Database, Kind};
 use crate::server::{OWNER_KEY, Server};
 
 /// How often the server is killed.
@@ -34,7 +35,7 @@ crate::on_both_databases! {
         compiled_guest::place(data.path());
         let answered = Arc::new(Answered::default());
         for kill in 0..KILLS {
-            let mut server = start(data.path(), &database.plain_url);
+            let mut server = start(data.path(), database);
             check(&server, &answered, kill).await;
             if kill == 0 {
                 server.create("/apps", json!({"name": "called"})).await.unwrap();
@@ -45,16 +46,17 @@ crate::on_both_databases! {
             let creations = 40 + usize::try_from(kill).unwrap() * 37;
             load_and_kill(&mut server, &answered, creations).await;
         }
-        check(&start(data.path(), &database.plain_url), &answered, KILLS).await;
+        check(&start(data.path(), database), &answered, KILLS).await;
     }
 }
 
-fn start(data: &Path, database: &str) -> Server {
-    let database = match database.strip_prefix("sqlite://") {
-        Some(path) => format!("sqlite:{path}"),
-        None => database.to_owned(),
+fn start(data: &Path, database: &Database) -> Server {
+    let url = match database.kind {
+        Kind::Sqlite => database.url.to_string(),
+        // Shown, a URL lacks its password.
+        Kind::Postgres => database.plain_url.clone(),
     };
-    Server::start(data, &[("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_DATABASE_URL", &database)])
+    Server::start(data, &[("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_DATABASE_URL", &url)])
 }
 
 /// Lets callers and creators loose and kills the server in the middle of it.
@@ -63,7 +65,7 @@ async fn load_and_kill(server: &mut Server, answered: &Arc<Answered>, creations:
     let enough = answered.creations.load(Ordering::Relaxed) + creations;
     let here = &*server;
     let load = async {
-        let mut lanes = futures::stream::FuturesUnordered::new();
+        let lanes = futures::stream::FuturesUnordered::new();
         for _ in 0..CALLERS {
             lanes.push(futures::future::Either::Left(call_until_it_dies(here, answered)));
         }

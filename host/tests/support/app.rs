@@ -1,18 +1,15 @@
 //! The whole server but its socket, on a fresh database, and a client for it.
 //!
-//! Included by a test binary beside `database.rs`:
+//! Included by a test binary beside `compiled_guest.rs` and `database.rs`:
 //! `#[path = "../support/app.rs"] mod app;`
 //!
 //! Its time is counted: every look at the clock is a minute later than the one
 //! before, so that no order of rows depends on how fast a machine is. Its random
 //! bytes are counted too.
 
-use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,8 +19,7 @@ use http_body_util::BodyExt;
 use picloud::App;
 use picloud::clock::Clock;
 use picloud::config::Config;
-use picloud::executor::{Executor, Settings};
-use picloud::limits::Limits;
+use picloud::executor::Executor;
 use picloud::orchestrator::retention::Retention;
 use picloud::store::Store;
 use serde_json::{Value, json};
@@ -31,6 +27,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use crate::compiled_guest;
 use crate::database::Database;
 
 /// The owner key of every test's server.
@@ -65,7 +62,7 @@ impl TestApp {
     /// A server with these variables in its environment.
     pub(crate) async fn start_with(database: &Database, variables: &[(&str, &str)]) -> Self {
         let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a data folder");
-        place_compiled_guest(data.path());
+        compiled_guest::place(data.path());
         let (slots, url) = (SLOTS.to_string(), database.url.to_string());
         let ours = [
             ("PICLOUD_DATA", data.path().to_str().expect("a path in UTF-8")),
@@ -312,33 +309,6 @@ fn counted_clock(now_us: &Arc<AtomicI64>) -> Clock {
             }
         },
     )
-}
-
-/// Links the compiled interpreter into a data folder. Compiling it takes seconds:
-/// it is done once for all tests of all test binaries, which wait for each other.
-fn place_compiled_guest(data: &Path) {
-    static COMPILED: AtomicBool = AtomicBool::new(false);
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
-    fs::create_dir_all(&shared).expect("a folder");
-    let lock = File::create(shared.join("lock")).expect("a lock file");
-    lock.lock().expect("a lock");
-    if !COMPILED.load(Ordering::Acquire) {
-        let settings = Settings {
-            data: shared.clone(),
-            slots: SLOTS,
-            queue_timeout: Duration::ZERO,
-            queue_max: 0,
-            memory_bytes_ceiling: Limits::CEILING.memory_bytes_max,
-            image_cache_bytes_max: 1 << 20,
-        };
-        Executor::start(&settings, Clock::system()).expect("a compiled guest");
-        COMPILED.store(true, Ordering::Release);
-    }
-    fs::create_dir(data.join("cache")).expect("a cache folder");
-    for file in fs::read_dir(shared.join("cache")).expect("a cache folder") {
-        let file = file.expect("a file");
-        fs::hard_link(file.path(), data.join("cache").join(file.file_name())).expect("a link");
-    }
 }
 
 /// Makes each test body a test on each database, with a server of its own that is
