@@ -1,7 +1,8 @@
 //! The data plane: every execution in its own sandbox.
 //!
 //! ```text
-//! engine     wasmtime, the guest's compiled code and its cache
+//! engine     wasmtime and the guest in it
+//! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
 //! image      a compiled script as the memory pages it changed
 //! run        one execution from a fresh instance to its outcome
@@ -16,6 +17,7 @@
 //!
 //! Invariant: nothing here knows who asked for a run or where its row is kept.
 
+mod code_cache;
 mod engine;
 mod hostcalls;
 mod image;

@@ -1,15 +1,7 @@
-//! Wasmtime, set up for many short runs, and the guest's compiled code.
-//!
-//! Compiling the guest takes Cranelift seconds, so the result is kept in the data
-//! folder as `cache/guest-<key>-<sha256>.cwasm`: the key names the guest and the
-//! compiler's settings, the hash the file's own content, which is checked before
-//! the file is believed.
+//! Wasmtime, set up for many short runs, and the guest in it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
 
-use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions};
 use picloud_shared::{ABI_VERSION, Slice};
 use sha2::{Digest, Sha256};
 use wasmtime::{
@@ -17,6 +9,7 @@ use wasmtime::{
     Module, ModuleExport, PoolingAllocationConfig, Result, Store, TypedFunc, bail,
 };
 
+use super::code_cache::CodeCache;
 use super::sandbox::{Guest, Sandbox, Trace};
 use super::{Settings, StartError, hostcalls};
 use crate::clock::Clock;
@@ -245,20 +238,8 @@ pub(super) fn compile_guest(settings: &Settings) -> Result<(), StartError> {
 /// Whether the cache has code for the embedded guest; it may still be found broken.
 pub(super) fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
     let engine = Engine::new(&config(settings, has_swap()))?;
-    let prefix = cache_prefix(&engine, &hex::encode(Sha256::digest(GUEST)));
-    let Ok(files) = std::fs::read_dir(settings.data.join("cache")) else {
-        return Ok(false);
-    };
-    let mut names = files.flatten().filter_map(|file| file.file_name().into_string().ok());
-    Ok(names.any(|name| name.starts_with(&prefix)))
-}
-
-/// What the names of cached files begin with: the guest, and the settings of the
-/// compiler.
-fn cache_prefix(engine: &Engine, guest_sha256: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("guest-{}{:016x}-", &guest_sha256[..16], hasher.finish())
+    let key = code_key(&engine, &hex::encode(Sha256::digest(GUEST)));
+    Ok(CodeCache::has(&settings.data, &key))
 }
 
 fn load_module(
@@ -267,66 +248,28 @@ fn load_module(
     guest: &[u8],
     guest_sha256: &str,
 ) -> Result<Module, StartError> {
-    let cache = Dir::open_ambient_dir(&settings.data, ambient_authority())?;
-    cache.create_dir_all("cache")?;
-    let cache = cache.open_dir("cache")?;
-    let prefix = cache_prefix(engine, guest_sha256);
-    if let Some(name) = find_intact(&cache, &prefix)? {
-        let file = cache.open(&name)?.into_std();
-        return deserialize(engine, file).map_err(StartError::from);
-    }
-    tracing::info!("compiling the interpreter for this machine: once per release, some seconds");
-    let code = engine.precompile_module(guest)?;
-    let name = format!("{prefix}{}.cwasm", hex::encode(Sha256::digest(&code)));
-    keep(&cache, &name, &code)?;
-    deserialize(engine, cache.open(&name)?.into_std()).map_err(StartError::from)
+    let cache = CodeCache::open(&settings.data)?;
+    let key = code_key(engine, guest_sha256);
+    let code = match cache.find(&key)? {
+        Some(code) => code,
+        None => {
+            tracing::info!("compiling the interpreter for this machine: once per release");
+            cache.insert(&key, &engine.precompile_module(guest)?)?
+        }
+    };
+    Ok(deserialize(engine, code)?)
 }
 
-/// The cached file with this prefix whose content is what its name says. What is
-/// there besides is of other releases, or broken, and goes.
-fn find_intact(cache: &Dir, prefix: &str) -> io::Result<Option<String>> {
-    let mut intact = None;
-    for entry in cache.entries()? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        if !name.starts_with("guest-") {
-            continue;
-        }
-        let expected = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".cwasm"));
-        if expected.is_some() && expected == Some(sha256_of(&mut entry.open()?)?.as_str()) {
-            intact = Some(name);
-        } else {
-            cache.remove_file(&name)?;
-        }
-    }
-    Ok(intact)
-}
-
-fn sha256_of(file: &mut impl Read) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            read => hash.update(&buffer[..read]),
-        }
-    }
-}
-
-/// Writes a file under its name only when all of it is on disk.
-fn keep(cache: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
-    let unfinished = format!("{name}.{}", std::process::id());
-    let mut file = cache.open_with(&unfinished, OpenOptions::new().write(true).create_new(true))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    cache.rename(&unfinished, cache, name)
+/// What compiled code depends on: the guest, and the settings of the compiler.
+fn code_key(engine: &Engine, guest_sha256: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}{:016x}", &guest_sha256[..16], hasher.finish())
 }
 
 #[expect(unsafe_code, reason = "compiled code is native code: it has to be believed")]
 fn deserialize(engine: &Engine, file: std::fs::File) -> Result<Module> {
-    // SAFETY: the file was written by `keep` for exactly this guest and engine, and
-    // its content has the hash that it had then.
+    // SAFETY: the file was written by `CodeCache::insert` for exactly this guest and
+    // engine, and its content has the hash that it had then.
     unsafe { Module::deserialize_open_file(engine, file) }
 }

@@ -1,0 +1,90 @@
+//! The guest's compiled code, kept in the data folder because compiling it takes
+//! seconds.
+//!
+//! A file is named `cache/guest-<key>-<sha256>.cwasm`: the key says what it was
+//! compiled from and how, the hash what it must hold.
+//!
+//! Invariant: a file is handed out only when its content has the hash in its name;
+//! it will be run as native code.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+use sha2::{Digest, Sha256};
+
+const FOLDER: &str = "cache";
+
+/// The folder with the compiled code.
+pub(super) struct CodeCache(Dir);
+
+impl CodeCache {
+    /// The cache in a data folder, which must exist.
+    pub(super) fn open(data: &Path) -> io::Result<Self> {
+        let data = Dir::open_ambient_dir(data, ambient_authority())?;
+        data.create_dir_all(FOLDER)?;
+        Ok(Self(data.open_dir(FOLDER)?))
+    }
+
+    /// Whether there is a file for this key; it may still be found broken.
+    pub(super) fn has(data: &Path, key: &str) -> bool {
+        let Ok(files) = std::fs::read_dir(data.join(FOLDER)) else {
+            return false;
+        };
+        let mut names = files.flatten().filter_map(|file| file.file_name().into_string().ok());
+        names.any(|name| name.starts_with(&prefix(key)))
+    }
+
+    /// The intact file for this key. What is there besides is of other releases, or
+    /// broken, and goes.
+    pub(super) fn find(&self, key: &str) -> io::Result<Option<File>> {
+        let prefix = prefix(key);
+        let mut intact = None;
+        for entry in self.0.entries()? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if !name.starts_with("guest-") {
+                continue;
+            }
+            let hash = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".cwasm"));
+            if hash.is_some() && hash == Some(sha256_of(&mut entry.open()?)?.as_str()) {
+                intact = Some(entry.open()?.into_std());
+            } else {
+                self.0.remove_file(&name)?;
+            }
+        }
+        Ok(intact)
+    }
+
+    /// Keeps code for this key and gives the file back. It has its name only when all
+    /// of it is on disk.
+    pub(super) fn insert(&self, key: &str, code: &[u8]) -> io::Result<File> {
+        let name = format!("{}{}.cwasm", prefix(key), hex::encode(Sha256::digest(code)));
+        let unfinished = format!("{name}.{}", std::process::id());
+        let mut options = OpenOptions::new();
+        let mut file = self.0.open_with(&unfinished, options.write(true).create_new(true))?;
+        file.write_all(code)?;
+        file.sync_all()?;
+        self.0.rename(&unfinished, &self.0, &name)?;
+        Ok(self.0.open(&name)?.into_std())
+    }
+}
+
+fn prefix(key: &str) -> String {
+    format!("guest-{key}-")
+}
+
+fn sha256_of(file: &mut impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
