@@ -2,13 +2,17 @@
 //! cached native script, and the interpreter without a sandbox around it.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use picloud_benches::{
     ECHO, HANDLER, INTERPRETER, Sandboxes, equipped_engine, native_engine, run_natively, run_once,
 };
 use tokio::runtime::Runtime;
+
+/// How many executions are under way at once when their cost is measured: enough
+/// that no thread ever waits, so that waking threads is not part of the cost.
+const IN_FLIGHT: u64 = 16;
 
 #[expect(clippy::unwrap_used, reason = "a bench that cannot start has nothing to measure")]
 fn executions(criterion: &mut Criterion) {
@@ -19,6 +23,10 @@ fn executions(criterion: &mut Criterion) {
 
     for (name, source) in [("empty", "()"), ("echo", ECHO), ("handler", HANDLER)] {
         group.bench_function(format!("{name}/sandbox"), |bencher| {
+            let image = runtime.block_on(sandboxes.image(source));
+            bencher.iter_custom(|count| runtime.block_on(occupied_time(&sandboxes, &image, count)));
+        });
+        group.bench_function(format!("{name}/sandbox-latency"), |bencher| {
             let image = runtime.block_on(sandboxes.image(source));
             bencher.iter(|| runtime.block_on(run_once(&sandboxes.executor, image.clone())));
         });
@@ -36,6 +44,29 @@ fn executions(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// The time that `count` executions occupy one thread: the time they take in all,
+/// times the threads that work on them.
+async fn occupied_time(
+    sandboxes: &Sandboxes,
+    image: &picloud::executor::Image,
+    count: u64,
+) -> Duration {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let started = Instant::now();
+    let mut lanes = tokio::task::JoinSet::new();
+    for lane in 0..IN_FLIGHT.min(count) {
+        let (executor, image) = (sandboxes.executor.clone(), image.clone());
+        let share = count / IN_FLIGHT + u64::from(lane < count % IN_FLIGHT);
+        lanes.spawn(async move {
+            for _ in 0..share {
+                run_once(&executor, image.clone()).await;
+            }
+        });
+    }
+    lanes.join_all().await;
+    started.elapsed() * u32::try_from(threads).unwrap_or(1)
 }
 
 #[expect(clippy::unwrap_used, reason = "a bench that cannot start has nothing to measure")]

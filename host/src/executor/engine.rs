@@ -25,11 +25,13 @@ const STACK_BYTES: usize = WASM_STACK_BYTES_MAX + (512 << 10);
 /// What stays resident of a slot's memory between runs. With PAGEMAP_SCAN only
 /// pages that were touched are reset and count; without it this much is cleared
 /// blindly after every run, so less is better.
-const RESIDENT_BYTES_SCANNED: usize = 4 << 20;
+const RESIDENT_BYTES_SCANNED: usize = 1 << 20;
 const RESIDENT_BYTES_BLIND: usize = 256 << 10;
 
-/// How many slots keep their resident memory after a burst.
-const WARM_SLOTS_MAX: u32 = 16;
+/// How many slots are kept warm beside those in use: a request after another takes the
+/// same slot again instead of warming a new one, so resident memory follows what runs
+/// at once.
+const WARM_SLOTS_MAX: u32 = 4;
 
 /// Pointers to the guest's functions; the module has about 6,000.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
