@@ -9,11 +9,6 @@ use picloud::config::Config;
 
 use command::{Command, EXIT_USAGE};
 
-/// The server allocates on many threads at once, which the allocator of some C
-/// libraries is slow at.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Command::parse();
