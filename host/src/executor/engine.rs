@@ -191,7 +191,9 @@ fn config(settings: &Settings, has_swap: bool) -> Config {
         .total_core_instances(slots)
         .total_memories(slots)
         .total_tables(slots)
-        .total_stacks(slots)
+        // The answer to a host call goes into a buffer that the guest is asked for: a
+        // call inside of the call, on a stack of its own.
+        .total_stacks(slots.saturating_mul(2))
         .max_memories_per_module(1)
         .max_tables_per_module(1)
         .table_elements(TABLE_ELEMENTS_MAX)
