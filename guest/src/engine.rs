@@ -22,7 +22,7 @@ const CALL_DEPTH_DEFAULT: usize = 64;
 thread_local! {
     /// The engine that [`install`] built.
     pub(crate) static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
-    /// Operations of the interpreter since the instance was made.
+    /// Operations of a walk since the instance was made.
     pub(crate) static OPERATIONS: Cell<u64> = const { Cell::new(0) };
     /// The operation to stop at.
     pub(crate) static STOP_AT: Cell<u64> = const { Cell::new(NEVER) };
@@ -48,7 +48,6 @@ pub fn build() -> Engine {
         .disable_symbol("eval")
         .set_max_call_levels(CALL_DEPTH_DEFAULT)
         .set_max_expr_depths(EXPRESSION_DEPTH_MAX.0, EXPRESSION_DEPTH_MAX.1)
-        .on_progress(count_operation)
         .on_parse_token(|token, _, _| unreserved(token))
         .on_print(|text| api::log::print(text, Position::NONE))
         .on_debug(|text, _, position| api::log::debug_print(text, position));
@@ -60,6 +59,13 @@ pub fn build() -> Engine {
 /// A script that waits would hold a slot and do nothing.
 fn no_sleep() -> Result<(), Box<EvalAltResult>> {
     Err("a script cannot sleep".into())
+}
+
+/// Makes `engine` count what it walks and stop at an operation. Bytecode needs no
+/// count: it has too few places to be stopped at.
+pub(crate) fn stop_at(engine: &mut Engine, operation: u64) {
+    STOP_AT.set(operation);
+    engine.on_progress(count_operation);
 }
 
 /// Counts, and stops the script where the host wants to know its place.

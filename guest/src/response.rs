@@ -1,5 +1,7 @@
 //! From the script's value to the contract's response.
 
+use std::mem::ManuallyDrop;
+
 use picloud_shared::execution::HttpResponse;
 use rhai::{Dynamic, EvalAltResult, Map};
 
@@ -18,10 +20,11 @@ const BINARY: &str = "application/octet-stream";
 /// When `status` is no integer, `headers` no object of texts, or the value has no
 /// JSON form.
 pub(crate) fn respond(value: Dynamic) -> Result<HttpResponse, Box<EvalAltResult>> {
-    match value.try_cast_result::<Map>() {
-        Ok(map) if is_response(&map) => respond_in_full(map),
-        Ok(map) => respond_with(&map.into()),
-        Err(value) => respond_with(&value),
+    if value.as_map_ref().is_ok_and(|map| is_response(&map)) {
+        respond_in_full(value.cast())
+    } else {
+        // Never given back: see `script::run`.
+        respond_with(&ManuallyDrop::new(value))
     }
 }
 

@@ -1,20 +1,30 @@
 //! Compile and run: the two things the guest is there for.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 use picloud_shared::calls::LimitExceeded;
 use picloud_shared::codec;
 use picloud_shared::execution::{
-    CompileError, CompileReply, Compiled, Position, RunError, RunErrorKind, RunReply, RunRequest,
+    CompileError, CompileReply, Compiled, NEVER, Position, RunError, RunErrorKind, RunReply,
+    RunRequest,
 };
-use rhai::{AST, Dynamic, EvalAltResult, Scope};
+use rhai::grain::{Compiler, SharedProgram, Vm};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
-use crate::engine::{ENGINE, OPERATIONS, STOP_AT};
+use crate::engine::{self, ENGINE, OPERATIONS};
 use crate::host::ReachedLimit;
 use crate::{api, request, response};
 
 thread_local! {
-    static AST: RefCell<Option<AST>> = const { RefCell::new(None) };
+    static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
+}
+
+/// A compiled script: bytecode to run, and the tree that it was made of, which knows
+/// the place of every operation.
+struct Script {
+    program: SharedProgram,
+    tree: AST,
 }
 
 /// Parses `source` and keeps the result for [`run`].
@@ -33,11 +43,12 @@ pub fn compile(source: &[u8]) -> CompileReply {
                 position: Position { line: 0, column: 0 },
             });
         };
-        let ast = engine.compile(source).map_err(|error| CompileError {
+        let tree = engine.compile(source).map_err(|error| CompileError {
             message: error.err_type().to_string(),
             position: position(error.position()),
         })?;
-        AST.set(Some(ast));
+        let program = Compiler::new().compile(&tree).into_shared();
+        SCRIPT.set(Some(Script { program, tree }));
         Ok(Compiled {
             operations_ptr: OPERATIONS.with(|operations| std::ptr::from_ref(operations) as usize)
                 as u32,
@@ -53,24 +64,41 @@ pub fn run(request: &[u8]) -> RunReply {
     let request: RunRequest =
         codec::decode(request).map_err(|error| internal(&error.to_string()))?;
     let call_depth_max = request.call_depth_max;
-    STOP_AT.set(request.stop_at_operation);
+    let stop_at_operation = request.stop_at_operation;
     let mut scope = Scope::new();
     scope.push_constant(
         "ctx",
         request::context(request).map_err(|error| failed(error, call_depth_max))?,
     );
-    AST.with_borrow(|ast| {
+    SCRIPT.with_borrow(|script| {
         ENGINE.with_borrow_mut(|engine| {
-            let (Some(engine), Some(ast)) = (engine, ast) else {
+            let (Some(engine), Some(script)) = (engine, script) else {
                 return Err(internal("no script was compiled"));
             };
             engine.set_max_call_levels(call_depth_max as usize);
-            engine
-                .eval_ast_with_scope::<Dynamic>(&mut scope, ast)
-                .and_then(response::respond)
-                .map_err(|error| failed(error, call_depth_max))
+            let value = if stop_at_operation == NEVER {
+                script.run(engine, scope)
+            } else {
+                engine::stop_at(engine, stop_at_operation);
+                engine.eval_ast_with_scope(&mut scope, &script.tree)
+            };
+            value.and_then(response::respond).map_err(|error| failed(error, call_depth_max))
         })
     })
+}
+
+impl Script {
+    fn run(&self, engine: &Engine, scope: Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+        // Neither is given back, like all that a run leaves: the instance is thrown
+        // away with it, and freeing a request piece by piece is a fifth of an echo.
+        let mut scope = ManuallyDrop::new(scope);
+        let mut vm = ManuallyDrop::new(Vm::new(engine));
+        if self.program.makes_fn_pointers() {
+            vm.eval_with_callbacks(&mut scope, &self.program)
+        } else {
+            vm.eval_with_scope(&mut scope, &self.program)
+        }
+    }
 }
 
 fn internal(message: &str) -> RunError {

@@ -25,9 +25,9 @@ pub struct CompileError {
 /// The answer of `compile`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
-    /// Where in guest memory the count of interpreter operations lies, as eight
+    /// Where in guest memory the count of a walk's operations lies, as eight
     /// little-endian bytes. The host reads it after a trap, to find the place in
-    /// the script by running it again up to that operation.
+    /// the script by walking it again up to that operation.
     pub operations_ptr: u32,
 }
 
@@ -43,14 +43,17 @@ pub struct RunRequest {
     pub input: Input,
     /// How deep script functions may call each other.
     pub call_depth_max: u32,
-    /// End the run at this operation, to learn the place in the script; [`NEVER`] for
-    /// an ordinary run.
+    /// Walk the script's tree instead of running its bytecode, and end at this operation
+    /// of the walk, to learn the place in the script; [`NEVER`] for an ordinary run.
     pub stop_at_operation: u64,
 }
 
-/// The operation that no run ever comes to. A large number and not a special case, so
-/// that a run takes the same fuel whether it will be stopped or not.
+/// An ordinary run, which counts no operations.
 pub const NEVER: u64 = u64::MAX;
+
+/// The operation that no walk ever comes to. A large number and not a special case, so
+/// that a walk takes the same fuel whether it will be stopped or not.
+pub const LAST: u64 = u64::MAX - 1;
 
 /// The identity of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,7 +63,7 @@ impl Image {
         (len <= REQUEST_BUFFER_BYTES as usize).then_some(self.0.request_buffer)
     }
 
-    /// How many operations of the interpreter a run has begun.
+    /// How many operations a walk has begun; none of an ordinary run.
     pub(super) fn operations(&self, memory: &[u8]) -> Option<u64> {
         let start = self.0.operations_ptr as usize;
         let bytes = memory.get(start..start.checked_add(8)?)?;

@@ -5,19 +5,21 @@
 //!                                               │                LimitExceeded
 //!                                               └─► trap ─► BudgetExceeded …
 //!                                                     │
-//!                                                     └─► the same run again, up
-//!                                                         to the operation that
-//!                                                         trapped: its place
+//!                                                     └─► the same run as a walk,
+//!                                                         and a walk up to where
+//!                                                         that ended: its place
 //! ```
 //!
-//! A trap leaves no interpreter to ask where it was. But a run is a function of its
-//! request and the host's answers, so it is repeated with the recorded answers and
-//! stopped by the interpreter itself where the first one ended.
+//! A trap leaves no interpreter to ask where it was, and bytecode does not know the
+//! place of every error. But a run is a function of its request and the host's answers,
+//! so it is repeated with the recorded answers by walking the script's tree, whose
+//! operations have places; when the walk traps too, it is walked once more and stopped
+//! by the interpreter itself where the first walk ended.
 
 use std::time::Duration;
 
 use picloud_shared::calls::LimitExceeded;
-use picloud_shared::execution::{Position, RunErrorKind, RunReply, RunRequest};
+use picloud_shared::execution::{LAST, Position, RunErrorKind, RunReply, RunRequest};
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
@@ -30,7 +32,10 @@ use super::sandbox::{Sandbox, Trace};
 use crate::clock::Clock;
 use crate::limits::Limits;
 
-/// A repeated run also has to give back what the script had made, which takes fuel
+/// Walking takes more fuel than bytecode.
+const WALK_FUEL_FACTOR: u64 = 4;
+
+/// A stopped walk also has to give back what the script had made, which takes fuel
 /// that the first one never spent.
 const LOCATE_EXTRA_FUEL: u64 = 500_000_000;
 
@@ -63,15 +68,16 @@ pub(super) async fn execute(
     let fuel_left = run.store.get_fuel().unwrap_or(0);
     let memory_peak_bytes = run.store.data().memory_peak_bytes;
     let (status, response, mut failure) = judge(&mut run);
-    let operations = run.operations;
+    let unanswered = run.operations.is_some();
     let mut sandbox = run.store.into_data();
     let log = std::mem::take(&mut sandbox.log);
-    if let (Some(failure), Some(operations)) = (&mut failure, operations)
+    if let Some(failure) = &mut failure
+        && unanswered
         && failure.line.is_none()
     {
         let trace = std::mem::replace(&mut sandbox.trace, Trace::Overflown);
         let again = Again { engine, clock, image, limits, trace };
-        let place = again.locate(request, operations).await;
+        let place = again.locate(request, status).await;
         failure.line = (place.line > 0).then_some(place.line);
         failure.column = (place.column > 0).then_some(place.column);
     }
@@ -91,7 +97,7 @@ pub(super) async fn execute(
 struct Ended {
     store: Store<Sandbox>,
     end: End,
-    /// The operation that a trap ended; `None` when the guest answered.
+    /// How far a walk had come when it failed; `None` when the script answered.
     operations: Option<u64>,
 }
 
@@ -262,20 +268,26 @@ struct Again<'a> {
 }
 
 impl Again<'_> {
-    /// Repeats the run up to the operation that it had begun when it ended, or, where
-    /// the interpreter knows no place for that one, the one before.
-    async fn locate(self, mut request: RunRequest, operations: u64) -> Position {
-        let allowed = self.limits.fuel_max.saturating_add(LOCATE_EXTRA_FUEL);
-        let limits = Limits { fuel_max: allowed, ..self.limits };
+    /// Walks the run to its end, and once more up to the operation that had begun
+    /// there, or, where the interpreter knows no place for that one, the one before.
+    async fn locate(self, mut request: RunRequest, status: Status) -> Position {
+        let walk_fuel = match status {
+            // A walk burns its fuel in the same places, if not at the same turn.
+            Status::BudgetExceeded => self.limits.fuel_max,
+            _ => self.limits.fuel_max.saturating_mul(WALK_FUEL_FACTOR),
+        };
+        request.stop_at_operation = LAST;
+        let operations = match self.walk(&request, walk_fuel).await {
+            Some(Ended { end: End::Reply(Err(error)), .. }) if error.position.line > 0 => {
+                return error.position;
+            }
+            Some(Ended { operations: Some(operations), .. }) => operations,
+            _ => return NOWHERE,
+        };
         for back in 0..LOCATE_RUNS_MAX.min(operations) {
             request.stop_at_operation = operations - back;
-            let Some(trace) = self.trace.replay() else {
-                return NOWHERE;
-            };
-            let sandbox = Sandbox::new(limits, self.clock.clone(), trace);
-            let wall = Duration::from_millis(limits.wall_ms_max);
-            match attempt(self.engine, self.image, &request, sandbox, wall).await {
-                Ok(Ended { end: End::Reply(Err(error)), .. })
+            match self.walk(&request, walk_fuel.saturating_add(LOCATE_EXTRA_FUEL)).await {
+                Some(Ended { end: End::Reply(Err(error)), .. })
                     if error.kind == RunErrorKind::Stopped =>
                 {
                     if error.position.line > 0 {
@@ -286,6 +298,13 @@ impl Again<'_> {
             }
         }
         NOWHERE
+    }
+
+    async fn walk(&self, request: &RunRequest, fuel_max: u64) -> Option<Ended> {
+        let limits = Limits { fuel_max, ..self.limits };
+        let sandbox = Sandbox::new(limits, self.clock.clone(), self.trace.replay()?);
+        let wall = Duration::from_millis(limits.wall_ms_max);
+        attempt(self.engine, self.image, request, sandbox, wall).await.ok()
     }
 }
 
