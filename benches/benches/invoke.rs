@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use picloud_benches::{
     ECHO, HANDLER, INTERPRETER, Sandboxes, equipped_engine, native_engine, run_natively, run_once,
+    run_once_here,
 };
 use tokio::runtime::Runtime;
 
@@ -25,6 +26,18 @@ fn executions(criterion: &mut Criterion) {
         group.bench_function(format!("{name}/sandbox"), |bencher| {
             let image = runtime.block_on(sandboxes.image(source));
             bencher.iter_custom(|count| runtime.block_on(occupied_time(&sandboxes, &image, count)));
+        });
+        group.bench_function(format!("{name}/sandbox-here"), |bencher| {
+            let image = runtime.block_on(sandboxes.image(source));
+            bencher.iter_custom(|count| {
+                let started = Instant::now();
+                runtime.block_on(async {
+                    for _ in 0..count {
+                        run_once_here(&sandboxes.executor, &image).await;
+                    }
+                });
+                started.elapsed()
+            });
         });
         group.bench_function(format!("{name}/sandbox-latency"), |bencher| {
             let image = runtime.block_on(sandboxes.image(source));
