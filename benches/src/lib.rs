@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use picloud::clock::Clock;
-use picloud::executor::{Executor, Image, Settings, Status};
+use picloud::executor::{Executor, Image, Run, Settings, Status};
 use picloud::limits::Limits;
 use picloud_shared::execution::{BodyKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
 use rhai::{AST, Dynamic, Engine, Scope};
@@ -54,8 +54,9 @@ impl Sandboxes {
             queue_max: 1024,
             memory_bytes_ceiling: Limits::CEILING.memory_bytes_max,
             image_cache_bytes_max: 64 << 20,
+            private_hosts: Vec::new(),
         };
-        let executor = Executor::start(&settings, Clock::system()).expect("an executor");
+        let executor = Executor::start(&settings, Clock::system(), None).expect("an executor");
         Self { executor, _data: data }
     }
 
@@ -75,7 +76,7 @@ impl Sandboxes {
 /// When the script fails.
 #[expect(clippy::expect_used, reason = "a failed run must not count as a fast one")]
 pub async fn run_once(executor: &Executor, image: Image) {
-    let outcome = executor.execute(image, request(), limits()).await.expect("a slot");
+    let outcome = executor.execute(run(image)).await.expect("a slot");
     assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
 }
 
@@ -85,12 +86,18 @@ pub async fn run_once(executor: &Executor, image: Image) {
 /// When the script fails.
 #[expect(clippy::expect_used, reason = "a failed run must not count as a fast one")]
 pub async fn run_once_here(executor: &Executor, image: &Image) {
-    let outcome = executor.execute_here(image, request(), limits()).await.expect("a slot");
+    let outcome = executor.execute_here(run(image.clone())).await.expect("a slot");
     assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
 }
 
-fn limits() -> Limits {
-    Limits { fuel_max: Limits::CEILING.fuel_max, ..Limits::DEFAULT }
+fn run(image: Image) -> Run {
+    Run {
+        image,
+        request: request(),
+        limits: Limits { fuel_max: Limits::CEILING.fuel_max, ..Limits::DEFAULT },
+        app_id: None,
+        execution_id: uuid::Uuid::nil().into(),
+    }
 }
 
 /// The request that every bench sends.

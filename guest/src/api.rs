@@ -1,14 +1,27 @@
 //! What a script can use: one file per service, registered here.
+//!
+//! ```text
+//! options   the object of named options that some functions take
+//! page      a part of a list
+//! ```
 
 use rhai::Engine;
 use rhai::plugin::*;
 
 pub(crate) mod crypto;
 pub(crate) mod encoding;
+pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod json;
+pub(crate) mod kv;
 pub(crate) mod log;
+mod options;
+mod page;
+pub(crate) mod pubsub;
+pub(crate) mod queue;
 pub(crate) mod random;
 pub(crate) mod regex;
+pub(crate) mod scripts;
 pub(crate) mod time;
 
 macro_rules! services {
@@ -26,10 +39,16 @@ macro_rules! services {
 services! {
     crypto,
     encoding,
+    files,
+    http,
     json,
+    kv,
     log,
+    pubsub,
+    queue,
     random,
     regex,
+    scripts,
     time,
 }
 

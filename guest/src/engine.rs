@@ -76,11 +76,13 @@ fn count_operation(_: u64) -> Option<Dynamic> {
     (operation >= STOP_AT.get()).then_some(Dynamic::UNIT)
 }
 
-/// Rhai reserves `debug` for the function of that name; as an identifier it is that
-/// function still, and `log::debug` can be written.
+/// Rhai reserves `debug` and `call` for the functions of these names; as identifiers
+/// they are those functions still, and `log::debug` and `scripts::call` can be written.
 fn unreserved(token: Token) -> Token {
     match token {
-        Token::Reserved(name) if name.as_str() == "debug" => Token::Identifier(name),
+        Token::Reserved(name) if matches!(name.as_str(), "debug" | "call") => {
+            Token::Identifier(name)
+        }
         other => other,
     }
 }

@@ -8,8 +8,8 @@ use crate::api::json;
 /// The value of `ctx`.
 ///
 /// # Errors
-/// When a body that was announced as JSON or text is none, which the host has
-/// ruled out.
+/// When an event is no JSON, or a body that was announced as JSON or text is none,
+/// which the host has ruled out.
 pub(crate) fn context(request: RunRequest) -> Result<Map, Box<EvalAltResult>> {
     let info = request.execution;
     let mut execution = Map::new();
@@ -23,6 +23,7 @@ pub(crate) fn context(request: RunRequest) -> Result<Map, Box<EvalAltResult>> {
     context.insert("script".into(), info.script.into());
     match request.input {
         Input::Http(http) => context.insert("request".into(), http_request(http)?.into()),
+        Input::Event(event) => context.insert("event".into(), json::from_bytes(event.as_bytes())?),
     };
     Ok(context)
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::auth::OwnerKey;
 use crate::limits::Limits;
+use crate::orchestrator::EventSettings;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 
 pub use settings::{SETTINGS, Setting};
@@ -56,6 +57,14 @@ pub struct Config {
     pub image_cache_bytes_max: u64,
     /// How long executions are kept, in days.
     pub execution_log_retention_days: u32,
+    /// How long dead letters are kept, in days.
+    pub dead_letter_retention_days: u32,
+    /// How long abandoned executions are kept, in days.
+    pub abandoned_executions_retention_days: u32,
+    /// How events are carried out.
+    pub events: EventSettings,
+    /// Hosts that scripts reach although they have no public address.
+    pub private_hosts: Vec<String>,
     /// The owner key, if it is not the one in the database.
     pub owner_key: Option<OwnerKey>,
     /// What is logged, as a filter of `tracing`.
@@ -79,6 +88,10 @@ impl Default for Config {
             queue_timeout_ms: 1000,
             image_cache_bytes_max: 64 << 20,
             execution_log_retention_days: 14,
+            dead_letter_retention_days: 90,
+            abandoned_executions_retention_days: 14,
+            events: EventSettings::default(),
+            private_hosts: Vec::new(),
             owner_key: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,

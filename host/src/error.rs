@@ -224,6 +224,9 @@ impl From<store::Conflict> for Refusal {
             store::Conflict::AppName => Self::new("app_name_taken", message),
             store::Conflict::ScriptName => Self::new("script_name_taken", message),
             store::Conflict::Domain => Self::new("domain_taken", message),
+            store::Conflict::Queue => Self::new("queue_taken", message),
+            store::Conflict::Address => Self::new("address_taken", message),
+            store::Conflict::Resolved => Self::new("dead_letter_replayed", message),
             store::Conflict::Concurrent => Self::new("changed_concurrently", message),
             store::Conflict::Version(version) => {
                 Self::new("version_conflict", message).with("version", version)

@@ -9,6 +9,10 @@
 //! sandbox    the state of one run: limits, log, trace of host calls
 //! hostcalls  the guest's one import and its exhaustive match
 //! services/  one file per service
+//! entries    what the services for keys and files share
+//! effects    what a run wants to be written, and what it saw
+//! blobs      the contents of files, in the data folder
+//! outbound   requests to the outside
 //! response   what a script may answer
 //! outcome    what a run came to
 //! ```
@@ -16,11 +20,17 @@
 //! Guests run on threads of their own, never on those that accept requests.
 //!
 //! Invariant: nothing here knows who asked for a run or where its row is kept.
+//! Invariant: a run reads from the store and never writes to it: what it changes is
+//! its outcome's effects, and its caller's to commit.
 
+pub mod blobs;
 mod code_cache;
+pub mod effects;
 mod engine;
+mod entries;
 mod hostcalls;
 mod image;
+mod outbound;
 mod outcome;
 mod pool;
 mod response;
@@ -34,14 +44,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use picloud_shared::execution::{CompileError, RunRequest};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::store::{AppId, ExecutionId, Store};
+
+use blobs::Blobs;
+use effects::Effects;
+use outbound::Outbound;
+use pool::Slot;
+use sandbox::Scope;
 
 pub use image::Image;
-pub use outcome::{Failure, LogLine, Outcome, Response, Status};
+pub use outcome::{Called, Failure, LogLine, Outcome, Response, Status};
 pub use pool::{Saturated, Slots};
 
 /// How an executor is set up.
@@ -59,6 +78,33 @@ pub struct Settings {
     pub memory_bytes_ceiling: u64,
     /// How much memory compiled scripts may take, in bytes.
     pub image_cache_bytes_max: u64,
+    /// Hosts that scripts reach although they have no public address.
+    pub private_hosts: Vec<String>,
+}
+
+/// What scripts use beside the sandbox. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Platform {
+    /// What they read from.
+    store: Store,
+    /// The contents of their files.
+    blobs: Blobs,
+    /// Their way to the outside.
+    outbound: Outbound,
+}
+
+/// One run to be made.
+pub struct Run {
+    /// The compiled script.
+    pub image: Image,
+    /// What it is told.
+    pub request: RunRequest,
+    /// What it may use.
+    pub limits: Limits,
+    /// The app whose it is; a run without one has nothing but the sandbox.
+    pub app_id: Option<AppId>,
+    /// Its id.
+    pub execution_id: ExecutionId,
 }
 
 /// Runs scripts. Cheap to clone; every clone is the same executor.
@@ -73,6 +119,7 @@ struct Inner {
     images: image::Images,
     threads: GuestThreads,
     clock: Clock,
+    platform: Option<Platform>,
 }
 
 impl Executor {
@@ -81,8 +128,21 @@ impl Executor {
     ///
     /// # Errors
     /// When the data folder cannot be written, or wasmtime refuses the machine.
-    pub fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+    /// Without a store, scripts have nothing but their sandbox.
+    pub fn start(
+        settings: &Settings,
+        clock: Clock,
+        store: Option<Store>,
+    ) -> Result<Self, StartError> {
         let engine = engine::GuestEngine::load(settings)?;
+        let platform = match store {
+            None => None,
+            Some(store) => {
+                let data = Dir::open_ambient_dir(&settings.data, ambient_authority())?;
+                let outbound = Outbound::new(settings.private_hosts.clone())?;
+                Some(Platform { store, blobs: Blobs::open(&data)?, outbound })
+            }
+        };
         Ok(Self {
             inner: Arc::new(Inner {
                 engine,
@@ -90,6 +150,7 @@ impl Executor {
                 images: image::Images::new(settings.image_cache_bytes_max),
                 threads: GuestThreads::start()?,
                 clock,
+                platform,
             }),
         })
     }
@@ -151,19 +212,11 @@ impl Executor {
     ///
     /// # Errors
     /// [`Saturated`] when no slot came free in time. A script's failure is an
-    /// [`Outcome`].
-    pub async fn execute(
-        &self,
-        image: Image,
-        request: RunRequest,
-        limits: Limits,
-    ) -> Result<Outcome, Saturated> {
-        let slot = self.inner.pool.get().await?;
-        let here = Arc::clone(&self.inner);
-        self.inner
-            .threads
-            .run(async move { Ok(here.execute_in(slot, &image, request, limits).await) })
-            .await
+    /// [`Outcome`], whose effects are then none.
+    pub async fn execute(&self, run: Run) -> Result<Outcome, Saturated> {
+        let slot = self.slot().await?;
+        let here = self.clone();
+        self.inner.threads.run(async move { Ok(here.execute_in(slot, run).await) }).await
     }
 
     /// [`Executor::execute`] on the caller's own thread, which a script that burns CPU
@@ -171,14 +224,52 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::execute`].
-    pub async fn execute_here(
-        &self,
-        image: &Image,
-        request: RunRequest,
-        limits: Limits,
-    ) -> Result<Outcome, Saturated> {
-        let slot = self.inner.pool.get().await?;
-        Ok(self.inner.execute_in(slot, image, request, limits).await)
+    pub async fn execute_here(&self, run: Run) -> Result<Outcome, Saturated> {
+        let slot = self.slot().await?;
+        Ok(self.execute_in(slot, run).await)
+    }
+
+    async fn execute_in(&self, slot: Slot, run: Run) -> Outcome {
+        let scope = self.scope(&run).map(|scope| (scope, Effects::default()));
+        let inner = &self.inner;
+        let Run { image, request, limits, .. } = run;
+        let mut outcome =
+            run::execute(&inner.engine, &inner.clock, &image, request, limits, scope).await;
+        drop(slot);
+        if outcome.failure.is_some() {
+            outcome.effects.discard();
+        }
+        outcome
+    }
+
+    fn scope(&self, run: &Run) -> Option<Scope> {
+        Some(Scope {
+            platform: self.inner.platform.clone()?,
+            executor: self.clone(),
+            app_id: run.app_id.clone()?,
+            app: run.request.execution.app.clone(),
+            script: run.request.execution.script.clone(),
+            execution_id: run.execution_id.clone(),
+            depth: 0,
+        })
+    }
+
+    /// The contents of files, for the API and for sweeping.
+    #[must_use]
+    pub fn blobs(&self) -> Option<&Blobs> {
+        self.inner.platform.as_ref().map(|platform| &platform.blobs)
+    }
+
+    async fn slot(&self) -> Result<Slot, Saturated> {
+        self.inner.pool.get().await
+    }
+
+    async fn inner_slot(&self) -> Result<Slot, Saturated> {
+        self.inner.pool.get_inner().await
+    }
+
+    fn engine(&self) -> &engine::GuestEngine {
+        &self.inner.engine
     }
 
     /// How busy the slots are.
@@ -191,20 +282,6 @@ impl Executor {
     #[must_use]
     pub fn guest_sha256(&self) -> &str {
         self.inner.engine.guest_sha256()
-    }
-}
-
-impl Inner {
-    async fn execute_in(
-        &self,
-        slot: pool::Slot,
-        image: &Image,
-        request: RunRequest,
-        limits: Limits,
-    ) -> Outcome {
-        let outcome = run::execute(&self.engine, &self.clock, image, request, limits).await;
-        drop(slot);
-        outcome
     }
 }
 
@@ -234,7 +311,7 @@ impl GuestThreads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("picloud-guest")
-            .enable_time()
+            .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))
     }

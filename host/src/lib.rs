@@ -12,6 +12,7 @@
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod cron;
 pub mod error;
 pub mod executor;
 pub mod limits;
@@ -36,8 +37,10 @@ use clock::Clock;
 use config::Config;
 use executor::Executor;
 use manager::ControlPlane;
-use orchestrator::ingress::{self, execute};
+use orchestrator::dispatcher::Dispatcher;
+use orchestrator::ingress::{self, events, execute};
 use orchestrator::retention::Retention;
+use orchestrator::scheduler::Scheduler;
 use orchestrator::{Orchestrator, Parts};
 use store::Store;
 use telemetry::Metrics;
@@ -60,6 +63,10 @@ pub struct App {
     pub control_plane: ControlPlane,
     /// What deletes old rows; [`serve`] starts it.
     pub retention: Retention,
+    /// What carries out events; [`serve`] starts it.
+    pub dispatcher: Dispatcher,
+    /// What fires schedules; [`serve`] starts it.
+    pub scheduler: Scheduler,
     /// The owner key, if it has just been made: to be printed once.
     pub generated_key: Option<OwnerKey>,
 }
@@ -74,7 +81,8 @@ impl App {
         create_data_folder(&config.data)?;
         let store = Store::open(&config.database_url()?).await?;
         let started = Auth::start(&store, &clock, config.owner_key.as_ref()).await?;
-        let executor = Executor::start(&executor_settings(config), clock.clone())?;
+        let settings = executor_settings(config);
+        let executor = Executor::start(&settings, clock.clone(), Some(store.clone()))?;
         let metrics = Metrics::default();
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
@@ -84,6 +92,8 @@ impl App {
             metrics: metrics.clone(),
             ceiling: config.ceiling,
             request_bytes_max: usize::try_from(config.request_bytes_max)?,
+            events: config.events.clone(),
+            node: clock.new_id().to_string(),
         });
         let control_plane = ControlPlane::new(
             store.clone(),
@@ -93,18 +103,23 @@ impl App {
             metrics.clone(),
             config.ceiling,
         );
-        let data_plane = execute::api().with_state(orchestrator.clone());
+        let data_plane = execute::api().merge(events::api()).with_state(orchestrator.clone());
         let router = manager::router(control_plane.clone(), data_plane)
             .merge(ingress::router(orchestrator.clone()))
-            .layer(from_fn_with_state(orchestrator, ingress::answer_on_domain))
+            .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))
             .layer(map_response_with_state(metrics, count_answer));
         Ok(Self {
             router,
             retention: Retention {
                 store: store.clone(),
                 clock,
+                blobs: executor.blobs().cloned(),
                 execution_log_days: config.execution_log_retention_days,
+                dead_letter_days: config.dead_letter_retention_days,
+                abandoned_execution_days: config.abandoned_executions_retention_days,
             },
+            dispatcher: Dispatcher::new(orchestrator.clone()),
+            scheduler: Scheduler::new(orchestrator),
             store,
             executor,
             control_plane,
@@ -145,6 +160,9 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     }
     announce(&app, listener.local_addr()?);
     let retention = tokio::spawn(app.retention.clone().run());
+    let (stop, told) = tokio::sync::watch::channel(false);
+    let dispatcher = tokio::spawn(app.dispatcher.clone().run(told.clone()));
+    let scheduler = tokio::spawn(app.scheduler.clone().run(told));
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
@@ -170,6 +188,12 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
         () = late => tracing::warn!("some requests were not finished in time"),
     }
     retention.abort();
+    // After the requests: those that wait for an event need it to be carried out.
+    let _ = stop.send(true);
+    let ended = async { (dispatcher.await, scheduler.await) };
+    if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
+        tracing::warn!("some events were not settled in time; they come again");
+    }
     app.store.close().await?;
     Ok(())
 }
@@ -201,6 +225,7 @@ fn executor_settings(config: &Config) -> executor::Settings {
         queue_max: config.queue_max,
         memory_bytes_ceiling: config.ceiling.memory_bytes_max,
         image_cache_bytes_max: config.image_cache_bytes_max,
+        private_hosts: config.private_hosts.clone(),
     }
 }
 

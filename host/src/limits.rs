@@ -39,6 +39,12 @@ pub struct Limits {
     pub log_line_chars_max: usize,
     /// `host_calls`: calls of the host, log lines not counted.
     pub host_calls_max: u64,
+    /// `outbound_calls`: requests to the outside.
+    pub outbound_calls_max: u64,
+    /// `effects`: changed entries and sent events.
+    pub effects_max: u64,
+    /// `value_bytes`: a value or a payload, as JSON.
+    pub value_bytes_max: u64,
     /// `host_call_bytes`: the request of one host call.
     pub host_call_bytes_max: u64,
     /// `call_depth`: script functions calling each other.
@@ -56,6 +62,9 @@ impl Limits {
         log_lines_max: 1_000,
         log_line_chars_max: 10_000,
         host_calls_max: 200,
+        outbound_calls_max: 50,
+        effects_max: 200,
+        value_bytes_max: 256 << 10,
         host_call_bytes_max: 8 << 20,
         call_depth_max: 64,
     };

@@ -9,7 +9,9 @@
 //! Invariant: nothing here runs a script; a source is only parsed.
 
 mod apps;
+mod collections;
 mod dashboard;
+mod dead_letters;
 mod domains;
 mod executions;
 mod extract;
@@ -17,11 +19,13 @@ mod health;
 mod lists;
 mod names;
 mod openapi;
+mod outbox;
 mod route_pattern;
 mod routes;
 mod sample;
 mod scripts;
 mod source;
+mod triggers;
 mod versions;
 
 use std::sync::Arc;
@@ -131,6 +135,22 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(versions::rollback_script))
         .routes(routes!(routes::list_routes, routes::create_route))
         .routes(routes!(routes::get_route, routes::delete_route))
+        .routes(routes!(triggers::list_triggers, triggers::create_trigger))
+        .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))
+        .routes(routes!(outbox::list_outbox))
+        .routes(routes!(outbox::list_backlog))
+        .routes(routes!(outbox::get_event))
+        .routes(routes!(dead_letters::list_dead_letters))
+        .routes(routes!(dead_letters::count_dead_letters))
+        .routes(routes!(dead_letters::replay_dead_letters))
+        .routes(routes!(dead_letters::resolve_dead_letters))
+        .routes(routes!(dead_letters::get_dead_letter))
+        .routes(routes!(dead_letters::replay_dead_letter))
+        .routes(routes!(dead_letters::resolve_dead_letter))
+        .routes(routes!(collections::list_collections))
+        .routes(routes!(collections::list_entries))
+        .routes(routes!(collections::list_buckets))
+        .routes(routes!(collections::list_files))
         .routes(routes!(executions::list_script_executions))
         .routes(routes!(executions::list_app_executions))
         .routes(routes!(executions::get_execution))

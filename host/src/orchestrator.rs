@@ -4,25 +4,44 @@
 //! ingress/   HTTP in and out again; the test panel's endpoint
 //! matching   which script answers a request; pure
 //! table      the matching of the newest definitions
-//! dispatch   one run from its target to its row
-//! retention  old executions go
+//! run        one run from its target to its commit
+//! causes     what follows from what a run has done; pure
+//! event      the event as a script sees it; pure
+//! rows       what is kept of a run
+//! inbox      callers who wait for the answer to an event
+//! dispatcher the loop that carries out events
+//! deliver    one event from its claim to its acknowledgement
+//! retry      whether and when a failed event is tried again; pure
+//! scheduler  schedules that come due
+//! retention  what is old goes
 //! ```
 //!
 //! Invariant: it never talks to the manager; both meet in the store.
 
-mod dispatch;
+mod causes;
+mod deliver;
+pub mod dispatcher;
+mod event;
+mod inbox;
 pub mod ingress;
 pub mod matching;
 pub mod retention;
+pub mod retry;
+mod rows;
+mod run;
+pub mod scheduler;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::limits::Limits;
-use crate::store::Store;
+use crate::store::{Backoff, Store};
 use crate::telemetry::Metrics;
 
 /// What the orchestrator works with.
@@ -42,19 +61,83 @@ pub struct Parts {
     pub ceiling: Limits,
     /// The largest request body, in bytes.
     pub request_bytes_max: usize,
+    /// How events are carried out.
+    pub events: EventSettings,
+    /// Names this process.
+    pub node: String,
 }
+
+/// How events are carried out.
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    /// How many run at once.
+    pub concurrency: usize,
+    /// How many may lead to one another.
+    pub depth_max: i64,
+    /// What to do when a script fails, unless its trigger says otherwise.
+    pub retry: retry::Policy,
+    /// For how long a claim holds without being renewed, in milliseconds.
+    pub lease_ms: u64,
+    /// For how long the caller of a `durable` route waits, in milliseconds.
+    pub reply_wait_ms: u64,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 32,
+            depth_max: 16,
+            retry: retry::Policy {
+                attempts_max: 5,
+                backoff: Backoff::Exponential,
+                base_ms: 1_000,
+                cap_ms: 300_000,
+                jitter: 0.2,
+            },
+            lease_ms: 15_000,
+            reply_wait_ms: 25_000,
+        }
+    }
+}
+
+impl EventSettings {
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    fn lease_us(&self) -> i64 {
+        i64::try_from(self.lease_ms.saturating_mul(1000)).unwrap_or(i64::MAX)
+    }
+
+    fn reply_wait(&self) -> Duration {
+        Duration::from_millis(self.reply_wait_ms)
+    }
+}
+
+/// Who everything runs as, until there are accounts.
+const OWNER: &str = "owner";
 
 /// Runs scripts for whoever asks. Cheap to clone.
 #[derive(Clone)]
 pub struct Orchestrator {
     parts: Arc<Parts>,
     table: Arc<table::CurrentTable>,
+    inbox: Arc<inbox::Inbox>,
+    turns: Arc<run::Turns>,
+    /// How many events run at once, so that requests find slots.
+    event_slots: Arc<Semaphore>,
 }
 
 impl Orchestrator {
     /// An orchestrator that has not read the definitions yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), table: Arc::default() }
+        Self {
+            event_slots: Arc::new(Semaphore::new(parts.events.concurrency)),
+            parts: Arc::new(parts),
+            table: Arc::default(),
+            inbox: Arc::default(),
+            turns: Arc::default(),
+        }
     }
 }

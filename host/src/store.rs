@@ -10,32 +10,50 @@
 //! Invariant: an idle store executes no statement.
 //! Invariant: what `Ok` was answered for is on disk, except [`Store::record`].
 
+mod abandoned;
 mod apps;
+mod bulk;
 mod commit;
+mod dead_letters;
 mod definitions;
 mod dialect;
 mod domains;
+mod entries;
 mod error;
 mod executions;
 mod ids;
+mod names;
+mod outbox;
 mod routes;
 mod scripts;
 mod settings;
 mod text;
+mod triggers;
 mod writer;
 
+pub use abandoned::AbandonedExecution;
 pub use apps::{App, AppChange, NewApp};
+pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
+pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{Definitions, RouteDefinition, ScriptDefinition};
 pub use dialect::{DatabaseUrl, DatabaseUrlError};
 pub use domains::Domain;
+pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
-pub use executions::{Execution, ExecutionScope, ExecutionStatus, TriggerKind, UnknownName};
-pub use ids::{AppId, ExecutionId, IdError, RouteId, ScriptId};
+pub use executions::{Execution, ExecutionScope};
+pub use ids::{AppId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId, TriggerId};
+pub use names::{
+    Backoff, Delivery, ExecutionStatus, Operation, Resolution, Space, TriggerKind, UnknownName,
+};
+pub use outbox::{Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey};
 pub use routes::Route;
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };
 pub use text::Json;
+pub use triggers::{
+    Firing, NoOperation, Operations, RetryOverrides, Trigger, TriggerChange, TriggerDetail,
+};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,9 +62,9 @@ use futures::future::BoxFuture;
 use sqlx::{AnyConnection, AnyPool};
 use tokio::sync::watch;
 
-use commit::Recorder;
+use commit::{Committer, Recorder};
 use dialect::Dialect;
-use writer::{Touches, Writer};
+use writer::{Signals, Touches, Writer};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -73,7 +91,8 @@ struct Inner {
     reads: AnyPool,
     writer: Writer,
     recorder: Recorder,
-    revision: watch::Sender<u64>,
+    committer: Committer,
+    signals: Signals,
 }
 
 impl Store {
@@ -91,15 +110,20 @@ impl Store {
         let mut connection = dialect.connect_writer(&options).await?;
         sqlx::migrate!("../migrations").run(&mut connection).await.map_err(Error::migration)?;
 
-        let (revision, _) = watch::channel(0);
-        let writer = Writer::start(dialect, options.clone(), connection, revision.clone());
+        for statement in dialect.after_migrations() {
+            sqlx::query(*statement).execute(&mut connection).await?;
+        }
+
+        let signals = Signals::default();
+        let writer = Writer::start(dialect, options.clone(), connection, signals.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 dialect,
                 reads: dialect.read_pool(options),
                 recorder: Recorder::start(dialect, writer.clone()),
+                committer: Committer::start(dialect, writer.clone()),
                 writer,
-                revision,
+                signals,
             }),
         })
     }
@@ -131,17 +155,29 @@ impl Store {
         Ok(sqlx::query_scalar(self.inner.dialect.size_query()).fetch_one(self.reads()).await?)
     }
 
-    /// Grows with every commit that changed an app, a domain, a script or a
-    /// route. A cache that was filled at an older revision must be filled again.
+    /// Grows with every commit that changed an app, a domain, a script, a
+    /// route or a trigger. A cache that was filled at an older revision must be filled again.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        *self.inner.revision.borrow()
+        *self.inner.signals.revision.borrow()
     }
 
     /// [`Store::revision`] as a channel, to wait for a change.
     #[must_use]
     pub fn watch_revision(&self) -> watch::Receiver<u64> {
-        self.inner.revision.subscribe()
+        self.inner.signals.revision.subscribe()
+    }
+
+    /// Changes with every commit after which there may be something to claim.
+    #[must_use]
+    pub fn watch_outbox(&self) -> watch::Receiver<u64> {
+        self.inner.signals.outbox.subscribe()
+    }
+
+    /// Whether other processes may use the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.dialect.is_shared()
     }
 
     /// Hands over the row of a finished run and returns as soon as the buffer

@@ -9,9 +9,15 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub mod files;
 pub mod guest;
+pub mod http;
+pub mod kv;
 pub mod log;
+pub mod pubsub;
+pub mod queue;
 pub mod random;
+pub mod scripts;
 pub mod time;
 
 /// One host call: a request type that names its number and its reply.
@@ -94,6 +100,36 @@ calls! {
     RandomSeed = 3: random::Seed => random::SeedBytes;
     /// Tells why the guest is about to trap.
     GuestPanicked = 4: guest::Panicked => ();
+    /// The entry of a key, if there is one.
+    KvGet = 5: kv::Get => Option<kv::Entry>;
+    /// Sets a value; answers whether it was set.
+    KvSet = 6: kv::Set => bool;
+    /// Deletes an entry; answers whether there was one.
+    KvDelete = 7: kv::Delete => bool;
+    /// A part of a collection.
+    KvList = 8: kv::List => kv::Listed;
+    /// Adds to a number; answers the new one.
+    KvIncrement = 9: kv::Increment => i64;
+    /// Puts a message into a queue; answers its id.
+    QueueSend = 10: queue::Send => String;
+    /// Publishes a message.
+    PubsubPublish = 11: pubsub::Publish => ();
+    /// Runs another script now; answers its value as JSON text.
+    ScriptsCall = 12: scripts::Call => String;
+    /// Runs another script later; answers the event's id.
+    ScriptsEnqueue = 13: scripts::Enqueue => String;
+    /// Sends a request to the outside.
+    HttpSend = 14: http::Send => http::Answer;
+    /// Writes a file.
+    FilesPut = 15: files::Put => ();
+    /// The content of a file, if there is one.
+    FilesGet = 16: files::Get => Option<files::Content>;
+    /// What is known about a file, if there is one.
+    FilesStat = 17: files::Stat => Option<files::File>;
+    /// Deletes a file; answers whether there was one.
+    FilesDelete = 18: files::Delete => bool;
+    /// A part of a bucket.
+    FilesList = 19: files::List => files::Listed;
 }
 
 #[cfg(test)]

@@ -75,6 +75,8 @@ pub struct ExecutionInfo {
 pub enum Input {
     /// A request: `ctx.request`.
     Http(HttpRequest),
+    /// An event: `ctx.event`, JSON text.
+    Event(String),
 }
 
 /// A request as a script sees it.
@@ -156,14 +158,14 @@ pub enum RunErrorKind {
 }
 
 /// Bytes as one block: serde's default for a vector visits every byte.
-mod bytes {
+pub(crate) mod bytes {
     use serde::{Deserializer, Serializer, de::Visitor};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         struct Bytes;
         impl Visitor<'_> for Bytes {
             type Value = Vec<u8>;

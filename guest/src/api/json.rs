@@ -71,7 +71,9 @@ impl Serialize for Json<'_> {
         if let Ok(blob) = value.as_blob_ref() {
             return to.collect_seq(blob.iter());
         }
-        Err(S::Error::custom(format!("it holds a {}", value.type_name())))
+        // Types of our own are named with their path.
+        let kind = value.type_name().rsplit("::").next().unwrap_or_default();
+        Err(S::Error::custom(format!("it holds a {kind}")))
     }
 }
 

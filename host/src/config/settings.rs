@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::value::{Allowed, bytes, number, show_bytes};
 use super::{Config, LogFormat};
 use crate::limits::MEMORY_BYTES_MIN;
+use crate::store::Backoff;
 
 /// The most linear memory a wasm32 instance can have.
 const WASM_MEMORY_BYTES_MAX: u64 = 4 << 30;
@@ -128,6 +129,13 @@ pub const SETTINGS: &[Setting] = &[
     numeric!("calls" "PICLOUD_MAX_HOST_CALLS",
         "most calls of the platform in an execution, logging not counted",
         1..=1_000_000, ceiling.host_calls_max),
+    numeric!("calls" "PICLOUD_MAX_OUTBOUND_CALLS",
+        "most requests to the outside in an execution", 0..=10_000, ceiling.outbound_calls_max),
+    numeric!("effects" "PICLOUD_MAX_EFFECTS",
+        "most changed entries and sent events of an execution", 1..=100_000, ceiling.effects_max),
+    numeric!(bytes "PICLOUD_MAX_VALUE_BYTES",
+        "largest value of a key and payload of an event, as JSON",
+        1024..=8 << 20, ceiling.value_bytes_max),
     numeric!("calls" "PICLOUD_MAX_CALL_DEPTH",
         "how deep script functions call each other", 1..=256, ceiling.call_depth_max),
     numeric!("executions" "PICLOUD_MAX_CONCURRENCY",
@@ -140,6 +148,64 @@ pub const SETTINGS: &[Setting] = &[
         "memory for compiled scripts", 1 << 20..=64 << 30, image_cache_bytes_max),
     numeric!("days" "PICLOUD_EXECUTION_LOG_RETENTION_DAYS",
         "how long executions are kept", 1..=36_500, execution_log_retention_days),
+    numeric!("days" "PICLOUD_DEAD_LETTER_RETENTION_DAYS",
+        "how long dead letters are kept", 1..=36_500, dead_letter_retention_days),
+    numeric!("days" "PICLOUD_ABANDONED_EXECUTIONS_RETENTION_DAYS",
+        "how long answers that nobody took are kept",
+        1..=36_500, abandoned_executions_retention_days),
+    numeric!("events" "PICLOUD_MAX_TRIGGER_DEPTH",
+        "how many events may lead to one another", 1..=1000, events.depth_max),
+    numeric!("events" "PICLOUD_MAX_EVENT_CONCURRENCY",
+        "how many events run at once", 1..=4096, events.concurrency),
+    numeric!("ms" "PICLOUD_EVENT_LEASE_MS",
+        "after which time the event of a node that died is taken by another",
+        500..=3_600_000, events.lease_ms),
+    numeric!("ms" "PICLOUD_REPLY_WAIT_MS",
+        "how long the caller of a durable route waits", 0..=600_000, events.reply_wait_ms),
+    numeric!("attempts" "PICLOUD_TRIGGER_RETRY_ATTEMPTS",
+        "attempts before an event is given up", 1..=1000, events.retry.attempts_max),
+    Setting {
+        name: "PICLOUD_TRIGGER_RETRY_BACKOFF",
+        unit: "",
+        doc: "how the wait before the next attempt grows: constant or exponential",
+        secret: false,
+        set: |config, text| {
+            let backoff = Backoff::try_from(text.to_owned());
+            config.events.retry.backoff = backoff.map_err(|_| "constant or exponential")?;
+            Ok(())
+        },
+        show: |config| config.events.retry.backoff.as_str().to_owned(),
+    },
+    numeric!("ms" "PICLOUD_TRIGGER_RETRY_BASE_MS",
+        "the first wait", 0..=86_400_000, events.retry.base_ms),
+    numeric!("ms" "PICLOUD_TRIGGER_RETRY_CAP_MS",
+        "the longest wait", 0..=86_400_000, events.retry.cap_ms),
+    Setting {
+        name: "PICLOUD_TRIGGER_RETRY_JITTER",
+        unit: "",
+        doc: "how much of a wait is random",
+        secret: false,
+        set: |config, text| {
+            let jitter: f64 = text.parse().map_err(|_| "0 to 1")?;
+            if !(0.0..=1.0).contains(&jitter) {
+                return Err("0 to 1".into());
+            }
+            config.events.retry.jitter = jitter;
+            Ok(())
+        },
+        show: |config| config.events.retry.jitter.to_string(),
+    },
+    Setting {
+        name: "PICLOUD_PRIVATE_HOSTS",
+        unit: "",
+        doc: "hosts without a public address that scripts may reach, separated by commas",
+        secret: false,
+        set: |config, text| {
+            config.private_hosts = text.split(',').map(|host| host.trim().to_owned()).collect();
+            Ok(())
+        },
+        show: |config| config.private_hosts.join(","),
+    },
     Setting {
         name: "PICLOUD_OWNER_KEY",
         unit: "",

@@ -186,14 +186,16 @@ impl GuestInstance {
 
 fn config(settings: &Settings, has_swap: bool) -> Config {
     let slots = u32::try_from(settings.slots).unwrap_or(u32::MAX);
+    // As many again for the scripts that scripts call: see `pool`.
+    let instances = slots.saturating_mul(2);
     let mut pooling = PoolingAllocationConfig::new();
     pooling
-        .total_core_instances(slots)
-        .total_memories(slots)
-        .total_tables(slots)
+        .total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
         // The answer to a host call goes into a buffer that the guest is asked for: a
         // call inside of the call, on a stack of its own.
-        .total_stacks(slots.saturating_mul(2))
+        .total_stacks(instances.saturating_mul(2))
         .max_memories_per_module(1)
         .max_tables_per_module(1)
         .table_elements(TABLE_ELEMENTS_MAX)

@@ -3,7 +3,7 @@
 //! Invariant: nothing that the guest says is believed. Every number, range and
 //! encoding is checked, and a violation ends that execution, never the host.
 
-use picloud_shared::calls::{Call, HostResult, LimitExceeded, Op};
+use picloud_shared::calls::{self, Call, HostResult, LimitExceeded, Op};
 use picloud_shared::{IMPORT_MODULE, IMPORT_NAME, Slice, codec};
 use wasmtime::{Caller, Linker, Result, bail};
 
@@ -34,31 +34,29 @@ async fn call(caller: &mut Caller<'_, Sandbox>, op: u32, request: Slice) -> Resu
     if caller.data().reached.is_some() {
         bail!("the guest went on after a limit had been reached");
     }
-    let answer = {
-        let (memory, sandbox) = guest.memory.data_and_store_mut(&mut *caller);
-        let Some(request) = bytes_of(memory, request) else {
-            bail!("the guest handed over a range outside of its memory");
-        };
-        let most = sandbox.limits.host_call_bytes_max;
-        if request.len() as u64 > most {
-            let (limit, used) = ("host_call_bytes".to_owned(), request.len() as u64);
-            sandbox.reached = Some(LimitExceeded { limit, used, allowed: most });
-            bail!("host call too large");
-        }
-        match &mut sandbox.trace {
-            // Log lines are not repeated; everything else is what it was.
-            Trace::Replaying(_) if is_unrecorded(op) => Vec::new(),
-            Trace::Replaying(answers) => match answers.next() {
-                Some(answer) => answer,
-                None => bail!("the repeated run asks for more than the first"),
-            },
-            Trace::Recording(..) | Trace::Overflown => {
-                let answer = serve(sandbox, op, request)?;
-                if !is_unrecorded(op) {
-                    sandbox.trace.record(&answer);
-                }
-                answer
+    let range = request;
+    let Some(bytes) = bytes_of(guest.memory.data(&*caller), range) else {
+        bail!("the guest handed over a range outside of its memory");
+    };
+    let (used, allowed) = (bytes.len() as u64, caller.data().limits.host_call_bytes_max);
+    if used > allowed {
+        let limit = "host_call_bytes".to_owned();
+        caller.data_mut().reached = Some(LimitExceeded { limit, used, allowed });
+        bail!("host call too large");
+    }
+    let answer = match &mut caller.data_mut().trace {
+        // Log lines are not repeated; everything else is what it was.
+        Trace::Replaying(_) if is_unrecorded(op) => Vec::new(),
+        Trace::Replaying(answers) => match answers.next() {
+            Some(answer) => answer,
+            None => bail!("the repeated run asks for more than the first"),
+        },
+        Trace::Recording(..) | Trace::Overflown => {
+            let answer = serve(caller, &guest, op, range).await?;
+            if !is_unrecorded(op) {
+                caller.data_mut().trace.record(&answer);
             }
+            answer
         }
     };
     hand_over(caller, &guest, &answer).await
@@ -69,26 +67,67 @@ fn is_unrecorded(op: Op) -> bool {
     matches!(op, Op::LogWrite | Op::GuestPanicked)
 }
 
-fn serve(sandbox: &mut Sandbox, op: Op, request: &[u8]) -> Result<Vec<u8>> {
-    match op {
-        Op::LogWrite => answer(request, |line| services::log::write(sandbox, line)),
-        Op::TimeNow => answer(request, |now| services::time::now(sandbox, now)),
-        Op::RandomSeed => answer(request, |seed| services::random::seed(sandbox, seed)),
-        Op::GuestPanicked => answer(request, |panic| services::guest::panicked(sandbox, panic)),
+/// Decodes, serves and encodes one call.
+async fn serve(
+    caller: &mut Caller<'_, Sandbox>,
+    guest: &Guest,
+    op: Op,
+    range: Slice,
+) -> Result<Vec<u8>> {
+    /// One that is served at once, and one that may wait.
+    macro_rules! at_once {
+        ($call:ty, $service:path) => {{
+            let call = take::<$call>(caller, guest, range)?;
+            reply::<$call>(&$service(caller.data_mut(), call))
+        }};
     }
+    macro_rules! waiting {
+        ($call:ty, $service:path) => {{
+            let call = take::<$call>(caller, guest, range)?;
+            reply::<$call>(&$service(caller.data_mut(), call).await)
+        }};
+    }
+    Ok(match op {
+        Op::LogWrite => at_once!(calls::log::Write, services::log::write),
+        Op::TimeNow => at_once!(calls::time::Now, services::time::now),
+        Op::RandomSeed => at_once!(calls::random::Seed, services::random::seed),
+        Op::GuestPanicked => at_once!(calls::guest::Panicked, services::guest::panicked),
+        Op::KvGet => waiting!(calls::kv::Get, services::kv::get),
+        Op::KvSet => waiting!(calls::kv::Set, services::kv::set),
+        Op::KvDelete => waiting!(calls::kv::Delete, services::kv::delete),
+        Op::KvList => waiting!(calls::kv::List, services::kv::entries),
+        Op::KvIncrement => waiting!(calls::kv::Increment, services::kv::increment),
+        Op::QueueSend => waiting!(calls::queue::Send, services::queue::send),
+        Op::PubsubPublish => at_once!(calls::pubsub::Publish, services::pubsub::publish),
+        Op::ScriptsCall => {
+            let call = take::<calls::scripts::Call>(caller, guest, range)?;
+            let mut fuel_left = caller.get_fuel()?;
+            let answer = services::scripts::call(caller.data_mut(), call, &mut fuel_left).await;
+            caller.set_fuel(fuel_left)?;
+            reply::<calls::scripts::Call>(&answer)
+        }
+        Op::ScriptsEnqueue => waiting!(calls::scripts::Enqueue, services::scripts::enqueue),
+        Op::HttpSend => waiting!(calls::http::Send, services::http::send),
+        Op::FilesPut => waiting!(calls::files::Put, services::files::put),
+        Op::FilesGet => waiting!(calls::files::Get, services::files::get),
+        Op::FilesStat => waiting!(calls::files::Stat, services::files::stat),
+        Op::FilesDelete => waiting!(calls::files::Delete, services::files::delete),
+        Op::FilesList => waiting!(calls::files::List, services::files::entries),
+    })
 }
 
-/// Decodes, serves and encodes one call. No bytes stand for `Ok(())`, so that the
-/// commonest call, a log line, needs no buffer in the guest.
-fn answer<C: Call>(
-    request: &[u8],
-    serve: impl FnOnce(C) -> HostResult<C::Reply>,
-) -> Result<Vec<u8>> {
-    let Ok(request) = codec::decode::<C>(request) else {
+fn take<C: Call>(caller: &Caller<'_, Sandbox>, guest: &Guest, range: Slice) -> Result<C> {
+    let Some(Ok(call)) = bytes_of(guest.memory.data(caller), range).map(codec::decode::<C>) else {
         bail!("the guest sent a malformed request for {:?}", C::OP);
     };
-    let encoded = codec::encode(&serve(request));
-    Ok(if encoded == [0] { Vec::new() } else { encoded })
+    Ok(call)
+}
+
+/// No bytes stand for `Ok(())`, so that the commonest call, a log line, needs no
+/// buffer in the guest.
+fn reply<C: Call>(answer: &HostResult<C::Reply>) -> Vec<u8> {
+    let encoded = codec::encode(answer);
+    if encoded == [0] { Vec::new() } else { encoded }
 }
 
 async fn hand_over(caller: &mut Caller<'_, Sandbox>, guest: &Guest, answer: &[u8]) -> Result<u64> {

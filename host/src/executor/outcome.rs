@@ -4,6 +4,9 @@ use picloud_shared::calls::{LimitExceeded, log::Level};
 use picloud_shared::execution::{CompileError, Position};
 use serde::Serialize;
 
+use super::effects::Effects;
+use crate::store::{ExecutionId, ScriptId};
+
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,9 +46,49 @@ pub struct Outcome {
     pub duration_us: i64,
     /// When it started, in microseconds since the epoch.
     pub started_at: i64,
+    /// What it wants to be written, and what it saw.
+    pub effects: Effects,
+    /// The runs that were a part of it, in the order of their ends.
+    pub called: Vec<Called>,
+}
+
+/// A run that another one called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Its id.
+    pub execution_id: ExecutionId,
+    /// Who called it.
+    pub parent_id: ExecutionId,
+    /// The script.
+    pub script_id: ScriptId,
+    /// Its name.
+    pub script_name: String,
+    /// The version that ran.
+    pub version: i64,
+    /// What it came to; its effects and the runs that it called are its caller's.
+    pub outcome: Outcome,
 }
 
 impl Outcome {
+    /// A run that succeeded and cannot be committed, because what it saw has been
+    /// changed each time that it was made; `reruns` of them came after the first.
+    pub(crate) fn fail_in_conflict(&mut self, reruns: u32) {
+        let message = if self.effects.called_outside {
+            "what the script had read was changed meanwhile; it was not run again, because it \
+             had sent a request"
+                .to_owned()
+        } else {
+            format!(
+                "what the script reads is changed again and again; it was run {} times",
+                reruns + 1
+            )
+        };
+        self.status = Status::Error;
+        self.response = None;
+        self.failure = Some(Failure::new(message, Position { line: 0, column: 0 }));
+        self.effects = Effects::default();
+    }
+
     /// A run that never began, because its source does not parse.
     #[must_use]
     pub fn not_compiled(error: &CompileError) -> Self {
@@ -58,6 +101,8 @@ impl Outcome {
             memory_peak_bytes: 0,
             duration_us: 0,
             started_at: 0,
+            effects: Effects::default(),
+            called: Vec::new(),
         }
     }
 }

@@ -23,12 +23,13 @@ use picloud_shared::execution::{LAST, Position, RunErrorKind, RunReply, RunReque
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
+use super::effects::Effects;
 use super::engine::{GuestEngine, WASM_STACK_BYTES_MAX};
 use super::hostcalls::bytes_of;
 use super::image::Image;
 use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
-use super::sandbox::{Sandbox, Trace};
+use super::sandbox::{Sandbox, Scope, Trace};
 use crate::clock::Clock;
 use crate::limits::Limits;
 
@@ -47,17 +48,22 @@ const LOCATE_RUNS_MAX: u64 = 3;
 
 const NOWHERE: Position = Position { line: 0, column: 0 };
 
-/// Runs a script once.
+/// Runs a script once; within a scope, with the effects that its callers have had so
+/// far.
 pub(super) async fn execute(
     engine: &GuestEngine,
     clock: &Clock,
     image: &Image,
     request: RunRequest,
     limits: Limits,
+    scope: Option<(Scope, Effects)>,
 ) -> Outcome {
     let started_at = clock.now_us();
     let started = tokio::time::Instant::now();
-    let sandbox = Sandbox::new(limits, clock.clone(), Trace::new());
+    let mut sandbox = Sandbox::new(limits, clock.clone(), Trace::new());
+    if let Some((scope, effects)) = scope {
+        (sandbox.scope, sandbox.effects) = (Some(scope), effects);
+    }
     let mut run =
         match attempt(engine, image, &request, sandbox, Duration::from_millis(limits.wall_ms_max))
             .await
@@ -71,6 +77,8 @@ pub(super) async fn execute(
     let unanswered = run.operations.is_some();
     let mut sandbox = run.store.into_data();
     let log = std::mem::take(&mut sandbox.log);
+    let (effects, called) =
+        (std::mem::take(&mut sandbox.effects), std::mem::take(&mut sandbox.called));
     if let Some(failure) = &mut failure
         && unanswered
         && failure.line.is_none()
@@ -90,6 +98,8 @@ pub(super) async fn execute(
         memory_peak_bytes,
         duration_us: i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX),
         started_at,
+        effects,
+        called,
     }
 }
 
@@ -321,5 +331,7 @@ fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
         memory_peak_bytes: 0,
         duration_us: 0,
         started_at,
+        effects: Effects::default(),
+        called: Vec::new(),
     }
 }

@@ -3,9 +3,12 @@
 use picloud_shared::calls::{HostError, LimitExceeded};
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
-use super::outcome::LogLine;
+use super::effects::Effects;
+use super::outcome::{Called, LogLine};
+use super::{Executor, Platform};
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::store::{AppId, ExecutionId};
 
 /// How many bytes of host answers are kept, so that the run can be repeated up to
 /// the place where it failed.
@@ -18,6 +21,14 @@ pub(super) struct Sandbox {
     pub(super) log: Vec<LogLine>,
     pub(super) log_bytes: u64,
     pub(super) host_calls: u64,
+    pub(super) outbound_calls: u64,
+    pub(super) effect_count: u64,
+    /// What the run has done and seen.
+    pub(super) effects: Effects,
+    /// The runs that it called, in the order of their ends.
+    pub(super) called: Vec<Called>,
+    /// Where it runs; none where there is nothing but the sandbox.
+    pub(super) scope: Option<Scope>,
     pub(super) memory_peak_bytes: u64,
     /// What the guest asked for when it was refused more memory.
     pub(super) memory_refused_bytes: Option<u64>,
@@ -29,6 +40,23 @@ pub(super) struct Sandbox {
     pub(super) trace: Trace,
     /// Set once the instance is made.
     pub(super) guest: Option<Guest>,
+}
+
+/// What surrounds a run.
+#[derive(Clone)]
+pub(super) struct Scope {
+    /// What it reads from and sends through.
+    pub(super) platform: Platform,
+    /// What runs the scripts that it calls.
+    pub(super) executor: Executor,
+    pub(super) app_id: AppId,
+    /// The app's name.
+    pub(super) app: String,
+    /// The script's name.
+    pub(super) script: String,
+    pub(super) execution_id: ExecutionId,
+    /// How many runs called one another before this one.
+    pub(super) depth: u32,
 }
 
 /// The parts of the instance that host calls need.
@@ -82,6 +110,11 @@ impl Sandbox {
             log: Vec::new(),
             log_bytes: 0,
             host_calls: 0,
+            outbound_calls: 0,
+            effect_count: 0,
+            effects: Effects::default(),
+            called: Vec::new(),
+            scope: None,
             memory_peak_bytes: 0,
             memory_refused_bytes: None,
             reached: None,

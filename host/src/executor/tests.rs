@@ -32,6 +32,7 @@ fn settings(data: &Path) -> Settings {
         queue_max: 10_000,
         memory_bytes_ceiling: 64 << 20,
         image_cache_bytes_max: 1 << 20,
+        private_hosts: Vec::new(),
     }
 }
 
@@ -77,7 +78,7 @@ async fn nothing_is_left_behind(engine: &GuestEngine) {
     };
     for reuse in 0..REUSES {
         let secret = vec![u8::try_from(reuse % 251).unwrap() + 1; 4_000 + reuse % 16 * 2_000];
-        let outcome = run::execute(engine, &clock, &image, request(&secret), limits).await;
+        let outcome = run::execute(engine, &clock, &image, request(&secret), limits, None).await;
         assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
         // Comparing costs more than running: the first reuses, then every 50th.
         if reuse < 100 || reuse % 50 == 0 {
@@ -167,7 +168,7 @@ fn lie_once(engine: &GuestEngine, clock: &Clock, lie: &Lie) -> Outcome {
     let image = Image::of(&[0; 4096], &lie.memory(), 2048, lie.ptr);
     let request = request(&lie.memory);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(run::execute(engine, clock, &image, request, Limits::DEFAULT))
+    runtime.block_on(run::execute(engine, clock, &image, request, Limits::DEFAULT, None))
 }
 
 fn lies() -> impl Strategy<Value = Lie> {

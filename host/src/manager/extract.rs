@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Refusal};
-use crate::store::{ExecutionId, Resource, RouteId, ScriptId};
+use crate::store::{DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId};
 
 /// The largest body that the admin API reads, in bytes: a source of the largest
 /// size with every character escaped, and the rest of its request.
@@ -100,6 +100,18 @@ impl Names for RouteId {
 
 impl Names for ExecutionId {
     const RESOURCE: Resource = Resource::Execution;
+}
+
+impl Names for TriggerId {
+    const RESOURCE: Resource = Resource::Trigger;
+}
+
+impl Names for EventId {
+    const RESOURCE: Resource = Resource::Event;
+}
+
+impl Names for DeadLetterId {
+    const RESOURCE: Resource = Resource::DeadLetter;
 }
 
 /// A domain of an app.

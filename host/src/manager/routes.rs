@@ -17,7 +17,7 @@ use super::lists::{List, Page};
 use super::names::normalise_host;
 use super::route_pattern::RoutePattern;
 use crate::error::{Error, Refusal, Result};
-use crate::store::{self, AppId, Resource, RouteId, ScriptId};
+use crate::store::{self, AppId, Delivery, Resource, RouteId, ScriptId};
 
 /// The methods that a route can be for; `*` stands for all of them.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "*"];
@@ -38,6 +38,9 @@ pub struct Route {
     host: Option<String>,
     /// The path pattern, in its normal form.
     path: String,
+    /// How a request is served: `sync`, `durable` or `async`.
+    #[schema(value_type = String)]
+    delivery: Delivery,
     /// When it was made, in microseconds since 1970.
     created_at: i64,
 }
@@ -50,6 +53,7 @@ impl From<store::Route> for Route {
             method: route.method,
             host: Some(route.host).filter(|host| !host.is_empty()),
             path: route.path,
+            delivery: route.delivery,
             created_at: route.created_at,
         }
     }
@@ -71,6 +75,15 @@ pub struct CreateRoute {
     /// `{*rest}`.
     #[schema(example = "/orders/{id}")]
     path: String,
+    /// `sync`: run now and answer the result; `durable`: store, run, and answer the
+    /// result if it comes in time; `async`: store and answer 202.
+    #[serde(default = "default_delivery")]
+    #[schema(value_type = String, example = "sync")]
+    delivery: Delivery,
+}
+
+fn default_delivery() -> Delivery {
+    Delivery::Sync
 }
 
 /// Which routes.
@@ -122,6 +135,7 @@ pub(super) async fn create_route(
         host: host.unwrap_or_default(),
         path: pattern.path.clone(),
         shape: pattern.shape.clone(),
+        delivery: body.delivery,
         created_at: control_plane.clock.now_us(),
     };
 
@@ -259,6 +273,7 @@ mod tests {
             host: host.to_owned(),
             path,
             shape,
+            delivery: Delivery::Sync,
             created_at: 0,
         }
     }

@@ -6,11 +6,15 @@
 //!
 //! request   from an HTTP request to what a script sees
 //! reply     from what a run came to, to an HTTP response
+//! delivery  requests that are stored before they are run
+//! events    messages through the API, and triggers fired by hand
 //! execute   the test panel: any request to a script, and all about its run
 //! ```
 //!
 //! A run goes on when its caller hangs up, so that every run has its row.
 
+pub(super) mod delivery;
+pub mod events;
 pub mod execute;
 mod reply;
 mod request;
@@ -26,13 +30,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http_body_util::LengthLimitError;
+use picloud_shared::execution::{HttpRequest, Input};
 
 use self::request::{Envelope, for_script};
 use super::Orchestrator;
-use super::dispatch::Finished;
 use super::matching::{Found, Target};
+use super::run::{Finished, Origin, Work};
 use crate::error::{Error, Refusal};
-use crate::store::TriggerKind;
+use crate::store::{Delivery, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
 const PREFIX: &str = "/x/";
@@ -97,7 +102,9 @@ fn host_of(request: &Request) -> Option<String> {
 impl Orchestrator {
     async fn answer(&self, found: Found, request: Request) -> Response {
         let answer = match found {
-            Found::Script(target, params) => self.answer_by(target, params, request).await,
+            Found::Script(target, params, delivery) => {
+                self.answer_by(target, params, delivery, request).await
+            }
             Found::OtherMethods(methods) => Ok(other_methods(&methods)),
             Found::Nothing => {
                 Err(Error::NotFound(Refusal::new("endpoint_not_found", "no script answers here")))
@@ -110,6 +117,7 @@ impl Orchestrator {
         &self,
         target: Arc<Target>,
         params: Vec<(String, String)>,
+        delivery: Delivery,
         request: Request,
     ) -> Result<Response, Error> {
         let remote = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -124,8 +132,19 @@ impl Orchestrator {
         };
         let body = read_body(body, self.parts.request_bytes_max).await?;
         let request = for_script(&envelope, params, body)?;
-        let finished = self.run_to_the_end(target, TriggerKind::Http, request).await?;
-        Ok(reply::answer(finished, to_owner))
+        if delivery == Delivery::Sync {
+            let finished = self.run_to_the_end(target, TriggerKind::Http, request).await?;
+            return Ok(reply::answer(&finished, to_owner));
+        }
+        let scope = format!("{} {}", head.method, head.uri.path());
+        let at = self.parts.clock.now_us();
+        let key = delivery::key_of(&head.headers, &target.app_id, scope, at)?;
+        // Stored also when the caller goes away meanwhile, as it would be without a crash.
+        let here = self.clone();
+        let delivered = tokio::spawn(async move {
+            here.deliver_request(&target, delivery, &request, key, to_owner).await
+        });
+        delivered.await.map_err(Error::internal)?
     }
 
     /// [`Orchestrator::run`], also when the caller goes away meanwhile.
@@ -133,10 +152,16 @@ impl Orchestrator {
         &self,
         target: Arc<Target>,
         trigger_kind: TriggerKind,
-        request: picloud_shared::execution::HttpRequest,
+        request: HttpRequest,
     ) -> Result<Finished, Error> {
         let here = self.clone();
-        let run = tokio::spawn(async move { here.run(&target, trigger_kind, request).await });
+        let work = Work {
+            target,
+            kind: trigger_kind,
+            input: Input::Http(request),
+            origin: Origin::request(),
+        };
+        let run = tokio::spawn(async move { here.run(work).await });
         run.await.map_err(Error::internal)?
     }
 }

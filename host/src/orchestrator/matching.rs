@@ -9,22 +9,25 @@
 //! A static segment goes before a parameter, a parameter before a rest; a method
 //! before `*`, a route before an endpoint.
 
+pub(crate) mod glob;
 mod path_tree;
+mod triggers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use path_tree::PathTree;
 use percent_encoding::percent_decode_str;
+pub(crate) use triggers::Triggers;
 
 use crate::limits::Budget;
-use crate::store::{AppId, Definitions, ScriptDefinition, ScriptId, ScriptLimits};
+use crate::store::{AppId, Definitions, Delivery, ScriptDefinition, ScriptId, ScriptLimits};
 
 /// The method that stands for every method.
 const ANY: &str = "*";
 
 /// A script that can be run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The app.
     pub app_id: AppId,
@@ -70,8 +73,8 @@ impl From<&ScriptLimits> for Budget {
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// This script, with the path's parameters, decoded.
-    Script(Arc<Target>, Vec<(String, String)>),
+    /// This script, with the path's parameters, decoded, and how it is to be run.
+    Script(Arc<Target>, Vec<(String, String)>, Delivery),
     /// The path is known, with these methods.
     OtherMethods(Vec<String>),
     /// Nothing.
@@ -84,6 +87,8 @@ pub struct Table {
     apps: HashMap<String, PathTree<Methods>>,
     domains: HashMap<String, PathTree<Methods>>,
     scripts: HashMap<ScriptId, Arc<Target>>,
+    names: HashMap<(String, String), Arc<Target>>,
+    triggers: Triggers,
 }
 
 /// What one path leads to, by method.
@@ -93,6 +98,7 @@ struct Candidate {
     method: String,
     parameters: Vec<String>,
     target: Arc<Target>,
+    delivery: Delivery,
 }
 
 impl Table {
@@ -119,7 +125,8 @@ impl Table {
             };
             let target = Arc::clone(target);
             let parameters = parameters(&route.path);
-            place.entry(&route.path).push(Candidate { method: route.method, parameters, target });
+            let (path, method, delivery) = (route.path, route.method, route.delivery);
+            place.entry(&path).push(Candidate { method, parameters, target, delivery });
         }
         // After the routes, so that a route goes before an endpoint.
         for target in table.scripts.values() {
@@ -128,8 +135,12 @@ impl Table {
                 method: ANY.to_owned(),
                 parameters: Vec::new(),
                 target: Arc::clone(target),
+                delivery: Delivery::Sync,
             });
+            let name = (target.app.clone(), target.script.clone());
+            table.names.insert(name, Arc::clone(target));
         }
+        table.triggers = Triggers::of(definitions.triggers);
         table
     }
 
@@ -156,6 +167,17 @@ impl Table {
     pub fn find_script(&self, id: &ScriptId) -> Option<Arc<Target>> {
         self.scripts.get(id).cloned()
     }
+
+    /// A script by its app's name and its own.
+    #[must_use]
+    pub fn find_script_by_name(&self, app: &str, script: &str) -> Option<Arc<Target>> {
+        self.names.get(&(app.to_owned(), script.to_owned())).cloned()
+    }
+
+    /// What fires on events.
+    pub(crate) fn triggers(&self) -> &Triggers {
+        &self.triggers
+    }
 }
 
 fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
@@ -171,7 +193,7 @@ fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
     };
     let values = values.into_iter().map(decoded);
     let parameters = candidate.parameters.iter().cloned().zip(values).collect();
-    Found::Script(Arc::clone(&candidate.target), parameters)
+    Found::Script(Arc::clone(&candidate.target), parameters, candidate.delivery)
 }
 
 /// The names of a pattern's parameters, in order.
@@ -222,6 +244,7 @@ mod tests {
             host: host.to_owned(),
             path: path.to_owned(),
             shape: String::new(),
+            delivery: Delivery::Sync,
         }
     }
 
@@ -236,12 +259,18 @@ mod tests {
             route(25, &show, "GET", "shop.example", "/{id}"),
         ];
         let scripts = vec![list, show, all];
-        Table::of(Definitions { revision: 0, scripts, routes, domains: Vec::new() })
+        Table::of(Definitions {
+            revision: 0,
+            scripts,
+            routes,
+            domains: Vec::new(),
+            triggers: Vec::new(),
+        })
     }
 
     fn in_app(method: &str, path: &str) -> (String, Vec<(String, String)>) {
         match table().find_in_app("shop", method, path) {
-            Found::Script(target, parameters) => (target.script.clone(), parameters),
+            Found::Script(target, parameters, _) => (target.script.clone(), parameters),
             other => (format!("{other:?}"), Vec::new()),
         }
     }
@@ -284,7 +313,7 @@ mod tests {
     #[test]
     fn a_domain_has_its_routes_at_its_root() {
         let found = table().find_on_domain("shop.example", "GET", "/7");
-        assert!(matches!(found, Found::Script(target, _) if target.script == "show"));
+        assert!(matches!(found, Found::Script(target, _, _) if target.script == "show"));
         assert_eq!(table().find_on_domain("other.example", "GET", "/7"), Found::Nothing);
         assert_eq!(table().find_in_app("shop", "GET", "/7"), Found::Nothing);
     }

@@ -1,12 +1,16 @@
-//! Old executions go.
+//! What is old goes.
 //!
 //! Invariant: rows are deleted in small batches, so that no write waits long
 //! behind them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::clock::Clock;
-use crate::store::{self, Store};
+use crate::executor::blobs::{Blobs, Described};
+use crate::store::{self, AppId, EntryRange, Space, Store};
 
 /// How often old rows are looked for.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -16,15 +20,45 @@ const BATCH_ROWS: i64 = 500;
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
-/// Keeps executions for a number of days.
+/// How long an idempotency key is remembered.
+const IDEMPOTENCY_DAYS: u32 = 1;
+
+/// A blob that is no file is kept for so long: until then the run that made it may
+/// still be committed.
+const ORPHAN_US: i64 = 3600 * 1_000_000;
+
+/// Keeps what grows for a number of days.
 #[derive(Clone)]
 pub struct Retention {
     /// Where the rows are.
     pub store: Store,
     /// What time it is.
     pub clock: Clock,
-    /// For how many days a row is kept.
+    /// The contents of files.
+    pub blobs: Option<Blobs>,
+    /// For how many days an execution is kept.
     pub execution_log_days: u32,
+    /// For how many days a dead letter is kept.
+    pub dead_letter_days: u32,
+    /// For how many days an answer that nobody took is kept.
+    pub abandoned_execution_days: u32,
+}
+
+/// What was deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Executions.
+    pub executions: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Answers that nobody took.
+    pub abandoned_executions: u64,
+    /// Idempotency keys.
+    pub idempotency_keys: u64,
+    /// Entries whose time was up.
+    pub entries: u64,
+    /// Blobs that are no file's.
+    pub blobs: u64,
 }
 
 impl Retention {
@@ -34,26 +68,105 @@ impl Retention {
         loop {
             interval.tick().await;
             match self.run_once().await {
-                Ok(0) => {}
-                Ok(deleted) => tracing::info!(deleted, "old executions are gone"),
-                Err(error) => tracing::warn!(%error, "old executions could not be deleted"),
+                Ok(deleted) if deleted == Deleted::default() => {}
+                Ok(deleted) => tracing::info!(?deleted, "what was old is gone"),
+                Err(error) => tracing::warn!(%error, "what is old could not be deleted"),
             }
         }
     }
 
-    /// Deletes what is too old now and returns how many rows that were.
+    /// Deletes what is too old now and says how much that was.
     ///
     /// # Errors
     /// From the store; what was deleted before stays deleted.
-    pub async fn run_once(&self) -> Result<u64, store::Error> {
-        let kept_since = self.clock.now_us() - i64::from(self.execution_log_days) * DAY_US;
-        let mut deleted = 0;
-        loop {
-            let batch = self.store.delete_executions_before(kept_since, BATCH_ROWS).await?;
-            deleted += batch;
-            if batch < BATCH_ROWS.unsigned_abs() {
-                return Ok(deleted);
+    pub async fn run_once(&self) -> Result<Deleted, store::Error> {
+        let (store, now) = (&self.store, self.clock.now_us());
+        let since = |days: u32| now - i64::from(days) * DAY_US;
+        let at = since(self.execution_log_days);
+        let executions = all(|| store.delete_executions_before(at, BATCH_ROWS)).await?;
+        let at = since(self.dead_letter_days);
+        let letters = all(|| store.delete_dead_letters_before(at, BATCH_ROWS)).await?;
+        let at = since(self.abandoned_execution_days);
+        let abandoned = all(|| store.delete_abandoned_executions_before(at, BATCH_ROWS)).await?;
+        let at = since(IDEMPOTENCY_DAYS);
+        let keys = all(|| store.delete_idempotency_keys_before(at, BATCH_ROWS)).await?;
+        let entries = all(|| store.delete_expired_entries(now, BATCH_ROWS)).await?;
+        Ok(Deleted {
+            executions,
+            dead_letters: letters,
+            abandoned_executions: abandoned,
+            idempotency_keys: keys,
+            entries,
+            blobs: self.sweep_blobs(now).await?,
+        })
+    }
+
+    /// Removes the blobs that no file describes. A folder that cannot be read is a
+    /// warning: what is in it is in nobody's way.
+    async fn sweep_blobs(&self, now: i64) -> Result<u64, store::Error> {
+        let Some(blobs) = &self.blobs else { return Ok(0) };
+        let apps = blobs.apps().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the files could not be looked through");
+            Vec::new()
+        });
+        let mut swept = 0;
+        for app in apps {
+            let Ok(app_id) = app.parse::<AppId>() else { continue };
+            let kept = self.described_blobs(&app_id).await?;
+            match blobs.sweep(&app, kept, now - ORPHAN_US).await {
+                Ok(removed) => swept += removed,
+                Err(error) => tracing::warn!(%error, app, "files could not be swept"),
             }
+        }
+        Ok(swept)
+    }
+
+    async fn described_blobs(&self, app_id: &AppId) -> Result<HashSet<Uuid>, store::Error> {
+        let mut kept = HashSet::new();
+        let mut buckets = 0;
+        loop {
+            let page = store::Page { limit: BATCH_ROWS, offset: buckets };
+            let part = self.store.list_collections(app_id, Space::Files, page).await?;
+            buckets += part.len() as i64;
+            for bucket in &part {
+                self.described_in(app_id, &bucket.name, &mut kept).await?;
+            }
+            if (part.len() as i64) < BATCH_ROWS {
+                return Ok(kept);
+            }
+        }
+    }
+
+    async fn described_in(
+        &self,
+        app_id: &AppId,
+        bucket: &str,
+        kept: &mut HashSet<Uuid>,
+    ) -> Result<(), store::Error> {
+        let mut after: Option<String> = None;
+        loop {
+            let range = EntryRange { prefix: "", after: after.as_deref(), limit: BATCH_ROWS };
+            let part = self.store.list_entries(app_id, Space::Files, bucket, &range, 0).await?;
+            let described = part.iter().filter_map(|file| file.value.to::<Described>().ok());
+            kept.extend(described.map(|described| described.blob));
+            if (part.len() as i64) < BATCH_ROWS {
+                return Ok(());
+            }
+            after = part.into_iter().next_back().map(|file| file.name);
+        }
+    }
+}
+
+/// Deletes batch by batch, until one is not full.
+async fn all<F: Future<Output = Result<u64, store::Error>>>(
+    mut batch: impl FnMut() -> F,
+) -> Result<u64, store::Error> {
+    let mut deleted = 0;
+    loop {
+        let count = batch().await?;
+        deleted += count;
+        if count < BATCH_ROWS.unsigned_abs() {
+            return Ok(deleted);
         }
     }
 }

@@ -1,263 +1,260 @@
-//! The end of a run. For now: the rows of runs without effects, which are
-//! answered at once and written a moment later, many by one statement.
+//! The one transaction that ends a run: what the script wrote, what that causes,
+//! the rows of the executions, and the acknowledgement of the event that started it.
 //!
 //! ```text
-//!  record ──room?──▶ buffer ──first row──▶ gather 25 ms ──▶ one INSERT, grouped writer
-//!            │         ▲                   (or 256 KiB,        │
-//!            └─ waits ─┘                    flush, close)      ├─ committed ─▶ room again
-//!                                                              ├─ unavailable ─▶ kept, again later
-//!                                                              └─ refused ─▶ one by one; the bad
-//!                                                                            row is logged and dropped
+//!  commit ──▶ queue (bounded) ──▶ group: what waits, at most 256
+//!                                    │ one operation of the grouped writer
+//!                                    │   leases still held?      no ─▶ LeaseLost
+//!                                    │   reads still current?    no ─▶ Conflict
+//!                                    │   entries, events, executions, acknowledgements
+//!                                    │   of all that are left, a statement per table
+//!                                    ▼
+//!                                  everyone's answer, after the COMMIT
 //! ```
 //!
-//! Invariant: the buffer holds at most [`BUFFER_BYTES_MAX`], rows being
-//! committed included; when it is full `record` waits.
-//! Invariant: a process that is killed loses at most the rows of the last
-//! gathering and the one commit under way.
+//! Within a group the runs count as one after the other: what an earlier one wrote,
+//! a later one must have read, or it is a conflict.
+//!
+//! Rows of runs without effects need none of this and take [`recorder`]'s way.
+//!
+//! Invariant: nothing else writes what a script wrote.
+//! Invariant: of a run whose commit is a conflict, or whose lease is lost, nothing is
+//! written at all.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+mod apply;
+mod recorder;
+mod validate;
 
-use futures::future::join_all;
+use std::sync::Arc;
+
 use sqlx::AssertSqlSafe;
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, oneshot};
 
 use super::dialect::Dialect;
-use super::executions::{Execution, insert};
-use super::text;
 use super::writer::{Touches, Writer};
-use super::{Error, Json, Result};
+use super::{
+    AbandonedExecution, AppId, DeadLetter, DeadLetterId, Error, EventId, Execution, Json, NewEvent,
+    Operations, Resolution, Result, Space, Store,
+};
 
-/// How long the first row waits for company.
-const GATHER: Duration = Duration::from_millis(25);
-/// So much is written without waiting for company.
-const GATHER_BYTES: usize = 256 * 1024;
-/// So many rows go into one statement, so that other writes get their turn.
-const STATEMENT_ROWS_MAX: usize = 1000;
-/// What the rows in memory may take together.
-const BUFFER_BYTES_MAX: u32 = 8 * 1024 * 1024;
-/// What a row takes besides its JSON columns, roughly.
-const ROW_BYTES: usize = 512;
-/// The wait after a failure, doubled up to the maximum.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+pub(super) use recorder::Recorder;
 
-/// Where finished runs are handed in. Dropping it without `close` loses what a
-/// crash would lose.
-pub(super) struct Recorder {
-    shared: Arc<Shared>,
-    task: JoinHandle<()>,
+/// How many runs one group takes.
+const GROUP_MAX: usize = 256;
+/// How many may wait; beyond it `commit` waits.
+const QUEUE_MAX: usize = 1024;
+
+/// Everything that a run leaves behind.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// The rows of the run and of those that it called.
+    pub executions: Vec<Execution>,
+    /// What the run saw.
+    pub reads: Vec<Read>,
+    /// What it wrote, at most one for each name.
+    pub writes: Vec<Write>,
+    /// What that causes.
+    pub events: Vec<Caused>,
+    /// What becomes of the event that started it.
+    pub end: Option<End>,
+    /// Now, µs.
+    pub at: i64,
 }
 
-struct Shared {
-    /// Free bytes of the buffer.
-    room: Semaphore,
-    buffer: Mutex<Buffer>,
-    /// The buffer is no longer empty.
-    arrived: Notify,
-    /// Do not gather, do not wait to try again.
-    hurry: Notify,
-    progress: watch::Sender<Progress>,
+/// The name of a collection or a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CollectionKey {
+    /// The app.
+    pub app_id: AppId,
+    /// Keys or paths.
+    pub space: Space,
+    /// Its name.
+    pub name: String,
 }
 
-#[derive(Default)]
-struct Buffer {
-    rows: Vec<Execution>,
-    bytes: usize,
-    /// How many rows were ever handed in.
-    recorded: u64,
-    /// No row may come any more: the last flush has begun.
-    closed: bool,
+/// What a run saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Where.
+    pub collection: CollectionKey,
+    /// The entry; none for a listing, which sees all of the collection.
+    pub name: Option<String>,
+    /// The version of the entry, or of the collection; 0 when there was none.
+    pub version: i64,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Progress {
-    /// How many rows are settled: committed, or refused and dropped.
-    settled: u64,
-    /// How often the database was unavailable.
-    failures: u64,
+/// What a run wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Where.
+    pub collection: CollectionKey,
+    /// The entry.
+    pub name: String,
+    /// Its new value; none deletes it.
+    pub value: Option<Json>,
+    /// When its time is up, µs.
+    pub expires_at: Option<i64>,
 }
 
-impl Recorder {
+/// An event that a run causes.
+#[derive(Debug, Clone)]
+pub struct Caused {
+    /// The event.
+    pub event: NewEvent,
+    /// For an event about a write: which of [`Commit::writes`], and what must have
+    /// happened. Only the commit knows whether there was an entry before; it puts the
+    /// operation into the event, or leaves the event out.
+    pub of_write: Option<(usize, Operations)>,
+}
+
+/// What becomes of the event that started a run.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Which claim this speaks of.
+    pub lease: Lease,
+    /// What to do.
+    pub ending: Ending,
+    /// The dead letter that the event told of, and what has become of it.
+    pub resolves: Option<(DeadLetterId, Resolution)>,
+    /// An answer that nobody takes.
+    pub abandoned: Option<AbandonedExecution>,
+    /// The first answer to the event's idempotency key.
+    pub answer: Option<Json>,
+}
+
+/// One claim of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The event.
+    pub event_id: EventId,
+    /// Which attempt.
+    pub attempt: i64,
+    /// Whose.
+    pub token: String,
+}
+
+/// How a run leaves its event.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// Done.
+    Complete,
+    /// To be tried again.
+    Retry {
+        /// Not before so many microseconds from now.
+        delay_us: i64,
+        /// Why.
+        error: String,
+    },
+    /// Given up.
+    Bury(Box<DeadLetter>),
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It is on disk.
+    Done,
+    /// What the run saw has changed since; nothing was written.
+    Conflict,
+    /// The event is somebody else's, or gone; nothing was written.
+    LeaseLost,
+}
+
+/// Where runs are handed in.
+#[derive(Clone)]
+pub(super) struct Committer {
+    queue: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    commit: Arc<Commit>,
+    reply: oneshot::Sender<Result<Committed>>,
+}
+
+impl Committer {
     pub(super) fn start(dialect: Dialect, writer: Writer) -> Self {
-        let shared = Arc::new(Shared {
-            room: Semaphore::new(BUFFER_BYTES_MAX as usize),
-            buffer: Mutex::default(),
-            arrived: Notify::new(),
-            hurry: Notify::new(),
-            progress: watch::channel(Progress::default()).0,
-        });
-        let insert = BulkInsert { writer, statement: insert::statement(dialect).into() };
-        let task = tokio::spawn(Arc::clone(&shared).run(insert));
-        Self { shared, task }
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        // It ends when the store and with it the sender is dropped.
+        tokio::spawn(commit_groups(dialect, writer, waiting));
+        Self { queue }
     }
 
-    pub(super) async fn record(&self, row: Execution) -> Result<()> {
-        text::check("script_name", &row.script_name, text::UNLIMITED)?;
-        let bytes = weight(&row);
-        let room = self.shared.room.acquire_many(bytes).await.map_err(|_| closed())?;
-        // Given back when the row is settled.
-        room.forget();
-
-        let mut buffer = self.shared.buffer();
-        if buffer.closed {
-            return Err(closed());
-        }
-        buffer.rows.push(row);
-        buffer.bytes += bytes as usize;
-        buffer.recorded += 1;
-        let (first, enough) = (buffer.rows.len() == 1, buffer.bytes >= GATHER_BYTES);
-        drop(buffer);
-        if first {
-            self.shared.arrived.notify_one();
-        }
-        if enough {
-            self.shared.hurry.notify_one();
-        }
-        Ok(())
-    }
-
-    pub(super) async fn flush(&self) -> Result<()> {
-        let recorded = self.shared.buffer().recorded;
-        let mut progress = self.shared.progress.subscribe();
-        let failures = progress.borrow().failures;
-        let settled = |now: &Progress| now.settled >= recorded || now.failures > failures;
-        if progress.borrow().settled < recorded {
-            self.shared.hurry.notify_one();
-        }
-        let now = *progress.wait_for(settled).await.map_err(|_| closed())?;
-        if now.settled >= recorded {
-            Ok(())
-        } else {
-            Err(Error::unavailable("recorded executions wait for the database"))
-        }
-    }
-
-    pub(super) async fn close(&self) -> Result<()> {
-        self.shared.room.close();
-        self.shared.buffer().closed = true;
-        let flushed = self.flush().await;
-        self.task.abort();
-        if flushed.is_err() {
-            let lost = self.shared.buffer().recorded - self.shared.progress.borrow().settled;
-            tracing::error!(rows = lost, "executions were not logged: the database is unavailable");
-        }
-        flushed
+    async fn commit(&self, commit: Commit) -> Result<Committed> {
+        let closed = || Error::unavailable("the store is closed");
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { commit: Arc::new(commit), reply };
+        self.queue.send(waiting).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn closed() -> Error {
-    Error::unavailable("the store is closed")
-}
-
-/// How much of the buffer a row takes. A row larger than the buffer takes all of it.
-fn weight(row: &Execution) -> u32 {
-    let optional = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-    let bytes = ROW_BYTES
-        + row.script_name.len()
-        + row.request.as_str().len()
-        + row.log.as_str().len()
-        + optional(&row.response)
-        + optional(&row.error);
-    u32::try_from(bytes).unwrap_or(u32::MAX).min(BUFFER_BYTES_MAX)
-}
-
-fn weights(rows: &[Execution]) -> usize {
-    rows.iter().map(|row| weight(row) as usize).sum()
-}
-
-impl Shared {
-    fn buffer(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn run(self: Arc<Self>, insert: BulkInsert) {
-        loop {
-            self.arrived.notified().await;
-            tokio::select! {
-                () = sleep(GATHER) => {}
-                () = self.hurry.notified() => {}
-            }
-            let mut rows = {
-                let mut buffer = self.buffer();
-                buffer.bytes = 0;
-                std::mem::take(&mut buffer.rows)
-            };
-            while !rows.is_empty() {
-                let rest = rows.split_off(rows.len().min(STATEMENT_ROWS_MAX));
-                self.settle(rows, &insert).await;
-                rows = rest;
-            }
-        }
-    }
-
-    /// Writes the rows, again and again while the database is unavailable.
-    async fn settle(&self, mut rows: Vec<Execution>, insert: &BulkInsert) {
-        let mut retry = RETRY_MIN;
-        while !rows.is_empty() {
-            let (count, bytes) = (rows.len(), weights(&rows));
-            rows = insert.write(rows).await;
-            self.room.add_permits(bytes - weights(&rows));
-            self.progress.send_modify(|progress| {
-                progress.settled += (count - rows.len()) as u64;
-                progress.failures += u64::from(!rows.is_empty());
-            });
-            if !rows.is_empty() {
-                tokio::select! {
-                    () = sleep(retry) => {}
-                    () = self.hurry.notified() => {}
+async fn commit_groups(dialect: Dialect, writer: Writer, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
+        let commits: Vec<_> = group.iter().map(|waiting| Arc::clone(&waiting.commit)).collect();
+        match submit(dialect, &writer, commits).await {
+            Ok(outcomes) => {
+                for (waiting, outcome) in group.drain(..).zip(outcomes) {
+                    // Nobody may be waiting any more.
+                    let _ = waiting.reply.send(Ok(outcome));
                 }
-                retry = (retry * 2).min(RETRY_MAX);
             }
-        }
-    }
-}
-
-struct BulkInsert {
-    writer: Writer,
-    statement: Arc<str>,
-}
-
-impl BulkInsert {
-    /// Inserts the rows and returns those to keep for later.
-    async fn write(&self, rows: Vec<Execution>) -> Vec<Execution> {
-        match self.insert(&rows).await {
-            Ok(()) => return Vec::new(),
-            Err(Error::Unavailable(_)) => return rows,
-            Err(error) => tracing::debug!(%error, "a row was refused; inserting them one by one"),
-        }
-        let outcomes =
-            join_all(rows.iter().map(|row| self.insert(std::slice::from_ref(row)))).await;
-        let kept = rows.into_iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
-            Ok(()) => None,
-            Err(Error::Unavailable(_)) => Some(row),
+            Err(error @ Error::Unavailable(_)) => {
+                for waiting in group.drain(..) {
+                    let _ = waiting.reply.send(Err(error.clone()));
+                }
+            }
+            // One of them was refused, for example because its app was deleted.
             Err(error) => {
-                let (execution, script) = (&row.id, &row.script_id);
-                tracing::warn!(%error, %execution, %script, "an execution was not logged");
-                None
+                tracing::debug!(%error, "a commit was refused; committing one by one");
+                for Waiting { commit, reply } in group.drain(..) {
+                    let outcome = submit(dialect, &writer, vec![commit]).await;
+                    let _ = reply.send(outcome.map(|outcomes| outcomes[0]));
+                }
             }
-        });
-        kept.collect()
+        }
+    }
+}
+
+async fn submit(
+    dialect: Dialect,
+    writer: &Writer,
+    commits: Vec<Arc<Commit>>,
+) -> Result<Vec<Committed>> {
+    let causes = commits.iter().any(|commit| {
+        let retried = matches!(&commit.end, Some(End { ending: Ending::Retry { .. }, .. }));
+        retried || !commit.events.is_empty()
+    });
+    let touches = if causes { Touches::Outbox } else { Touches::Records };
+    writer
+        .submit(touches, move |connection| {
+            Box::pin(async move { apply::apply(connection, dialect, &commits).await })
+        })
+        .await
+}
+
+impl Store {
+    /// Ends a run.
+    ///
+    /// Errors: `Unavailable`, when it is unknown whether it was written.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed> {
+        self.inner.committer.commit(commit).await
     }
 
-    async fn insert(&self, rows: &[Execution]) -> Result<()> {
-        let rows = insert::to_json(rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let statement = Arc::clone(&self.statement);
-        self.writer
-            .submit(Touches::Records, move |connection| {
-                Box::pin(async move {
-                    sqlx::query(AssertSqlSafe(statement)).bind(rows).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .await
+    /// Whether what a run saw is all still so, at one moment. A run that wrote
+    /// nothing needs no more than that to count as having run at that moment.
+    pub async fn reads_are_current(&self, reads: &[Read], now: i64) -> Result<bool> {
+        let dialect = self.inner.dialect;
+        let mut connection = self.reads().acquire().await?;
+        let mut snapshot =
+            sqlx::Connection::begin_with(&mut *connection, dialect.begin_snapshot()).await?;
+        let seen = validate::State::read(&mut snapshot, dialect, reads.iter(), &[], now).await?;
+        snapshot.commit().await?;
+        Ok(seen.agrees_with(reads))
     }
+}
+
+/// A statement that is put together from fixed parts.
+fn fixed(statement: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(statement)
 }

@@ -3,10 +3,12 @@
 
 use sqlx::{Connection, FromRow};
 
-use super::{AppId, Domain, Result, RouteId, ScriptId, ScriptLimits, Store};
+use super::{
+    AppId, Delivery, Domain, Result, RouteId, ScriptId, ScriptLimits, Store, Trigger, triggers,
+};
 
 /// All scripts, routes and domains as of one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Definitions {
     /// They are at least as new as this revision.
     pub revision: u64,
@@ -16,6 +18,8 @@ pub struct Definitions {
     pub routes: Vec<RouteDefinition>,
     /// Every claimed domain.
     pub domains: Vec<Domain>,
+    /// Every trigger of every app.
+    pub triggers: Vec<Trigger>,
 }
 
 /// What is needed to run a script that is asked for as `/x/{app}/{script}`.
@@ -59,6 +63,9 @@ pub struct RouteDefinition {
     pub path: String,
     /// The pattern without its parameters' names.
     pub shape: String,
+    /// How a request is served.
+    #[sqlx(try_from = "String")]
+    pub delivery: Delivery,
 }
 
 impl Store {
@@ -79,7 +86,7 @@ impl Store {
         .await?;
         let routes = sqlx::query_as(
             "SELECT r.id, r.app_id, a.name AS app_name, r.script_id, s.name AS script_name, \
-             r.method, r.host, r.path, r.shape \
+             r.method, r.host, r.path, r.shape, r.delivery \
              FROM routes r JOIN apps a ON a.id = r.app_id \
              JOIN scripts s ON s.id = r.script_id ORDER BY r.id",
         )
@@ -87,7 +94,8 @@ impl Store {
         .await?;
         let domains =
             sqlx::query_as("SELECT * FROM domains ORDER BY host").fetch_all(&mut *snapshot).await?;
+        let triggers = triggers::all(&mut snapshot).await?;
         snapshot.commit().await?;
-        Ok(Definitions { revision, scripts, routes, domains })
+        Ok(Definitions { revision, scripts, routes, domains, triggers })
     }
 }

@@ -178,8 +178,8 @@ impl Dialect {
         }
     }
 
-    /// A FROM item with one row for each element of the JSON array `$1`; its
-    /// column `value` has the element, for `value->>0` or `value->>'field'`.
+    /// A FROM item `r` with one row for each element of the JSON array `$1`; its
+    /// column `value` has the element, for `r.value->>0`.
     ///
     /// Both take the element apart in its binary form: as text it would be parsed
     /// anew for every column, which made a row two to three times as dear. The
@@ -187,9 +187,58 @@ impl Dialect {
     /// anew for every column.
     pub(super) fn rows(self) -> &'static str {
         match self {
-            Self::Sqlite => "(SELECT value FROM jsonb_each($1) LIMIT -1)",
+            Self::Sqlite => "(SELECT value FROM jsonb_each($1) LIMIT -1) AS r",
             Self::Postgres => "jsonb_array_elements(CAST($1 AS jsonb)) AS r(value)",
         }
+    }
+
+    /// The time as the database knows it, in microseconds since 1970: what leases
+    /// and due times are measured by, because the nodes' own clocks may differ.
+    pub(super) fn now(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS BIGINT)",
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
+    }
+
+    /// Ends a SELECT whose rows, of the table or alias `of`, nobody else may change
+    /// until the transaction ends. On SQLite the writer is alone.
+    pub(super) fn lock_rows(self, of: &str) -> String {
+        match self {
+            Self::Sqlite => String::new(),
+            Self::Postgres => format!(" FOR UPDATE OF {of}"),
+        }
+    }
+
+    /// Ends a SELECT that takes what nobody else is taking.
+    pub(super) fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// Makes texts compare by their bytes, on PostgreSQL whatever the language of
+    /// the database is.
+    pub(super) fn by_bytes(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " COLLATE \"C\"",
+        }
+    }
+
+    /// What the migrations cannot say in both dialects; may be run again.
+    pub(super) fn after_migrations(self) -> &'static [&'static str] {
+        match self {
+            Self::Sqlite => &[],
+            Self::Postgres => &["CREATE INDEX IF NOT EXISTS entries_by_bytes \
+                 ON entries (app_id, space, collection, name COLLATE \"C\")"],
+        }
+    }
+
+    /// Whether other processes may use the same database.
+    pub(super) fn is_shared(self) -> bool {
+        self == Self::Postgres
     }
 
     /// One number, the size of the database in bytes.

@@ -55,6 +55,12 @@ pub enum Resource {
     Execution,
     /// A setting.
     Setting,
+    /// A trigger.
+    Trigger,
+    /// An event that is not done.
+    Event,
+    /// A dead letter.
+    DeadLetter,
 }
 
 /// What was contradicted.
@@ -70,6 +76,12 @@ pub enum Conflict {
     Route(Box<Route>),
     /// The script is at this version, not at the expected one.
     Version(i64),
+    /// The queue has a trigger already.
+    Queue,
+    /// Another trigger has the address.
+    Address,
+    /// The dead letter was replayed before.
+    Resolved,
     /// The id is taken, or somebody else made the same change at the same time.
     Concurrent,
 }
@@ -84,6 +96,9 @@ impl fmt::Display for Resource {
             Self::Route => "route",
             Self::Execution => "execution",
             Self::Setting => "setting",
+            Self::Trigger => "trigger",
+            Self::Event => "event",
+            Self::DeadLetter => "dead_letter",
         })
     }
 }
@@ -98,6 +113,9 @@ impl fmt::Display for Conflict {
                 write!(f, "the route {} {} answers the same requests", route.method, route.path)
             }
             Self::Version(version) => write!(f, "the script is at version {version}"),
+            Self::Queue => f.write_str("the queue has a trigger already"),
+            Self::Address => f.write_str("another trigger has this address"),
+            Self::Resolved => f.write_str("the dead letter was replayed before"),
             Self::Concurrent => f.write_str("it was changed at the same time"),
         }
     }

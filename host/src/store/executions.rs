@@ -2,13 +2,15 @@
 //!
 //! Invariant: a row is never changed.
 
-pub(super) mod insert;
-
-use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
+use super::bulk::{self, bulk_row};
+use super::dialect::Dialect;
 use super::writer::Touches;
-use super::{AppId, Error, ExecutionId, Json, Page, Resource, Result, ScriptId, Store};
+use super::{
+    AppId, Error, EventId, ExecutionId, ExecutionStatus, Json, Page, Resource, Result, ScriptId,
+    Store, TriggerId, TriggerKind,
+};
 
 /// One run of a script, as it ended. The JSON columns are the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -49,74 +51,43 @@ pub struct Execution {
     pub started_at: i64,
     /// When it ended, µs.
     pub finished_at: i64,
+    /// The event that started it, if one did.
+    pub event_id: Option<EventId>,
+    /// The trigger that the event came by.
+    pub trigger_id: Option<TriggerId>,
+    /// The execution that called it, as a part of its own.
+    pub parent_id: Option<ExecutionId>,
 }
 
-macro_rules! names {
-    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $type {
-            $($(#[$variant_doc])* $variant,)+
-        }
+bulk_row! { Execution {
+    id: Text,
+    app_id: Text,
+    script_id: Text,
+    script_name: Text,
+    version: Number,
+    status: Text,
+    trigger_kind: Text,
+    attempt: Number,
+    request: Text,
+    response: Text,
+    log: Text,
+    error: Text,
+    fuel_used: Number,
+    memory_peak_bytes: Number,
+    duration_us: Number,
+    started_at: Number,
+    finished_at: Number,
+    event_id: Text,
+    trigger_id: Text,
+    parent_id: Text,
+}}
 
-        impl $type {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The name, as it is stored and shown.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = UnknownName;
-
-            fn try_from(name: String) -> Result<Self, UnknownName> {
-                Self::ALL.iter().copied().find(|known| known.as_str() == name).ok_or(UnknownName(name))
-            }
-        }
-    };
+/// Inserts many. One that is there already is left alone: after a connection was
+/// lost in a commit, nobody knows whether the rows are there, and they are sent
+/// again.
+pub(super) fn insert_statement(dialect: Dialect) -> String {
+    bulk::insert_statement::<Execution>(dialect, "executions", "ON CONFLICT (id) DO NOTHING")
 }
-
-names! {
-    /// How a run ended.
-    ExecutionStatus {
-        /// The script returned.
-        Success = "success",
-        /// It threw, or failed to run.
-        Error = "error",
-        /// Its wall-clock time was up.
-        Timeout = "timeout",
-        /// Its fuel was used up.
-        BudgetExceeded = "budget_exceeded",
-        /// It asked for more memory than it may have.
-        MemoryExceeded = "memory_exceeded",
-        /// It went over another named limit.
-        LimitExceeded = "limit_exceeded",
-        /// The host failed while it ran.
-        Crashed = "crashed",
-    }
-}
-
-names! {
-    /// What started a run.
-    TriggerKind {
-        /// A request to an endpoint or a route.
-        Http = "http",
-        /// The test panel.
-        Execute = "execute",
-    }
-}
-
-/// The database has a name that this version does not know.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown name {0:?}")]
-pub struct UnknownName(String);
 
 /// Whose executions.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -74,4 +74,10 @@ ids! {
     RouteId;
     /// Names one run of a script.
     ExecutionId;
+    /// Names a trigger.
+    TriggerId;
+    /// Names an event, from the moment it is accepted.
+    EventId;
+    /// Names an event that was given up.
+    DeadLetterId;
 }

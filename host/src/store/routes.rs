@@ -6,7 +6,9 @@
 use sqlx::{AnyConnection, FromRow};
 
 use super::writer::Touches;
-use super::{AppId, Conflict, Error, Page, Resource, Result, RouteId, ScriptId, Store, text};
+use super::{
+    AppId, Conflict, Delivery, Error, Page, Resource, Result, RouteId, ScriptId, Store, text,
+};
 
 /// A route as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -26,6 +28,9 @@ pub struct Route {
     /// The pattern without its parameters' names. Two routes of one app, host
     /// and method with the same shape answer the same requests.
     pub shape: String,
+    /// How a request is served.
+    #[sqlx(try_from = "String")]
+    pub delivery: Delivery,
     /// When it was made, µs.
     pub created_at: i64,
 }
@@ -121,8 +126,8 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
         return Err(Error::Conflict(Conflict::Route(Box::new(same))));
     }
     sqlx::query_as(
-        "INSERT INTO routes (id, app_id, script_id, method, host, path, shape, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *",
+        "INSERT INTO routes (id, app_id, script_id, method, host, path, shape, delivery, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
     )
     .bind(route.id)
     .bind(route.app_id)
@@ -131,6 +136,7 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
     .bind(route.host)
     .bind(route.path)
     .bind(route.shape)
+    .bind(route.delivery.as_str())
     .bind(route.created_at)
     .fetch_one(connection)
     .await

@@ -35,6 +35,12 @@ impl Json {
         serde_json::to_string(value).map(Self)
     }
 
+    /// A text that is JSON already.
+    #[must_use]
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
     /// Reads it as a `T`, for example a `serde_json::Value`.
     pub fn to<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.0)

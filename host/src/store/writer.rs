@@ -6,8 +6,7 @@
 //!                                   │ each: SAVEPOINT, operation, RELEASE
 //!                                   │         └─ failed ─▶ ROLLBACK TO: it alone fails
 //!                                   │ COMMIT
-//!                                   ├─ committed ─▶ revision + 1 if definitions
-//!                                   │               changed, then everyone's answer
+//!                                   ├─ committed ─▶ signals, then everyone's answer
 //!                                   └─ failed ────▶ connection thrown away,
 //!                                                   `Unavailable` to everyone
 //! ```
@@ -19,6 +18,7 @@
 //! Invariant: a connection on which anything but an operation failed is never
 //! used again; a half-broken transaction cannot leak into the next group.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,12 +39,44 @@ const QUEUE_MAX: usize = 1024;
 const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What an operation changes, so that caches know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Touches {
-    /// Apps, domains, scripts or routes.
+    /// Apps, domains, scripts, routes or triggers.
     Definitions,
+    /// What the outbox has to be looked at again for.
+    Outbox,
     /// Anything else.
     Records,
+}
+
+/// What a commit tells whoever is interested, each by a number that grows.
+#[derive(Clone)]
+pub(super) struct Signals {
+    /// Definitions have changed.
+    pub(super) revision: watch::Sender<u64>,
+    /// There may be something to claim.
+    pub(super) outbox: watch::Sender<u64>,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self { revision: watch::channel(0).0, outbox: watch::channel(0).0 }
+    }
+}
+
+impl Signals {
+    fn tell(&self, touched: Touches) {
+        let signal = match touched {
+            // A trigger of a queue gets the messages that wait there.
+            Touches::Definitions => {
+                self.outbox.send_modify(|count| *count += 1);
+                &self.revision
+            }
+            Touches::Outbox => &self.outbox,
+            Touches::Records => return,
+        };
+        signal.send_modify(|count| *count += 1);
+    }
 }
 
 /// The sending side; clones send to the same writer.
@@ -60,11 +92,11 @@ impl Writer {
         dialect: Dialect,
         options: AnyConnectOptions,
         connection: AnyConnection,
-        revision: watch::Sender<u64>,
+        signals: Signals,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(Notify::new());
-        let grouped = GroupedWriter { dialect, options, connection: Some(connection), revision };
+        let grouped = GroupedWriter { dialect, options, connection: Some(connection), signals };
         let task = tokio::spawn(grouped.run(waiting, Arc::clone(&closing)));
         Self { queue, closing, task: Arc::new(Mutex::new(Some(task))) }
     }
@@ -98,7 +130,8 @@ impl Writer {
 /// One operation of a group, whatever its result's type.
 trait Job: Send {
     fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool>;
-    fn changed_definitions(&self) -> bool;
+    /// What it has changed, unless it failed.
+    fn touched(&self) -> Option<Touches>;
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
@@ -123,8 +156,8 @@ where
         })
     }
 
-    fn changed_definitions(&self) -> bool {
-        self.touches == Touches::Definitions && matches!(self.outcome, Some(Ok(_)))
+    fn touched(&self) -> Option<Touches> {
+        matches!(self.outcome, Some(Ok(_))).then_some(self.touches)
     }
 
     fn answer(self: Box<Self>, committed: Result<()>) {
@@ -144,7 +177,7 @@ struct GroupedWriter {
     options: AnyConnectOptions,
     /// `None` after a failure, until the next group connects.
     connection: Option<AnyConnection>,
-    revision: watch::Sender<u64>,
+    signals: Signals,
 }
 
 impl GroupedWriter {
@@ -179,8 +212,9 @@ impl GroupedWriter {
             }
         });
         // Before the answers: who knows of a change must not meet an old cache.
-        if committed.is_ok() && group.iter().any(|job| job.changed_definitions()) {
-            self.revision.send_modify(|revision| *revision += 1);
+        if committed.is_ok() {
+            let touched: BTreeSet<_> = group.iter().filter_map(|job| job.touched()).collect();
+            touched.into_iter().for_each(|touched| self.signals.tell(touched));
         }
         for job in group.drain(..) {
             job.answer(committed.clone());

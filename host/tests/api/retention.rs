@@ -14,10 +14,10 @@ with_an_app! {
         app.pass_days(10);
         let young = app.get("/x/shop/hello").send().await.is(200);
         app.flush().await;
-        assert_eq!(app.retention().run_once().await.unwrap(), 0);
+        assert_eq!(app.retention().run_once().await.unwrap().executions, 0);
 
         app.pass_days(5);
-        assert_eq!(app.retention().run_once().await.unwrap(), 3);
+        assert_eq!(app.retention().run_once().await.unwrap().executions, 3);
         for id in old {
             let path = format!("/executions/{id}");
             app.admin().get(&path).send().await.refuses(404, "execution_not_found");

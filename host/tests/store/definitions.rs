@@ -1,6 +1,8 @@
 //! What the ingress reads, and the revision that says when to read it again.
 
-use picloud::store::{AppChange, RouteDefinition, ScriptChange, ScriptDefinition, ScriptLimits};
+use picloud::store::{
+    AppChange, Delivery, RouteDefinition, ScriptChange, ScriptDefinition, ScriptLimits,
+};
 
 use crate::fixtures::{app, domain_of, execution, id, new_app, now, open, route, script, source};
 use crate::on_both_databases;
@@ -51,6 +53,7 @@ on_both_databases! {
             host: "www.example".into(),
             path: "/{id}".into(),
             shape: "/{id}".into(),
+            delivery: Delivery::Sync,
         };
         assert_eq!(definitions.routes, [expected_route]);
 

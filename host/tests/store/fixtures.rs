@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use picloud::store::{
-    App, AppId, Domain, Execution, ExecutionId, ExecutionStatus, Json, NewApp, NewScript,
+    App, AppId, Delivery, Domain, Execution, ExecutionId, ExecutionStatus, Json, NewApp, NewScript,
     NewSource, Page, Route, RouteId, Script, ScriptId, ScriptLimits, Store, TriggerKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -78,6 +78,7 @@ pub(crate) fn route(script: &Script, method: &str, host: &str, path: &str) -> Ro
         host: host.to_owned(),
         path: path.to_owned(),
         shape: path.to_owned(),
+        delivery: Delivery::Sync,
         created_at: now(),
     }
 }
@@ -103,6 +104,9 @@ pub(crate) fn execution(app_id: &AppId, script_id: &ScriptId) -> Execution {
         duration_us: 40,
         started_at,
         finished_at: now(),
+        event_id: None,
+        trigger_id: None,
+        parent_id: None,
     }
 }
 

@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -21,10 +22,13 @@ use picloud::clock::Clock;
 use picloud::config::Config;
 use picloud::executor::Executor;
 use picloud::orchestrator::retention::Retention;
+use picloud::orchestrator::scheduler::Scheduler;
 use picloud::store::Store;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use crate::compiled_guest;
@@ -48,6 +52,9 @@ pub(crate) struct TestApp {
     store: Store,
     executor: Executor,
     retention: Retention,
+    dispatcher: JoinHandle<()>,
+    scheduler: Scheduler,
+    stop: watch::Sender<bool>,
     now_us: Arc<AtomicI64>,
     /// The data folder; gone with the app.
     _data: TempDir,
@@ -78,12 +85,16 @@ impl TestApp {
             .expect("settings that are right");
         assert_eq!(loaded.warnings, [""; 0], "settings that exist");
         let now_us = Arc::new(AtomicI64::new(BEGINNING_US));
+        let stop = watch::Sender::new(false);
         let app = App::build(&loaded.config, counted_clock(&now_us)).await.expect("a server");
         Self {
             router: app.router,
             store: app.store,
             executor: app.executor,
             retention: app.retention,
+            dispatcher: tokio::spawn(app.dispatcher.run(stop.subscribe())),
+            scheduler: app.scheduler,
+            stop,
             now_us,
             _data: data,
         }
@@ -92,7 +103,9 @@ impl TestApp {
     /// Ends the server. Nothing may be left behind: no slot in use, no row that
     /// cannot be committed.
     pub(crate) async fn close(self) {
-        self.flush().await;
+        self.stop.send_replace(true);
+        self.dispatcher.await.expect("a dispatcher that does not panic");
+        self.store.flush().await.expect("everything committed");
         assert_eq!(self.executor.slots().in_use, 0, "a slot was not given back");
         self.store.close().await.expect("everything committed");
     }
@@ -110,6 +123,55 @@ impl TestApp {
     /// What deletes old rows.
     pub(crate) fn retention(&self) -> &Retention {
         &self.retention
+    }
+
+    /// What fires schedules: nothing does unless a test wants it, because the time of
+    /// tests jumps.
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Waits until every event of an app is done, and gives up after a minute. Messages
+    /// of a queue without a trigger are left alone.
+    pub(crate) async fn settled(&self, app: &str) {
+        let begun = Instant::now();
+        loop {
+            let path = format!("/apps/{app}/outbox?limit=200");
+            let page = self.admin().get(&path).send().await.is(200).json();
+            let events = page["items"].as_array().expect("a page");
+            let Some(open) = events.iter().find(|event| event["state"] != "unassigned") else {
+                return;
+            };
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is never done: {open}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Makes a trigger; its id.
+    pub(crate) async fn trigger(&self, app: &str, script_id: &str, on: Value) -> String {
+        self.trigger_with(app, json!({"script_id": script_id, "on": on})).await
+    }
+
+    /// [`TestApp::trigger`] with all that the API takes.
+    pub(crate) async fn trigger_with(&self, app: &str, trigger: Value) -> String {
+        let made = self.admin().post(&format!("/apps/{app}/triggers"), trigger).send().await;
+        made.is(201).json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The value of a key, `null` when there is none.
+    pub(crate) async fn value(&self, app: &str, collection: &str, key: &str) -> Value {
+        let path = format!("/apps/{app}/kv/{collection}?prefix={key}&limit=200");
+        let part = self.admin().get(&path).send().await.is(200).json();
+        let items = part["items"].as_array().expect("a part").clone();
+        let found = items.into_iter().find(|entry| entry["name"] == key);
+        found.map_or(Value::Null, |entry| entry["value"].clone())
+    }
+
+    /// The dead letters of an app, newest first, also those that are resolved.
+    pub(crate) async fn dead_letters(&self, app: &str) -> Vec<Value> {
+        let path = format!("/apps/{app}/dead-letters?unresolved=false&limit=200");
+        let page = self.admin().get(&path).send().await.is(200).json();
+        page["items"].as_array().expect("a page").clone()
     }
 
     /// Lets days pass.

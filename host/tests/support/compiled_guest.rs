@@ -27,8 +27,9 @@ pub(crate) fn place(data: &Path) {
             queue_max: 0,
             memory_bytes_ceiling: Limits::CEILING.memory_bytes_max,
             image_cache_bytes_max: 1 << 20,
+            private_hosts: Vec::new(),
         };
-        Executor::start(&settings, Clock::system()).expect("a compiled guest");
+        Executor::start(&settings, Clock::system(), None).expect("a compiled guest");
         COMPILED.store(true, Ordering::Release);
     }
     fs::create_dir_all(data.join("cache")).expect("a cache folder");

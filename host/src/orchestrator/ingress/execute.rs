@@ -17,8 +17,8 @@ use super::request::{Envelope, for_script};
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
 use crate::orchestrator::Orchestrator;
-use crate::orchestrator::dispatch::Finished;
 use crate::orchestrator::matching::Target;
+use crate::orchestrator::run::Finished;
 use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's

@@ -7,23 +7,24 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use crate::executor::{self, Failure, Status};
-use crate::orchestrator::dispatch::Finished;
+use crate::orchestrator::run::Finished;
 use crate::store::ExecutionStatus;
 
 /// The execution that made the answer.
-const EXECUTION_ID: HeaderName = HeaderName::from_static("x-picloud-execution-id");
+pub(super) const EXECUTION_ID: HeaderName = HeaderName::from_static("x-picloud-execution-id");
 
 /// What it cost; only for callers who have a right to know.
 const FUEL: HeaderName = HeaderName::from_static("x-picloud-fuel");
 
 /// The answer. A failure's words are the author's business: whoever is not the
 /// owner learns what kind it was and which execution to name.
-pub(super) fn answer(finished: Finished, to_owner: bool) -> Response {
-    let id = finished.execution_id;
-    let outcome = finished.outcome;
-    let mut answer = match (outcome.response, outcome.failure) {
+pub(super) fn answer(finished: &Finished, to_owner: bool) -> Response {
+    let (id, outcome) = (&finished.execution_id, &finished.outcome);
+    let mut answer = match (&outcome.response, &outcome.failure) {
         (Some(response), _) => scripted(response),
-        (None, failure) => failed(outcome.status, id.as_str(), failure.filter(|_| to_owner)),
+        (None, failure) => {
+            failed(outcome.status, id.as_str(), failure.as_ref().filter(|_| to_owner))
+        }
     };
     let headers = answer.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
@@ -36,18 +37,18 @@ pub(super) fn answer(finished: Finished, to_owner: bool) -> Response {
 }
 
 /// The script's response; the executor has checked it.
-fn scripted(response: executor::Response) -> Response {
-    let mut answer = Response::new(Body::from(response.body));
+fn scripted(response: &executor::Response) -> Response {
+    let mut answer = Response::new(Body::from(response.body.clone()));
     *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK);
-    for (name, value) in response.headers {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+    for (name, value) in &response.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
             answer.headers_mut().append(name, value);
         }
     }
     answer
 }
 
-fn failed(status: Status, id: &str, failure: Option<Failure>) -> Response {
+fn failed(status: Status, id: &str, failure: Option<&Failure>) -> Response {
     let answer = match status {
         Status::Timeout => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,0 +1,83 @@
+//! `scripts::*`: other scripts of the same app.
+
+use picloud_shared::calls::scripts::{Call, Enqueue};
+use rhai::Map;
+use rhai::plugin::*;
+
+use super::json;
+use super::options::Options;
+use crate::host;
+
+fn run_now(
+    context: &NativeCallContext<'_>,
+    script: &str,
+    payload: &Dynamic,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let payload = json::to_text(payload)?;
+    let value = host::call(context, &Call { script: script.to_owned(), payload })?;
+    json::from_bytes(value.as_bytes())
+}
+
+fn run_later(
+    context: &NativeCallContext<'_>,
+    script: &str,
+    payload: &Dynamic,
+    options: Map,
+) -> Result<String, Box<EvalAltResult>> {
+    let mut options = Options::of("scripts::enqueue", options);
+    let event = Enqueue {
+        script: script.to_owned(),
+        payload: json::to_text(payload)?,
+        delay_ms: options.number("delay", 0)?.unwrap_or(0),
+    };
+    options.end()?;
+    host::call(context, &event)
+}
+
+#[export_module]
+pub(crate) mod functions {
+    use rhai::NativeCallContext;
+
+    /// Runs another script now, without a payload. Its value.
+    #[rhai_fn(return_raw)]
+    pub fn call(
+        context: NativeCallContext<'_>,
+        script: &str,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        run_now(&context, script, &Dynamic::UNIT)
+    }
+
+    /// Runs another script now, as a part of this run: what both write is committed
+    /// together, and its fuel is this run's. Its value.
+    #[rhai_fn(return_raw, name = "call")]
+    pub fn call_with(
+        context: NativeCallContext<'_>,
+        script: &str,
+        payload: Dynamic,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        run_now(&context, script, &payload)
+    }
+
+    /// Runs another script later, as an event of its own, when this run commits.
+    /// The event's id.
+    #[rhai_fn(return_raw)]
+    pub fn enqueue(
+        context: NativeCallContext<'_>,
+        script: &str,
+        payload: Dynamic,
+    ) -> Result<String, Box<EvalAltResult>> {
+        run_later(&context, script, &payload, Map::new())
+    }
+
+    /// Runs another script later with options: `delay`, not before so many
+    /// milliseconds. The event's id.
+    #[rhai_fn(return_raw, name = "enqueue")]
+    pub fn enqueue_with(
+        context: NativeCallContext<'_>,
+        script: &str,
+        payload: Dynamic,
+        options: Map,
+    ) -> Result<String, Box<EvalAltResult>> {
+        run_later(&context, script, &payload, options)
+    }
+}

@@ -1,0 +1,203 @@
+//! When a schedule fires.
+//!
+//! ```text
+//! dst        from wall-clock times to instants, also on the two odd days of a year
+//! missed     what is made up for when the clock has gone on without us
+//! policies   the choices, by name
+//! ```
+//!
+//! An expression has five fields (minute, hour, day of month, month, day of week), or
+//! six with the second before them, or is one of `@hourly @daily @weekly @monthly
+//! @yearly`. Fields are `*`, numbers, names (`MON`, `JAN`), ranges, lists and steps; a
+//! day of month may also be `L` (the last), `15W` (the weekday nearest to the 15th) or
+//! `LW`, a day of week `5L` (the last Friday) or `5#2` (the second). Where both days
+//! are given, either is enough, unless the day of week begins with `+`.
+//!
+//! Invariant: no clock and no I/O. Instants are microseconds since
+//! 1970-01-01T00:00:00Z; schedules fire on whole seconds.
+
+mod dst;
+mod missed;
+mod policies;
+#[cfg(test)]
+mod tests;
+
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
+use chrono_tz::Tz;
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
+use croner::{CronPattern, Weekday};
+
+use self::dst::WallClock;
+pub use self::missed::{LATE_US_MAX, MISSED_MAX, Missed};
+pub use self::policies::{Dst, Misfire, Overlap};
+
+const US_PER_SECOND: i64 = 1_000_000;
+
+/// The longest expression.
+const EXPRESSION_BYTES_MAX: usize = 256;
+
+/// How far a search goes. A 29 February on a given weekday can be 40 years away, when
+/// a year that is no leap year lies between, such as 2100.
+const DAYS_AHEAD_MAX: u64 = 50 * 366;
+
+/// Where the search begins that shows that an expression fires at all:
+/// 2000-01-01T00:00:00Z.
+const PROBE_US: i64 = 946_684_800 * US_PER_SECOND;
+
+/// The fields, as an error names them.
+const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of month", "month", "day of week"];
+
+/// A cron expression in a time zone.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Decides about days.
+    pattern: CronPattern,
+    seconds: Vec<u32>,
+    minutes: Vec<u32>,
+    hours: Vec<u32>,
+    clock: WallClock,
+}
+
+impl Schedule {
+    /// Reads an expression and the name of an IANA time zone.
+    ///
+    /// # Errors
+    /// In words, when one of them is none, or when the schedule would never fire.
+    pub fn parse(expression: &str, zone: &str, dst: Dst) -> Result<Self, String> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
+        let parser = parser.build();
+        if expression.len() > EXPRESSION_BYTES_MAX {
+            return Err(format!("a schedule has at most {EXPRESSION_BYTES_MAX} bytes"));
+        }
+        let pattern = match parser.parse(expression) {
+            Ok(cron) => cron.pattern,
+            Err(error) => return Err(in_words(&parser, expression, error)),
+        };
+        let zone: Tz = zone.parse().map_err(|_| {
+            format!("{zone:?} is not a time zone of the IANA database, such as Europe/Berlin")
+        })?;
+        let values = |field: Vec<u16>| field.into_iter().map(u32::from).collect();
+        let schedule = Self {
+            seconds: values(pattern.seconds.values()),
+            minutes: values(pattern.minutes.values()),
+            hours: values(pattern.hours.values()),
+            clock: WallClock { zone, dst, is_elapsing: is_elapsing(pattern.as_str()) },
+            pattern,
+        };
+        match schedule.next_after(PROBE_US) {
+            Some(_) => Ok(schedule),
+            None => Err(format!("{expression:?} never fires")),
+        }
+    }
+
+    /// The first firing strictly after an instant; none when there is none for 50
+    /// years, or the calendar ends.
+    #[must_use]
+    pub fn next_after(&self, us: i64) -> Option<i64> {
+        let after = us.div_euclid(US_PER_SECOND);
+        let first = self.first_after(after, false);
+        let next = if self.clock.repeats() {
+            let again = self.first_after(after, true);
+            first.into_iter().chain(again).min()
+        } else {
+            first
+        };
+        next?.checked_mul(US_PER_SECOND)
+    }
+
+    /// The first `n` firings strictly after an instant, in order.
+    #[must_use]
+    pub fn upcoming(&self, after_us: i64, n: usize) -> Vec<i64> {
+        let next = |us: &i64| self.next_after(*us);
+        std::iter::successors(self.next_after(after_us), next).take(n).collect()
+    }
+
+    /// Walks over the wall-clock times that match, each taken as its first instant or,
+    /// with `again`, as its last. Either way later times are later instants, so the
+    /// first one that is late enough is the one.
+    fn first_after(&self, after: i64, again: bool) -> Option<i64> {
+        let mut local = self.clock.start_of_walk(after, again)?;
+        let last_day = local.date().checked_add_days(Days::new(DAYS_AHEAD_MAX))?;
+        loop {
+            local = self.next_match(local, last_day)?;
+            if let Some(at) = self.clock.instant(local, again)
+                && at > after
+            {
+                return Some(at);
+            }
+            local = local.checked_add_signed(TimeDelta::seconds(1))?;
+        }
+    }
+
+    /// The first wall-clock time at or after `from` that matches.
+    fn next_match(&self, from: NaiveDateTime, last_day: NaiveDate) -> Option<NaiveDateTime> {
+        if self.matches_day(from.date())
+            && let Some(time) = self.next_time(from.time())
+        {
+            return Some(from.date().and_time(time));
+        }
+        let midnight = self.next_time(NaiveTime::MIN)?;
+        let mut days = from.date().iter_days().skip(1).take_while(|day| *day <= last_day);
+        days.find(|day| self.matches_day(*day)).map(|day| day.and_time(midnight))
+    }
+
+    fn matches_day(&self, day: NaiveDate) -> bool {
+        let weekday = Weekday::from_days_from_sunday(day.weekday().num_days_from_sunday());
+        self.pattern.month_match(day.month()).unwrap_or(false)
+            && self.pattern.day_match(day.year(), day.month(), day.day(), weekday).unwrap_or(false)
+    }
+
+    fn next_time(&self, from: NaiveTime) -> Option<NaiveTime> {
+        let from = (from.hour(), from.minute(), from.second());
+        for hour in self.hours.iter().copied().filter(|hour| *hour >= from.0) {
+            for minute in self.minutes.iter().copied() {
+                if (hour, minute) < (from.0, from.1) {
+                    continue;
+                }
+                let mut seconds = self.seconds.iter().copied();
+                if let Some(second) = seconds.find(|second| (hour, minute, *second) >= from) {
+                    return NaiveTime::from_hms_opt(hour, minute, second);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether hour or minute begin with `*`, so that the schedule is about time that
+/// passes and not about a time of the day.
+fn is_elapsing(expression: &str) -> bool {
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    let without_seconds = fields.len().saturating_sub(5);
+    fields.iter().skip(without_seconds).take(2).any(|field| field.starts_with('*'))
+}
+
+/// Why an expression is none, naming the field if it is a field's fault.
+fn in_words(parser: &CronParser, expression: &str, error: CronError) -> String {
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    if !matches!(fields.len(), 5 | 6) {
+        let count = fields.len();
+        return format!(
+            "a schedule has 5 fields, or 6 with seconds first; {expression:?} has {count}"
+        );
+    }
+    let names = FIELDS.iter().skip(FIELDS.len() - fields.len());
+    for ((number, field), name) in fields.iter().enumerate().zip(names) {
+        let mut alone = vec!["*"; fields.len()];
+        alone[number] = field;
+        if let Err(error) = parser.parse(&alone.join(" ")) {
+            return format!("the {name} {field:?} is wrong: {}", cause(error));
+        }
+    }
+    format!("{expression:?} is wrong: {}", cause(error))
+}
+
+fn cause(error: CronError) -> String {
+    match error {
+        CronError::InvalidPattern(words)
+        | CronError::IllegalCharacters(words)
+        | CronError::ComponentError(words) => words,
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,189 @@
+//! What holds for every schedule.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_expression() -> impl Strategy<Value = String> {
+    let second = prop_oneof![Just(""), Just("0 "), Just("*/7 "), Just("5,50 ")];
+    let minute =
+        prop_oneof![Just("*"), Just("*/5"), Just("0"), Just("30"), Just("7,15,45"), Just("10-20")];
+    let hour = prop_oneof![
+        Just("*"),
+        Just("*/3"),
+        Just("0"),
+        Just("1"),
+        Just("2"),
+        Just("1-3"),
+        Just("23")
+    ];
+    let day = prop_oneof![Just("*"), Just("1"), Just("L"), Just("29"), Just("15W"), Just("*/2")];
+    let month = prop_oneof![Just("*"), Just("2"), Just("3,10"), Just("4-11")];
+    let weekday =
+        prop_oneof![Just("*"), Just("0"), Just("SUN"), Just("MON-FRI"), Just("0L"), Just("0#1")];
+    (second, minute, hour, day, month, weekday).prop_map(
+        |(second, minute, hour, day, month, weekday)| {
+            format!("{second}{minute} {hour} {day} {month} {weekday}")
+        },
+    )
+}
+
+fn any_zone() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("UTC"),
+        Just("Europe/Berlin"),
+        Just("America/New_York"),
+        Just("Australia/Lord_Howe"),
+        Just("Asia/Kathmandu"),
+        Just("Africa/Casablanca"),
+        Just("Pacific/Apia"),
+        Just("Antarctica/Troll"),
+    ]
+}
+
+fn any_dst() -> impl Strategy<Value = Dst> {
+    prop_oneof![Just(Dst::Skip), Just(Dst::Once), Just(Dst::Both)]
+}
+
+/// From 1980 to 2080.
+fn any_instant() -> impl Strategy<Value = i64> {
+    us("1980-01-01T00:00:00Z")..us("2080-01-01T00:00:00Z")
+}
+
+/// A zone and an instant within a quarter of a day of one of its changes.
+fn near_a_change() -> impl Strategy<Value = (&'static str, i64)> {
+    let changes = [
+        ("Europe/Berlin", "2024-03-31T01:00:00Z"),
+        ("Europe/Berlin", "2024-10-27T01:00:00Z"),
+        ("America/New_York", "2024-03-10T07:00:00Z"),
+        ("America/New_York", "2024-11-03T06:00:00Z"),
+        ("Australia/Lord_Howe", "2024-10-05T15:30:00Z"),
+        ("Australia/Lord_Howe", "2024-04-06T15:00:00Z"),
+        ("Antarctica/Troll", "2024-03-31T01:00:00Z"),
+        ("Antarctica/Troll", "2024-10-27T01:00:00Z"),
+        ("Pacific/Apia", "2011-12-30T10:00:00Z"),
+    ];
+    (0..changes.len(), -DAY_US / 4..DAY_US / 4)
+        .prop_map(move |(n, away)| (changes[n].0, us(changes[n].1) + away))
+}
+
+/// A time of every day.
+fn any_time_of_day() -> impl Strategy<Value = String> {
+    let second = prop_oneof![Just(""), Just("0 "), Just("*/7 "), Just("5,59 ")];
+    let minute = prop_oneof![Just("*"), Just("*/5"), Just("0"), Just("30"), Just("0,29,30,59")];
+    let hour = prop_oneof![Just("*"), Just("*/3"), Just("0"), Just("1"), Just("2"), Just("0-4")];
+    (second, minute, hour)
+        .prop_map(|(second, minute, hour)| format!("{second}{minute} {hour} * * *"))
+}
+
+fn wall_clock(schedule: &Schedule, at: i64) -> NaiveDateTime {
+    let at = DateTime::from_timestamp(at, 0).unwrap();
+    at.with_timezone(&schedule.clock.zone).naive_local()
+}
+
+proptest! {
+    #[test]
+    fn firings_are_strictly_increasing_and_match_the_wall_clock(
+        expression in prop_oneof![any_expression(), any_time_of_day()],
+        (zone, start) in prop_oneof![(any_zone(), any_instant()), near_a_change()],
+        dst in any_dst(),
+    ) {
+        let Ok(schedule) = Schedule::parse(&expression, zone, dst) else {
+            return Ok(());
+        };
+        let mut before = start;
+        for at in schedule.upcoming(start, 40) {
+            prop_assert!(at > before, "{expression} in {zone}: {at} after {before}");
+            prop_assert_eq!(at % US_PER_SECOND, 0);
+            // Any instant since the one before has this one next.
+            prop_assert_eq!(schedule.next_after(before + (at - before) / 2), Some(at));
+            prop_assert_eq!(schedule.next_after(at - 1), Some(at));
+            let local = wall_clock(&schedule, at / US_PER_SECOND);
+            let there = schedule.next_match(local, local.date()) == Some(local);
+            // What does not match stands for a time in the gap that ends there.
+            let just_before = wall_clock(&schedule, at / US_PER_SECOND - 1);
+            let ends_a_gap = local - just_before > TimeDelta::seconds(1);
+            let moved = ends_a_gap && dst != Dst::Skip && !schedule.clock.is_elapsing;
+            prop_assert!(there || moved, "{expression} in {zone}, {}: {local}", dst.as_str());
+            before = at;
+        }
+    }
+
+    #[test]
+    fn what_is_made_up_for_was_due_and_is_over(
+        expression in any_expression(),
+        zone in any_zone(),
+        due in any_instant(),
+        gone_us in 0..3 * DAY_US,
+    ) {
+        let Ok(schedule) = Schedule::parse(&expression, zone, Dst::Both) else {
+            return Ok(());
+        };
+        let Some(due) = schedule.next_after(due) else { return Ok(()) };
+        let now = due + gone_us;
+        let all = schedule.missed(due, now, Misfire::All, MISSED_MAX);
+        prop_assert_eq!(all.fire.first(), Some(&due));
+        prop_assert!(all.fire.is_sorted() && all.fire.iter().all(|at| *at <= now));
+        let once = schedule.missed(due, now, Misfire::Once, MISSED_MAX);
+        prop_assert!(once.next.is_none_or(|next| next > now));
+        if all.fire.len() < MISSED_MAX {
+            prop_assert_eq!(once.next, all.next);
+        } else {
+            // What is left comes next.
+            prop_assert_eq!(all.next, schedule.next_after(all.fire[MISSED_MAX - 1]));
+        }
+        if all.fire.len() < MISSED_MAX {
+            prop_assert_eq!(once.fire.last(), all.fire.last());
+        }
+        let skip = schedule.missed(due, now, Misfire::Skip, MISSED_MAX);
+        prop_assert!(skip.fire.iter().all(|at| now - at <= LATE_US_MAX));
+    }
+
+    #[test]
+    fn no_text_is_too_odd_to_be_refused(text in ".{0,40}", fields in "[0-9*/,LW#+?A-Z -]{0,40}") {
+        let _ = Schedule::parse(&text, "Europe/Berlin", Dst::Once);
+        let _ = Schedule::parse(&fields, "Europe/Berlin", Dst::Both);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Against the obvious: look at every second of half a day.
+    #[test]
+    fn around_a_change_nothing_is_left_out(
+        expression in any_time_of_day(), (zone, start) in near_a_change(), dst in any_dst(),
+    ) {
+        let schedule = schedule(&expression, zone, dst);
+        let start = start.div_euclid(US_PER_SECOND);
+        let end = start + 43_200;
+        let local = |at: i64| wall_clock(&schedule, at);
+        let matches = |local: NaiveDateTime| {
+            schedule.matches_day(local.date())
+                && schedule.hours.contains(&local.hour())
+                && schedule.minutes.contains(&local.minute())
+                && schedule.seconds.contains(&local.second())
+        };
+        let by_the_clock = schedule.clock.is_elapsing;
+        let mut expected = Vec::new();
+        // The wall clock's latest time so far: what is not past it has been there before.
+        let mut reached = (start - 86_400..=start).map(local).max().unwrap();
+        for at in start + 1..=end {
+            let now = local(at);
+            let repeated = now <= reached;
+            let mut fires = matches(now) && (by_the_clock || dst == Dst::Both || !repeated);
+            let mut skipped = reached + TimeDelta::seconds(1);
+            while skipped < now && !by_the_clock && dst != Dst::Skip {
+                fires = fires || matches(skipped);
+                skipped += TimeDelta::seconds(1);
+            }
+            if fires {
+                expected.push(at * US_PER_SECOND);
+            }
+            reached = reached.max(now);
+        }
+        let mut came = schedule.upcoming(start * US_PER_SECOND, expected.len() + 1);
+        came.retain(|at| *at <= end * US_PER_SECOND);
+        prop_assert_eq!(came, expected, "{} in {}, {}", expression, zone, dst.as_str());
+    }
+}

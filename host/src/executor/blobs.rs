@@ -1,0 +1,148 @@
+//! The contents of files, in the data folder: `files/{app}/{blob}`.
+//!
+//! A blob is written under another name, synced and renamed, and never changed: a
+//! file that is written again gets another blob. Which blobs are files is what the
+//! store says; one that no entry describes belongs to a run that was not committed,
+//! or was replaced, and is swept when it is old enough that no run can still want it.
+//!
+//! Invariant: an app's blobs are reached through a capability for its folder, and by
+//! ids that we have made: what a script calls a file is never a path.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, OpenOptions};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// What a name begins with until its content is on disk.
+const TEMPORARY: &str = "new-";
+
+/// What an entry says of its blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    /// The blob's name.
+    pub blob: Uuid,
+    /// Its size.
+    pub size_bytes: i64,
+    /// What kind of content it is.
+    pub content_type: String,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// The folder of all apps' blobs. Cheap to clone.
+#[derive(Clone)]
+pub struct Blobs(Arc<Dir>);
+
+impl Blobs {
+    /// The blobs in the data folder `data`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(data: &Dir) -> io::Result<Self> {
+        data.create_dir_all("files")?;
+        Ok(Self(Arc::new(data.open_dir("files")?)))
+    }
+
+    /// Writes a blob; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written, for want of room for example; nothing is left then.
+    pub(super) async fn put(
+        &self,
+        app: &str,
+        blob: Uuid,
+        content: Vec<u8>,
+        content_type: String,
+    ) -> io::Result<Described> {
+        let (folders, app) = (Arc::clone(&self.0), app.to_owned());
+        blocking(move || {
+            folders.create_dir_all(&app)?;
+            let folder = folders.open_dir(&app)?;
+            let temporary = format!("{TEMPORARY}{blob}");
+            let written = write(&folder, &temporary, &content)
+                .and_then(|()| folder.rename(&temporary, &folder, blob.to_string()))
+                .and_then(|()| folder.open(".")?.sync_all());
+            if let Err(error) = written {
+                let _ = folder.remove_file(&temporary);
+                return Err(error);
+            }
+            Ok(Described {
+                blob,
+                size_bytes: i64::try_from(content.len()).unwrap_or(i64::MAX),
+                content_type,
+                sha256: hex::encode(Sha256::digest(&content)),
+            })
+        })
+        .await
+    }
+
+    /// Reads a blob.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub async fn get(&self, app: &str, described: &Described) -> io::Result<Vec<u8>> {
+        let (folders, app, blob) = (Arc::clone(&self.0), app.to_owned(), described.blob);
+        blocking(move || folders.open_dir(&app)?.read(blob.to_string())).await
+    }
+
+    /// The apps that have a folder here.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn apps(&self) -> io::Result<Vec<String>> {
+        let folders = Arc::clone(&self.0);
+        blocking(move || {
+            let names = folders.entries()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+            Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    /// Removes an app's blobs that are not `kept` and were made before `made_before`,
+    /// µs, also those that were never finished, and says how many.
+    ///
+    /// # Errors
+    /// When the folder cannot be read; what was removed before stays removed.
+    pub async fn sweep(&self, app: &str, kept: HashSet<Uuid>, made_before: i64) -> io::Result<u64> {
+        let (folders, app) = (Arc::clone(&self.0), app.to_owned());
+        blocking(move || {
+            let folder = folders.open_dir(&app)?;
+            let mut removed = 0;
+            for entry in folder.entries()? {
+                let entry = entry?;
+                let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+                let id = name.strip_prefix(TEMPORARY).unwrap_or(&name).parse::<Uuid>();
+                let Ok(id) = id else { continue };
+                let finished = !name.starts_with(TEMPORARY);
+                if made_us(id) < made_before && !(finished && kept.contains(&id)) {
+                    entry.remove_file()?;
+                    removed += 1;
+                }
+            }
+            Ok(removed)
+        })
+        .await
+    }
+}
+
+/// When a blob was made: its id says (RFC 9562, section 5.7).
+fn made_us(blob: Uuid) -> i64 {
+    let made = blob.get_timestamp().map_or((0, 0), |made| made.to_unix());
+    i64::try_from(made.0).unwrap_or(0) * 1_000_000 + i64::from(made.1) / 1000
+}
+
+fn write(folder: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut file = folder.open_with(name, OpenOptions::new().write(true).create_new(true))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

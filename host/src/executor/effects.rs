@@ -1,0 +1,175 @@
+//! What a run wants to change and what it has seen. Nothing is written while it
+//! runs: its own reads see its changes through here, and everybody else's see them
+//! after the commit, or never.
+//!
+//! Invariant: the first thing that was seen of an entry counts, so that a run that
+//! saw an entry change under its hands cannot be committed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::store::{EventId, Space};
+
+/// Where an entry is, within the app.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryKey {
+    /// Keys or paths.
+    pub space: Space,
+    /// The collection or the bucket.
+    pub collection: String,
+    /// The key or the path.
+    pub name: String,
+}
+
+/// What a run saw: an entry, or with no name all of a collection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// Keys or paths.
+    pub space: Space,
+    /// The collection or the bucket.
+    pub collection: String,
+    /// The key or the path.
+    pub name: Option<String>,
+}
+
+/// An entry as a run has left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The value, JSON text; none for a deleted one.
+    pub value: Option<String>,
+    /// When its time is up, µs.
+    pub expires_at: Option<i64>,
+}
+
+/// An event that a run sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// A message to a queue.
+    Queue {
+        /// Its id.
+        id: EventId,
+        /// The queue.
+        queue: String,
+        /// JSON text.
+        payload: String,
+        /// Not before so many milliseconds.
+        delay_ms: i64,
+        /// Dropped while another with this key waits.
+        dedupe: Option<String>,
+    },
+    /// A message to a topic.
+    Topic {
+        /// The topic.
+        topic: String,
+        /// JSON text.
+        payload: String,
+    },
+    /// A script to be run later.
+    Script {
+        /// The event's id.
+        id: EventId,
+        /// The script's name.
+        script: String,
+        /// JSON text.
+        payload: String,
+        /// Not before so many milliseconds.
+        delay_ms: i64,
+    },
+}
+
+/// Everything that a run has done and seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    writes: BTreeMap<EntryKey, Written>,
+    sent: Vec<Sent>,
+    seen: HashMap<Seen, i64>,
+    /// A request has gone out, so that the run cannot be done again silently.
+    pub called_outside: bool,
+}
+
+/// How things were before a part of a run that may have to be undone.
+pub(super) struct Mark {
+    writes: BTreeMap<EntryKey, Written>,
+    sent: usize,
+}
+
+impl Effects {
+    /// Whether there is nothing to be written.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        self.writes.is_empty() && self.sent.is_empty()
+    }
+
+    /// What was written, the last for each entry.
+    pub fn writes(&self) -> impl Iterator<Item = (&EntryKey, &Written)> {
+        self.writes.iter()
+    }
+
+    /// What was sent, in order.
+    #[must_use]
+    pub fn sent(&self) -> &[Sent] {
+        &self.sent
+    }
+
+    /// What was seen, and its version.
+    pub fn seen(&self) -> impl Iterator<Item = (&Seen, i64)> {
+        self.seen.iter().map(|(seen, version)| (seen, *version))
+    }
+
+    /// Forgets what was to be written; what was seen, and that a request went out,
+    /// remain.
+    pub(super) fn discard(&mut self) {
+        self.writes.clear();
+        self.sent.clear();
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { writes: self.writes.clone(), sent: self.sent.len() }
+    }
+
+    pub(super) fn undo_to(&mut self, mark: Mark) {
+        self.writes = mark.writes;
+        self.sent.truncate(mark.sent);
+    }
+
+    pub(super) fn see(&mut self, seen: Seen, version: i64) {
+        self.seen.entry(seen).or_insert(version);
+    }
+
+    pub(super) fn write(&mut self, key: EntryKey, written: Written) {
+        self.writes.insert(key, written);
+    }
+
+    pub(super) fn send(&mut self, sent: Sent) {
+        self.sent.push(sent);
+    }
+
+    /// What the run itself has made of an entry.
+    pub(super) fn own(&self, key: &EntryKey) -> Option<&Written> {
+        self.writes.get(key)
+    }
+
+    /// The run's own entries of a collection after a name, in order.
+    pub(super) fn own_of(
+        &self,
+        space: Space,
+        collection: &str,
+    ) -> impl Iterator<Item = (&str, &Written)> {
+        let first = EntryKey { space, collection: collection.to_owned(), name: String::new() };
+        self.writes
+            .range(first..)
+            .take_while(move |(key, _)| key.space == space && key.collection == collection)
+            .map(|(key, written)| (key.name.as_str(), written))
+    }
+
+    /// The id of a message of this run with that dedupe key.
+    pub(super) fn own_message(&self, queue: &str, key: &str) -> Option<&EventId> {
+        self.sent.iter().find_map(|sent| match sent {
+            Sent::Queue { id, queue: other, dedupe: Some(dedupe), .. }
+                if other == queue && dedupe == key =>
+            {
+                Some(id)
+            }
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! What the services `kv` and `files` share: entries by name, read through the run's
+//! own changes.
+
+use std::collections::BTreeMap;
+
+use picloud_shared::calls::{HostError, HostResult};
+
+use super::effects::{EntryKey, Seen, Written};
+use super::sandbox::{Sandbox, Scope};
+use crate::store::{self, EntryName, EntryRange, Space};
+
+/// The longest name of a collection, bucket, queue or topic.
+pub(super) const NAME_BYTES_MAX: usize = 256;
+/// The longest key or path.
+pub(super) const KEY_BYTES_MAX: usize = 1024;
+/// The most entries of one listing.
+const LIST_MAX: i64 = 1000;
+
+/// An entry as the run sees it.
+pub(super) struct Found {
+    pub(super) value: String,
+    /// 0 for one that the run itself has changed.
+    pub(super) version: i64,
+    pub(super) expires_at: Option<i64>,
+}
+
+/// A part of a collection as the run sees it.
+pub(super) struct Part {
+    pub(super) entries: Vec<(String, Found)>,
+    pub(super) more: bool,
+}
+
+/// A failure that the script can catch.
+pub(super) fn failed(message: impl Into<String>) -> HostError {
+    HostError::Failed { message: message.into() }
+}
+
+/// A failed read, without what only the operator should know.
+pub(super) fn unavailable(error: &store::Error) -> HostError {
+    tracing::warn!(%error, "a run could not read");
+    failed("the database is unavailable")
+}
+
+/// Refuses what cannot be a name.
+pub(super) fn check_name(what: &str, name: &str, bytes_max: usize) -> HostResult<()> {
+    if name.is_empty() {
+        return Err(failed(format!("{what} must not be empty")));
+    }
+    check_text(what, name, bytes_max)
+}
+
+/// [`check_name`] for what may be empty.
+pub(super) fn check_text(what: &str, text: &str, bytes_max: usize) -> HostResult<()> {
+    if text.len() > bytes_max {
+        let has = text.len();
+        return Err(failed(format!("{what} has {has} bytes, {bytes_max} are allowed")));
+    }
+    if text.contains('\0') {
+        return Err(failed(format!("{what} must not contain NUL")));
+    }
+    Ok(())
+}
+
+/// How deep a value may nest: read back, it may stand inside of an event inside of a
+/// dead letter, and the guest reads 127 levels.
+const DEPTH_MAX: usize = 64;
+
+/// How deep JSON text nests.
+fn depth_of(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Refuses a value or payload that is too large or nests too deep.
+pub(super) fn check_value(sandbox: &Sandbox, what: &str, value: &str) -> HostResult<()> {
+    let (has, allowed) = (value.len() as u64, sandbox.limits.value_bytes_max);
+    if has > allowed {
+        return Err(failed(format!("{what} has {has} bytes as JSON, {allowed} are allowed")));
+    }
+    let deep = depth_of(value);
+    if deep > DEPTH_MAX {
+        return Err(failed(format!("{what} nests {deep} deep, {DEPTH_MAX} are allowed")));
+    }
+    Ok(())
+}
+
+/// Counts an effect against `effects`.
+pub(super) fn count_effect(sandbox: &mut Sandbox) -> HostResult<()> {
+    let allowed = sandbox.limits.effects_max;
+    Sandbox::spend(&mut sandbox.reached, "effects", &mut sandbox.effect_count, 1, allowed)
+}
+
+/// What only a run of an app has.
+pub(super) fn scope(sandbox: &Sandbox) -> HostResult<Scope> {
+    sandbox.scope.clone().ok_or_else(|| failed("there is nothing outside of this run"))
+}
+
+/// The entry as the run sees it; that it was seen is noted.
+pub(super) async fn find(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<Option<Found>> {
+    if let Some(own) = sandbox.effects.own(key) {
+        let found =
+            |value: &String| Found { value: value.clone(), version: 0, expires_at: own.expires_at };
+        return Ok(own.value.as_ref().map(found));
+    }
+    let Scope { platform, app_id, .. } = scope(sandbox)?;
+    let name = EntryName { space: key.space, collection: &key.collection, name: &key.name };
+    let entry = platform
+        .store
+        .find_entry(&app_id, name, sandbox.clock.now_us())
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let seen =
+        Seen { space: key.space, collection: key.collection.clone(), name: Some(key.name.clone()) };
+    sandbox.effects.see(seen, entry.as_ref().map_or(0, |entry| entry.version));
+    Ok(entry.map(|entry| Found {
+        value: entry.value.as_str().to_owned(),
+        version: entry.version,
+        expires_at: entry.expires_at,
+    }))
+}
+
+/// Entries in the order of their names, as the run sees them; all of the collection
+/// counts as seen.
+pub(super) async fn list(
+    sandbox: &mut Sandbox,
+    space: Space,
+    collection: &str,
+    range: EntryRange<'_>,
+) -> HostResult<Part> {
+    if !(1..=LIST_MAX).contains(&range.limit) {
+        return Err(failed(format!("a limit is 1 to {LIST_MAX}, not {}", range.limit)));
+    }
+    check_text("a prefix", range.prefix, KEY_BYTES_MAX)?;
+    check_text("a cursor", range.after.unwrap_or_default(), KEY_BYTES_MAX)?;
+    let Scope { platform, app_id, .. } = scope(sandbox)?;
+    let after = range.after.unwrap_or_default();
+    let wanted = |name: &str| name.starts_with(range.prefix) && (after.is_empty() || name > after);
+    let own: Vec<(String, Written)> = sandbox
+        .effects
+        .own_of(space, collection)
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, written)| (name.to_owned(), written.clone()))
+        .collect();
+
+    // The version first: a change between the two is noticed at the commit.
+    let store = &platform.store;
+    let version = store
+        .find_collection_version(&app_id, space, collection)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    // The run may have deleted as many of them as it has changed.
+    let enough = EntryRange { limit: range.limit + own.len() as i64 + 1, ..range };
+    let stored = store
+        .list_entries(&app_id, space, collection, &enough, sandbox.clock.now_us())
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let seen = Seen { space, collection: collection.to_owned(), name: None };
+    sandbox.effects.see(seen, version);
+
+    let mut entries: BTreeMap<String, Found> = stored
+        .into_iter()
+        .map(|entry| {
+            let value = entry.value.as_str().to_owned();
+            let (version, expires_at) = (entry.version, entry.expires_at);
+            (entry.name, Found { value, version, expires_at })
+        })
+        .collect();
+    for (name, Written { value, expires_at }) in own {
+        match value {
+            Some(value) => entries.insert(name, Found { value, version: 0, expires_at }),
+            None => entries.remove(&name),
+        };
+    }
+    let limit = usize::try_from(range.limit).unwrap_or(0);
+    let more = entries.len() > limit;
+    Ok(Part { entries: entries.into_iter().take(limit).collect(), more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_brackets_outside_of_texts_nest() {
+        for (json, depth) in [("1", 0), ("[]", 1), ("[[1],{\"a\":[]}]", 3), (r#"["[[[\"[["]"#, 1)] {
+            assert_eq!(depth_of(json), depth, "{json}");
+        }
+    }
+}

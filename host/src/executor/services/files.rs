@@ -1,0 +1,120 @@
+//! `files::*`: a file is an entry that describes a blob in the data folder.
+
+use picloud_shared::calls::HostResult;
+use picloud_shared::calls::files::{Content, Delete, File, Get, List, Listed, Put, Stat};
+
+use super::count_call;
+use crate::executor::blobs::Described;
+use crate::executor::effects::{EntryKey, Written};
+use crate::executor::entries::{
+    Found, KEY_BYTES_MAX, NAME_BYTES_MAX, check_name, check_text, count_effect, failed, find, list,
+    scope,
+};
+use crate::executor::sandbox::Sandbox;
+use crate::store::{EntryRange, Space};
+
+/// The largest file.
+const FILE_BYTES_MAX: usize = 4 << 20;
+
+fn key(bucket: String, path: String) -> HostResult<EntryKey> {
+    check_name("a bucket", &bucket, NAME_BYTES_MAX)?;
+    check_name("a path", &path, KEY_BYTES_MAX)?;
+    Ok(EntryKey { space: Space::Files, collection: bucket, name: path })
+}
+
+fn described(found: &Found) -> HostResult<Described> {
+    serde_json::from_str(&found.value).map_err(|_| failed("the file's description is damaged"))
+}
+
+fn file(path: String, found: &Found) -> HostResult<File> {
+    let described = described(found)?;
+    Ok(File {
+        path,
+        size_bytes: described.size_bytes,
+        content_type: described.content_type,
+        sha256: described.sha256,
+        version: found.version,
+    })
+}
+
+/// Writes a file: its blob now, under a name that nobody knows, and its entry with
+/// the commit.
+pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostResult<()> {
+    count_call(sandbox)?;
+    let key = key(put.bucket, put.path)?;
+    check_text("a content type", &put.content_type, NAME_BYTES_MAX)?;
+    if put.content.len() > FILE_BYTES_MAX {
+        let has = put.content.len();
+        return Err(failed(format!("the file has {has} bytes, {FILE_BYTES_MAX} are allowed")));
+    }
+    count_effect(sandbox)?;
+    let scope = scope(sandbox)?;
+    let id = sandbox.clock.new_id();
+    let described = scope
+        .platform
+        .blobs
+        .put(scope.app_id.as_str(), id, put.content, put.content_type)
+        .await
+        .map_err(|error| {
+            tracing::warn!(%error, "a file could not be written");
+            failed("the file could not be written")
+        })?;
+    let value = serde_json::to_string(&described).map_err(|error| failed(error.to_string()))?;
+    sandbox.effects.write(key, Written { value: Some(value), expires_at: None });
+    Ok(())
+}
+
+/// The content of a file, if there is one.
+pub(in crate::executor) async fn get(
+    sandbox: &mut Sandbox,
+    get: Get,
+) -> HostResult<Option<Content>> {
+    count_call(sandbox)?;
+    let key = key(get.bucket, get.path)?;
+    let Some(found) = find(sandbox, &key).await? else {
+        return Ok(None);
+    };
+    let scope = scope(sandbox)?;
+    let content = scope.platform.blobs.get(scope.app_id.as_str(), &described(&found)?).await;
+    match content {
+        Ok(content) => Ok(Some(Content(content))),
+        Err(error) => {
+            tracing::warn!(%error, "a file could not be read");
+            Err(failed("the file could not be read"))
+        }
+    }
+}
+
+/// What is known about a file, if there is one.
+pub(in crate::executor) async fn stat(
+    sandbox: &mut Sandbox,
+    stat: Stat,
+) -> HostResult<Option<File>> {
+    count_call(sandbox)?;
+    let key = key(stat.bucket, stat.path)?;
+    let found = find(sandbox, &key).await?;
+    found.map(|found| file(key.name, &found)).transpose()
+}
+
+/// Deletes a file.
+pub(in crate::executor) async fn delete(sandbox: &mut Sandbox, delete: Delete) -> HostResult<bool> {
+    count_call(sandbox)?;
+    let key = key(delete.bucket, delete.path)?;
+    let there = find(sandbox, &key).await?.is_some();
+    if there {
+        count_effect(sandbox)?;
+        sandbox.effects.write(key, Written { value: None, expires_at: None });
+    }
+    Ok(there)
+}
+
+/// A part of a bucket.
+pub(in crate::executor) async fn entries(sandbox: &mut Sandbox, part: List) -> HostResult<Listed> {
+    count_call(sandbox)?;
+    check_name("a bucket", &part.bucket, NAME_BYTES_MAX)?;
+    let range =
+        EntryRange { prefix: &part.prefix, after: part.after.as_deref(), limit: part.limit };
+    let listed = list(sandbox, Space::Files, &part.bucket, range).await?;
+    let files = listed.entries.into_iter().map(|(path, found)| file(path, &found));
+    Ok(Listed { files: files.collect::<HostResult<_>>()?, more: listed.more })
+}

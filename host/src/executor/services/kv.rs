@@ -1,0 +1,104 @@
+//! `kv::*`.
+
+use picloud_shared::calls::HostResult;
+use picloud_shared::calls::kv::{Delete, Entry, Get, Increment, List, Listed, Set};
+
+use super::count_call;
+use crate::executor::effects::{EntryKey, Written};
+use crate::executor::entries::{
+    KEY_BYTES_MAX, NAME_BYTES_MAX, check_name, check_value, count_effect, failed, find, list,
+};
+use crate::executor::sandbox::Sandbox;
+use crate::store::{EntryRange, Space};
+
+/// A hundred years: later than that nothing is meant to end.
+const TTL_MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;
+
+fn key(collection: String, name: String) -> HostResult<EntryKey> {
+    check_name("a collection", &collection, NAME_BYTES_MAX)?;
+    check_name("a key", &name, KEY_BYTES_MAX)?;
+    Ok(EntryKey { space: Space::Kv, collection, name })
+}
+
+/// The entry, if there is one.
+pub(in crate::executor) async fn get(sandbox: &mut Sandbox, get: Get) -> HostResult<Option<Entry>> {
+    count_call(sandbox)?;
+    let key = key(get.collection, get.key)?;
+    let found = find(sandbox, &key).await?;
+    Ok(found.map(|found| Entry { key: key.name, value: found.value, version: found.version }))
+}
+
+/// Sets a value, unless it is not at the version that was asked for.
+pub(in crate::executor) async fn set(sandbox: &mut Sandbox, set: Set) -> HostResult<bool> {
+    count_call(sandbox)?;
+    let key = key(set.collection, set.key)?;
+    check_value(sandbox, "the value", &set.value)?;
+    let expires_at = match set.ttl_ms {
+        None => None,
+        Some(ttl_ms @ 1..=TTL_MS_MAX) => Some(sandbox.clock.now_us() + ttl_ms * 1000),
+        Some(ttl_ms) => return Err(failed(format!("a ttl is 1 to {TTL_MS_MAX} ms, not {ttl_ms}"))),
+    };
+    if let Some(wanted) = set.if_version {
+        if sandbox.effects.own(&key).is_some() {
+            return Err(failed("if_version: this run has changed the entry itself"));
+        }
+        let version = find(sandbox, &key).await?.map_or(0, |found| found.version);
+        if version != wanted {
+            return Ok(false);
+        }
+    }
+    count_effect(sandbox)?;
+    sandbox.effects.write(key, Written { value: Some(set.value), expires_at });
+    Ok(true)
+}
+
+/// Deletes an entry.
+pub(in crate::executor) async fn delete(sandbox: &mut Sandbox, delete: Delete) -> HostResult<bool> {
+    count_call(sandbox)?;
+    let key = key(delete.collection, delete.key)?;
+    let there = find(sandbox, &key).await?.is_some();
+    if there {
+        count_effect(sandbox)?;
+        sandbox.effects.write(key, Written { value: None, expires_at: None });
+    }
+    Ok(there)
+}
+
+/// A part of a collection.
+pub(in crate::executor) async fn entries(sandbox: &mut Sandbox, part: List) -> HostResult<Listed> {
+    count_call(sandbox)?;
+    check_name("a collection", &part.collection, NAME_BYTES_MAX)?;
+    let range =
+        EntryRange { prefix: &part.prefix, after: part.after.as_deref(), limit: part.limit };
+    let listed = list(sandbox, Space::Kv, &part.collection, range).await?;
+    let entry = |(key, found): (String, crate::executor::entries::Found)| Entry {
+        key,
+        value: found.value,
+        version: found.version,
+    };
+    Ok(Listed { entries: listed.entries.into_iter().map(entry).collect(), more: listed.more })
+}
+
+/// Adds to a number; when it ends does not change.
+pub(in crate::executor) async fn increment(
+    sandbox: &mut Sandbox,
+    increment: Increment,
+) -> HostResult<i64> {
+    count_call(sandbox)?;
+    let key = key(increment.collection, increment.key)?;
+    let found = find(sandbox, &key).await?;
+    let (number, expires_at) = match &found {
+        None => (0, None),
+        Some(found) => {
+            let not_whole = |_| failed(format!("the value of {:?} is no whole number", key.name));
+            (found.value.parse::<i64>().map_err(not_whole)?, found.expires_at)
+        }
+    };
+    let by = increment.by;
+    let sum = number
+        .checked_add(by)
+        .ok_or_else(|| failed(format!("{number} and {by} are too much for a number")))?;
+    count_effect(sandbox)?;
+    sandbox.effects.write(key, Written { value: Some(sum.to_string()), expires_at });
+    Ok(sum)
+}

@@ -1,0 +1,20 @@
+//! `pubsub::publish`.
+
+use picloud_shared::calls::HostResult;
+use picloud_shared::calls::pubsub::Publish;
+
+use super::count_call;
+use crate::executor::effects::Sent;
+use crate::executor::entries::{NAME_BYTES_MAX, check_name, check_value, count_effect, scope};
+use crate::executor::sandbox::Sandbox;
+
+/// Publishes a message when the run commits.
+pub(in crate::executor) fn publish(sandbox: &mut Sandbox, publish: Publish) -> HostResult<()> {
+    count_call(sandbox)?;
+    check_name("a topic", &publish.topic, NAME_BYTES_MAX)?;
+    check_value(sandbox, "the payload", &publish.payload)?;
+    scope(sandbox)?;
+    count_effect(sandbox)?;
+    sandbox.effects.send(Sent::Topic { topic: publish.topic, payload: publish.payload });
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `queue::send`.
+
+use picloud_shared::calls::HostResult;
+use picloud_shared::calls::queue::Send;
+
+use super::{check_delay, count_call};
+use crate::executor::effects::Sent;
+use crate::executor::entries::{
+    NAME_BYTES_MAX, check_name, check_value, count_effect, scope, unavailable,
+};
+use crate::executor::sandbox::Sandbox;
+
+/// Puts a message into a queue when the run commits.
+pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> HostResult<String> {
+    count_call(sandbox)?;
+    check_name("a queue", &send.queue, NAME_BYTES_MAX)?;
+    check_value(sandbox, "the payload", &send.payload)?;
+    check_delay(send.delay_ms)?;
+    let scope = scope(sandbox)?;
+    if let Some(key) = &send.dedupe {
+        check_name("a dedupe key", key, NAME_BYTES_MAX)?;
+        if let Some(id) = sandbox.effects.own_message(&send.queue, key) {
+            return Ok(id.to_string());
+        }
+        // One that is sent at the same moment is dropped by the commit.
+        let waiting =
+            scope.platform.store.find_waiting_message(&scope.app_id, &send.queue, key).await;
+        if let Some(id) = waiting.map_err(|error| unavailable(&error))? {
+            return Ok(id.to_string());
+        }
+    }
+    count_effect(sandbox)?;
+    let id = crate::store::EventId::from(sandbox.clock.new_id());
+    sandbox.effects.send(Sent::Queue {
+        id: id.clone(),
+        queue: send.queue,
+        payload: send.payload,
+        delay_ms: send.delay_ms,
+        dedupe: send.dedupe,
+    });
+    Ok(id.into())
+}

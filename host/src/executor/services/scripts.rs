@@ -1,0 +1,182 @@
+//! `scripts::*`: a script as a part of this run, or as an event of its own.
+
+use picloud_shared::calls::scripts::{Call, Enqueue};
+use picloud_shared::calls::{HostError, HostResult};
+use picloud_shared::execution::{ExecutionInfo, Input, NEVER, RunRequest};
+use serde_json::{Value, json};
+
+use super::{check_delay, count_call};
+use crate::executor::effects::Sent;
+use crate::executor::entries::{
+    NAME_BYTES_MAX, check_name, check_value, count_effect, failed, scope, unavailable,
+};
+use crate::executor::outcome::{Called, Outcome, Response};
+use crate::executor::run;
+use crate::executor::sandbox::{Sandbox, Scope};
+use crate::limits::Budget;
+use crate::store::{self, ExecutionId, Script, ScriptSource};
+
+/// How deep scripts call scripts.
+const CALLS_DEPTH_MAX: u32 = 8;
+
+/// Runs a script later.
+pub(in crate::executor) async fn enqueue(
+    sandbox: &mut Sandbox,
+    enqueue: Enqueue,
+) -> HostResult<String> {
+    count_call(sandbox)?;
+    check_value(sandbox, "the payload", &enqueue.payload)?;
+    check_delay(enqueue.delay_ms)?;
+    let scope = scope(sandbox)?;
+    let script = find_script(&scope, &enqueue.script).await?;
+    count_effect(sandbox)?;
+    let id = store::EventId::from(sandbox.clock.new_id());
+    sandbox.effects.send(Sent::Script {
+        id: id.clone(),
+        script: script.name,
+        payload: enqueue.payload,
+        delay_ms: enqueue.delay_ms,
+    });
+    Ok(id.into())
+}
+
+/// Runs a script now. `fuel_left` is the caller's, and is less afterwards by what the
+/// other script took.
+///
+/// What the other script did is undone if it fails.
+pub(in crate::executor) async fn call(
+    sandbox: &mut Sandbox,
+    call: Call,
+    fuel_left: &mut u64,
+) -> HostResult<String> {
+    count_call(sandbox)?;
+    check_value(sandbox, "the payload", &call.payload)?;
+    let scope = scope(sandbox)?;
+    if scope.depth >= CALLS_DEPTH_MAX {
+        return Err(failed(format!("scripts call each other at most {CALLS_DEPTH_MAX} deep")));
+    }
+    let script = find_script(&scope, &call.script).await?;
+    let called = run_script(sandbox, &scope, script, &call.payload, *fuel_left).await?;
+    *fuel_left = fuel_left.saturating_sub(called.outcome.fuel_used);
+    let answer = match (&called.outcome.response, &called.outcome.failure) {
+        (Some(response), _) => Ok(value_of(response)),
+        (None, Some(failure)) => {
+            let at = failure.line.map_or_else(String::new, |line| format!(" (line {line})"));
+            Err(failed(format!("script {}: {}{at}", called.script_name, failure.message)))
+        }
+        (None, None) => Err(failed(format!("script {} failed", called.script_name))),
+    };
+    sandbox.called.push(called);
+    answer
+}
+
+async fn find_script(scope: &Scope, name: &str) -> HostResult<Script> {
+    check_name("a script's name", name, NAME_BYTES_MAX)?;
+    match scope.platform.store.find_script_by_name(&scope.app_id, name).await {
+        Ok(script) => Ok(script),
+        Err(store::Error::NotFound(_)) => Err(failed(format!("there is no script {name:?}"))),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+async fn run_script(
+    sandbox: &mut Sandbox,
+    scope: &Scope,
+    script: Script,
+    payload: &str,
+    fuel_left: u64,
+) -> HostResult<Called> {
+    let source = scope.platform.store.find_script_version(&script.id, script.version).await;
+    let source: ScriptSource = source.map_err(|error| unavailable(&error))?;
+    let saturated = |_| failed("every execution slot is taken");
+    let image = match scope.executor.compile(&source.source).await.map_err(saturated)? {
+        Ok(image) => image,
+        Err(error) => return Err(failed(format!("script {}: {}", script.name, error.message))),
+    };
+    let slot = scope.executor.inner_slot().await.map_err(saturated)?;
+
+    let execution_id = ExecutionId::from(sandbox.clock.new_id());
+    let event = event(scope, &script, &execution_id, payload, sandbox.clock.now_us())?;
+    let mut limits = sandbox.limits.grant_at_most(&Budget::from(&script.limits));
+    limits.fuel_max = limits.fuel_max.min(fuel_left);
+    let request = RunRequest {
+        execution: ExecutionInfo {
+            id: execution_id.to_string(),
+            app: scope.app.clone(),
+            script: script.name.clone(),
+            version: script.version,
+            attempt: 1,
+        },
+        input: Input::Event(event),
+        call_depth_max: limits.call_depth_max,
+        stop_at_operation: NEVER,
+    };
+    let inner = Scope {
+        script: script.name.clone(),
+        depth: scope.depth + 1,
+        execution_id: execution_id.clone(),
+        ..scope.clone()
+    };
+    let mark = sandbox.effects.mark();
+    let effects = std::mem::take(&mut sandbox.effects);
+    // Boxed by its type, because a run may get here again.
+    let outcome: futures::future::BoxFuture<'_, Outcome> = Box::pin(run::execute(
+        scope.executor.engine(),
+        &sandbox.clock,
+        &image,
+        request,
+        limits,
+        Some((inner, effects)),
+    ));
+    let mut outcome = outcome.await;
+    drop(slot);
+    sandbox.effects = std::mem::take(&mut outcome.effects);
+    if outcome.failure.is_some() {
+        sandbox.effects.undo_to(mark);
+    }
+    sandbox.called.append(&mut outcome.called);
+    Ok(Called {
+        execution_id,
+        parent_id: scope.execution_id.clone(),
+        script_id: script.id,
+        script_name: script.name,
+        version: script.version,
+        outcome,
+    })
+}
+
+fn event(
+    scope: &Scope,
+    script: &Script,
+    id: &ExecutionId,
+    payload: &str,
+    now_us: i64,
+) -> Result<String, HostError> {
+    let payload: Value =
+        serde_json::from_str(payload).map_err(|error| failed(format!("the payload: {error}")))?;
+    let event = json!({
+        "kind": "script",
+        "operation": "call",
+        "app": scope.app,
+        "id": id.as_str(),
+        "attempt": 1,
+        "depth": scope.depth + 1,
+        "created_at": now_us.div_euclid(1000),
+        "script": { "name": script.name, "caller": scope.script, "payload": payload },
+    });
+    Ok(event.to_string())
+}
+
+/// A script's answer as a value, JSON text.
+fn value_of(response: &Response) -> String {
+    let json = response
+        .headers
+        .iter()
+        .any(|(name, value)| name == "content-type" && value.starts_with("application/json"));
+    match std::str::from_utf8(&response.body) {
+        Ok("") => "null".to_owned(),
+        Ok(text) if json => text.to_owned(),
+        Ok(text) => Value::from(text).to_string(),
+        Err(_) => Value::from(response.body.clone()).to_string(),
+    }
+}

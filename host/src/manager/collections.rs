@@ -1,0 +1,169 @@
+//! `/apps/{app}/kv` and `/apps/{app}/files`: what scripts keep, to look at.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Path, Query};
+use super::lists::{List, Page};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{self, EntryRange, Space};
+
+/// A collection or a bucket.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Collection {
+    /// Its name.
+    name: String,
+    /// How many entries it has.
+    entries: i64,
+    /// Grows with every change.
+    version: i64,
+}
+
+/// A key and its value, or a file and what is known about it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Entry {
+    /// The key, or the path.
+    name: String,
+    /// The value; of a file, its size, content type and SHA-256.
+    value: Value,
+    /// Grows with every change.
+    version: i64,
+    /// When its time is up, in microseconds since 1970.
+    expires_at: Option<i64>,
+    /// When it was last changed, in microseconds since 1970.
+    updated_at: i64,
+}
+
+/// A part of a collection.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Entries {
+    /// The entries, in the order of their names' bytes.
+    items: Vec<Entry>,
+    /// The `after` of the next part; `null` on the last one.
+    next_after: Option<String>,
+}
+
+/// Which collections.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CollectionsQuery {
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first.
+    offset: Option<i64>,
+}
+
+/// Which entries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EntriesQuery {
+    /// Only names that begin so.
+    prefix: Option<String>,
+    /// Only names after this one.
+    after: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+}
+
+/// Lists an app's key-value collections by name.
+#[utoipa::path(get, path = "/apps/{app}/kv", tag = "storage",
+    params(("app" = String, Path, description = "The app's name"), CollectionsQuery),
+    responses((status = 200, description = "A page of collections", body = List<Collection>)))]
+pub(super) async fn list_collections(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<CollectionsQuery>,
+) -> Result<Json<List<Collection>>> {
+    list(&control_plane, Space::Kv, &name, &query).await
+}
+
+/// Lists an app's buckets by name.
+#[utoipa::path(get, path = "/apps/{app}/files", tag = "storage",
+    params(("app" = String, Path, description = "The app's name"), CollectionsQuery),
+    responses((status = 200, description = "A page of buckets", body = List<Collection>)))]
+pub(super) async fn list_buckets(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<CollectionsQuery>,
+) -> Result<Json<List<Collection>>> {
+    list(&control_plane, Space::Files, &name, &query).await
+}
+
+/// Lists the entries of a collection.
+#[utoipa::path(get, path = "/apps/{app}/kv/{collection}", tag = "storage",
+    params(("app" = String, Path, description = "The app's name"),
+        ("collection" = String, Path, description = "The collection"), EntriesQuery),
+    responses((status = 200, description = "A part of the collection", body = Entries)))]
+pub(super) async fn list_entries(
+    State(control_plane): State<ControlPlane>,
+    Path((app, collection)): Path<(String, String)>,
+    Query(query): Query<EntriesQuery>,
+) -> Result<Json<Entries>> {
+    entries(&control_plane, Space::Kv, &app, &collection, &query).await
+}
+
+/// Lists the files of a bucket.
+#[utoipa::path(get, path = "/apps/{app}/files/{bucket}", tag = "storage",
+    params(("app" = String, Path, description = "The app's name"),
+        ("bucket" = String, Path, description = "The bucket"), EntriesQuery),
+    responses((status = 200, description = "A part of the bucket", body = Entries)))]
+pub(super) async fn list_files(
+    State(control_plane): State<ControlPlane>,
+    Path((app, bucket)): Path<(String, String)>,
+    Query(query): Query<EntriesQuery>,
+) -> Result<Json<Entries>> {
+    entries(&control_plane, Space::Files, &app, &bucket, &query).await
+}
+
+async fn list(
+    control_plane: &ControlPlane,
+    space: Space,
+    app: &str,
+    query: &CollectionsQuery,
+) -> Result<Json<List<Collection>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    let app = control_plane.app(app).await?;
+    let rows = control_plane.store.list_collections(&app.id, space, page.rows()).await?;
+    Ok(Json(page.list(rows, |row| Collection {
+        name: row.name,
+        entries: row.entries,
+        version: row.version,
+    })))
+}
+
+async fn entries(
+    control_plane: &ControlPlane,
+    space: Space,
+    app: &str,
+    collection: &str,
+    query: &EntriesQuery,
+) -> Result<Json<Entries>> {
+    let page = Page::new(query.limit, None)?;
+    let texts = [Some(collection), query.prefix.as_deref(), query.after.as_deref()];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Error::Invalid(Refusal::new("query_invalid", "a name contains no NUL")));
+    }
+    let app = control_plane.app(app).await?;
+    let range = EntryRange {
+        prefix: query.prefix.as_deref().unwrap_or_default(),
+        after: query.after.as_deref(),
+        limit: page.rows().limit,
+    };
+    let now = control_plane.clock.now_us();
+    let rows = control_plane.store.list_entries(&app.id, space, collection, &range, now).await?;
+    let List { items, next_offset } = page.list(rows, |row: store::Entry| Entry {
+        name: row.name,
+        value: row.value.to().unwrap_or_default(),
+        version: row.version,
+        expires_at: row.expires_at,
+        updated_at: row.updated_at,
+    });
+    let next_after = next_offset.and(items.last().map(|last| last.name.clone()));
+    Ok(Json(Entries { items, next_after }))
+}

@@ -1,0 +1,348 @@
+//! `/apps/{app}/dead-letters` and `/dead-letters/{id}`: events that were given up.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Body, Path, Query};
+use super::lists::{List, Page};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{
+    self, AppId, DeadLetterFilter, DeadLetterId, EventId, NewEvent, Resolution, Resource,
+    TriggerKind,
+};
+
+/// How many dead letters one call in bulk deals with at most.
+const BULK_MAX: i64 = 200;
+
+/// A dead letter.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeadLetter {
+    /// Its id.
+    id: String,
+    /// The event that was given up.
+    event_id: String,
+    /// The kind of event.
+    #[schema(value_type = String)]
+    kind: TriggerKind,
+    /// What had happened.
+    operation: String,
+    /// The queue, topic, collection or bucket that the event came by.
+    source: String,
+    /// The trigger that the event came by.
+    trigger_id: Option<String>,
+    /// The script that failed.
+    script_id: String,
+    /// Its name at that time.
+    script: String,
+    /// The version that failed last.
+    script_version: i64,
+    /// The details of the event, as the script saw them under the name of its kind.
+    payload: Value,
+    /// How often it was attempted.
+    attempts: i64,
+    /// When the first attempt began, in microseconds since 1970.
+    first_attempt_at: i64,
+    /// When the last attempt began, in microseconds since 1970.
+    last_attempt_at: i64,
+    /// Why the last attempt failed.
+    last_error: String,
+    /// `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then.
+    #[schema(value_type = Option<String>)]
+    resolution: Option<Resolution>,
+    /// When that was, in microseconds since 1970.
+    resolved_at: Option<i64>,
+    /// When the event was accepted, in microseconds since 1970.
+    event_created_at: i64,
+    /// When it was given up, in microseconds since 1970.
+    created_at: i64,
+}
+
+impl From<store::DeadLetter> for DeadLetter {
+    fn from(letter: store::DeadLetter) -> Self {
+        Self {
+            id: letter.id.into(),
+            event_id: letter.event_id.into(),
+            kind: letter.kind,
+            operation: letter.operation,
+            source: letter.source,
+            trigger_id: letter.trigger_id.map(Into::into),
+            script_id: letter.script_id.into(),
+            script: letter.script_name,
+            script_version: letter.script_version,
+            payload: letter.payload.to().unwrap_or_default(),
+            attempts: letter.attempts,
+            first_attempt_at: letter.first_attempt_at,
+            last_attempt_at: letter.last_attempt_at,
+            last_error: letter.last_error,
+            resolution: letter.resolution,
+            resolved_at: letter.resolved_at,
+            event_created_at: letter.event_created_at,
+            created_at: letter.created_at,
+        }
+    }
+}
+
+/// Which dead letters.
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeadLettersQuery {
+    /// Only those that nothing has become of yet; yes when left out.
+    unresolved: Option<bool>,
+    /// Only events of this kind.
+    #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<String>)]
+    kind: Option<TriggerKind>,
+    /// Only events of the script with this id.
+    script_id: Option<String>,
+    /// Only events by the trigger with this id.
+    trigger_id: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first.
+    offset: Option<i64>,
+}
+
+impl DeadLettersQuery {
+    fn filter(&self) -> Result<DeadLetterFilter> {
+        let script_id = self.script_id.as_deref().map(str::parse).transpose();
+        let trigger_id = self.trigger_id.as_deref().map(str::parse).transpose();
+        Ok(DeadLetterFilter {
+            unresolved: self.unresolved.unwrap_or(true),
+            kind: self.kind,
+            script_id: script_id.map_err(|_| Error::not_found(Resource::Script))?,
+            trigger_id: trigger_id.map_err(|_| Error::not_found(Resource::Trigger))?,
+        })
+    }
+}
+
+/// How many there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeadLetterCount {
+    /// As many.
+    count: i64,
+}
+
+/// How to try an event again.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayDeadLetter {
+    /// Run the version that failed; otherwise the one that runs now.
+    same_version: bool,
+    /// Another payload in the place of the one that failed.
+    payload: Option<Value>,
+}
+
+/// What was enqueued.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReplayedDeadLetter {
+    /// The new event.
+    event_id: String,
+}
+
+/// What to do with many.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkDeadLetters {
+    /// Which ones; at most 200 at once, the newest first.
+    #[serde(default)]
+    filter: DeadLettersQuery,
+    /// Run the versions that failed; otherwise those that run now. For a replay.
+    #[serde(default)]
+    same_version: bool,
+}
+
+/// What was done with many.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkDone {
+    /// How many were dealt with.
+    done: i64,
+    /// How many of the filter are left unresolved: ask again.
+    left: i64,
+}
+
+/// Lists an app's dead letters, newest first.
+#[utoipa::path(get, path = "/apps/{app}/dead-letters", tag = "dead letters",
+    params(("app" = String, Path, description = "The app's name"), DeadLettersQuery),
+    responses((status = 200, description = "A page of dead letters", body = List<DeadLetter>)))]
+pub(super) async fn list_dead_letters(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<DeadLettersQuery>,
+) -> Result<Json<List<DeadLetter>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    let app = control_plane.app(&name).await?;
+    let filter = query.filter()?;
+    let rows = control_plane.store.list_dead_letters(&app.id, &filter, page.rows()).await?;
+    Ok(Json(page.list(rows, DeadLetter::from)))
+}
+
+/// Counts an app's dead letters.
+#[utoipa::path(get, path = "/apps/{app}/dead-letters/count", tag = "dead letters",
+    params(("app" = String, Path, description = "The app's name"), DeadLettersQuery),
+    responses((status = 200, description = "The count", body = DeadLetterCount)))]
+pub(super) async fn count_dead_letters(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<DeadLettersQuery>,
+) -> Result<Json<DeadLetterCount>> {
+    let app = control_plane.app(&name).await?;
+    let count = control_plane.store.count_dead_letters(&app.id, &query.filter()?).await?;
+    Ok(Json(DeadLetterCount { count }))
+}
+
+/// Shows a dead letter.
+#[utoipa::path(get, path = "/dead-letters/{id}", tag = "dead letters",
+    params(("id" = String, Path, description = "The dead letter's id")),
+    responses((status = 200, description = "The dead letter", body = DeadLetter)))]
+pub(super) async fn get_dead_letter(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<DeadLetterId>,
+) -> Result<Json<DeadLetter>> {
+    Ok(Json(control_plane.store.find_dead_letter(&id).await?.into()))
+}
+
+/// Enqueues the event of a dead letter anew. Each can be replayed once.
+#[utoipa::path(post, path = "/dead-letters/{id}/replay", tag = "dead letters",
+    params(("id" = String, Path, description = "The dead letter's id")),
+    request_body = ReplayDeadLetter,
+    responses((status = 202, description = "The new event", body = ReplayedDeadLetter)))]
+pub(super) async fn replay_dead_letter(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<DeadLetterId>,
+    Body(body): Body<ReplayDeadLetter>,
+) -> Result<(axum::http::StatusCode, Json<ReplayedDeadLetter>)> {
+    let letter = control_plane.store.find_dead_letter(&id).await?;
+    let mut event = event_again(&control_plane, letter, body.same_version);
+    if let Some(payload) = body.payload {
+        event.payload = edited(&control_plane, &payload)?;
+    }
+    let event_id = event.id.to_string();
+    control_plane.store.replay_dead_letter(&id, event).await?;
+    Ok((axum::http::StatusCode::ACCEPTED, Json(ReplayedDeadLetter { event_id })))
+}
+
+/// Marks a dead letter as ignored.
+#[utoipa::path(post, path = "/dead-letters/{id}/resolve", tag = "dead letters",
+    params(("id" = String, Path, description = "The dead letter's id")),
+    responses((status = 200, description = "The dead letter", body = DeadLetter)))]
+pub(super) async fn resolve_dead_letter(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<DeadLetterId>,
+) -> Result<Json<DeadLetter>> {
+    control_plane.store.ignore_dead_letter(&id, control_plane.clock.now_us()).await?;
+    Ok(Json(control_plane.store.find_dead_letter(&id).await?.into()))
+}
+
+/// Enqueues the events of many dead letters anew.
+#[utoipa::path(post, path = "/apps/{app}/dead-letters/replay", tag = "dead letters",
+    params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
+    responses((status = 200, description = "How many", body = BulkDone)))]
+pub(super) async fn replay_dead_letters(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Body(body): Body<BulkDeadLetters>,
+) -> Result<Json<BulkDone>> {
+    let action = Action::Replay { same_version: body.same_version };
+    bulk(&control_plane, &name, &body.filter, action).await
+}
+
+/// Marks many dead letters as ignored.
+#[utoipa::path(post, path = "/apps/{app}/dead-letters/resolve", tag = "dead letters",
+    params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
+    responses((status = 200, description = "How many", body = BulkDone)))]
+pub(super) async fn resolve_dead_letters(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Body(body): Body<BulkDeadLetters>,
+) -> Result<Json<BulkDone>> {
+    bulk(&control_plane, &name, &body.filter, Action::Ignore).await
+}
+
+/// What is done with many.
+#[derive(Clone, Copy)]
+enum Action {
+    Replay { same_version: bool },
+    Ignore,
+}
+
+/// Deals with what a filter finds, one after the other. One that somebody else has
+/// dealt with meanwhile is left out.
+async fn bulk(
+    control_plane: &ControlPlane,
+    app: &str,
+    query: &DeadLettersQuery,
+    action: Action,
+) -> Result<Json<BulkDone>> {
+    let app_id: AppId = control_plane.app(app).await?.id;
+    let filter = query.filter()?;
+    let limit = query.limit.unwrap_or(BULK_MAX);
+    if !(1..=BULK_MAX).contains(&limit) {
+        let refusal = Refusal::field("limit", &format!("must be 1 to {BULK_MAX}"));
+        return Err(Error::Invalid(refusal.with("most", BULK_MAX)));
+    }
+    let page = store::Page { limit, offset: query.offset.unwrap_or(0).max(0) };
+    let mut done = 0;
+    for letter in control_plane.store.list_dead_letters(&app_id, &filter, page).await? {
+        let (store, id) = (&control_plane.store, letter.id.clone());
+        let dealt_with = match action {
+            Action::Replay { same_version } => {
+                let event = event_again(control_plane, letter, same_version);
+                store.replay_dead_letter(&id, event).await
+            }
+            Action::Ignore => store.ignore_dead_letter(&id, control_plane.clock.now_us()).await,
+        };
+        match dealt_with {
+            Ok(()) => done += 1,
+            Err(store::Error::Conflict(_) | store::Error::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let unresolved = DeadLetterFilter { unresolved: true, ..filter };
+    let left = control_plane.store.count_dead_letters(&app_id, &unresolved).await?;
+    Ok(Json(BulkDone { done, left }))
+}
+
+/// The event of a dead letter, to be accepted anew.
+fn event_again(
+    control_plane: &ControlPlane,
+    letter: store::DeadLetter,
+    same_version: bool,
+) -> NewEvent {
+    NewEvent {
+        id: EventId::from(control_plane.clock.new_id()),
+        app_id: letter.app_id,
+        trigger_id: letter.trigger_id,
+        script_id: Some(letter.script_id),
+        script_version: same_version.then_some(letter.script_version),
+        kind: letter.kind,
+        operation: letter.operation,
+        source: letter.source,
+        payload: letter.payload,
+        principal: letter.principal,
+        depth: letter.depth,
+        delay_us: 0,
+        reply_to: None,
+        dedupe_key: None,
+        dead_letter_id: None,
+        caused_by: None,
+        created_at: control_plane.clock.now_us(),
+    }
+}
+
+fn edited(control_plane: &ControlPlane, payload: &Value) -> Result<store::Json> {
+    if !payload.is_object() {
+        return Err(Error::Invalid(Refusal::field("payload", "must be an object")));
+    }
+    let text = payload.to_string();
+    let most = control_plane.ceiling.value_bytes_max;
+    if text.len() as u64 > most {
+        let refusal = Refusal::field("payload", &format!("must be at most {most} bytes"));
+        return Err(Error::TooLarge(refusal.with("limit", "value_bytes").with("most", most)));
+    }
+    Ok(store::Json::from_text(text))
+}

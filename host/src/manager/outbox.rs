@@ -1,0 +1,171 @@
+//! `/apps/{app}/outbox` and `/events/{id}`: events that are accepted and not done.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Path, Query};
+use super::lists::{List, Page};
+use crate::error::{Error, Result};
+use crate::store::{self, EventFilter, EventId, Resource, TriggerKind};
+
+/// An event that is not done.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Event {
+    /// Its id; the execution of its first attempt has the same.
+    id: String,
+    /// `waiting`, `running`, or `unassigned` while its queue has no trigger.
+    state: &'static str,
+    /// The kind of event.
+    #[schema(value_type = String)]
+    kind: TriggerKind,
+    /// What happened.
+    operation: String,
+    /// The queue, topic, collection or bucket that it came by.
+    source: String,
+    /// The trigger that it came by.
+    trigger_id: Option<String>,
+    /// The script to run.
+    script_id: Option<String>,
+    /// The details, as the script sees them under the name of the kind.
+    payload: Value,
+    /// How many events led to it.
+    depth: i64,
+    /// Attempts begun.
+    attempt: i64,
+    /// Not before this time, in microseconds since 1970.
+    available_at: i64,
+    /// The execution that caused it.
+    caused_by: Option<String>,
+    /// When the last attempt began, in microseconds since 1970.
+    last_attempt_at: Option<i64>,
+    /// Why the last attempt failed.
+    last_error: Option<String>,
+    /// When it was accepted, in microseconds since 1970.
+    created_at: i64,
+}
+
+impl From<store::Event> for Event {
+    fn from(event: store::Event) -> Self {
+        let state = match (&event.lease_token, &event.script_id) {
+            (Some(_), _) => "running",
+            (None, Some(_)) => "waiting",
+            (None, None) => "unassigned",
+        };
+        Self {
+            id: event.id.into(),
+            state,
+            kind: event.kind,
+            operation: event.operation,
+            source: event.source,
+            trigger_id: event.trigger_id.map(Into::into),
+            script_id: event.script_id.map(Into::into),
+            payload: event.payload.to().unwrap_or_default(),
+            depth: event.depth,
+            attempt: event.attempt,
+            available_at: event.available_at,
+            caused_by: event.caused_by.map(Into::into),
+            last_attempt_at: event.last_attempt_at,
+            last_error: event.last_error,
+            created_at: event.created_at,
+        }
+    }
+}
+
+/// What waits by one way in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Backlog {
+    /// The kind of event.
+    #[schema(value_type = String)]
+    kind: TriggerKind,
+    /// The queue, topic, collection or bucket.
+    source: String,
+    /// How many events wait or run.
+    events: i64,
+    /// When the oldest of them was accepted, in microseconds since 1970.
+    oldest_at: i64,
+}
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OutboxQuery {
+    /// Only of this kind.
+    #[param(value_type = Option<String>)]
+    kind: Option<TriggerKind>,
+    /// Only by this queue, topic, collection or bucket.
+    source: Option<String>,
+    /// Only by the trigger with this id.
+    trigger_id: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first.
+    offset: Option<i64>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BacklogQuery {
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first.
+    offset: Option<i64>,
+}
+
+/// Lists an app's events that are not done, the last accepted first.
+#[utoipa::path(get, path = "/apps/{app}/outbox", tag = "events",
+    params(("app" = String, Path, description = "The app's name"), OutboxQuery),
+    responses((status = 200, description = "A page of events", body = List<Event>)))]
+pub(super) async fn list_outbox(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<OutboxQuery>,
+) -> Result<Json<List<Event>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    let app = control_plane.app(&name).await?;
+    let trigger_id = query.trigger_id.as_deref().map(str::parse).transpose();
+    let filter = EventFilter {
+        kind: query.kind,
+        source: query.source,
+        trigger_id: trigger_id.map_err(|_| Error::not_found(Resource::Trigger))?,
+    };
+    let rows = control_plane.store.list_events(&app.id, &filter, page.rows()).await?;
+    Ok(Json(page.list(rows, Event::from)))
+}
+
+/// Counts what waits in an app, by kind and source.
+#[utoipa::path(get, path = "/apps/{app}/backlog", tag = "events",
+    params(("app" = String, Path, description = "The app's name"), BacklogQuery),
+    responses((status = 200, description = "A page of counts", body = List<Backlog>)))]
+pub(super) async fn list_backlog(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<BacklogQuery>,
+) -> Result<Json<List<Backlog>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    let app = control_plane.app(&name).await?;
+    let rows = control_plane.store.list_backlog(&app.id, page.rows()).await?;
+    Ok(Json(page.list(rows, |row| Backlog {
+        kind: row.kind,
+        source: row.source,
+        events: row.events,
+        oldest_at: row.oldest_at,
+    })))
+}
+
+/// Shows an event that is not done; one that is, is found by its executions.
+#[utoipa::path(get, path = "/events/{id}", tag = "events",
+    params(("id" = String, Path, description = "The event's id")),
+    responses((status = 200, description = "The event", body = Event)))]
+pub(super) async fn get_event(
+    State(control_plane): State<ControlPlane>,
+    Path(id): Path<EventId>,
+) -> Result<Json<Event>> {
+    Ok(Json(control_plane.store.find_event(&id).await?.into()))
+}

@@ -1,0 +1,164 @@
+//! From what a run has done to what its commit writes: the changed entries, and the
+//! events that follow from them. Pure, but for the ids.
+
+use serde_json::Value;
+
+use super::event;
+use super::matching::{Table, Target};
+use crate::clock::Clock;
+use crate::executor::effects::{Effects, EntryKey, Sent, Written};
+use crate::store::{
+    AppId, Caused, CollectionKey, EventId, ExecutionId, Json, NewEvent, Read, Space, Trigger,
+    TriggerKind, Write,
+};
+
+/// What all events of one run have in common.
+pub(super) struct Cause<'a> {
+    pub(super) target: &'a Target,
+    pub(super) execution_id: &'a ExecutionId,
+    /// Of the run; its events are one deeper.
+    pub(super) depth: i64,
+    /// As whom it ran.
+    pub(super) principal: &'a str,
+    pub(super) clock: &'a Clock,
+    pub(super) at: i64,
+}
+
+/// What the commit is to write.
+pub(super) struct Consequences {
+    pub(super) reads: Vec<Read>,
+    pub(super) writes: Vec<Write>,
+    pub(super) events: Vec<Caused>,
+}
+
+/// What follows from a run's effects.
+pub(super) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) -> Consequences {
+    let mut events = Vec::new();
+    let mut writes = Vec::new();
+    for (key, written) in effects.writes() {
+        let position = writes.len();
+        for (trigger, operations) in
+            table.triggers().on_write(cause.app_id(), key.space, &key.collection, &key.name)
+        {
+            let event = cause.by_trigger(trigger, "", &key.collection, &of_write(key, written));
+            events.push(Caused { event, of_write: Some((position, operations.clone())) });
+        }
+        writes.push(Write {
+            collection: cause.collection(key.space, &key.collection),
+            name: key.name.clone(),
+            value: written.value.clone().map(Json::from_text),
+            expires_at: written.expires_at,
+        });
+    }
+    let sent = effects.sent().iter().flat_map(|sent| cause.sent(sent, table));
+    events.extend(sent.map(|event| Caused { event, of_write: None }));
+    Consequences { reads: reads(cause.app_id(), effects), writes, events }
+}
+
+/// What a run has seen, for the check at its commit.
+pub(super) fn reads(app_id: &AppId, effects: &Effects) -> Vec<Read> {
+    let read = |(seen, version): (&crate::executor::effects::Seen, i64)| Read {
+        collection: CollectionKey {
+            app_id: app_id.clone(),
+            space: seen.space,
+            name: seen.collection.clone(),
+        },
+        name: seen.name.clone(),
+        version,
+    };
+    effects.seen().map(read).collect()
+}
+
+fn of_write(key: &EntryKey, written: &Written) -> Value {
+    let value = written.value.as_deref();
+    match key.space {
+        Space::Kv => event::of_key(&key.collection, &key.name, value),
+        Space::Files => event::of_file(&key.collection, &key.name, value),
+    }
+}
+
+impl Cause<'_> {
+    fn app_id(&self) -> &AppId {
+        &self.target.app_id
+    }
+
+    fn collection(&self, space: Space, name: &str) -> CollectionKey {
+        CollectionKey { app_id: self.app_id().clone(), space, name: name.to_owned() }
+    }
+
+    fn sent(&self, sent: &Sent, table: &Table) -> Vec<NewEvent> {
+        match sent {
+            Sent::Queue { id, queue, payload, delay_ms, dedupe } => {
+                let details = event::of_message(queue, payload);
+                let mut event = match table.triggers().on_queue(self.app_id(), queue) {
+                    Some(trigger) => self.by_trigger(trigger, "send", queue, &details),
+                    None => self.event(TriggerKind::Queue, "send", queue, &details),
+                };
+                event.id = id.clone();
+                event.delay_us = delay_ms * 1000;
+                event.dedupe_key = dedupe.clone();
+                vec![event]
+            }
+            Sent::Topic { topic, payload } => {
+                let details = event::of_publication(topic, payload);
+                let listeners = table.triggers().on_topic(self.app_id(), topic);
+                listeners
+                    .map(|trigger| self.by_trigger(trigger, "publish", topic, &details))
+                    .collect()
+            }
+            Sent::Script { id, script, payload, delay_ms } => {
+                // Its name was found while the run went on; since then it may be gone,
+                // and with it what was to be run.
+                let Some(target) = table.find_script_by_name(&self.target.app, script) else {
+                    tracing::warn!(script, "an enqueued script is gone before its event began");
+                    return Vec::new();
+                };
+                let details = event::of_script(script, Some(&self.target.script), payload);
+                let mut event = self.event(TriggerKind::Script, "enqueue", script, &details);
+                event.id = id.clone();
+                event.script_id = Some(target.script_id.clone());
+                event.delay_us = delay_ms * 1000;
+                vec![event]
+            }
+        }
+    }
+
+    /// An event that a trigger brings to its script, as whoever registered it.
+    pub(super) fn by_trigger(
+        &self,
+        trigger: &Trigger,
+        operation: &str,
+        source: &str,
+        details: &Value,
+    ) -> NewEvent {
+        let event = self.event(trigger.detail.kind(), operation, source, details);
+        NewEvent {
+            trigger_id: Some(trigger.id.clone()),
+            script_id: Some(trigger.script_id.clone()),
+            principal: trigger.registered_by_principal.clone(),
+            ..event
+        }
+    }
+
+    fn event(&self, kind: TriggerKind, operation: &str, source: &str, details: &Value) -> NewEvent {
+        NewEvent {
+            id: EventId::from(self.clock.new_id()),
+            app_id: self.app_id().clone(),
+            trigger_id: None,
+            script_id: None,
+            script_version: None,
+            kind,
+            operation: operation.to_owned(),
+            source: source.to_owned(),
+            payload: Json::from_text(details.to_string()),
+            principal: self.principal.to_owned(),
+            depth: self.depth + 1,
+            delay_us: 0,
+            reply_to: None,
+            dedupe_key: None,
+            dead_letter_id: None,
+            caused_by: Some(self.execution_id.clone()),
+            created_at: self.at,
+        }
+    }
+}

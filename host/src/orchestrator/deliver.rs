@@ -1,0 +1,344 @@
+//! One event from its claim to its acknowledgement.
+//!
+//! ```text
+//!  claimed ─▶ too deep, or no script ─────────────────────────▶ buried
+//!         └─▶ run ─▶ success ─────────────────────────────────▶ done
+//!                └─▶ failure ─▶ somebody waited and is told ──▶ done
+//!                          └─▶ a dead letter's handler ───────▶ retried, then handler_failed
+//!                          └─▶ attempts left ─▶ retried, else ▶ buried
+//! ```
+//!
+//! Invariant: the decision and everything that follows from it are one commit, which
+//! names the claim; a claim that was lost writes nothing.
+
+use std::sync::Arc;
+
+use picloud_shared::execution::Input;
+
+use super::causes::Cause;
+use super::event;
+use super::inbox::Callers;
+use super::matching::{Table, Target};
+use super::retry::{self, Decision, Policy};
+use super::rows::summary_of_response;
+use super::run::{Finished, Origin, Settled, Work};
+use super::{Orchestrator, ingress};
+use crate::error::Error;
+use crate::executor::Outcome;
+use crate::store::{
+    self, AbandonedExecution, Caused, Commit, Committed, DeadLetter, DeadLetterId, End, Ending,
+    Event, ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, TriggerKind,
+};
+
+/// The most that is kept of an error's words.
+const ERROR_CHARS_MAX: usize = 4096;
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The event is acknowledged, retried or buried.
+    Settled,
+    /// Somebody else has it.
+    Lost,
+}
+
+impl Orchestrator {
+    /// Runs a claimed event's script and settles the event.
+    ///
+    /// # Errors
+    /// `Unavailable` when there was no slot, or the database did not answer. The event
+    /// is then as it was, and comes again when its lease has run out.
+    pub(super) async fn deliver(&self, event: Event) -> Result<Delivered, Error> {
+        let table = self.table().await?;
+        let depth_max = self.parts.events.depth_max;
+        if event.depth > depth_max {
+            let reason = format!(
+                "the event is {} deep, {depth_max} are allowed: a chain of triggers that does \
+                 not end (limit trigger_depth)",
+                event.depth
+            );
+            return self.bury_unrun(&event, &table, &reason).await;
+        }
+        let Some(target) = self.target_of(&event, &table).await? else {
+            return self.bury_unrun(&event, &table, "the script is gone").await;
+        };
+        let work = work(&event, target);
+        let id = execution_id(self, &event);
+        let mut callers: Option<Callers> = None;
+        let settled = self
+            .run_and_end(&work, id.clone(), |outcome| {
+                callers = callers.take().or_else(|| self.inbox.take(&event.id));
+                Some(self.end(&event, &work, &id, outcome, callers.is_some(), &table))
+            })
+            .await?;
+        match settled {
+            Settled::Done(finished) => {
+                self.reply(&event, callers, *finished).await;
+                Ok(Delivered::Settled)
+            }
+            Settled::LeaseLost => Ok(Delivered::Lost),
+        }
+    }
+
+    /// The script to run: the version that runs now, or the one that a replay names.
+    async fn target_of(&self, event: &Event, table: &Table) -> Result<Option<Arc<Target>>, Error> {
+        let current = event.script_id.as_ref().and_then(|id| table.find_script(id));
+        let (Some(current), Some(version)) = (&current, event.script_version) else {
+            return Ok(current);
+        };
+        match self.parts.store.find_script_version(&current.script_id, version).await {
+            Ok(source) => Ok(Some(Arc::new(Target {
+                version,
+                source_sha256: source.version.source_sha256,
+                ..Target::clone(current)
+            }))),
+            Err(store::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn end(
+        &self,
+        event: &Event,
+        work: &Work,
+        id: &ExecutionId,
+        outcome: &Outcome,
+        is_awaited: bool,
+        table: &Table,
+    ) -> End {
+        let at = self.parts.clock.now_us();
+        let is_handler = event.kind == TriggerKind::DeadLetter;
+        let failure = outcome.failure.as_ref().map(|failure| error_text(&failure.message));
+        let (ending, resolution) = match failure {
+            None => (Ending::Complete, Resolution::HandledByScript),
+            // The caller is told of the failure, and may ask again.
+            Some(_) if is_awaited => (Ending::Complete, Resolution::HandlerFailed),
+            Some(error) => match self.decide(event, table) {
+                Decision::Retry { delay_us } => {
+                    return self.end_with(event, Ending::Retry { delay_us, error });
+                }
+                Decision::Bury if is_handler => (Ending::Complete, Resolution::HandlerFailed),
+                Decision::Bury => {
+                    let script =
+                        (&work.target.script_id, &*work.target.script, work.target.version);
+                    let letter = self.dead_letter(event, script, error, at);
+                    (Ending::Bury(Box::new(letter)), Resolution::HandlerFailed)
+                }
+            },
+        };
+        let resolves = event.dead_letter_id.clone().filter(|_| is_handler);
+        let gone = event.reply_to.is_some() && !is_awaited;
+        let response = outcome.response.as_ref();
+        End {
+            resolves: resolves.map(|letter| (letter, resolution)),
+            abandoned: response
+                .filter(|_| gone)
+                .and_then(|response| Json::of(&summary_of_response(response)).ok())
+                .map(|response| AbandonedExecution {
+                    execution_id: id.clone(),
+                    app_id: event.app_id.clone(),
+                    event_id: event.id.clone(),
+                    script_id: work.target.script_id.clone(),
+                    response,
+                    created_at: at,
+                }),
+            answer: (event.kind == TriggerKind::Http)
+                .then(|| ingress::delivery::stored_answer(id, outcome))
+                .flatten(),
+            ..self.end_with(event, ending)
+        }
+    }
+
+    fn end_with(&self, event: &Event, ending: Ending) -> End {
+        let lease = Lease {
+            event_id: event.id.clone(),
+            attempt: event.attempt,
+            token: event.lease_token.clone().unwrap_or_default(),
+        };
+        End { lease, ending, resolves: None, abandoned: None, answer: None }
+    }
+
+    fn decide(&self, event: &Event, table: &Table) -> Decision {
+        let defaults = &self.parts.events.retry;
+        let trigger = event.trigger_id.as_ref().and_then(|id| table.triggers().find(id));
+        let policy = match trigger {
+            Some(trigger) => policy_of(defaults, &trigger.retry),
+            None => defaults.clone(),
+        };
+        let random = u64::from_le_bytes(self.parts.clock.random());
+        retry::decide(&policy, event.attempt, random)
+    }
+
+    fn dead_letter(
+        &self,
+        event: &Event,
+        (script_id, script_name, version): (&ScriptId, &str, i64),
+        last_error: String,
+        at: i64,
+    ) -> DeadLetter {
+        DeadLetter {
+            id: DeadLetterId::from(self.parts.clock.new_id()),
+            app_id: event.app_id.clone(),
+            event_id: event.id.clone(),
+            trigger_id: event.trigger_id.clone(),
+            script_id: script_id.clone(),
+            script_name: script_name.to_owned(),
+            script_version: version,
+            kind: event.kind,
+            operation: event.operation.clone(),
+            source: event.source.clone(),
+            payload: event.payload.clone(),
+            principal: event.principal.clone(),
+            depth: event.depth,
+            attempts: event.attempt,
+            first_attempt_at: event.first_attempt_at.unwrap_or(at),
+            last_attempt_at: event.last_attempt_at.unwrap_or(at),
+            last_error,
+            resolution: None,
+            resolved_at: None,
+            event_created_at: event.created_at,
+            created_at: at,
+        }
+    }
+
+    /// Gives up an event whose script cannot be run at all.
+    async fn bury_unrun(
+        &self,
+        event: &Event,
+        table: &Table,
+        reason: &str,
+    ) -> Result<Delivered, Error> {
+        let at = self.parts.clock.now_us();
+        let none = ScriptId::from(uuid::Uuid::nil());
+        let script_id = event.script_id.as_ref().unwrap_or(&none);
+        let target = table.find_script(script_id);
+        let (name, version) =
+            target.as_ref().map_or(("", 0), |target| (&*target.script, target.version));
+        let letter = self.dead_letter(event, (script_id, name, version), reason.to_owned(), at);
+        let resolves = event.dead_letter_id.clone();
+        let (ending, events) = if event.kind == TriggerKind::DeadLetter {
+            (Ending::Complete, Vec::new())
+        } else {
+            let app = target.map_or_else(|| nameless(event), |target| Target::clone(&target));
+            let cause = Cause {
+                target: &app,
+                execution_id: &ExecutionId::from(self.parts.clock.new_id()),
+                depth: event.depth,
+                principal: &event.principal,
+                clock: &self.parts.clock,
+                at,
+            };
+            let told = told_of(&cause, &letter, table);
+            (Ending::Bury(Box::new(letter)), told)
+        };
+        let end = End {
+            resolves: resolves.map(|letter| (letter, Resolution::HandlerFailed)),
+            ..self.end_with(event, ending)
+        };
+        let commit = Commit { events, end: Some(end), at, ..Commit::default() };
+        match self.parts.store.commit(commit).await? {
+            Committed::Done => Ok(Delivered::Settled),
+            Committed::Conflict | Committed::LeaseLost => Ok(Delivered::Lost),
+        }
+    }
+
+    /// Answers who waits. An answer that nobody takes any more is kept.
+    async fn reply(&self, event: &Event, callers: Option<Callers>, finished: Finished) {
+        let Some(callers) = callers else { return };
+        let reply = Arc::new(finished);
+        if callers.answer(&reply) {
+            return;
+        }
+        let Some(response) = &reply.outcome.response else { return };
+        let Ok(response) = Json::of(&summary_of_response(response)) else { return };
+        let abandoned = AbandonedExecution {
+            execution_id: reply.execution_id.clone(),
+            app_id: event.app_id.clone(),
+            event_id: event.id.clone(),
+            script_id: event.script_id.clone().unwrap_or_else(|| uuid::Uuid::nil().into()),
+            response,
+            created_at: self.parts.clock.now_us(),
+        };
+        if let Err(error) = self.parts.store.insert_abandoned_execution(abandoned).await {
+            tracing::warn!(%error, event = %event.id, "an abandoned answer was not kept");
+        }
+    }
+}
+
+/// A trigger's policy: its own where it says something, else the platform's.
+fn policy_of(defaults: &Policy, own: &RetryOverrides) -> Policy {
+    Policy {
+        attempts_max: own.attempts_max.unwrap_or(defaults.attempts_max),
+        backoff: own.backoff.unwrap_or(defaults.backoff),
+        base_ms: own.backoff_base_ms.unwrap_or(defaults.base_ms),
+        cap_ms: own.backoff_cap_ms.unwrap_or(defaults.cap_ms),
+        jitter: own.jitter.unwrap_or(defaults.jitter),
+    }
+}
+
+/// The events that tell of a dead letter: one for each trigger that listens. A
+/// handler's own event never becomes a dead letter, so this cannot go round.
+pub(super) fn told_of(cause: &Cause<'_>, letter: &DeadLetter, table: &Table) -> Vec<Caused> {
+    let details = event::of_dead_letter(letter, &cause.target.app);
+    let triggers = table.triggers().on_dead_letter(
+        &letter.app_id,
+        letter.kind,
+        letter.trigger_id.as_ref(),
+        &letter.script_id,
+    );
+    triggers
+        .map(|trigger| {
+            let told = cause.by_trigger(trigger, "bury", &letter.source, &details);
+            let mut told = store::NewEvent { dead_letter_id: Some(letter.id.clone()), ..told };
+            // However deep the event was: whoever listens hears of it.
+            told.depth = 1;
+            Caused { event: told, of_write: None }
+        })
+        .collect()
+}
+
+fn work(event: &Event, target: Arc<Target>) -> Work {
+    let input = match event::to_request(event) {
+        Some(request) => Input::Http(request),
+        None => Input::Event(event::as_script_sees_it(event, &target.app).to_string()),
+    };
+    Work {
+        kind: event.kind,
+        input,
+        origin: Origin {
+            event_id: Some(event.id.clone()),
+            trigger_id: event.trigger_id.clone(),
+            attempt: event.attempt,
+            depth: event.depth,
+            principal: event.principal.clone(),
+        },
+        target,
+    }
+}
+
+/// The first attempt has the event's own id, so that whoever sent the event can ask
+/// for its execution before there is one.
+fn execution_id(orchestrator: &Orchestrator, event: &Event) -> ExecutionId {
+    match event.id.as_str().parse() {
+        Ok(id) if event.attempt == 1 => id,
+        _ => ExecutionId::from(orchestrator.parts.clock.new_id()),
+    }
+}
+
+/// What stands for the script of an event whose script is gone.
+fn nameless(event: &Event) -> Target {
+    Target {
+        app_id: event.app_id.clone(),
+        app: String::new(),
+        script_id: uuid::Uuid::nil().into(),
+        script: String::new(),
+        version: 0,
+        source_sha256: String::new(),
+        budget: crate::limits::Budget::default(),
+    }
+}
+
+fn error_text(message: &str) -> String {
+    // PostgreSQL takes no NUL in a text.
+    message.chars().take(ERROR_CHARS_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,305 @@
+//! Events through the API: messages from outside of a script, and triggers that are
+//! fired by hand.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::delivery::{REPLAYED, key_of};
+use super::read_body;
+use crate::error::{Error, Refusal};
+use crate::orchestrator::{OWNER, Orchestrator, event};
+use crate::store::{
+    self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
+    TriggerId, TriggerKind,
+};
+
+/// The longest name of a queue, a topic or a script.
+const NAME_BYTES_MAX: usize = 256;
+/// The longest delay: a year.
+const DELAY_MS_MAX: i64 = 365 * 24 * 3_600_000;
+
+/// The endpoints, to be merged into the API below `/api/v1`.
+pub fn api() -> OpenApiRouter<Orchestrator> {
+    OpenApiRouter::new().routes(routes!(send_event)).routes(routes!(fire_trigger))
+}
+
+/// A message from outside of a script. One of `queue`, `topic` and `script` says where
+/// to.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SendEvent {
+    /// A queue: its trigger gets the message, also one that is made later.
+    queue: Option<String>,
+    /// A topic: every trigger that listens gets the message.
+    topic: Option<String>,
+    /// The name of a script to run.
+    script: Option<String>,
+    /// What to send.
+    payload: Value,
+    /// Not before so many milliseconds; not for a topic.
+    delay_ms: i64,
+    /// Dropped while a message with the same key waits in the queue.
+    dedupe: Option<String>,
+}
+
+/// What was accepted.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SentEvents {
+    /// The events: one, or of a topic one for each trigger that listens. Empty when
+    /// nobody does, or the message was dropped because of its dedupe key.
+    event_ids: Vec<String>,
+}
+
+/// How to fire a trigger.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FireTrigger {
+    /// Members of the event's details, in the place of those that are made up.
+    payload: serde_json::Map<String, Value>,
+    /// What happened, in the place of what the trigger listens to first.
+    operation: Option<String>,
+}
+
+/// Sends a message to a queue, a topic or a script. It is stored when this answers;
+/// the same `Idempotency-Key` within a day gets the same answer and sends nothing.
+#[utoipa::path(post, path = "/apps/{app}/events", tag = "events",
+    params(("app" = String, Path, description = "The app's name")), request_body = SendEvent,
+    responses((status = 202, description = "What was accepted", body = SentEvents)),
+    security(("owner_key" = [])))]
+async fn send_event(
+    State(orchestrator): State<Orchestrator>,
+    app: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Error> {
+    let Path(app) = app.map_err(|_| Error::not_found(Resource::App))?;
+    let app = orchestrator.parts.store.find_app_by_name(&app).await?;
+    let (head, body) = request.into_parts();
+    let key = key_of(
+        &head.headers,
+        &app.id,
+        "POST events".to_owned(),
+        orchestrator.parts.clock.now_us(),
+    )?;
+    let wanted: SendEvent = parsed(&read_body(body, orchestrator.parts.request_bytes_max).await?)?;
+    let events = orchestrator.events_of(&app, wanted).await?;
+    let sent = SentEvents { event_ids: events.iter().map(|event| event.id.to_string()).collect() };
+    let key = key.map(|key| store::NewKey {
+        answer: JsonText::of(&sent).ok(),
+        event_id: EventId::from(orchestrator.parts.clock.new_id()),
+        ..key
+    });
+    match orchestrator.parts.store.append_events(events, key).await? {
+        Accepted::Appended => Ok((StatusCode::ACCEPTED, Json(sent)).into_response()),
+        Accepted::Dropped => {
+            let none = SentEvents { event_ids: Vec::new() };
+            Ok((StatusCode::ACCEPTED, Json(none)).into_response())
+        }
+        Accepted::Replayed(first) => {
+            let answer = orchestrator.parts.store.find_first_answer(&first).await?;
+            let sent: SentEvents = answer.and_then(|answer| answer.to().ok()).unwrap_or(sent);
+            let mut answer = (StatusCode::ACCEPTED, Json(sent)).into_response();
+            answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            Ok(answer)
+        }
+    }
+}
+
+/// Fires a trigger now, with an event that is made up. It is carried out like any
+/// other, also when the trigger is disabled.
+#[utoipa::path(post, path = "/triggers/{id}/fire", tag = "triggers",
+    params(("id" = String, Path, description = "The trigger's id")), request_body = FireTrigger,
+    responses((status = 202, description = "The event", body = SentEvents)),
+    security(("owner_key" = [])))]
+async fn fire_trigger(
+    State(orchestrator): State<Orchestrator>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Error> {
+    let not_found = || Error::not_found(Resource::Trigger);
+    let Path(id) = id.map_err(|_| not_found())?;
+    let id: TriggerId = id.parse().map_err(|_| not_found())?;
+    let trigger = orchestrator.parts.store.find_trigger(&id).await?;
+    let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
+    let wanted: FireTrigger = if body.is_empty() { FireTrigger::default() } else { parsed(&body)? };
+    let event = orchestrator.fired(&trigger, wanted)?;
+    let sent = SentEvents { event_ids: vec![event.id.to_string()] };
+    orchestrator.parts.store.append_events(vec![event], None).await?;
+    Ok((StatusCode::ACCEPTED, Json(sent)).into_response())
+}
+
+fn parsed<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Error> {
+    serde_json::from_slice(body)
+        .map_err(|error| Error::Invalid(Refusal::new("request_invalid", error.to_string())))
+}
+
+fn checked_name<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
+        let reason = format!("must be 1 to {NAME_BYTES_MAX} bytes without NUL");
+        return Err(Error::Invalid(Refusal::field(field, &reason)));
+    }
+    Ok(name)
+}
+
+impl Orchestrator {
+    async fn events_of(&self, app: &App, wanted: SendEvent) -> Result<Vec<NewEvent>, Error> {
+        let payload = self.payload_text(&wanted.payload)?;
+        if !(0..=DELAY_MS_MAX).contains(&wanted.delay_ms) {
+            let refusal = Refusal::field("delay_ms", &format!("must be 0 to {DELAY_MS_MAX}"));
+            return Err(Error::Invalid(refusal));
+        }
+        if let Some(key) = &wanted.dedupe {
+            checked_name("dedupe", key)?;
+        }
+        let table = self.table().await?;
+        let base = |kind, operation: &str, source: &str, details: &Value| NewEvent {
+            delay_us: wanted.delay_ms * 1000,
+            dedupe_key: wanted.dedupe.clone(),
+            ..self.new_event(&app.id, kind, operation, source, details)
+        };
+        match (&wanted.queue, &wanted.topic, &wanted.script) {
+            (Some(queue), None, None) => {
+                let queue = checked_name("queue", queue)?;
+                let details = event::of_message(queue, &payload);
+                let event = base(TriggerKind::Queue, "send", queue, &details);
+                Ok(vec![match table.triggers().on_queue(&app.id, queue) {
+                    Some(trigger) => by(trigger, event),
+                    None => event,
+                }])
+            }
+            (None, Some(topic), None) => {
+                let topic = checked_name("topic", topic)?;
+                let details = event::of_publication(topic, &payload);
+                let listeners = table.triggers().on_topic(&app.id, topic);
+                Ok(listeners
+                    .map(|t| by(t, base(TriggerKind::Pubsub, "publish", topic, &details)))
+                    .collect())
+            }
+            (None, None, Some(script)) => {
+                let target = table
+                    .find_script_by_name(&app.name, script)
+                    .ok_or_else(|| Error::not_found(Resource::Script))?;
+                let details = event::of_script(script, None, &payload);
+                let event = base(TriggerKind::Script, "enqueue", script, &details);
+                Ok(vec![NewEvent { script_id: Some(target.script_id.clone()), ..event }])
+            }
+            _ => {
+                let message = "give exactly one of queue, topic and script";
+                Err(Error::Invalid(Refusal::new("request_invalid", message)))
+            }
+        }
+    }
+
+    fn payload_text(&self, payload: &Value) -> Result<String, Error> {
+        let text = payload.to_string();
+        let most = self.parts.ceiling.value_bytes_max;
+        if text.len() as u64 > most {
+            let message = format!("the payload is larger than {most} bytes as JSON");
+            let refusal = Refusal::new("payload_too_large", message);
+            return Err(Error::TooLarge(refusal.with("limit", "value_bytes").with("most", most)));
+        }
+        Ok(text)
+    }
+
+    /// The event that a trigger could have been fired by.
+    fn fired(&self, trigger: &Trigger, wanted: FireTrigger) -> Result<NewEvent, Error> {
+        let now = self.parts.clock.now_us();
+        let (operation, source, mut details) = made_up(&trigger.detail, now);
+        if let Value::Object(details) = &mut details {
+            details.extend(wanted.payload);
+        }
+        self.payload_text(&details)?;
+        let operation = wanted.operation.unwrap_or(operation);
+        checked_name("operation", &operation)?;
+        let kind = trigger.detail.kind();
+        let event = self.new_event(&trigger.app_id, kind, &operation, &source, &details);
+        Ok(by(trigger, event))
+    }
+
+    fn new_event(
+        &self,
+        app_id: &store::AppId,
+        kind: TriggerKind,
+        operation: &str,
+        source: &str,
+        details: &Value,
+    ) -> NewEvent {
+        NewEvent {
+            id: EventId::from(self.parts.clock.new_id()),
+            app_id: app_id.clone(),
+            trigger_id: None,
+            script_id: None,
+            script_version: None,
+            kind,
+            operation: operation.to_owned(),
+            source: source.to_owned(),
+            payload: JsonText::from_text(details.to_string()),
+            principal: OWNER.to_owned(),
+            depth: 1,
+            delay_us: 0,
+            reply_to: None,
+            dedupe_key: None,
+            dead_letter_id: None,
+            caused_by: None,
+            created_at: self.parts.clock.now_us(),
+        }
+    }
+}
+
+/// The event, brought by this trigger.
+fn by(trigger: &Trigger, event: NewEvent) -> NewEvent {
+    NewEvent {
+        trigger_id: Some(trigger.id.clone()),
+        script_id: Some(trigger.script_id.clone()),
+        principal: trigger.registered_by_principal.clone(),
+        ..event
+    }
+}
+
+/// Operation, source and details of an event that was never there.
+fn made_up(detail: &TriggerDetail, now: i64) -> (String, String, Value) {
+    let first = |operations: &store::Operations| {
+        let operations = Vec::from(operations.clone());
+        operations.first().map_or("update", |operation| operation.as_str()).to_owned()
+    };
+    match detail {
+        TriggerDetail::Kv { collection, operations } => {
+            (first(operations), collection.clone(), event::of_key(collection, "example", None))
+        }
+        TriggerDetail::Cron { expression, zone, .. } => {
+            ("fire".to_owned(), expression.clone(), event::of_schedule(expression, zone, now))
+        }
+        TriggerDetail::Queue { queue } => {
+            ("send".to_owned(), queue.clone(), event::of_message(queue, "null"))
+        }
+        TriggerDetail::Pubsub { topic } => {
+            ("publish".to_owned(), topic.clone(), event::of_publication(topic, "null"))
+        }
+        TriggerDetail::Email { address } => {
+            ("receive".to_owned(), address.clone(), json!({ "to": address }))
+        }
+        TriggerDetail::Files { bucket, path, operations } => {
+            (first(operations), bucket.clone(), event::of_file(bucket, path, None))
+        }
+        TriggerDetail::DeadLetter { .. } => {
+            let details = json!({
+                "id": null,
+                "event": {},
+                "attempts": 0,
+                "last_error": "fired by hand",
+                "trigger_id": null,
+                "script": null,
+                "first_attempt_at": now.div_euclid(1000),
+                "last_attempt_at": now.div_euclid(1000),
+            });
+            ("bury".to_owned(), String::new(), details)
+        }
+    }
+}

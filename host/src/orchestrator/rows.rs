@@ -1,0 +1,181 @@
+//! The rows of executions: what is kept of a run.
+
+use picloud_shared::execution::{HttpRequest, Input};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::run::Work;
+use crate::executor::{Called, Outcome, Response, Status};
+use crate::store::{AppId, Execution, ExecutionId, ExecutionStatus, Json, TriggerKind};
+
+/// How much of a body a row keeps, in characters.
+const PREVIEW_CHARS: usize = 1024;
+/// How much of an event a row keeps, in characters.
+const EVENT_CHARS: usize = 16 * 1024;
+
+/// Headers whose values are credentials: a row keeps only that they were there.
+const MASKED: [&str; 5] =
+    ["authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key"];
+
+/// The rows of a run and of those that it called.
+pub(super) fn rows(
+    work: &Work,
+    id: &ExecutionId,
+    outcome: &Outcome,
+) -> serde_json::Result<Vec<Execution>> {
+    let mut rows = Vec::with_capacity(1 + outcome.called.len());
+    rows.push(row(work, id, outcome)?);
+    for called in &outcome.called {
+        rows.push(called_row(&work.target.app_id, called)?);
+    }
+    Ok(rows)
+}
+
+fn row(work: &Work, id: &ExecutionId, outcome: &Outcome) -> serde_json::Result<Execution> {
+    let target = &work.target;
+    Ok(Execution {
+        script_id: target.script_id.clone(),
+        script_name: target.script.clone(),
+        version: target.version,
+        trigger_kind: work.kind,
+        attempt: work.origin.attempt,
+        request: match &work.input {
+            Input::Http(request) => Json::of(&summary_of_request(request))?,
+            Input::Event(event) => summary_of_event(event),
+        },
+        event_id: work.origin.event_id.clone(),
+        trigger_id: work.origin.trigger_id.clone(),
+        ..of_outcome(&target.app_id, id, outcome)?
+    })
+}
+
+fn called_row(app_id: &AppId, called: &Called) -> serde_json::Result<Execution> {
+    Ok(Execution {
+        script_id: called.script_id.clone(),
+        script_name: called.script_name.clone(),
+        version: called.version,
+        parent_id: Some(called.parent_id.clone()),
+        ..of_outcome(app_id, &called.execution_id, &called.outcome)?
+    })
+}
+
+/// What a row has of the outcome; the rest is what a called script's has.
+fn of_outcome(
+    app_id: &AppId,
+    id: &ExecutionId,
+    outcome: &Outcome,
+) -> serde_json::Result<Execution> {
+    let natural = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let response = outcome.response.as_ref().map(summary_of_response);
+    Ok(Execution {
+        id: id.clone(),
+        app_id: app_id.clone(),
+        script_id: uuid::Uuid::nil().into(),
+        script_name: String::new(),
+        version: 0,
+        status: outcome.status.into(),
+        trigger_kind: TriggerKind::Script,
+        attempt: 1,
+        request: Json::of(&json!({}))?,
+        response: response.map(|value| Json::of(&value)).transpose()?,
+        log: Json::of(&outcome.log)?,
+        error: outcome.failure.as_ref().map(Json::of).transpose()?,
+        fuel_used: natural(outcome.fuel_used),
+        memory_peak_bytes: natural(outcome.memory_peak_bytes),
+        duration_us: outcome.duration_us,
+        started_at: outcome.started_at,
+        finished_at: outcome.started_at.saturating_add(outcome.duration_us),
+        event_id: None,
+        trigger_id: None,
+        parent_id: None,
+    })
+}
+
+/// The event, whole unless it is large.
+fn summary_of_event(event: &str) -> Json {
+    if event.len() <= EVENT_CHARS {
+        return Json::from_text(format!("{{\"event\":{event}}}"));
+    }
+    let head: String = event.chars().take(EVENT_CHARS).collect();
+    Json::from_text(json!({ "event_bytes": event.len(), "event_head": head }).to_string())
+}
+
+fn summary_of_request(request: &HttpRequest) -> Value {
+    json!({
+        "method": request.method,
+        "path": request.path,
+        "params": pairs(&request.params),
+        "query": request.query,
+        "headers": pairs(&request.headers),
+        "remote_address": request.remote_address,
+        "body_bytes": request.raw.len(),
+        "body": preview(&request.raw),
+    })
+}
+
+pub(super) fn summary_of_response(response: &Response) -> impl Serialize {
+    json!({
+        "status": response.status,
+        "headers": pairs(&response.headers),
+        "body_bytes": response.body.len(),
+        "body": preview(&response.body),
+    })
+}
+
+/// Name and value, in order; a credential's value is not kept.
+fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    pairs
+        .iter()
+        .map(|(name, value)| {
+            let shown = if MASKED.contains(&name.as_str()) { "***" } else { value };
+            (name.as_str(), shown)
+        })
+        .collect()
+}
+
+/// The beginning of a body that is text; nothing of one that is not.
+fn preview(body: &[u8]) -> Option<String> {
+    // A character has at most four bytes, and the last one may have been cut.
+    let head = &body[..body.len().min(PREVIEW_CHARS * 4)];
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    Some(text.chars().take(PREVIEW_CHARS).collect())
+}
+
+impl From<Status> for ExecutionStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Success => Self::Success,
+            Status::Error => Self::Error,
+            Status::Timeout => Self::Timeout,
+            Status::BudgetExceeded => Self::BudgetExceeded,
+            Status::MemoryExceeded => Self::MemoryExceeded,
+            Status::LimitExceeded => Self::LimitExceeded,
+            Status::Crashed => Self::Crashed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_is_the_beginning_of_a_text() {
+        assert_eq!(preview(b"abc").as_deref(), Some("abc"));
+        assert_eq!(preview(b"\xff\xfe"), None);
+        let long = "ü€".repeat(PREVIEW_CHARS);
+        assert_eq!(preview(long.as_bytes()).map(|text| text.chars().count()), Some(PREVIEW_CHARS));
+    }
+
+    #[test]
+    fn credentials_are_not_kept() {
+        let headers = [("authorization".to_owned(), "Bearer secret".to_owned())];
+        assert_eq!(pairs(&headers), [("authorization", "***")]);
+    }
+}

@@ -1,0 +1,285 @@
+//! One run: from its target to its commit.
+//!
+//! ```text
+//!            ┌───────────── what it saw has changed: once more, nothing has happened
+//!            ▼                                                       │
+//!  image ─▶ execute ─▶ no effects, no event ─▶ row through the buffer
+//!                  └─▶ effects or an event ──▶ one commit ───────────┘
+//! ```
+//!
+//! Runs that have to be made again take turns within their app, so that however many
+//! want the same key, one of them gets it each time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use picloud_shared::execution::{ExecutionInfo, Input, NEVER, RunRequest};
+use tokio::sync::OwnedMutexGuard;
+
+use super::Orchestrator;
+use super::causes::{Cause, Consequences, consequences, reads};
+use super::matching::{Table, Target};
+use super::rows::rows;
+use crate::error::Error;
+use crate::executor::{Image, Outcome, Run};
+use crate::store::{
+    AppId, Commit, Committed, End, EventId, ExecutionId, ExecutionStatus, TriggerId, TriggerKind,
+};
+
+/// How long a finished run waits for room in the buffer of rows. Longer, and the
+/// answer would be late because of a row that the caller does not need.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a run is made again because what it saw has changed.
+const RERUNS_MAX: u32 = 5;
+
+/// How long a run that has to be made again waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is to be run.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub(super) target: Arc<Target>,
+    pub(super) kind: TriggerKind,
+    pub(super) input: Input,
+    pub(super) origin: Origin,
+}
+
+/// Where a run comes from.
+#[derive(Clone)]
+pub(super) struct Origin {
+    /// The event, if there is one in the outbox.
+    pub(super) event_id: Option<EventId>,
+    pub(super) trigger_id: Option<TriggerId>,
+    /// From 1.
+    pub(super) attempt: i64,
+    /// How many events led to it.
+    pub(super) depth: i64,
+    /// As whom it runs.
+    pub(super) principal: String,
+}
+
+impl Origin {
+    /// A request that is served at once.
+    pub(super) fn request() -> Self {
+        Self {
+            event_id: None,
+            trigger_id: None,
+            attempt: 1,
+            depth: 0,
+            principal: super::OWNER.to_owned(),
+        }
+    }
+}
+
+/// A run that has ended and been recorded.
+pub(super) struct Finished {
+    pub(super) execution_id: ExecutionId,
+    pub(super) outcome: Outcome,
+}
+
+/// What became of a run that started from an event.
+pub(super) enum Settled {
+    /// It is recorded.
+    Done(Box<Finished>),
+    /// The event is somebody else's by now.
+    LeaseLost,
+}
+
+/// Who runs again, app by app.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<AppId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// The right to run again in an app; none when it does not come in time, and the
+    /// run is made without.
+    async fn take(&self, app_id: &AppId) -> Option<OwnedMutexGuard<()>> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody holds what only the map knows.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(app_id.clone()).or_default())
+        };
+        tokio::time::timeout(TURN_TIMEOUT, turn.lock_owned()).await.ok()
+    }
+}
+
+impl Orchestrator {
+    /// Runs a request's script and records what it came to.
+    ///
+    /// # Errors
+    /// `Unavailable` when no slot came free in time, the source cannot be read or the
+    /// effects cannot be written. The script's own failure is an outcome.
+    pub(super) async fn run(&self, work: Work) -> Result<Finished, Error> {
+        let id = ExecutionId::from(self.parts.clock.new_id());
+        match self.run_and_end(&work, id, |_| None).await? {
+            Settled::Done(finished) => Ok(*finished),
+            Settled::LeaseLost => Err(Error::internal("a request has no lease to lose")),
+        }
+    }
+
+    /// Runs `work` until its commit is none in conflict; `end` says what becomes of
+    /// its event, by the outcome.
+    ///
+    /// # Errors
+    /// As [`Orchestrator::run`].
+    pub(super) async fn run_and_end(
+        &self,
+        work: &Work,
+        id: ExecutionId,
+        mut end: impl FnMut(&Outcome) -> Option<End>,
+    ) -> Result<Settled, Error> {
+        let mut turn = None;
+        for rerun in 0..=RERUNS_MAX {
+            let mut outcome = self.execute(work, &id).await?;
+            let final_try = rerun == RERUNS_MAX || outcome.effects.called_outside;
+            let settled = self.settle(work, &id, &outcome, &mut end).await?;
+            match settled {
+                Committed::Done => {}
+                Committed::LeaseLost => return Ok(Settled::LeaseLost),
+                Committed::Conflict if final_try => {
+                    outcome.fail_in_conflict(rerun);
+                    match self.settle(work, &id, &outcome, &mut end).await? {
+                        Committed::LeaseLost => return Ok(Settled::LeaseLost),
+                        Committed::Done | Committed::Conflict => {}
+                    }
+                }
+                Committed::Conflict => {
+                    if turn.is_none() {
+                        turn = self.turns.take(&work.target.app_id).await;
+                    }
+                    continue;
+                }
+            }
+            self.count(&outcome);
+            return Ok(Settled::Done(Box::new(Finished { execution_id: id, outcome })));
+        }
+        Err(Error::internal("the last try always settles"))
+    }
+
+    async fn execute(&self, work: &Work, id: &ExecutionId) -> Result<Outcome, Error> {
+        let (parts, target) = (&self.parts, &*work.target);
+        let image = match self.image(target).await? {
+            Ok(image) => image,
+            Err(not_compiled) => {
+                return Ok(Outcome { started_at: parts.clock.now_us(), ..*not_compiled });
+            }
+        };
+        let limits = parts.ceiling.grant_at_most(&target.budget);
+        let request = RunRequest {
+            execution: ExecutionInfo {
+                id: id.to_string(),
+                app: target.app.clone(),
+                script: target.script.clone(),
+                version: target.version,
+                attempt: u32::try_from(work.origin.attempt).unwrap_or(u32::MAX),
+            },
+            input: work.input.clone(),
+            call_depth_max: limits.call_depth_max,
+            stop_at_operation: NEVER,
+        };
+        let (app_id, execution_id) = (Some(target.app_id.clone()), id.clone());
+        // Events leave slots for requests.
+        let _slot = match work.origin.event_id {
+            Some(_) => Some(self.event_slots.acquire().await.map_err(Error::internal)?),
+            None => None,
+        };
+        Ok(parts.executor.execute(Run { image, request, limits, app_id, execution_id }).await?)
+    }
+
+    /// The target's image; compiled now if it was not lately.
+    async fn image(&self, target: &Target) -> Result<Result<Image, Box<Outcome>>, Error> {
+        let parts = &self.parts;
+        if let Some(image) = parts.executor.image(&target.source_sha256).await {
+            return Ok(Ok(image));
+        }
+        let source = parts.store.find_script_version(&target.script_id, target.version).await?;
+        let compiled = parts.executor.compile(&source.source).await?;
+        // Checked when it was uploaded; a newer interpreter may think otherwise.
+        Ok(compiled.map_err(|error| Box::new(Outcome::not_compiled(&error))))
+    }
+
+    /// Records a run, and writes what it did.
+    async fn settle(
+        &self,
+        work: &Work,
+        id: &ExecutionId,
+        outcome: &Outcome,
+        end: &mut impl FnMut(&Outcome) -> Option<End>,
+    ) -> Result<Committed, Error> {
+        let (store, at) = (&self.parts.store, self.parts.clock.now_us());
+        let seen = reads(&work.target.app_id, &outcome.effects);
+        let writes_nothing = outcome.effects.are_none();
+        // One thing that was seen is always as it was at some moment; of several, a
+        // run that is not committed with them may have seen no one state.
+        if writes_nothing && seen.len() > 1 && !store.reads_are_current(&seen, at).await? {
+            return Ok(Committed::Conflict);
+        }
+        let end = end(outcome);
+        if writes_nothing && end.is_none() {
+            self.record(work, id, outcome).await;
+            return Ok(Committed::Done);
+        }
+        let table = self.table().await?;
+        let commit = self.commit_of(work, id, outcome, end, &table, at)?;
+        Ok(store.commit(commit).await?)
+    }
+
+    fn commit_of(
+        &self,
+        work: &Work,
+        id: &ExecutionId,
+        outcome: &Outcome,
+        end: Option<End>,
+        table: &Table,
+        at: i64,
+    ) -> Result<Commit, Error> {
+        let cause = Cause {
+            target: &work.target,
+            execution_id: id,
+            depth: work.origin.depth,
+            principal: &work.origin.principal,
+            clock: &self.parts.clock,
+            at,
+        };
+        let Consequences { reads, writes, mut events } =
+            consequences(&cause, &outcome.effects, table);
+        if let Some(End { ending: crate::store::Ending::Bury(letter), .. }) = &end {
+            events.extend(super::deliver::told_of(&cause, letter, table));
+        }
+        // A failed run changes nothing, so it does not matter what it saw.
+        let reads = if outcome.failure.is_none() { reads } else { Vec::new() };
+        let executions = rows(work, id, outcome).map_err(Error::internal)?;
+        Ok(Commit { executions, reads, writes, events, end, at })
+    }
+
+    /// Hands the row over. A row that cannot be kept is a warning: it must never
+    /// hide what the run came to.
+    async fn record(&self, work: &Work, id: &ExecutionId, outcome: &Outcome) {
+        let rows = match rows(work, id, outcome) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(%id, %error, "an execution has no row");
+                return;
+            }
+        };
+        for row in rows {
+            match tokio::time::timeout(RECORD_TIMEOUT, self.parts.store.record(row)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%id, %error, "an execution was not recorded"),
+                Err(_) => {
+                    tracing::warn!(%id, "an execution was not recorded: the database is behind");
+                }
+            }
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        self.parts.metrics.executed(
+            ExecutionStatus::from(outcome.status).as_str(),
+            outcome.duration_us,
+            outcome.fuel_used,
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! Schedules: appends an event when one comes due.
+//!
+//! When each is due next is in the database, and moving it on is one commit with the
+//! event, so a schedule fires once however many nodes look at it, and what was missed
+//! while none did is dealt with as its trigger says.
+//!
+//! Invariant: without schedules nothing happens, and with them no statement is
+//! executed until one is due.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+
+use super::causes::Cause;
+use super::matching::Target;
+use super::{Orchestrator, event};
+use crate::cron::{self, Dst, Misfire, Overlap, Schedule};
+use crate::error::Error;
+use crate::store::{ExecutionId, Firing, Trigger, TriggerDetail, TriggerId};
+
+/// The longest that the clock is not looked at: it may be set while we sleep.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// The wait after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Fires schedules. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler {
+    orchestrator: Orchestrator,
+    moved: Arc<Mutex<Moved>>,
+}
+
+/// When the schedules that have fired since the definitions were read are due next.
+#[derive(Default)]
+struct Moved {
+    /// Of those definitions.
+    revision: u64,
+    due_at: HashMap<TriggerId, Option<i64>>,
+}
+
+impl Scheduler {
+    /// A scheduler for the triggers of all apps.
+    #[must_use]
+    pub fn new(orchestrator: Orchestrator) -> Self {
+        Self { orchestrator, moved: Arc::default() }
+    }
+
+    /// Fires what is due, until told to stop.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut revisions = self.orchestrator.parts.store.watch_revision();
+        loop {
+            // Before the definitions are read: a change after that wakes us.
+            revisions.mark_unchanged();
+            let wait = match self.tick().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::warn!(%error, "schedules could not be fired");
+                    Some(RETRY)
+                }
+            };
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = revisions.changed() => {}
+                () = sleep(wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)), if wait.is_some() => {}
+            }
+        }
+    }
+
+    /// Fires what is due now, once.
+    ///
+    /// # Errors
+    /// From the store; what was not fired is still due.
+    pub async fn run_once(&self) -> Result<(), Error> {
+        self.tick().await.map(drop)
+    }
+
+    /// Fires what is due now. Says when there is more to do; none without schedules.
+    async fn tick(&self) -> Result<Option<Duration>, Error> {
+        let parts = &self.orchestrator.parts;
+        let mut moved = self.moved.lock().await;
+        let revision = parts.store.revision();
+        if moved.revision != revision {
+            *moved = Moved { revision, due_at: HashMap::new() };
+        }
+        let table = self.orchestrator.table().await?;
+        let mut first: Option<i64> = None;
+        for trigger in table.triggers().schedules() {
+            let TriggerDetail::Cron { due_at, .. } = &trigger.detail else { continue };
+            let due_at = moved.due_at.get(&trigger.id).copied().unwrap_or(*due_at);
+            let Some(due_at) = due_at else { continue };
+            let now = parts.clock.now_us();
+            let next = if due_at <= now {
+                let Some(target) = table.find_script(&trigger.script_id) else { continue };
+                let next = self.fire(trigger, &target, due_at, now).await?;
+                moved.due_at.insert(trigger.id.clone(), next);
+                next
+            } else {
+                Some(due_at)
+            };
+            first = first.into_iter().chain(next).min();
+        }
+        let now = parts.clock.now_us();
+        Ok(first.map(|at| Duration::from_micros(u64::try_from(at - now).unwrap_or(0))))
+    }
+
+    /// Fires one schedule as often as it has to; when it is due next.
+    async fn fire(
+        &self,
+        trigger: &Trigger,
+        target: &Target,
+        due_at: i64,
+        now: i64,
+    ) -> Result<Option<i64>, Error> {
+        let parts = &self.orchestrator.parts;
+        let TriggerDetail::Cron { expression, zone, misfire, overlap, .. } = &trigger.detail else {
+            return Ok(None);
+        };
+        let Ok(schedule) = schedule_of(&trigger.detail) else {
+            tracing::warn!(trigger = %trigger.id, "a schedule cannot be read and is left out");
+            return Ok(None);
+        };
+        let misfire = Misfire::try_from(misfire.clone()).unwrap_or(Misfire::Once);
+        let missed = schedule.missed(due_at, now, misfire, cron::MISSED_MAX);
+        let cause = Cause {
+            target,
+            execution_id: &ExecutionId::from(parts.clock.new_id()),
+            depth: 0,
+            principal: &trigger.registered_by_principal,
+            clock: &parts.clock,
+            at: now,
+        };
+        let events = missed.fire.iter().map(|due_at| {
+            let details = event::of_schedule(expression, zone, *due_at);
+            let mut event = cause.by_trigger(trigger, "fire", expression, &details);
+            event.caused_by = None;
+            event
+        });
+        let firing = Firing {
+            trigger_id: trigger.id.clone(),
+            due_at,
+            next_due_at: missed.next,
+            events: events.collect(),
+            forbids_overlap: Overlap::try_from(overlap.clone()).is_ok_and(|o| o == Overlap::Forbid),
+        };
+        parts.store.fire_schedule(firing).await?;
+        // If somebody else fired it, it is due then all the same.
+        Ok(missed.next)
+    }
+}
+
+/// The schedule that a trigger of kind cron describes.
+///
+/// # Errors
+/// In words, what is wrong with it.
+fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, String> {
+    let TriggerDetail::Cron { expression, zone, dst, .. } = detail else {
+        return Err("it is no schedule".to_owned());
+    };
+    let dst = Dst::try_from(dst.clone())?;
+    Schedule::parse(expression, zone, dst)
+}

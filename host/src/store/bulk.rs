@@ -1,0 +1,110 @@
+//! Many rows by one statement.
+//!
+//! The rows travel as one JSON text, each an array of its columns by position:
+//! measured against objects with names, that is 7 µs a row instead of 11 on
+//! SQLite, and 11 µs instead of 16 on PostgreSQL.
+
+use serde::Serialize;
+use serde::ser::{SerializeTuple, Serializer};
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use super::Result;
+use super::dialect::Dialect;
+
+/// The SQL type of a column: an element of a JSON array is read as text.
+pub(super) enum Column {
+    Text,
+    Number,
+    /// Microseconds from now, by the database's time.
+    Delay,
+}
+
+/// A row that can be inserted with others.
+pub(super) trait BulkRow {
+    /// The columns' names, in the order of [`BulkRow::write`].
+    const COLUMNS: &'static [(&'static str, Column)];
+
+    fn write<T: SerializeTuple>(&self, row: &mut T) -> Result<(), T::Error>;
+}
+
+/// Makes a struct a [`BulkRow`]: its fields are the columns, under their own names
+/// or `as` others.
+macro_rules! bulk_row {
+    (@name $name:ident) => { stringify!($name) };
+    (@name $name:ident $sql:ident) => { stringify!($sql) };
+    ($type:ty { $($name:ident $(as $sql:ident)?: $column:ident,)+ }) => {
+        impl crate::store::bulk::BulkRow for $type {
+            const COLUMNS: &'static [(&'static str, crate::store::bulk::Column)] =
+                &[$((bulk_row!(@name $name $($sql)?), crate::store::bulk::Column::$column),)+];
+
+            fn write<T: serde::ser::SerializeTuple>(&self, row: &mut T) -> Result<(), T::Error> {
+                $(row.serialize_element(&self.$name)?;)+
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(super) use bulk_row;
+
+struct AsTuple<'a, T>(&'a T);
+
+impl<T: BulkRow> Serialize for AsTuple<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_tuple(T::COLUMNS.len())?;
+        self.0.write(&mut row)?;
+        row.end()
+    }
+}
+
+/// The text for the `$1` of [`insert_statement`].
+pub(super) fn rows_json<'a, T: BulkRow + 'a>(
+    rows: impl IntoIterator<Item = &'a T>,
+) -> Result<String> {
+    json(&rows.into_iter().map(AsTuple).collect::<Vec<_>>())
+}
+
+/// Any rows, each a tuple, as the text for a statement's `$1`.
+pub(super) fn json(rows: &[impl Serialize]) -> Result<String> {
+    Ok(serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))?)
+}
+
+/// `INSERT INTO table … SELECT … FROM $1`, and what to do `on_conflict`.
+pub(super) fn insert_statement<T: BulkRow>(
+    dialect: Dialect,
+    table: &str,
+    on_conflict: &str,
+) -> String {
+    let names: Vec<_> = T::COLUMNS.iter().map(|(name, _)| *name).collect();
+    let values: Vec<_> = T::COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(position, (_, column))| match column {
+            Column::Text => format!("r.value->>{position}"),
+            Column::Number => format!("CAST(r.value->>{position} AS BIGINT)"),
+            Column::Delay => {
+                format!("{} + CAST(r.value->>{position} AS BIGINT)", dialect.now())
+            }
+        })
+        .collect();
+    // SQLite needs the WHERE to tell ON CONFLICT from a join's ON.
+    format!(
+        "INSERT INTO {table} ({}) SELECT {} FROM {} WHERE true {on_conflict}",
+        names.join(", "),
+        values.join(", "),
+        dialect.rows()
+    )
+}
+
+/// Runs a statement with these rows as its `$1`, if there are any; how many rows it changed.
+pub(super) async fn run(
+    connection: &mut AnyConnection,
+    statement: String,
+    rows: &[impl Serialize],
+) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(AssertSqlSafe(statement)).bind(json(rows)?).execute(connection).await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,213 @@
+//! A group of commits as one operation of the writer: a statement per table.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::AnyConnection;
+
+use super::validate::State;
+use super::{Caused, Commit, Committed, Ending, Lease, Write, fixed};
+use crate::store::dialect::Dialect;
+use crate::store::{
+    EventId, NewEvent, Operation, Result, abandoned, bulk, dead_letters, executions, outbox,
+};
+
+/// Writes what may be written of these commits, and says what became of each.
+pub(super) async fn apply(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    commits: &[Arc<Commit>],
+) -> Result<Vec<Committed>> {
+    let held = held_leases(connection, dialect, commits).await?;
+    let writes: Vec<&Write> = commits.iter().flat_map(|commit| &commit.writes).collect();
+    let reads = commits.iter().flat_map(|commit| &commit.reads);
+    let now = commits.iter().map(|commit| commit.at).max().unwrap_or(0);
+    let mut state = State::read(connection, dialect, reads, &writes, now).await?;
+
+    let mut outcomes = Vec::with_capacity(commits.len());
+    let mut accepted = Vec::with_capacity(commits.len());
+    let mut events = Vec::new();
+    for commit in commits {
+        let lease = commit.end.as_ref().map(|end| &end.lease);
+        outcomes.push(if lease.is_some_and(|lease| !held.contains(&lease.event_id)) {
+            Committed::LeaseLost
+        } else if !state.agrees_with(&commit.reads) {
+            Committed::Conflict
+        } else {
+            let operations = state.accept(&commit.writes);
+            let caused = commit.events.iter();
+            events.extend(caused.filter_map(|caused| happened(caused, &operations)));
+            accepted.push(&**commit);
+            Committed::Done
+        });
+    }
+    write_entries(connection, dialect, &state, now).await?;
+    insert_rows(connection, dialect, &accepted, &events).await?;
+    end_events(connection, dialect, &accepted).await?;
+    Ok(outcomes)
+}
+
+/// The event, if what it is about has happened.
+fn happened(caused: &Caused, operations: &[Option<Operation>]) -> Option<NewEvent> {
+    let mut event = caused.event.clone();
+    if let Some((write, wanted)) = &caused.of_write {
+        let operation = operations[*write].filter(|operation| wanted.contain(*operation))?;
+        operation.as_str().clone_into(&mut event.operation);
+    }
+    Some(event)
+}
+
+/// The events that are still those of the runs that name them. On PostgreSQL nobody
+/// takes them away from now on.
+async fn held_leases(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    commits: &[Arc<Commit>],
+) -> Result<HashSet<EventId>> {
+    let leases = commits.iter().filter_map(|commit| Some(&commit.end.as_ref()?.lease));
+    let rows: Vec<_> =
+        leases.map(|Lease { event_id, attempt, token }| (event_id, *attempt, token)).collect();
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let query = format!(
+        "SELECT o.id FROM {} JOIN outbox o ON o.id = r.value->>0 \
+         AND o.attempt = CAST(r.value->>1 AS BIGINT) AND o.lease_token = r.value->>2{}",
+        dialect.rows(),
+        dialect.lock_rows("o")
+    );
+    let held: Vec<EventId> =
+        sqlx::query_scalar(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+    Ok(held.into_iter().collect())
+}
+
+async fn write_entries(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    state: &State,
+    now: i64,
+) -> Result<()> {
+    let moved: Vec<_> = state
+        .moved_collections()
+        .into_iter()
+        .map(|(key, version)| (&key.app_id, key.space, &key.name, version))
+        .collect();
+    let update = format!(
+        "UPDATE collections SET version = CAST(r.value->>3 AS BIGINT) FROM {} \
+         WHERE app_id = r.value->>0 AND space = r.value->>1 AND name = r.value->>2",
+        dialect.rows()
+    );
+    bulk::run(connection, update, &moved).await?;
+
+    let (mut set, mut deleted) = (Vec::new(), Vec::new());
+    for ((collection, name), (write, version)) in &state.written {
+        let key = (&collection.app_id, collection.space, &collection.name, name);
+        match &write.value {
+            Some(value) => {
+                set.push((key.0, key.1, key.2, key.3, value, version, write.expires_at, now));
+            }
+            None => deleted.push(key),
+        }
+    }
+    let upsert = format!(
+        "INSERT INTO entries (app_id, space, collection, name, value, version, expires_at, \
+         updated_at) SELECT r.value->>0, r.value->>1, r.value->>2, r.value->>3, r.value->>4, \
+         CAST(r.value->>5 AS BIGINT), CAST(r.value->>6 AS BIGINT), CAST(r.value->>7 AS BIGINT) \
+         FROM {} WHERE true ON CONFLICT (app_id, space, collection, name) DO UPDATE SET \
+         value = excluded.value, version = excluded.version, expires_at = excluded.expires_at, \
+         updated_at = excluded.updated_at",
+        dialect.rows()
+    );
+    bulk::run(connection, upsert, &set).await?;
+    let delete = format!(
+        "DELETE FROM entries WHERE (app_id, space, collection, name) IN \
+         (SELECT r.value->>0, r.value->>1, r.value->>2, r.value->>3 FROM {})",
+        dialect.rows()
+    );
+    bulk::run(connection, delete, &deleted).await?;
+    Ok(())
+}
+
+async fn insert_rows(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    accepted: &[&Commit],
+    events: &[NewEvent],
+) -> Result<()> {
+    if !events.is_empty() {
+        sqlx::query(fixed(outbox::append_statement(dialect)))
+            .bind(bulk::rows_json(events)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if accepted.iter().any(|commit| !commit.executions.is_empty()) {
+        let rows = accepted.iter().flat_map(|commit| &commit.executions);
+        sqlx::query(fixed(executions::insert_statement(dialect)))
+            .bind(bulk::rows_json(rows)?)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Acknowledges the events that started the runs.
+async fn end_events(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    accepted: &[&Commit],
+) -> Result<()> {
+    let (mut gone, mut retried, mut buried) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut resolved, mut abandoned, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    for commit in accepted {
+        let Some(end) = &commit.end else { continue };
+        let id = &end.lease.event_id;
+        match &end.ending {
+            Ending::Complete => gone.push((id,)),
+            Ending::Retry { delay_us, error } => retried.push((id, delay_us, error)),
+            Ending::Bury(letter) => {
+                gone.push((id,));
+                buried.push(&**letter);
+            }
+        }
+        if let Some((letter, resolution)) = &end.resolves {
+            resolved.push((letter, resolution, commit.at));
+        }
+        abandoned.extend(&end.abandoned);
+        if let Some(answer) = &end.answer {
+            answers.push((id, answer));
+        }
+    }
+    let rows = dialect.rows();
+    let delete = format!("DELETE FROM outbox WHERE id IN (SELECT r.value->>0 FROM {rows})");
+    bulk::run(connection, delete, &gone).await?;
+    let retry = format!(
+        "UPDATE outbox SET available_at = {} + CAST(r.value->>1 AS BIGINT), \
+         last_error = r.value->>2, lease_token = NULL, leased_until = NULL, reply_to = NULL \
+         FROM {rows} WHERE id = r.value->>0",
+        dialect.now()
+    );
+    bulk::run(connection, retry, &retried).await?;
+    if !buried.is_empty() {
+        sqlx::query(fixed(dead_letters::insert_statement(dialect)))
+            .bind(bulk::rows_json(buried)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let resolve = format!(
+        "UPDATE dead_letters SET resolution = r.value->>1, \
+         resolved_at = CAST(r.value->>2 AS BIGINT) FROM {rows} \
+         WHERE id = r.value->>0 AND (resolution IS NULL OR resolution = 'handler_failed')"
+    );
+    bulk::run(connection, resolve, &resolved).await?;
+    if !abandoned.is_empty() {
+        sqlx::query(fixed(abandoned::insert_statement(dialect)))
+            .bind(bulk::rows_json(abandoned)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let answer = format!(
+        "UPDATE idempotency_keys SET answer = r.value->>1 FROM {rows} WHERE event_id = r.value->>0"
+    );
+    bulk::run(connection, answer, &answers).await?;
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! The rows of runs without effects, which are answered at once and written a
+//! moment later, many by one statement.
+//!
+//! ```text
+//!  record ──room?──▶ buffer ──first row──▶ gather 25 ms ──▶ one INSERT, grouped writer
+//!            │         ▲                   (or 256 KiB,        │
+//!            └─ waits ─┘                    flush, close)      ├─ committed ─▶ room again
+//!                                                              ├─ unavailable ─▶ kept, again later
+//!                                                              └─ refused ─▶ one by one; the bad
+//!                                                                            row is logged and dropped
+//! ```
+//!
+//! Invariant: the buffer holds at most [`BUFFER_BYTES_MAX`], rows being
+//! committed included; when it is full `record` waits.
+//! Invariant: a process that is killed loses at most the rows of the last
+//! gathering and the one commit under way.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use sqlx::AssertSqlSafe;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::store::dialect::Dialect;
+use crate::store::executions::{self, Execution};
+use crate::store::writer::{Touches, Writer};
+use crate::store::{Error, Json, Result, bulk, text};
+
+/// How long the first row waits for company.
+const GATHER: Duration = Duration::from_millis(25);
+/// So much is written without waiting for company.
+const GATHER_BYTES: usize = 256 * 1024;
+/// So many rows go into one statement, so that other writes get their turn.
+const STATEMENT_ROWS_MAX: usize = 1000;
+/// What the rows in memory may take together.
+const BUFFER_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// What a row takes besides its JSON columns, roughly.
+const ROW_BYTES: usize = 512;
+/// The wait after a failure, doubled up to the maximum.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Where finished runs are handed in. Dropping it without `close` loses what a
+/// crash would lose.
+pub(in crate::store) struct Recorder {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    /// Free bytes of the buffer.
+    room: Semaphore,
+    buffer: Mutex<Buffer>,
+    /// The buffer is no longer empty.
+    arrived: Notify,
+    /// Do not gather, do not wait to try again.
+    hurry: Notify,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Default)]
+struct Buffer {
+    rows: Vec<Execution>,
+    bytes: usize,
+    /// How many rows were ever handed in.
+    recorded: u64,
+    /// No row may come any more: the last flush has begun.
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// How many rows are settled: committed, or refused and dropped.
+    settled: u64,
+    /// How often the database was unavailable.
+    failures: u64,
+}
+
+impl Recorder {
+    pub(in crate::store) fn start(dialect: Dialect, writer: Writer) -> Self {
+        let shared = Arc::new(Shared {
+            room: Semaphore::new(BUFFER_BYTES_MAX as usize),
+            buffer: Mutex::default(),
+            arrived: Notify::new(),
+            hurry: Notify::new(),
+            progress: watch::channel(Progress::default()).0,
+        });
+        let insert = BulkInsert { writer, statement: executions::insert_statement(dialect).into() };
+        let task = tokio::spawn(Arc::clone(&shared).run(insert));
+        Self { shared, task }
+    }
+
+    pub(in crate::store) async fn record(&self, row: Execution) -> Result<()> {
+        text::check("script_name", &row.script_name, text::UNLIMITED)?;
+        let bytes = weight(&row);
+        let room = self.shared.room.acquire_many(bytes).await.map_err(|_| closed())?;
+        // Given back when the row is settled.
+        room.forget();
+
+        let mut buffer = self.shared.buffer();
+        if buffer.closed {
+            return Err(closed());
+        }
+        buffer.rows.push(row);
+        buffer.bytes += bytes as usize;
+        buffer.recorded += 1;
+        let (first, enough) = (buffer.rows.len() == 1, buffer.bytes >= GATHER_BYTES);
+        drop(buffer);
+        if first {
+            self.shared.arrived.notify_one();
+        }
+        if enough {
+            self.shared.hurry.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(in crate::store) async fn flush(&self) -> Result<()> {
+        let recorded = self.shared.buffer().recorded;
+        let mut progress = self.shared.progress.subscribe();
+        let failures = progress.borrow().failures;
+        let settled = |now: &Progress| now.settled >= recorded || now.failures > failures;
+        if progress.borrow().settled < recorded {
+            self.shared.hurry.notify_one();
+        }
+        let now = *progress.wait_for(settled).await.map_err(|_| closed())?;
+        if now.settled >= recorded {
+            Ok(())
+        } else {
+            Err(Error::unavailable("recorded executions wait for the database"))
+        }
+    }
+
+    pub(in crate::store) async fn close(&self) -> Result<()> {
+        self.shared.room.close();
+        self.shared.buffer().closed = true;
+        let flushed = self.flush().await;
+        self.task.abort();
+        if flushed.is_err() {
+            let lost = self.shared.buffer().recorded - self.shared.progress.borrow().settled;
+            tracing::error!(rows = lost, "executions were not logged: the database is unavailable");
+        }
+        flushed
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn closed() -> Error {
+    Error::unavailable("the store is closed")
+}
+
+/// How much of the buffer a row takes. A row larger than the buffer takes all of it.
+fn weight(row: &Execution) -> u32 {
+    let optional = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+    let bytes = ROW_BYTES
+        + row.script_name.len()
+        + row.request.as_str().len()
+        + row.log.as_str().len()
+        + optional(&row.response)
+        + optional(&row.error);
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(BUFFER_BYTES_MAX)
+}
+
+fn weights(rows: &[Execution]) -> usize {
+    rows.iter().map(|row| weight(row) as usize).sum()
+}
+
+impl Shared {
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self: Arc<Self>, insert: BulkInsert) {
+        loop {
+            self.arrived.notified().await;
+            tokio::select! {
+                () = sleep(GATHER) => {}
+                () = self.hurry.notified() => {}
+            }
+            let mut rows = {
+                let mut buffer = self.buffer();
+                buffer.bytes = 0;
+                std::mem::take(&mut buffer.rows)
+            };
+            while !rows.is_empty() {
+                let rest = rows.split_off(rows.len().min(STATEMENT_ROWS_MAX));
+                self.settle(rows, &insert).await;
+                rows = rest;
+            }
+        }
+    }
+
+    /// Writes the rows, again and again while the database is unavailable.
+    async fn settle(&self, mut rows: Vec<Execution>, insert: &BulkInsert) {
+        let mut retry = RETRY_MIN;
+        while !rows.is_empty() {
+            let (count, bytes) = (rows.len(), weights(&rows));
+            rows = insert.write(rows).await;
+            self.room.add_permits(bytes - weights(&rows));
+            self.progress.send_modify(|progress| {
+                progress.settled += (count - rows.len()) as u64;
+                progress.failures += u64::from(!rows.is_empty());
+            });
+            if !rows.is_empty() {
+                tokio::select! {
+                    () = sleep(retry) => {}
+                    () = self.hurry.notified() => {}
+                }
+                retry = (retry * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+struct BulkInsert {
+    writer: Writer,
+    statement: Arc<str>,
+}
+
+impl BulkInsert {
+    /// Inserts the rows and returns those to keep for later.
+    async fn write(&self, rows: Vec<Execution>) -> Vec<Execution> {
+        match self.insert(&rows).await {
+            Ok(()) => return Vec::new(),
+            Err(Error::Unavailable(_)) => return rows,
+            Err(error) => tracing::debug!(%error, "a row was refused; inserting them one by one"),
+        }
+        let outcomes =
+            join_all(rows.iter().map(|row| self.insert(std::slice::from_ref(row)))).await;
+        let kept = rows.into_iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
+            Ok(()) => None,
+            Err(Error::Unavailable(_)) => Some(row),
+            Err(error) => {
+                let (execution, script) = (&row.id, &row.script_id);
+                tracing::warn!(%error, %execution, %script, "an execution was not logged");
+                None
+            }
+        });
+        kept.collect()
+    }
+
+    async fn insert(&self, rows: &[Execution]) -> Result<()> {
+        let rows = bulk::rows_json(rows)?;
+        let statement = Arc::clone(&self.statement);
+        self.writer
+            .submit(Touches::Records, move |connection| {
+                Box::pin(async move {
+                    sqlx::query(AssertSqlSafe(statement)).bind(rows).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,287 @@
+//! Dead letters: events that were given up, with everything that is needed to try
+//! them again.
+//!
+//! ```text
+//!  bury ─▶ unresolved ─┬─ replay ─▶ replayed: its event is in the outbox anew
+//!                      ├─ resolve ─▶ ignored
+//!                      └─ a script listened ─┬─▶ handled_by_script
+//!                                            └─▶ handler_failed
+//! ```
+//!
+//! A dead letter that was ignored, or whose handler failed, can still be replayed;
+//! one that was replayed cannot be replayed again.
+
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
+
+use super::bulk::{self, bulk_row};
+use super::dialect::Dialect;
+use super::outbox::{NewEvent, append_statement};
+use super::writer::Touches;
+use super::{
+    AppId, Conflict, DeadLetterId, Error, EventId, Json, Page, Resolution, Resource, Result,
+    ScriptId, Store, TriggerId, TriggerKind, UnknownName,
+};
+
+/// An event that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: DeadLetterId,
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// The event.
+    pub event_id: EventId,
+    /// The trigger that it came by.
+    pub trigger_id: Option<TriggerId>,
+    /// The script that failed.
+    pub script_id: ScriptId,
+    /// Its name at that time.
+    pub script_name: String,
+    /// The version that failed last.
+    pub script_version: i64,
+    /// What kind of event it was.
+    #[sqlx(try_from = "String")]
+    pub kind: TriggerKind,
+    /// What had happened.
+    pub operation: String,
+    /// The queue, topic, collection or bucket.
+    pub source: String,
+    /// The details, an object.
+    pub payload: Json,
+    /// As whom the script ran.
+    pub principal: String,
+    /// How many events led to it.
+    pub depth: i64,
+    /// How often it was attempted.
+    pub attempts: i64,
+    /// When the first attempt began, µs.
+    pub first_attempt_at: i64,
+    /// When the last attempt began, µs.
+    pub last_attempt_at: i64,
+    /// Why the last attempt failed.
+    pub last_error: String,
+    /// What has become of it.
+    #[sqlx(try_from = "ResolutionColumn")]
+    pub resolution: Option<Resolution>,
+    /// When that was, µs.
+    pub resolved_at: Option<i64>,
+    /// When the event was accepted, µs.
+    pub event_created_at: i64,
+    /// When it was given up, µs.
+    pub created_at: i64,
+}
+
+/// A name, or none yet.
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+struct ResolutionColumn(Option<String>);
+
+impl TryFrom<ResolutionColumn> for Option<Resolution> {
+    type Error = UnknownName;
+
+    fn try_from(column: ResolutionColumn) -> Result<Self, UnknownName> {
+        column.0.map(Resolution::try_from).transpose()
+    }
+}
+
+bulk_row! { DeadLetter {
+    id: Text,
+    app_id: Text,
+    event_id: Text,
+    trigger_id: Text,
+    script_id: Text,
+    script_name: Text,
+    script_version: Number,
+    kind: Text,
+    operation: Text,
+    source: Text,
+    payload: Text,
+    principal: Text,
+    depth: Number,
+    attempts: Number,
+    first_attempt_at: Number,
+    last_attempt_at: Number,
+    last_error: Text,
+    resolution: Text,
+    resolved_at: Number,
+    event_created_at: Number,
+    created_at: Number,
+}}
+
+/// Inserts many.
+pub(super) fn insert_statement(dialect: Dialect) -> String {
+    bulk::insert_statement::<DeadLetter>(dialect, "dead_letters", "ON CONFLICT (id) DO NOTHING")
+}
+
+/// Which dead letters of an app.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterFilter {
+    /// Only those that nothing has become of yet.
+    pub unresolved: bool,
+    /// Only events of this kind.
+    pub kind: Option<TriggerKind>,
+    /// Only events of this script.
+    pub script_id: Option<ScriptId>,
+    /// Only events by this trigger.
+    pub trigger_id: Option<TriggerId>,
+}
+
+/// The filter as a condition on `$1` to `$4`.
+fn condition(filter: &DeadLetterFilter) -> String {
+    let unresolved = if filter.unresolved { "AND resolution IS NULL " } else { "" };
+    format!(
+        "app_id = $1 {unresolved}AND ($2 IS NULL OR kind = $2) \
+         AND ($3 IS NULL OR script_id = $3) AND ($4 IS NULL OR trigger_id = $4)"
+    )
+}
+
+macro_rules! bind_filter {
+    ($query:expr, $app_id:expr, $filter:expr) => {
+        $query
+            .bind($app_id)
+            .bind($filter.kind.map(TriggerKind::as_str))
+            .bind(&$filter.script_id)
+            .bind(&$filter.trigger_id)
+    };
+}
+
+impl Store {
+    /// Errors: `NotFound(DeadLetter)`.
+    pub async fn find_dead_letter(&self, id: &DeadLetterId) -> Result<DeadLetter> {
+        sqlx::query_as("SELECT * FROM dead_letters WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.reads())
+            .await?
+            .ok_or(Error::NotFound(Resource::DeadLetter))
+    }
+
+    /// The app's dead letters, newest first.
+    pub async fn list_dead_letters(
+        &self,
+        app_id: &AppId,
+        filter: &DeadLetterFilter,
+        page: Page,
+    ) -> Result<Vec<DeadLetter>> {
+        let query = format!(
+            "SELECT * FROM dead_letters WHERE {} \
+             ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
+            condition(filter)
+        );
+        let rows = bind_filter!(sqlx::query_as(AssertSqlSafe(query)), app_id, filter)
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// How many there are.
+    pub async fn count_dead_letters(
+        &self,
+        app_id: &AppId,
+        filter: &DeadLetterFilter,
+    ) -> Result<i64> {
+        let query = format!("SELECT COUNT(*) FROM dead_letters WHERE {}", condition(filter));
+        let count = bind_filter!(sqlx::query_scalar(AssertSqlSafe(query)), app_id, filter)
+            .fetch_one(self.reads())
+            .await?;
+        Ok(count)
+    }
+
+    /// Enqueues the event of a dead letter anew, as `event`.
+    ///
+    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was replayed before.
+    pub async fn replay_dead_letter(&self, id: &DeadLetterId, event: NewEvent) -> Result<()> {
+        let id = id.clone();
+        let dialect = self.inner.dialect;
+        self.write(Touches::Outbox, move |connection| {
+            Box::pin(async move {
+                resolve(connection, &id, Resolution::Replayed, event.created_at).await?;
+                sqlx::query(AssertSqlSafe(append_statement(dialect)))
+                    .bind(bulk::rows_json([&event])?)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Leaves a dead letter as it is, and says so.
+    ///
+    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was replayed.
+    pub async fn ignore_dead_letter(&self, id: &DeadLetterId, at: i64) -> Result<()> {
+        let id = id.clone();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move { resolve(connection, &id, Resolution::Ignored, at).await })
+        })
+        .await
+    }
+
+    /// Deletes at most `limit` dead letters given up before `at`, µs, the oldest first.
+    pub async fn delete_dead_letters_before(&self, at: i64, limit: i64) -> Result<u64> {
+        self.delete_before("dead_letters", "id", at, limit).await
+    }
+
+    /// Deletes at most `limit` abandoned executions from before `at`, µs.
+    pub async fn delete_abandoned_executions_before(&self, at: i64, limit: i64) -> Result<u64> {
+        self.delete_before("abandoned_executions", "execution_id", at, limit).await
+    }
+
+    /// Deletes at most `limit` idempotency keys from before `at`, µs.
+    pub async fn delete_idempotency_keys_before(&self, at: i64, limit: i64) -> Result<u64> {
+        self.delete_before("idempotency_keys", "event_id", at, limit).await
+    }
+
+    async fn delete_before(
+        &self,
+        table: &'static str,
+        key: &'static str,
+        at: i64,
+        limit: i64,
+    ) -> Result<u64> {
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let query = format!(
+                    "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} \
+                     WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
+                );
+                let done = sqlx::query(AssertSqlSafe(query))
+                    .bind(at)
+                    .bind(limit)
+                    .execute(connection)
+                    .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}
+
+async fn resolve(
+    connection: &mut AnyConnection,
+    id: &DeadLetterId,
+    resolution: Resolution,
+    at: i64,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE dead_letters SET resolution = $2, resolved_at = $3 WHERE id = $1 \
+         AND (resolution IS NULL OR resolution IN ('ignored', 'handler_failed', 'handled_by_script'))",
+    )
+    .bind(id)
+    .bind(resolution.as_str())
+    .bind(at)
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 1 {
+        return Ok(());
+    }
+    let there = sqlx::query("SELECT 1 FROM dead_letters WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
+    Err(match there {
+        Some(_) => Error::Conflict(Conflict::Resolved),
+        None => Error::NotFound(Resource::DeadLetter),
+    })
+}

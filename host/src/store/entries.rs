@@ -1,0 +1,179 @@
+//! Entries: the keys of collections and the paths of buckets, read here and
+//! written by [`super::commit`].
+//!
+//! Invariant: an entry whose time is up is as if it were not there, also while its
+//! row still is.
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::writer::Touches;
+use super::{AppId, Json, Page, Result, Space, Store, text};
+
+/// An entry as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Entry {
+    /// The key, or the path.
+    pub name: String,
+    /// The value; of a file, what describes its blob.
+    pub value: Json,
+    /// The collection's version at the time of the change: never twice the same in
+    /// one collection.
+    pub version: i64,
+    /// When its time is up, µs.
+    pub expires_at: Option<i64>,
+    /// When it was last changed, µs.
+    pub updated_at: i64,
+}
+
+/// A collection or a bucket, and how full it is.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Collection {
+    /// Its name.
+    pub name: String,
+    /// Grows with every change.
+    pub version: i64,
+    /// How many entries it has.
+    pub entries: i64,
+}
+
+/// Which part of a collection.
+#[derive(Debug, Clone)]
+pub struct EntryRange<'a> {
+    /// Only names that begin so.
+    pub prefix: &'a str,
+    /// Only names after this one.
+    pub after: Option<&'a str>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The names of an entry, but for the app's.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryName<'a> {
+    /// Keys or paths.
+    pub space: Space,
+    /// The collection or the bucket.
+    pub collection: &'a str,
+    /// The key or the path.
+    pub name: &'a str,
+}
+
+impl Store {
+    /// The entry, if there is one at the time `now`, µs.
+    pub async fn find_entry(
+        &self,
+        app_id: &AppId,
+        entry: EntryName<'_>,
+        now: i64,
+    ) -> Result<Option<Entry>> {
+        if text::check("name", entry.name, text::UNLIMITED).is_err() {
+            return Ok(None);
+        }
+        let found = sqlx::query_as(
+            "SELECT name, value, version, expires_at, updated_at FROM entries \
+             WHERE app_id = $1 AND space = $2 AND collection = $3 AND name = $4 \
+             AND (expires_at IS NULL OR expires_at > $5)",
+        )
+        .bind(app_id)
+        .bind(entry.space.as_str())
+        .bind(entry.collection)
+        .bind(entry.name)
+        .bind(now)
+        .fetch_optional(self.reads())
+        .await?;
+        Ok(found)
+    }
+
+    /// The version of a collection; 0 for one that nothing was ever put into.
+    pub async fn find_collection_version(
+        &self,
+        app_id: &AppId,
+        space: Space,
+        collection: &str,
+    ) -> Result<i64> {
+        let version = sqlx::query_scalar(
+            "SELECT version FROM collections WHERE app_id = $1 AND space = $2 AND name = $3",
+        )
+        .bind(app_id)
+        .bind(space.as_str())
+        .bind(collection)
+        .fetch_optional(self.reads())
+        .await?;
+        Ok(version.unwrap_or(0))
+    }
+
+    /// Entries in the order of their names' bytes, as of the time `now`, µs.
+    pub async fn list_entries(
+        &self,
+        app_id: &AppId,
+        space: Space,
+        collection: &str,
+        range: &EntryRange<'_>,
+        now: i64,
+    ) -> Result<Vec<Entry>> {
+        let by_bytes = self.inner.dialect.by_bytes();
+        // A name is at or after its prefix and before everything that could follow
+        // all names with it; U+10FFFF is the last character in the order of bytes.
+        let query = format!(
+            "SELECT name, value, version, expires_at, updated_at FROM entries \
+             WHERE app_id = $1 AND space = $2 AND collection = $3 \
+             AND (expires_at IS NULL OR expires_at > $4) \
+             AND name{by_bytes} >= $5 AND name{by_bytes} < $6 AND name{by_bytes} > $7 \
+             ORDER BY name{by_bytes} LIMIT $8"
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .bind(app_id)
+            .bind(space.as_str())
+            .bind(collection)
+            .bind(now)
+            .bind(range.prefix)
+            .bind(format!("{}{}", range.prefix, "\u{10ffff}".repeat(4)))
+            .bind(range.after.unwrap_or_default())
+            .bind(range.limit)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// The app's collections or buckets by name, with what is in them.
+    pub async fn list_collections(
+        &self,
+        app_id: &AppId,
+        space: Space,
+        page: Page,
+    ) -> Result<Vec<Collection>> {
+        let rows = sqlx::query_as(
+            "SELECT c.name, c.version, (SELECT COUNT(*) FROM entries e WHERE e.app_id = c.app_id \
+             AND e.space = c.space AND e.collection = c.name) AS entries \
+             FROM collections c WHERE c.app_id = $1 AND c.space = $2 \
+             ORDER BY c.name LIMIT $3 OFFSET $4",
+        )
+        .bind(app_id)
+        .bind(space.as_str())
+        .bind(page.limit)
+        .bind(page.offset)
+        .fetch_all(self.reads())
+        .await?;
+        Ok(rows)
+    }
+
+    /// Deletes at most `limit` rows whose time was up before `at`, µs, and says how
+    /// many. Nobody sees a difference.
+    pub async fn delete_expired_entries(&self, at: i64, limit: i64) -> Result<u64> {
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "DELETE FROM entries WHERE (app_id, space, collection, name) IN \
+                     (SELECT app_id, space, collection, name FROM entries \
+                     WHERE expires_at IS NOT NULL AND expires_at < $1 ORDER BY expires_at LIMIT $2)",
+                )
+                .bind(at)
+                .bind(limit)
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,239 @@
+//! The outbox: every event that is accepted and not yet done.
+//!
+//! ```text
+//!  append ─▶ waiting ──claim: attempt + 1──▶ leased ──complete──▶ gone
+//!               ▲                              │ │
+//!               ├──── retry: available later ──┘ ├──bury──▶ a dead letter
+//!               └──── the lease ran out ─────────┘
+//! ```
+//!
+//! [`super::commit`] appends what a run causes and completes, retries or buries
+//! what started it; [`claim`] is how a node takes what is due.
+//!
+//! Invariant: an attempt is counted before it begins, so that one which kills its
+//! host is counted too.
+//! Invariant: who names an older attempt or another token changes nothing.
+
+mod claim;
+mod intake;
+
+pub use claim::{Claim, Claimed};
+pub use intake::{Accepted, NewKey};
+
+use sqlx::FromRow;
+
+use super::bulk::{self, bulk_row};
+use super::dialect::Dialect;
+use super::{
+    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Page, Resource, Result, ScriptId,
+    Store, TriggerId, TriggerKind,
+};
+
+/// An event of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// The trigger that it came by.
+    pub trigger_id: Option<TriggerId>,
+    /// The script to run; none while its queue has no trigger.
+    pub script_id: Option<ScriptId>,
+    /// The version to run; none for the one that runs then.
+    pub script_version: Option<i64>,
+    /// What kind of event it is.
+    #[sqlx(try_from = "String")]
+    pub kind: TriggerKind,
+    /// What happened: `insert`, `send`, `fire` …
+    pub operation: String,
+    /// The queue, topic, collection or bucket that it came by; may be empty.
+    pub source: String,
+    /// The details, an object.
+    pub payload: Json,
+    /// As whom the script runs.
+    pub principal: String,
+    /// How many events led to it, one after the other.
+    pub depth: i64,
+    /// Attempts begun.
+    pub attempt: i64,
+    /// Not before this time of the database, µs.
+    pub available_at: i64,
+    /// Whose it is until then, by the database's time, µs.
+    pub leased_until: Option<i64>,
+    /// Names the claim.
+    pub lease_token: Option<String>,
+    /// The node whose caller waits.
+    pub reply_to: Option<String>,
+    /// The dead letter that its script is told of.
+    pub dead_letter_id: Option<DeadLetterId>,
+    /// The execution that caused it.
+    pub caused_by: Option<ExecutionId>,
+    /// When the first attempt began, µs.
+    pub first_attempt_at: Option<i64>,
+    /// When the last attempt began, µs.
+    pub last_attempt_at: Option<i64>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// When it was accepted, µs.
+    pub created_at: i64,
+}
+
+/// An event to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Its id.
+    pub id: EventId,
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// The trigger that it came by.
+    pub trigger_id: Option<TriggerId>,
+    /// The script to run.
+    pub script_id: Option<ScriptId>,
+    /// The version to run.
+    pub script_version: Option<i64>,
+    /// What kind of event it is.
+    pub kind: TriggerKind,
+    /// What happened.
+    pub operation: String,
+    /// The queue, topic, collection or bucket.
+    pub source: String,
+    /// The details, an object.
+    pub payload: Json,
+    /// As whom the script runs.
+    pub principal: String,
+    /// How many events led to it.
+    pub depth: i64,
+    /// Not before so many microseconds from now.
+    pub delay_us: i64,
+    /// The node whose caller waits.
+    pub reply_to: Option<String>,
+    /// Dropped while another with the same source and key waits.
+    pub dedupe_key: Option<String>,
+    /// The dead letter that its script is told of.
+    pub dead_letter_id: Option<DeadLetterId>,
+    /// The execution that caused it.
+    pub caused_by: Option<ExecutionId>,
+    /// Now, µs.
+    pub created_at: i64,
+}
+
+bulk_row! { NewEvent {
+    id: Text,
+    app_id: Text,
+    trigger_id: Text,
+    script_id: Text,
+    script_version: Number,
+    kind: Text,
+    operation: Text,
+    source: Text,
+    payload: Text,
+    principal: Text,
+    depth: Number,
+    delay_us as available_at: Delay,
+    reply_to: Text,
+    dedupe_key: Text,
+    dead_letter_id: Text,
+    caused_by: Text,
+    created_at: Number,
+}}
+
+/// Appends many. One whose dedupe key waits already is dropped.
+pub(super) fn append_statement(dialect: Dialect) -> String {
+    bulk::insert_statement::<NewEvent>(
+        dialect,
+        "outbox",
+        "ON CONFLICT (app_id, source, dedupe_key) WHERE dedupe_key IS NOT NULL DO NOTHING",
+    )
+}
+
+/// Which events of an app to list.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only of this kind.
+    pub kind: Option<TriggerKind>,
+    /// Only by this queue, topic, collection or bucket.
+    pub source: Option<String>,
+    /// Only by this trigger.
+    pub trigger_id: Option<TriggerId>,
+}
+
+/// How much waits in an app.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Backlog {
+    /// The kind of event.
+    #[sqlx(try_from = "String")]
+    pub kind: TriggerKind,
+    /// The queue, topic, collection or bucket.
+    pub source: String,
+    /// How many events wait or run.
+    pub events: i64,
+    /// When the oldest of them was accepted, µs.
+    pub oldest_at: i64,
+}
+
+impl Store {
+    /// Errors: `NotFound(Event)`, also for one that is done.
+    pub async fn find_event(&self, id: &EventId) -> Result<Event> {
+        sqlx::query_as("SELECT * FROM outbox WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.reads())
+            .await?
+            .ok_or(Error::NotFound(Resource::Event))
+    }
+
+    /// The app's events that are not done, the last accepted first.
+    pub async fn list_events(
+        &self,
+        app_id: &AppId,
+        filter: &EventFilter,
+        page: Page,
+    ) -> Result<Vec<Event>> {
+        let rows = sqlx::query_as(
+            "SELECT * FROM outbox WHERE app_id = $1 AND ($2 IS NULL OR kind = $2) \
+             AND ($3 IS NULL OR source = $3) AND ($4 IS NULL OR trigger_id = $4) \
+             ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
+        )
+        .bind(app_id)
+        .bind(filter.kind.map(TriggerKind::as_str))
+        .bind(&filter.source)
+        .bind(&filter.trigger_id)
+        .bind(page.limit)
+        .bind(page.offset)
+        .fetch_all(self.reads())
+        .await?;
+        Ok(rows)
+    }
+
+    /// What waits in an app, by kind and source.
+    pub async fn list_backlog(&self, app_id: &AppId, page: Page) -> Result<Vec<Backlog>> {
+        let rows = sqlx::query_as(
+            "SELECT kind, source, COUNT(*) AS events, MIN(created_at) AS oldest_at FROM outbox \
+             WHERE app_id = $1 GROUP BY kind, source ORDER BY kind, source LIMIT $2 OFFSET $3",
+        )
+        .bind(app_id)
+        .bind(page.limit)
+        .bind(page.offset)
+        .fetch_all(self.reads())
+        .await?;
+        Ok(rows)
+    }
+
+    /// The waiting message with this dedupe key, if there is one.
+    pub async fn find_waiting_message(
+        &self,
+        app_id: &AppId,
+        queue: &str,
+        dedupe_key: &str,
+    ) -> Result<Option<EventId>> {
+        let id = sqlx::query_scalar(
+            "SELECT id FROM outbox WHERE app_id = $1 AND source = $2 AND dedupe_key = $3",
+        )
+        .bind(app_id)
+        .bind(queue)
+        .bind(dedupe_key)
+        .fetch_optional(self.reads())
+        .await?;
+        Ok(id)
+    }
+}

@@ -1,0 +1,209 @@
+//! How a node takes what is due, keeps it, and finds what others have lost.
+//!
+//! Apps take turns: one statement finds the apps that have something due, without
+//! looking at all that they have, and each gets its share of what is taken.
+
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
+
+use super::Event;
+use crate::store::dialect::Dialect;
+use crate::store::writer::Touches;
+use crate::store::{AppId, EventId, Result, Store, bulk};
+
+/// How many apps one claim serves; the others come with the next ones.
+const APPS_MAX: usize = 32;
+
+/// What to take.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Names this claim.
+    pub token: String,
+    /// For how long, µs.
+    pub lease_us: i64,
+    /// At most so many events.
+    pub events_max: i64,
+    /// Begin with the apps after this one, so that all get their turn.
+    pub after_app: Option<AppId>,
+    /// When the attempts begin, µs.
+    pub at: i64,
+}
+
+/// What was taken.
+#[derive(Debug, Clone, Default)]
+pub struct Claimed {
+    /// The events, their attempt counted.
+    pub events: Vec<Event>,
+    /// In how many microseconds there will be something to take: 0 when more is
+    /// due now; none when nothing waits.
+    pub next_in_us: Option<i64>,
+    /// The last app that was served.
+    pub last_app: Option<AppId>,
+}
+
+/// An app with waiting events, and when the first of them is available.
+#[derive(FromRow)]
+struct WaitingApp {
+    app_id: AppId,
+    available_at: i64,
+}
+
+impl Store {
+    /// Takes what is due and what a lease has run out of.
+    pub async fn claim_events(&self, claim: Claim) -> Result<Claimed> {
+        let dialect = self.inner.dialect;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move { run(connection, dialect, claim).await })
+        })
+        .await
+    }
+
+    /// Keeps claimed events for `lease_us` microseconds from now; of an event that
+    /// has another token by now nothing changes.
+    pub async fn extend_leases(
+        &self,
+        token: String,
+        events: Vec<EventId>,
+        lease_us: i64,
+    ) -> Result<()> {
+        let dialect = self.inner.dialect;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let query = format!(
+                    "UPDATE outbox SET leased_until = {} + $2 WHERE lease_token = $3 \
+                     AND id IN (SELECT r.value->>0 FROM {})",
+                    dialect.now(),
+                    dialect.rows()
+                );
+                let rows: Vec<_> = events.iter().map(|id| (id,)).collect();
+                sqlx::query(AssertSqlSafe(query))
+                    .bind(bulk::json(&rows)?)
+                    .bind(lease_us)
+                    .bind(token)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Gives back every lease of a process that is gone. Only where no other process
+    /// uses the database: on SQLite, at the start. Elsewhere nothing happens, and
+    /// leases run out.
+    pub async fn release_orphans(&self) -> Result<u64> {
+        if self.inner.dialect.is_shared() {
+            return Ok(0);
+        }
+        self.write(Touches::Outbox, move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE outbox SET lease_token = NULL, leased_until = NULL \
+                     WHERE lease_token IS NOT NULL",
+                )
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}
+
+async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> Result<Claimed> {
+    let now: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}", dialect.now())))
+        .fetch_one(&mut *connection)
+        .await?;
+    release_expired(connection, dialect, now).await?;
+    let mut apps = waiting_apps(connection).await?;
+    let next_at = apps.iter().map(|app| app.available_at).filter(|at| *at > now).min();
+    apps.retain(|app| app.available_at <= now);
+    if let Some(after) = &claim.after_app {
+        let start = apps.partition_point(|app| app.app_id <= *after);
+        apps.rotate_left(start);
+    }
+    let left_out = apps.len() > APPS_MAX;
+    apps.truncate(APPS_MAX);
+
+    let mut claimed =
+        Claimed { last_app: apps.last().map(|app| app.app_id.clone()), ..Claimed::default() };
+    let mut more = left_out;
+    let count = apps.len();
+    for (served, app) in apps.into_iter().enumerate() {
+        let free = claim.events_max - claimed.events.len() as i64;
+        // What one app leaves of its share, the apps after it may have.
+        let share = (free / (count - served) as i64).max(1).min(free);
+        let events = take(connection, dialect, &claim, &app.app_id, share, now).await?;
+        more |= events.len() as i64 == share;
+        claimed.events.extend(events);
+    }
+    let lease_ends: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL")
+            .fetch_one(&mut *connection)
+            .await?;
+    claimed.next_in_us = if more {
+        Some(0)
+    } else {
+        [next_at, lease_ends].into_iter().flatten().min().map(|at| (at - now).max(0))
+    };
+    Ok(claimed)
+}
+
+/// The events of nodes that are gone wait again.
+async fn release_expired(connection: &mut AnyConnection, dialect: Dialect, now: i64) -> Result<()> {
+    let query = format!(
+        "UPDATE outbox SET lease_token = NULL, leased_until = NULL WHERE id IN \
+         (SELECT id FROM outbox WHERE lease_token IS NOT NULL AND leased_until <= $1{})",
+        dialect.skip_locked()
+    );
+    sqlx::query(AssertSqlSafe(query)).bind(now).execute(connection).await?;
+    Ok(())
+}
+
+/// Every app with waiting events, by id. Each step looks only for the next app and
+/// its first event, so a million events of one app cost nothing here.
+async fn waiting_apps(connection: &mut AnyConnection) -> Result<Vec<WaitingApp>> {
+    let apps = sqlx::query_as(
+        "WITH RECURSIVE waiting (app_id) AS ( \
+             SELECT MIN(app_id) FROM outbox WHERE lease_token IS NULL AND script_id IS NOT NULL \
+             UNION ALL \
+             SELECT (SELECT MIN(o.app_id) FROM outbox o WHERE o.lease_token IS NULL \
+                 AND o.script_id IS NOT NULL AND o.app_id > waiting.app_id) \
+             FROM waiting WHERE waiting.app_id IS NOT NULL) \
+         SELECT app_id, (SELECT MIN(o.available_at) FROM outbox o WHERE o.lease_token IS NULL \
+             AND o.script_id IS NOT NULL AND o.app_id = waiting.app_id) AS available_at \
+         FROM waiting WHERE app_id IS NOT NULL",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(apps)
+}
+
+async fn take(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    claim: &Claim,
+    app_id: &AppId,
+    share: i64,
+    now: i64,
+) -> Result<Vec<Event>> {
+    // Its dedupe key is free from now on: what happens next may not be seen by the
+    // run that begins.
+    let query = format!(
+        "UPDATE outbox SET attempt = attempt + 1, leased_until = $1, lease_token = $2, \
+         last_attempt_at = $3, first_attempt_at = COALESCE(first_attempt_at, $3), dedupe_key = NULL \
+         WHERE id IN (SELECT id FROM outbox WHERE app_id = $4 AND lease_token IS NULL \
+         AND script_id IS NOT NULL AND available_at <= $5 ORDER BY available_at, id LIMIT $6{}) \
+         RETURNING *",
+        dialect.skip_locked()
+    );
+    let events = sqlx::query_as(AssertSqlSafe(query))
+        .bind(now + claim.lease_us)
+        .bind(&claim.token)
+        .bind(claim.at)
+        .bind(app_id)
+        .bind(now)
+        .bind(share)
+        .fetch_all(connection)
+        .await?;
+    Ok(events)
+}

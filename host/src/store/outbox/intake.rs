@@ -1,0 +1,133 @@
+//! Events from outside of a run: stored requests, messages sent through the API,
+//! fired triggers.
+
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use crate::store::dialect::Dialect;
+use crate::store::outbox::{NewEvent, append_statement};
+use crate::store::writer::Touches;
+use crate::store::{AppId, Error, EventId, Json, Resource, Result, Store, bulk, text};
+
+/// An idempotency key that comes for the first time, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// The app that was asked.
+    pub app_id: AppId,
+    /// What was asked: the same key means nothing elsewhere.
+    pub scope: String,
+    /// The caller's key.
+    pub key: String,
+    /// The event by which the first answer is found again.
+    pub event_id: EventId,
+    /// The first answer, if it is known already.
+    pub answer: Option<Json>,
+    /// Now, µs.
+    pub created_at: i64,
+}
+
+/// What became of an event from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is in the outbox.
+    Appended,
+    /// The key has come before, with this event.
+    Replayed(EventId),
+    /// A message with the same dedupe key waits.
+    Dropped,
+}
+
+impl Store {
+    /// Appends events; they are on disk when this returns.
+    ///
+    /// Errors: `NotFound(App)`, `Invalid`.
+    pub async fn append_events(
+        &self,
+        events: Vec<NewEvent>,
+        key: Option<NewKey>,
+    ) -> Result<Accepted> {
+        for event in &events {
+            text::check("source", &event.source, text::UNLIMITED)?;
+        }
+        if let Some(key) = &key {
+            text::check("idempotency_key", &key.key, text::NAME_BYTES_MAX)?;
+        }
+        let dialect = self.inner.dialect;
+        self.write(Touches::Outbox, move |connection| {
+            Box::pin(async move { append(connection, dialect, &events, key).await })
+        })
+        .await
+    }
+
+    /// The answer that was first given to an event with an idempotency key, if it
+    /// has been given.
+    pub async fn find_first_answer(&self, event_id: &EventId) -> Result<Option<Json>> {
+        let answer: Option<Option<Json>> =
+            sqlx::query_scalar("SELECT answer FROM idempotency_keys WHERE event_id = $1")
+                .bind(event_id)
+                .fetch_optional(self.reads())
+                .await?;
+        Ok(answer.flatten())
+    }
+
+    /// The caller of an event no longer waits: from now on it is an event like any
+    /// other. `false` if it is done.
+    pub async fn forget_reply(&self, event_id: &EventId) -> Result<bool> {
+        let event_id = event_id.clone();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query("UPDATE outbox SET reply_to = NULL WHERE id = $1")
+                    .bind(event_id)
+                    .execute(connection)
+                    .await?;
+                Ok(done.rows_affected() == 1)
+            })
+        })
+        .await
+    }
+}
+
+async fn append(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    events: &[NewEvent],
+    key: Option<NewKey>,
+) -> Result<Accepted> {
+    let no_app = |error| Error::from(error).on_foreign_key(Resource::App);
+    if let Some(key) = key {
+        let inserted = sqlx::query(
+            "INSERT INTO idempotency_keys (app_id, scope, idempotency_key, event_id, answer, \
+             created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (app_id, scope, idempotency_key) DO NOTHING",
+        )
+        .bind(&key.app_id)
+        .bind(&key.scope)
+        .bind(&key.key)
+        .bind(&key.event_id)
+        .bind(&key.answer)
+        .bind(key.created_at)
+        .execute(&mut *connection)
+        .await
+        .map_err(no_app)?;
+        if inserted.rows_affected() == 0 {
+            let first = sqlx::query_scalar(
+                "SELECT event_id FROM idempotency_keys \
+                 WHERE app_id = $1 AND scope = $2 AND idempotency_key = $3",
+            )
+            .bind(key.app_id)
+            .bind(key.scope)
+            .bind(key.key)
+            .fetch_one(connection)
+            .await?;
+            return Ok(Accepted::Replayed(first));
+        }
+    }
+    if events.is_empty() {
+        return Ok(Accepted::Appended);
+    }
+    let done = sqlx::query(AssertSqlSafe(append_statement(dialect)))
+        .bind(bulk::rows_json(events)?)
+        .execute(connection)
+        .await
+        .map_err(no_app)?;
+    Ok(if done.rows_affected() == 0 { Accepted::Dropped } else { Accepted::Appended })
+}

@@ -1,0 +1,291 @@
+//! Triggers: what makes a script run besides a request. One parent row with what
+//! all have in common, and one row in the table of its kind.
+//!
+//! Invariant: a trigger leads to a script of its own app and never changes its kind.
+//! Invariant: a queue's waiting messages belong to its trigger, and to nobody while
+//! it has none; making or deleting the trigger moves them in the same transaction.
+
+mod detail;
+mod schedule;
+
+pub use detail::{NoOperation, Operations, TriggerDetail};
+pub use schedule::Firing;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};
+
+use super::writer::Touches;
+use super::{
+    AppId, Backoff, Error, Page, Resource, Result, ScriptId, Store, TriggerId, TriggerKind,
+};
+
+/// A trigger as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trigger {
+    /// Its id.
+    pub id: TriggerId,
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// The script that it runs.
+    pub script_id: ScriptId,
+    /// Since when it does not fire, µs; none while it does.
+    pub disabled_at: Option<i64>,
+    /// What to do when the script fails.
+    pub retry: RetryOverrides,
+    /// Who made it, and as whom the script runs.
+    pub registered_by_principal: String,
+    /// When it was made, µs.
+    pub created_at: i64,
+    /// When it was last changed, µs.
+    pub updated_at: i64,
+    /// What it fires on.
+    pub detail: TriggerDetail,
+}
+
+/// A trigger's own retry policy; `None` is the platform's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RetryOverrides {
+    /// Attempts in all.
+    pub attempts_max: Option<i64>,
+    /// How the wait grows.
+    pub backoff: Option<Backoff>,
+    /// The first wait, ms.
+    pub backoff_base_ms: Option<i64>,
+    /// The longest wait, ms.
+    pub backoff_cap_ms: Option<i64>,
+    /// How much of a wait is random, 0 to 1.
+    pub jitter: Option<f64>,
+}
+
+/// What to change; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct TriggerChange {
+    /// Another script of the app.
+    pub script_id: Option<ScriptId>,
+    /// Whether it fires.
+    pub enabled: Option<bool>,
+    /// The whole policy.
+    pub retry: Option<RetryOverrides>,
+    /// What it fires on; of the same kind.
+    pub detail: Option<TriggerDetail>,
+    /// Now, µs.
+    pub updated_at: i64,
+}
+
+/// All triggers with what they fire on; a condition follows.
+const SELECT: &str = "SELECT t.*, \
+    kv.collection AS kv_collection, kv.operations AS kv_operations, \
+    c.expression, c.zone, c.dst, c.misfire, c.overlap, c.due_at, \
+    q.queue, p.topic, m.address, \
+    f.bucket, f.path, f.operations AS files_operations, \
+    d.source_kind, d.source_trigger_id, d.source_script_id \
+    FROM triggers t \
+    LEFT JOIN triggers_kv kv ON kv.trigger_id = t.id \
+    LEFT JOIN triggers_cron c ON c.trigger_id = t.id \
+    LEFT JOIN triggers_queue q ON q.trigger_id = t.id \
+    LEFT JOIN triggers_pubsub p ON p.trigger_id = t.id \
+    LEFT JOIN triggers_email m ON m.trigger_id = t.id \
+    LEFT JOIN triggers_files f ON f.trigger_id = t.id \
+    LEFT JOIN triggers_dead_letter d ON d.trigger_id = t.id";
+
+impl FromRow<'_, AnyRow> for Trigger {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let backoff: Option<String> = row.try_get("backoff")?;
+        Ok(Self {
+            id: row.try_get("id")?,
+            app_id: row.try_get("app_id")?,
+            script_id: row.try_get("script_id")?,
+            disabled_at: row.try_get("disabled_at")?,
+            retry: RetryOverrides {
+                attempts_max: row.try_get("attempts_max")?,
+                backoff: backoff.map(Backoff::try_from).transpose().map_err(detail::malformed)?,
+                backoff_base_ms: row.try_get("backoff_base_ms")?,
+                backoff_cap_ms: row.try_get("backoff_cap_ms")?,
+                jitter: row.try_get("jitter")?,
+            },
+            registered_by_principal: row.try_get("registered_by_principal")?,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+            detail: TriggerDetail::from_row(row)?,
+        })
+    }
+}
+
+impl Store {
+    /// Makes a trigger.
+    /// Errors: `NotFound(Script)`, also if it is another app's; `Conflict(Queue)` with
+    /// the queue's trigger; `Conflict(Address)`; `Invalid`.
+    pub async fn insert_trigger(&self, trigger: Trigger) -> Result<Trigger> {
+        trigger.detail.check()?;
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                check_script(connection, &trigger.app_id, &trigger.script_id).await?;
+                insert_parent(connection, &trigger).await?;
+                detail::insert(connection, &trigger).await?;
+                find(connection, &trigger.id).await
+            })
+        })
+        .await
+    }
+
+    /// Errors: `NotFound(Trigger)`.
+    pub async fn find_trigger(&self, id: &TriggerId) -> Result<Trigger> {
+        sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE t.id = $1")))
+            .bind(id)
+            .fetch_optional(self.reads())
+            .await?
+            .ok_or(Error::NotFound(Resource::Trigger))
+    }
+
+    /// The app's triggers, newest first.
+    pub async fn list_triggers(
+        &self,
+        app_id: &AppId,
+        kind: Option<TriggerKind>,
+        page: Page,
+    ) -> Result<Vec<Trigger>> {
+        let query = format!(
+            "{SELECT} WHERE t.app_id = $1 AND ($2 IS NULL OR t.kind = $2) \
+             ORDER BY t.created_at DESC, t.id DESC LIMIT $3 OFFSET $4"
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .bind(app_id)
+            .bind(kind.map(TriggerKind::as_str))
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// Changes a trigger.
+    /// Errors: as [`Store::insert_trigger`], and `NotFound(Trigger)`; `Invalid` for a
+    /// detail of another kind.
+    pub async fn update_trigger(&self, id: &TriggerId, change: TriggerChange) -> Result<Trigger> {
+        if let Some(detail) = &change.detail {
+            detail.check()?;
+        }
+        let id = id.clone();
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move { update(connection, &id, change).await })
+        })
+        .await
+    }
+
+    /// Deletes a trigger. Events that it has brought stay and are carried out; messages
+    /// of its queue wait for another trigger. Errors: `NotFound(Trigger)`.
+    pub async fn delete_trigger(&self, id: &TriggerId) -> Result<()> {
+        let id = id.clone();
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                detail::release_messages(connection, &id).await?;
+                let done = sqlx::query("DELETE FROM triggers WHERE id = $1")
+                    .bind(id)
+                    .execute(connection)
+                    .await?;
+                if done.rows_affected() == 1 {
+                    Ok(())
+                } else {
+                    Err(Error::NotFound(Resource::Trigger))
+                }
+            })
+        })
+        .await
+    }
+}
+
+/// Every trigger of every app, for the definitions.
+pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Trigger>> {
+    let query = format!("{SELECT} ORDER BY t.id");
+    Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?)
+}
+
+async fn find(connection: &mut AnyConnection, id: &TriggerId) -> Result<Trigger> {
+    sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE t.id = $1")))
+        .bind(id)
+        .fetch_optional(connection)
+        .await?
+        .ok_or(Error::NotFound(Resource::Trigger))
+}
+
+async fn check_script(
+    connection: &mut AnyConnection,
+    app_id: &AppId,
+    script_id: &ScriptId,
+) -> Result<()> {
+    let script = sqlx::query("SELECT 1 FROM scripts WHERE id = $1 AND app_id = $2")
+        .bind(script_id)
+        .bind(app_id)
+        .fetch_optional(connection)
+        .await?;
+    if script.is_some() { Ok(()) } else { Err(Error::NotFound(Resource::Script)) }
+}
+
+async fn insert_parent(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO triggers (id, app_id, script_id, kind, disabled_at, attempts_max, backoff, \
+         backoff_base_ms, backoff_cap_ms, jitter, registered_by_principal, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+    )
+    .bind(&trigger.id)
+    .bind(&trigger.app_id)
+    .bind(&trigger.script_id)
+    .bind(trigger.detail.kind().as_str())
+    .bind(trigger.disabled_at)
+    .bind(trigger.retry.attempts_max)
+    .bind(trigger.retry.backoff.map(Backoff::as_str))
+    .bind(trigger.retry.backoff_base_ms)
+    .bind(trigger.retry.backoff_cap_ms)
+    .bind(trigger.retry.jitter)
+    .bind(&trigger.registered_by_principal)
+    .bind(trigger.created_at)
+    .execute(connection)
+    .await
+    .map_err(|error| Error::from(error).on_foreign_key(Resource::Script))?;
+    Ok(())
+}
+
+async fn update(
+    connection: &mut AnyConnection,
+    id: &TriggerId,
+    change: TriggerChange,
+) -> Result<Trigger> {
+    let mut trigger = find(connection, id).await?;
+    if let Some(script_id) = change.script_id {
+        check_script(connection, &trigger.app_id, &script_id).await?;
+        trigger.script_id = script_id;
+    }
+    if let Some(enabled) = change.enabled {
+        let since = trigger.disabled_at.unwrap_or(change.updated_at);
+        trigger.disabled_at = (!enabled).then_some(since);
+    }
+    trigger.retry = change.retry.unwrap_or(trigger.retry);
+    sqlx::query(
+        "UPDATE triggers SET script_id = $2, disabled_at = $3, attempts_max = $4, backoff = $5, \
+         backoff_base_ms = $6, backoff_cap_ms = $7, jitter = $8, updated_at = $9 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(&trigger.script_id)
+    .bind(trigger.disabled_at)
+    .bind(trigger.retry.attempts_max)
+    .bind(trigger.retry.backoff.map(Backoff::as_str))
+    .bind(trigger.retry.backoff_base_ms)
+    .bind(trigger.retry.backoff_cap_ms)
+    .bind(trigger.retry.jitter)
+    .bind(change.updated_at)
+    .execute(&mut *connection)
+    .await?;
+    if let Some(new) = change.detail {
+        if new.kind() != trigger.detail.kind() {
+            let (field, reason) = ("kind", "of a trigger never changes");
+            return Err(Error::Invalid { field, reason });
+        }
+        detail::release_messages(connection, id).await?;
+        detail::delete(connection, &trigger).await?;
+        trigger.detail = new;
+        detail::insert(connection, &trigger).await?;
+    } else {
+        detail::assign_messages(connection, &trigger).await?;
+    }
+    find(connection, id).await
+}

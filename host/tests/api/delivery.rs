@@ -1,0 +1,107 @@
+//! Routes that store a request before they run it.
+
+use serde_json::{Value, json};
+
+use crate::app::{Answer, TestApp};
+use crate::with_an_app;
+
+async fn route(app: &TestApp, script_id: &str, delivery: &str) {
+    let route =
+        json!({"script_id": script_id, "method": "POST", "path": "/in/{id}", "delivery": delivery});
+    app.admin().post("/apps/shop/routes", route).send().await.is(201);
+}
+
+const COUNT: &str = r#"
+    let n = kv::collection("counts").increment("runs");
+    #{ status: 201, headers: #{ "x-run": n.to_string() }, body: #{ n: n, id: ctx.request.params.id, sent: ctx.request.body } }
+"#;
+
+async fn post(app: &TestApp, key: Option<&str>) -> Answer {
+    let call = app.post("/x/shop/in/7?a=b").json(&json!({"x": "ü"}));
+    let call = match key {
+        Some(key) => call.header("idempotency-key", key),
+        None => call,
+    };
+    call.send().await
+}
+
+with_an_app! {
+    async fn a_durable_request_is_answered_by_its_script(app) {
+        let script = app.deploy("shop", "count", COUNT).await;
+        route(app, &script, "durable").await;
+        let answer = post(app, None).await.is(201);
+        assert_eq!(answer.json(), json!({"n": 1, "id": "7", "sent": {"x": "ü"}}));
+        assert_eq!(answer.header("x-run"), Some("1"));
+        let execution = app.execution(answer.execution_id()).await;
+        assert_eq!(execution["status"], "success");
+        assert_eq!(execution["request"]["path"], "/x/shop/in/7", "{execution}");
+        app.settled("shop").await;
+    }
+
+    async fn a_failed_durable_request_is_told_and_not_tried_again(app) {
+        let script = app.deploy("shop", "fail", r#"throw "no""#).await;
+        route(app, &script, "durable").await;
+        post(app, None).await.is(500);
+        app.settled("shop").await;
+        app.flush().await;
+        assert_eq!(app.count_executions(&script).await, 1);
+        assert_eq!(app.dead_letters("shop").await, [Value::Null; 0]);
+    }
+
+    async fn an_async_request_is_accepted_and_run_afterwards(app) {
+        let script = app.deploy("shop", "count", COUNT).await;
+        route(app, &script, "async").await;
+        let answer = post(app, None).await.is(202);
+        let id = answer.json()["event_id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.execution_id(), id);
+        app.settled("shop").await;
+        assert_eq!(app.value("shop", "counts", "runs").await, 1);
+        let execution = app.execution(&id).await;
+        assert_eq!(execution["response"]["status"], 201, "{execution}");
+    }
+
+    async fn the_same_key_gets_the_first_answer(app) {
+        let script = app.deploy("shop", "count", COUNT).await;
+        route(app, &script, "durable").await;
+        let first = post(app, Some("k-1")).await.is(201);
+        assert_eq!(first.header("idempotency-replayed"), None);
+        let second = post(app, Some("k-1")).await.is(201);
+        assert_eq!(second.header("idempotency-replayed"), Some("true"));
+        assert_eq!((second.json(), second.header("x-run")), (first.json(), Some("1")));
+        assert_eq!(second.execution_id(), first.execution_id());
+        assert_eq!(post(app, Some("k-2")).await.is(201).json()["n"], 2);
+        assert_eq!(post(app, None).await.is(201).json()["n"], 3);
+        let long = "k".repeat(256);
+        post(app, Some(&long)).await.refuses(400, "field_invalid");
+
+        app.pass_days(2);
+        app.retention().run_once().await.unwrap();
+        let after = post(app, Some("k-1")).await.is(201);
+        assert_eq!((&after.json()["n"], after.header("idempotency-replayed")), (&json!(4), None));
+    }
+
+    async fn the_same_key_is_accepted_once(app) {
+        let script = app.deploy("shop", "count", COUNT).await;
+        route(app, &script, "async").await;
+        let first = post(app, Some("k")).await.is(202);
+        let second = post(app, Some("k")).await.is(202);
+        assert_eq!(second.header("idempotency-replayed"), Some("true"));
+        assert_eq!(second.json(), first.json());
+        app.settled("shop").await;
+        assert_eq!(app.value("shop", "counts", "runs").await, 1);
+    }
+
+    async fn an_event_with_the_same_key_is_sent_once(app) {
+        app.deploy("shop", "work", r#"kv::collection("counts").increment("runs")"#).await;
+        let send = async |key: &str| {
+            let call = app.admin().post("/apps/shop/events", json!({"script": "work"}));
+            call.header("idempotency-key", key).send().await.is(202)
+        };
+        let (first, second) = (send("k").await, send("k").await);
+        assert_eq!(first.json(), second.json());
+        assert_eq!(second.header("idempotency-replayed"), Some("true"));
+        assert_ne!(send("other").await.json(), first.json());
+        app.settled("shop").await;
+        assert_eq!(app.value("shop", "counts", "runs").await, 2);
+    }
+}

@@ -1,0 +1,108 @@
+//! What scripts keep and call, and that each run is one transaction.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::app::TestApp;
+use crate::with_an_app;
+
+with_an_app! {
+    /// Plain script code, sixty-four at once: not one is lost.
+    async fn increments_at_the_same_time_all_count(app) {
+        let source = r#"
+            let counters = kv::collection("counters");
+            let n = counters.get("hits") ?? 0;
+            counters.set("hits", n + 1);
+            n
+        "#;
+        app.deploy("shop", "hit", source).await;
+        let hits = join_all((0..64).map(|_| app.post("/x/shop/hit").send())).await;
+        let mut seen: Vec<i64> = hits.into_iter().map(|hit| hit.is(200).json().as_i64().unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..64).collect::<Vec<_>>());
+        assert_eq!(app.value("shop", "counters", "hits").await, 64);
+    }
+
+    async fn a_called_script_is_a_part_of_its_callers_transaction(app) {
+        app.deploy("shop", "inner", r#"
+            kv::collection("a").set("inner", ctx.event.script.payload);
+            if ctx.event.script.payload == "bad" { throw "inner failed" }
+            #{ twice: ctx.event.script.payload + ctx.event.script.payload }
+        "#).await;
+        app.deploy("shop", "outer", r#"
+            let answer = scripts::call("inner", ctx.request.body);
+            if answer.twice == "xx" { throw "outer failed" }
+            answer
+        "#).await;
+        let call = async |body: &str| app.post("/x/shop/outer").json(&json!(body)).send().await;
+        let done = call("ab").await.is(200);
+        assert_eq!(done.json(), json!({"twice": "abab"}));
+        assert_eq!(app.value("shop", "a", "inner").await, "ab");
+        let rows = app.admin().get("/apps/shop/executions").send().await.is(200).json();
+        let inner = rows["items"].as_array().unwrap().iter().find(|row| row["script"] == "inner");
+        assert!(inner.is_some(), "{rows}");
+
+        call("x").await.is(500);
+        assert_eq!(app.value("shop", "a", "inner").await, "ab");
+        call("bad").await.is(500);
+        assert_eq!(app.value("shop", "a", "inner").await, "ab");
+    }
+
+    async fn what_a_called_script_did_is_undone_when_its_failure_is_caught(app) {
+        app.deploy("shop", "inner", r#"kv::collection("a").set("k", "inner"); throw "no""#).await;
+        app.deploy("shop", "outer", r#"
+            kv::collection("a").set("k", "outer");
+            let caught = "";
+            try { scripts::call("inner", ()); } catch (error) { caught = error.to_string(); }
+            [kv::collection("a").get("k"), caught]
+        "#).await;
+        let answer = app.post("/x/shop/outer").send().await.is(200).json();
+        assert_eq!(answer[0], "outer");
+        assert!(answer[1].as_str().unwrap().contains("script inner: no"), "{answer}");
+        assert_eq!(app.value("shop", "a", "k").await, "outer");
+    }
+
+    async fn scripts_that_call_each_other_come_to_an_end(app) {
+        app.deploy("shop", "again", r#"scripts::call("again", ())"#).await;
+        let answer = app.post("/x/shop/again").by_owner().send().await.is(500).json();
+        assert!(answer["error"]["message"].as_str().unwrap().contains("8 deep"), "{answer}");
+    }
+
+    async fn an_entry_is_gone_when_its_time_is_up(app) {
+        app.deploy("shop", "put", r#"kv::collection("a").set("k", 1, #{ttl: 3600000})"#).await;
+        app.deploy("shop", "has", r#"kv::collection("a").has("k")"#).await;
+        app.post("/x/shop/put").send().await.is(200);
+        assert_eq!(app.post("/x/shop/has").send().await.is(200).json(), true);
+        app.pass_days(1);
+        assert_eq!(app.post("/x/shop/has").send().await.is(200).json(), false);
+        assert_eq!(app.value("shop", "a", "k").await, Value::Null);
+        assert_eq!(app.retention().run_once().await.unwrap().entries, 1);
+    }
+
+    async fn a_private_address_is_not_reached(app) {
+        app.deploy("shop", "fetch", r#"http::get(ctx.request.body).status"#).await;
+        for url in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/", "http://169.254.169.254/"] {
+            let answer = app.post("/x/shop/fetch").json(&json!(url)).by_owner().send().await.is(500);
+            let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+            assert!(message.contains("public address"), "{url}: {message}");
+        }
+    }
+
+    async fn every_value_survives_on_both_databases(app) {
+        app.deploy("shop", "keep", r#"
+            let all = kv::collection("naughty");
+            all.set(ctx.request.body.key, ctx.request.body.value);
+            queue::send("q", ctx.request.body.value);
+            all.get(ctx.request.body.key)
+        "#).await;
+        for text in ["\u{0}", "a\u{0}b", "'; DROP TABLE apps; --", "\u{feff}", "\u{202e}", "𝒳", "%s%n", "\\u0000", "\"", "\u{1}\u{1f}"] {
+            let body = json!({"key": "k", "value": text});
+            let answer = app.post("/x/shop/keep").json(&body).send().await.is(200);
+            assert_eq!(answer.json(), text);
+            assert_eq!(app.value("shop", "naughty", "k").await, text);
+        }
+        let body = json!({"key": "a\u{0}", "value": 1});
+        let refused = app.post("/x/shop/keep").json(&body).by_owner().send().await.is(500);
+        assert!(refused.text().contains("must not contain NUL"), "{refused:?}");
+    }
+}
