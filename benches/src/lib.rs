@@ -3,6 +3,8 @@
 //! A script here sees its request as `ctx.request` in the sandbox and natively
 //! alike, so that both do the same work.
 
+pub mod events;
+
 use std::time::Duration;
 
 use picloud::clock::Clock;

@@ -61,10 +61,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use sqlx::{AnyConnection, AnyPool};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use commit::{Committer, Recorder};
-use dialect::Dialect;
-use writer::{Signals, Touches, Writer};
+use dialect::{Dialect, OwnSession, listen, pass_on};
+use writer::{Signals, Touches, Writer, remember_session};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -93,6 +94,16 @@ struct Inner {
     recorder: Recorder,
     committer: Committer,
     signals: Signals,
+    _listening: Option<Listening>,
+}
+
+/// The task that hears of other nodes; it ends with the store.
+struct Listening(JoinHandle<()>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Store {
@@ -114,8 +125,15 @@ impl Store {
             sqlx::query(*statement).execute(&mut connection).await?;
         }
 
-        let signals = Signals::default();
-        let writer = Writer::start(dialect, options.clone(), connection, signals.clone());
+        let (signals, session) = (Signals::default(), OwnSession::default());
+        remember_session(dialect, &mut connection, &session).await?;
+        let listening = if dialect.is_shared() {
+            let listener = listen(&options).await?;
+            Some(Listening(tokio::spawn(pass_on(listener, session.clone(), signals.clone()))))
+        } else {
+            None
+        };
+        let writer = Writer::start(dialect, options.clone(), connection, signals.clone(), session);
         Ok(Self {
             inner: Arc::new(Inner {
                 dialect,
@@ -124,6 +142,7 @@ impl Store {
                 committer: Committer::start(dialect, writer.clone()),
                 writer,
                 signals,
+                _listening: listening,
             }),
         })
     }

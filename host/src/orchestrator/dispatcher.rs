@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Orchestrator;
 use crate::error::Error;
@@ -121,18 +121,28 @@ impl Dispatcher {
         Ok(next_in_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0))))
     }
 
+    /// Looks whether there is something to claim on a database that others use too.
+    async fn peek(&self) -> bool {
+        match self.inner.orchestrator.parts.store.next_event_in().await {
+            Ok(next_in) => next_in == Some(0),
+            Err(error) => {
+                tracing::warn!(%error, "the outbox could not be looked at");
+                false
+            }
+        }
+    }
+
     /// Waits until there may be something to do, and room to do it.
     async fn wait(&self, next_in: Option<Duration>, arrivals: &mut watch::Receiver<u64>) {
-        let now = tokio::time::Instant::now();
-        let shared = self.inner.orchestrator.parts.store.is_shared().then_some(POLL);
-        if let Some(due) = [next_in, shared].into_iter().flatten().min() {
+        let is_shared = self.inner.orchestrator.parts.store.is_shared();
+        let due_at = next_in.map(|due| Instant::now() + due);
+        loop {
             tokio::select! {
-                () = sleep_until(now + due) => {}
-                _ = arrivals.changed() => {}
+                () = until(due_at) => break,
+                // The store outlives us, so this is an arrival.
+                _ = arrivals.changed() => break,
+                () = sleep(POLL), if is_shared => if self.peek().await { break },
             }
-        } else {
-            // The store outlives us, so this ends only by an arrival.
-            let _ = arrivals.changed().await;
         }
         loop {
             let freed = self.inner.freed.notified();
@@ -185,5 +195,13 @@ impl Drop for InHand<'_> {
         self.dispatcher.inner.freed.notify_waiters();
         // Also for one who is about to wait.
         self.dispatcher.inner.freed.notify_one();
+    }
+}
+
+/// Until that time; for ever without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -2,6 +2,10 @@
 //! up, the few words of SQL in which they differ, and which of their error
 //! codes mean "not now".
 
+mod listen;
+
+pub(super) use listen::{OwnSession, listen, pass_on};
+
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -284,8 +284,7 @@ async fn update(
         detail::delete(connection, &trigger).await?;
         trigger.detail = new;
         detail::insert(connection, &trigger).await?;
-    } else {
-        detail::assign_messages(connection, &trigger).await?;
     }
+    detail::hand_messages(connection, &trigger).await?;
     find(connection, id).await
 }

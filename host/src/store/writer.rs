@@ -19,6 +19,7 @@
 //! used again; a half-broken transaction cannot leak into the next group.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use sqlx::{Acquire, AnyConnection, Connection};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, OwnSession};
 use super::{Error, Result};
 
 /// How many operations one commit takes.
@@ -41,12 +42,13 @@ const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an operation changes, so that caches know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Touches {
-    /// Apps, domains, scripts, routes or triggers.
-    Definitions,
+    /// Nothing that anybody is told of.
+    Records,
     /// What the outbox has to be looked at again for.
     Outbox,
-    /// Anything else.
-    Records,
+    /// Apps, domains, scripts, routes or triggers: also what the outbox has to be
+    /// looked at again for, because a new trigger takes the messages that wait.
+    Definitions,
 }
 
 /// What a commit tells whoever is interested, each by a number that grows.
@@ -65,7 +67,7 @@ impl Default for Signals {
 }
 
 impl Signals {
-    fn tell(&self, touched: Touches) {
+    pub(super) fn tell(&self, touched: Touches) {
         let signal = match touched {
             // A trigger of a queue gets the messages that wait there.
             Touches::Definitions => {
@@ -93,10 +95,12 @@ impl Writer {
         options: AnyConnectOptions,
         connection: AnyConnection,
         signals: Signals,
+        session: OwnSession,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(Notify::new());
-        let grouped = GroupedWriter { dialect, options, connection: Some(connection), signals };
+        let grouped =
+            GroupedWriter { dialect, options, connection: Some(connection), signals, session };
         let task = tokio::spawn(grouped.run(waiting, Arc::clone(&closing)));
         Self { queue, closing, task: Arc::new(Mutex::new(Some(task))) }
     }
@@ -178,6 +182,8 @@ struct GroupedWriter {
     /// `None` after a failure, until the next group connects.
     connection: Option<AnyConnection>,
     signals: Signals,
+    /// Of the connection, where the database names it.
+    session: OwnSession,
 }
 
 impl GroupedWriter {
@@ -224,13 +230,17 @@ impl GroupedWriter {
     async fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<()> {
         let mut connection = self.connect().await?;
         let mut transaction = connection.begin_with(self.dialect.begin_write()).await?;
-        for job in group {
+        for job in group.iter_mut() {
             let mut savepoint = transaction.begin().await?;
             if job.run(&mut savepoint).await {
                 savepoint.commit().await?;
             } else {
                 savepoint.rollback().await?;
             }
+        }
+        let touched = group.iter().filter_map(|job| job.touched()).max();
+        if let Some(tell) = touched.and_then(|touched| self.dialect.tell(touched)) {
+            sqlx::query(tell).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         // Reached only if nothing above failed; otherwise it is dropped here.
@@ -246,6 +256,21 @@ impl GroupedWriter {
         {
             return Ok(connection);
         }
-        self.dialect.connect_writer(&self.options).await
+        let mut connection = self.dialect.connect_writer(&self.options).await?;
+        remember_session(self.dialect, &mut connection, &self.session).await?;
+        Ok(connection)
     }
+}
+
+/// Notes which session the writer's is, to know its own notifications again.
+pub(super) async fn remember_session(
+    dialect: Dialect,
+    connection: &mut AnyConnection,
+    session: &OwnSession,
+) -> Result<()> {
+    if let Some(query) = dialect.session_query() {
+        let number: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
+        session.store(number, Ordering::Relaxed);
+    }
+    Ok(())
 }

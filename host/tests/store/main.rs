@@ -7,8 +7,10 @@
 mod database;
 
 mod apps;
+mod commit;
 mod definitions;
 mod domains;
+mod events;
 mod executions;
 mod fixtures;
 mod lifecycle;
@@ -18,4 +20,5 @@ mod routes;
 mod scripts;
 mod settings;
 mod text;
+mod triggers;
 mod writes;

@@ -57,6 +57,20 @@ impl Store {
         .await
     }
 
+    /// In how many microseconds there will be something to claim, 0 when there is now;
+    /// none when nothing waits. One statement, and none of the writer's.
+    pub async fn next_event_in(&self) -> Result<Option<i64>> {
+        let query = format!(
+            "WITH RECURSIVE {WAITING} \
+             SELECT MIN(at) - {} FROM (SELECT available_at AS at FROM ({WAITING_APPS}) AS w \
+             UNION ALL SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL) AS n",
+            self.inner.dialect.now()
+        );
+        let next: Option<i64> =
+            sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(self.reads()).await?;
+        Ok(next.map(|us| us.max(0)))
+    }
+
     /// Keeps claimed events for `lease_us` microseconds from now; of an event that
     /// has another token by now nothing changes.
     pub async fn extend_leases(
@@ -161,21 +175,21 @@ async fn release_expired(connection: &mut AnyConnection, dialect: Dialect, now: 
 
 /// Every app with waiting events, by id. Each step looks only for the next app and
 /// its first event, so a million events of one app cost nothing here.
+const WAITING: &str = "waiting (app_id) AS ( \
+        SELECT MIN(app_id) FROM outbox WHERE lease_token IS NULL AND script_id IS NOT NULL \
+        UNION ALL \
+        SELECT (SELECT MIN(o.app_id) FROM outbox o WHERE o.lease_token IS NULL \
+            AND o.script_id IS NOT NULL AND o.app_id > waiting.app_id) \
+        FROM waiting WHERE waiting.app_id IS NOT NULL)";
+
+/// The apps of [`WAITING`], and when the first event of each is available.
+const WAITING_APPS: &str = "SELECT app_id, (SELECT MIN(o.available_at) FROM outbox o \
+        WHERE o.lease_token IS NULL AND o.script_id IS NOT NULL AND o.app_id = waiting.app_id) \
+        AS available_at FROM waiting WHERE app_id IS NOT NULL";
+
 async fn waiting_apps(connection: &mut AnyConnection) -> Result<Vec<WaitingApp>> {
-    let apps = sqlx::query_as(
-        "WITH RECURSIVE waiting (app_id) AS ( \
-             SELECT MIN(app_id) FROM outbox WHERE lease_token IS NULL AND script_id IS NOT NULL \
-             UNION ALL \
-             SELECT (SELECT MIN(o.app_id) FROM outbox o WHERE o.lease_token IS NULL \
-                 AND o.script_id IS NOT NULL AND o.app_id > waiting.app_id) \
-             FROM waiting WHERE waiting.app_id IS NOT NULL) \
-         SELECT app_id, (SELECT MIN(o.available_at) FROM outbox o WHERE o.lease_token IS NULL \
-             AND o.script_id IS NOT NULL AND o.app_id = waiting.app_id) AS available_at \
-         FROM waiting WHERE app_id IS NOT NULL",
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(apps)
+    let query = format!("WITH RECURSIVE {WAITING} {WAITING_APPS}");
+    Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?)
 }
 
 async fn take(

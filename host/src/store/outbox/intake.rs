@@ -6,7 +6,9 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::{NewEvent, append_statement};
 use crate::store::writer::Touches;
-use crate::store::{AppId, Error, EventId, Json, Resource, Result, Store, bulk, text};
+use crate::store::{
+    AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, bulk, text,
+};
 
 /// An idempotency key that comes for the first time, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,15 @@ impl Store {
         }
         if let Some(key) = &key {
             text::check("idempotency_key", &key.key, text::NAME_BYTES_MAX)?;
+        }
+        // The common case goes with others of its kind, many by one statement.
+        if key.is_none() && events.iter().all(|event| event.dedupe_key.is_none()) {
+            let at = events.first().map_or(0, |event| event.created_at);
+            let caused = events.into_iter().map(|event| Caused { event, of_write: None });
+            let commit = Commit { events: caused.collect(), at, ..Commit::default() };
+            let committed = self.commit(commit).await;
+            committed.map_err(|error| error.on_foreign_key(Resource::App))?;
+            return Ok(Accepted::Appended);
         }
         let dialect = self.inner.dialect;
         self.write(Touches::Outbox, move |connection| {

@@ -255,7 +255,7 @@ pub(super) async fn insert(connection: &mut AnyConnection, trigger: &Trigger) ->
             _ => Conflict::Queue,
         })
     })?;
-    assign_messages(connection, trigger).await
+    hand_messages(connection, trigger).await
 }
 
 pub(super) async fn delete(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
@@ -267,11 +267,12 @@ pub(super) async fn delete(connection: &mut AnyConnection, trigger: &Trigger) ->
     Ok(())
 }
 
-/// The waiting messages of a queue go to its trigger's script.
-pub(super) async fn assign_messages(
-    connection: &mut AnyConnection,
-    trigger: &Trigger,
-) -> Result<()> {
+/// The waiting messages of a queue go to its trigger's script; while the trigger is
+/// disabled, to nobody.
+pub(super) async fn hand_messages(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
+    if trigger.disabled_at.is_some() {
+        return release_messages(connection, &trigger.id).await;
+    }
     if let TriggerDetail::Queue { queue } = &trigger.detail {
         sqlx::query(
             "UPDATE outbox SET trigger_id = $1, script_id = $2 WHERE app_id = $3 AND source = $4 \
