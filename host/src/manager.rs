@@ -153,6 +153,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(collections::list_files))
         .routes(routes!(executions::list_script_executions))
         .routes(routes!(executions::list_app_executions))
+        .routes(routes!(executions::list_abandoned_executions))
         .routes(routes!(executions::get_execution))
 }
 

@@ -1,7 +1,7 @@
 //! What a host with nothing to do asks of its database: counted, statement by
 //! statement, as sqlx logs them.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[path = "support/compiled_guest.rs"]
 mod compiled_guest;

@@ -132,6 +132,53 @@ pub(super) async fn list_app_executions(
     list(&control_plane, &ExecutionScope::App(app.id), query).await
 }
 
+/// An answer whose caller had gone before it was ready.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AbandonedExecution {
+    /// The execution that made it.
+    execution_id: String,
+    /// The event that the request had become.
+    event_id: String,
+    /// The script that answered.
+    script_id: String,
+    /// The answer, as an execution shows it.
+    response: Value,
+    /// When it was ready, in microseconds since 1970.
+    created_at: i64,
+}
+
+/// Which abandoned executions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AbandonedQuery {
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+    /// So many are skipped first.
+    offset: Option<i64>,
+}
+
+/// Lists the answers of an app whose callers had gone, newest first.
+#[utoipa::path(get, path = "/apps/{app}/abandoned-executions", tag = "executions",
+    params(("app" = String, Path, description = "The app's name"), AbandonedQuery),
+    responses((status = 200, description = "A page of answers", body = List<AbandonedExecution>)))]
+pub(super) async fn list_abandoned_executions(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<AbandonedQuery>,
+) -> Result<Json<List<AbandonedExecution>>> {
+    let page = Page::new(query.limit, query.offset)?;
+    let app = control_plane.app(&name).await?;
+    let rows = control_plane.store.list_abandoned_executions(&app.id, page.rows()).await?;
+    Ok(Json(page.list(rows, |row| AbandonedExecution {
+        execution_id: row.execution_id.into(),
+        event_id: row.event_id.into(),
+        script_id: row.script_id.into(),
+        response: json(&row.response),
+        created_at: row.created_at,
+    })))
+}
+
 /// Shows an execution.
 #[utoipa::path(get, path = "/executions/{id}", tag = "executions",
     params(("id" = String, Path, description = "The execution's id")),

@@ -139,12 +139,7 @@ impl Orchestrator {
         let scope = format!("{} {}", head.method, head.uri.path());
         let at = self.parts.clock.now_us();
         let key = delivery::key_of(&head.headers, &target.app_id, scope, at)?;
-        // Stored also when the caller goes away meanwhile, as it would be without a crash.
-        let here = self.clone();
-        let delivered = tokio::spawn(async move {
-            here.deliver_request(&target, delivery, &request, key, to_owner).await
-        });
-        delivered.await.map_err(Error::internal)?
+        self.deliver_request(&target, delivery, &request, key, to_owner).await
     }
 
     /// [`Orchestrator::run`], also when the caller goes away meanwhile.

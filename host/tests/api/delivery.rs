@@ -104,4 +104,55 @@ with_an_app! {
         app.settled("shop").await;
         assert_eq!(app.value("shop", "counts", "runs").await, 2);
     }
+
+    async fn the_answer_of_a_caller_who_has_gone_is_kept(app) {
+        let source = r#"let n = 0; while n < 3_000_000 { n += 1; } #{ status: 201, body: "late" }"#;
+        let script = json!({"name": "slow", "source": source, "limits": {"fuel_max": 20_000_000_000_i64}});
+        let script = app.deploy_with("shop", script).await;
+        route(app, &script, "durable").await;
+        let mut call = Box::pin(post(app, None));
+        loop {
+            let running = async {
+                let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
+                page["items"][0]["state"] == "running"
+            };
+            tokio::select! {
+                answer = &mut call => panic!("it was answered before its caller could go: {answer:?}"),
+                running = running => if running { break },
+            }
+        }
+        drop(call);
+        app.settled("shop").await;
+        let page = app.admin().get("/apps/shop/abandoned-executions").send().await.is(200).json();
+        let kept = &page["items"][0];
+        assert_eq!((&kept["response"]["status"], &kept["script_id"]), (&json!(201), &json!(script)));
+        assert_eq!(kept["response"]["body"], "late");
+        assert_eq!(app.execution(kept["execution_id"].as_str().unwrap()).await["status"], "success");
+    }
+}
+
+crate::on_both_databases! {
+    async fn who_waits_too_long_is_told_where_to_ask(database) {
+        let server = TestApp::start_with(database, &[
+            ("PICLOUD_REPLY_WAIT_MS", "0"),
+            ("PICLOUD_TRIGGER_RETRY_BASE_MS", "0"),
+            ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "2"),
+        ]).await;
+        let app = &server;
+        let script = app.deploy("shop", "count", r#"
+            let n = kv::collection("counts").increment("runs");
+            if ctx.execution.attempt == 1 { throw "not yet" }
+        "#).await;
+        route(app, &script, "durable").await;
+        let answer = post(app, None).await.is(202);
+        let id = answer.json()["execution_id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.execution_id(), id);
+        // Nobody was told of the failure, so it was tried again.
+        app.settled("shop").await;
+        assert_eq!(app.value("shop", "counts", "runs").await, 1);
+        assert_eq!(app.execution(&id).await["status"], "error");
+        app.flush().await;
+        assert_eq!(app.count_executions(&script).await, 2);
+        server.close().await;
+    }
 }

@@ -120,7 +120,11 @@ impl Orchestrator {
             created_at: parts.clock.now_us(),
         };
         let key = key.map(|key| NewKey { event_id: id.clone(), ..key });
-        let accepted = parts.store.append_events(vec![event], key).await;
+        // Stored also when the caller goes away meanwhile; the waiting below ends with
+        // the caller, and the event is then one like any other.
+        let store = parts.store.clone();
+        let stored = tokio::spawn(async move { store.append_events(vec![event], key).await });
+        let accepted = stored.await.map_err(Error::internal)?;
         match accepted {
             Ok(Accepted::Appended | Accepted::Dropped) => {}
             Ok(Accepted::Replayed(first)) => {
