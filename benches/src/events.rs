@@ -7,9 +7,9 @@ use picloud::App;
 use picloud::clock::Clock;
 use picloud::config::Config;
 use picloud::store::{
-    AppId, DatabaseUrl, EventId, ExecutionScope, Json, NewApp, NewEvent, NewScript, NewSource,
-    Page, RetryOverrides, ScriptId, ScriptLimits, Store, Trigger, TriggerDetail, TriggerId,
-    TriggerKind,
+    AppId, DatabaseUrl, EventFilter, EventId, ExecutionScope, Json, NewApp, NewEvent, NewScript,
+    NewSource, Page, RetryOverrides, ScriptId, ScriptLimits, Store, Trigger, TriggerDetail,
+    TriggerId, TriggerKind,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -157,11 +157,12 @@ impl Platform {
     async fn wait_until_done(&self) {
         let first = Page { limit: 1, offset: 0 };
         loop {
-            let left = self.store.list_backlog(&self.app_id, first).await.expect("a count");
+            let filter = EventFilter::default();
+            let left = self.store.list_events(&self.app_id, &filter, first).await.expect("events");
             if left.is_empty() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -32,6 +32,11 @@ const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = W
     PRAGMA journal_size_limit = 16777216";
 const SQLITE_READER: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -512";
+/// The writer finds every row by a key. What the planner believes of a table that is
+/// empty in one moment and full in the next is wrong most of the time, and made it read
+/// all of the outbox for each group of commits: 3,900 events a second instead of 10,000.
+const POSTGRES_WRITER: &str =
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 const POSTGRES_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
 
 /// Where the database is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
@@ -134,9 +139,11 @@ impl Dialect {
     pub(super) async fn connect_writer(self, options: &AnyConnectOptions) -> Result<AnyConnection> {
         let connect = async {
             let mut connection = options.connect().await?;
-            if self == Self::Sqlite {
-                connection.execute(SQLITE_WRITER).await?;
-            }
+            let set_up = match self {
+                Self::Sqlite => SQLITE_WRITER,
+                Self::Postgres => POSTGRES_WRITER,
+            };
+            connection.execute(set_up).await?;
             Ok(connection)
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
@@ -235,8 +242,13 @@ impl Dialect {
     pub(super) fn after_migrations(self) -> &'static [&'static str] {
         match self {
             Self::Sqlite => &[],
-            Self::Postgres => &["CREATE INDEX IF NOT EXISTS entries_by_bytes \
-                 ON entries (app_id, space, collection, name COLLATE \"C\")"],
+            Self::Postgres => &[
+                // A row of the outbox lives for milliseconds.
+                "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, \
+                 autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0)",
+                "CREATE INDEX IF NOT EXISTS entries_by_bytes \
+                 ON entries (app_id, space, collection, name COLLATE \"C\")",
+            ],
         }
     }
 

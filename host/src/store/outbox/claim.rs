@@ -127,7 +127,11 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
     let now: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}", dialect.now())))
         .fetch_one(&mut *connection)
         .await?;
-    release_expired(connection, dialect, now).await?;
+    let mut lease_ends = first_lease_end(connection).await?;
+    if lease_ends.is_some_and(|at| at <= now) {
+        release_expired(connection, dialect, now).await?;
+        lease_ends = first_lease_end(connection).await?;
+    }
     let mut apps = waiting_apps(connection).await?;
     let next_at = apps.iter().map(|app| app.available_at).filter(|at| *at > now).min();
     apps.retain(|app| app.available_at <= now);
@@ -150,16 +154,21 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
         more |= events.len() as i64 == share;
         claimed.events.extend(events);
     }
-    let lease_ends: Option<i64> =
-        sqlx::query_scalar("SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL")
-            .fetch_one(&mut *connection)
-            .await?;
+    if !claimed.events.is_empty() {
+        let own = now + claim.lease_us;
+        lease_ends = Some(lease_ends.map_or(own, |at| at.min(own)));
+    }
     claimed.next_in_us = if more {
         Some(0)
     } else {
         [next_at, lease_ends].into_iter().flatten().min().map(|at| (at - now).max(0))
     };
     Ok(claimed)
+}
+
+async fn first_lease_end(connection: &mut AnyConnection) -> Result<Option<i64>> {
+    let query = "SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL";
+    Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
 }
 
 /// The events of nodes that are gone wait again.
