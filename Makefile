@@ -35,7 +35,7 @@ guest: ## Build guest/picloud_guest.wasm from its sources
 .PHONY: bench
 bench: ## Measure, and write docs/benchmarks.md
 	cargo build --release --locked --package picloud
-	cargo bench --locked --package picloud-benches
+	PICLOUD_TEST_POSTGRES_FSYNC=on .ci/with-postgres cargo bench --locked --package picloud-benches
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-report
 
 .PHONY: audit

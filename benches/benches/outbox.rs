@@ -6,11 +6,8 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use picloud_benches::events::Platform;
+use picloud_benches::events::{EVENTS, Platform};
 use tokio::runtime::Runtime;
-
-/// How many events one measurement sends.
-const EVENTS: u64 = 5_000;
 
 #[expect(clippy::unwrap_used, reason = "a bench that cannot start has nothing to measure")]
 fn events(criterion: &mut Criterion) {

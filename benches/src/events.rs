@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 
 /// What works off the events: it reads its event and answers.
 const SOURCE: &str = "ctx.event.queue.payload.n + 1";
+/// How many events one measurement sends.
+pub const EVENTS: u64 = 5_000;
 /// How many callers append at once, each one event at a time, as requests would.
 const CALLERS: u64 = 64;
 

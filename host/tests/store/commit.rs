@@ -166,7 +166,7 @@ crate::on_both_databases! {
         let stale = store.commit(commit(vec![saw(&a, None, 7)])).await.unwrap();
         assert_eq!(stale, Committed::Conflict);
         let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap();
-        assert_eq!(events, [event.clone()]);
+        assert_eq!(events, std::slice::from_ref(&event));
         assert_eq!(version(&store, &a, "k").await, 0);
         assert_eq!(store.commit(commit(vec![])).await.unwrap(), Committed::Done);
         assert_eq!(store.commit(commit(vec![])).await.unwrap(), Committed::LeaseLost);

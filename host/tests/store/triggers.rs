@@ -75,7 +75,7 @@ crate::on_both_databases! {
             assert_eq!(store.insert_trigger(trigger.clone()).await.unwrap(), trigger);
             assert_eq!(store.find_trigger(&trigger.id).await.unwrap(), trigger);
             let kind = Some(trigger.detail.kind());
-            assert_eq!(store.list_triggers(&shop.id, kind, ALL).await.unwrap(), [trigger.clone()]);
+            assert_eq!(store.list_triggers(&shop.id, kind, ALL).await.unwrap(), std::slice::from_ref(&trigger));
             made.push(trigger);
         }
         assert_eq!(store.definitions().await.unwrap().triggers, made);
