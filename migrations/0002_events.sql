@@ -199,3 +199,4 @@ ALTER TABLE executions ADD COLUMN trigger_id TEXT;
 ALTER TABLE executions ADD COLUMN parent_id TEXT;
 
 CREATE INDEX executions_by_event ON executions (event_id) WHERE event_id IS NOT NULL;
+CREATE INDEX executions_by_parent ON executions (parent_id) WHERE parent_id IS NOT NULL;

@@ -7,18 +7,30 @@ pub(super) fn summary_line(execution: &Value) -> String {
     let text = |name: &str| execution[name].as_str().unwrap_or_default();
     let answered = execution["response_status"].as_u64().map(|code| format!(" → {code}"));
     format!(
-        "{} {:<8} {} v{} {} {}{} · {:.2} ms · {} fuel · {}",
+        "{} {:<8} {} v{} {}{} · {:.2} ms · {} fuel · {}",
         timestamp(execution["finished_at"].as_i64().unwrap_or_default()),
         text("status"),
         text("script"),
         execution["version"],
-        text("method"),
-        text("path"),
+        what_started(execution),
         answered.unwrap_or_default(),
         execution["duration_us"].as_f64().unwrap_or_default() / 1000.0,
         execution["fuel_used"],
         text("id"),
     )
+}
+
+/// The request, or what else it was, and which attempt if it was not the first.
+fn what_started(execution: &Value) -> String {
+    let text = |name: &str| execution[name].as_str().unwrap_or_default();
+    let started = match text("method") {
+        "" => text("trigger").to_owned(),
+        method => format!("{method} {}", text("path")),
+    };
+    match execution["attempt"].as_i64() {
+        Some(attempt) if attempt > 1 => format!("{started} (attempt {attempt})"),
+        _ => started,
+    }
 }
 
 /// One line of a script's log.
@@ -103,6 +115,8 @@ mod tests {
             line,
             "1970-01-01T00:00:00.000Z error    hello v3 GET /x/demo/hello · 1.25 ms · 42 fuel · 0197"
         );
+        let event = json!({ "trigger": "cron", "attempt": 2, "script": "hello", "version": 1 });
+        assert!(summary_line(&event).contains("hello v1 cron (attempt 2) ·"));
         let error = json!({ "message": "no", "line": 2, "column": 7 });
         assert_eq!(short_error(&error), "  failed: no (line 2, column 7)");
         let log = json!({ "level": "info", "message": "hi", "data": "{\"a\":1}", "line": 4 });

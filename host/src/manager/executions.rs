@@ -28,8 +28,15 @@ pub struct ExecutionSummary {
     /// How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
     /// `memory_exceeded`, `limit_exceeded` or `crashed`.
     status: &'static str,
-    /// What started it: `http` or `execute`.
+    /// What started it: `http`, `execute` (the test panel), `script` (another script),
+    /// `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
     trigger: &'static str,
+    /// The event that started it: every attempt has the same.
+    event_id: Option<String>,
+    /// The trigger that the event came by.
+    trigger_id: Option<String>,
+    /// The execution that it was a part of, because its script was called.
+    parent_id: Option<String>,
     /// Which attempt it was, from 1.
     attempt: i64,
     /// The request's method.
@@ -97,6 +104,8 @@ pub struct ExecutionsQuery {
     /// Only those that ended so.
     #[param(value_type = Option<String>)]
     status: Option<ExecutionStatus>,
+    /// Only the attempts of the event with this id, and what they called.
+    event_id: Option<String>,
     /// Only those that ended after this execution, and the first to end first: to
     /// follow the log.
     after: Option<String>,
@@ -200,6 +209,13 @@ async fn list(
     let page = Page::new(query.limit, query.offset)?;
     commit_recorded(control_plane).await;
     let store = &control_plane.store;
+    if let Some(event_id) = &query.event_id {
+        let event_id = event_id
+            .parse()
+            .map_err(|_| Error::Invalid(Refusal::field("event_id", "must be an event's id")))?;
+        let rows = store.list_executions_of_event(scope, &event_id, page.rows()).await?;
+        return Ok(Json(page.list(rows, ExecutionSummary::from)));
+    }
     let rows = match query.after {
         None => store.list_executions(scope, query.status, page.rows()).await?,
         Some(after) => {
@@ -246,6 +262,9 @@ impl From<store::Execution> for ExecutionSummary {
             version: row.version,
             status: row.status.as_str(),
             trigger: row.trigger_kind.as_str(),
+            event_id: row.event_id.map(Into::into),
+            trigger_id: row.trigger_id.map(Into::into),
+            parent_id: row.parent_id.map(Into::into),
             attempt: row.attempt,
             fuel_used: row.fuel_used,
             memory_peak_bytes: row.memory_peak_bytes,

@@ -146,6 +146,30 @@ impl Store {
         Ok(rows)
     }
 
+    /// The runs that an event has started, attempt by attempt from the last, and those
+    /// that they called.
+    pub async fn list_executions_of_event(
+        &self,
+        scope: &ExecutionScope,
+        event_id: &EventId,
+        page: Page,
+    ) -> Result<Vec<Execution>> {
+        let query = format!(
+            "SELECT * FROM executions WHERE {} = $1 AND (event_id = $2 \
+             OR parent_id IN (SELECT id FROM executions WHERE event_id = $2)) \
+             ORDER BY finished_at DESC, id DESC LIMIT $3 OFFSET $4",
+            scope.column()
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .bind(scope.id())
+            .bind(event_id)
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
     /// What finished after the execution `after`, the first to finish first: to
     /// follow the log. Without `after`, or when retention has taken it, from the
     /// oldest row there is.

@@ -54,6 +54,12 @@ with_an_app! {
         assert_eq!(count["count"], 1);
         app.flush().await;
         assert_eq!(app.count_executions(&script).await, 3);
+        let event = letter["event_id"].as_str().unwrap();
+        let path = format!("/apps/shop/executions?event_id={event}");
+        let attempts = app.admin().get(&path).send().await.is(200).json();
+        let attempts: Vec<_> =
+            attempts["items"].as_array().unwrap().iter().map(|row| &row["attempt"]).cloned().collect();
+        assert_eq!(attempts, [3, 2, 1]);
     }
 
     async fn a_dead_letter_can_be_replayed_once(app) {
