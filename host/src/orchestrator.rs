@@ -8,6 +8,7 @@
 //! causes     what follows from what a run has done; pure
 //! event      the event as a script sees it; pure
 //! rows       what is kept of a run
+//! answer     the first answer to an idempotency key
 //! inbox      callers who wait for the answer to an event
 //! dispatcher the loop that carries out events
 //! deliver    one event from its claim to its acknowledgement
@@ -18,6 +19,7 @@
 //!
 //! Invariant: it never talks to the manager; both meet in the store.
 
+mod answer;
 mod causes;
 mod deliver;
 pub mod dispatcher;

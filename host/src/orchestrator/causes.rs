@@ -8,8 +8,8 @@ use super::matching::{Table, Target};
 use crate::clock::Clock;
 use crate::executor::effects::{Effects, EntryKey, Sent, Written};
 use crate::store::{
-    AppId, Caused, CollectionKey, EventId, ExecutionId, Json, NewEvent, Read, Space, Trigger,
-    TriggerKind, Write,
+    AppId, Caused, CollectionKey, DeadLetter, EventId, ExecutionId, Json, NewEvent, Read, Space,
+    Trigger, TriggerKind, Write,
 };
 
 /// What all events of one run have in common.
@@ -53,6 +53,27 @@ pub(super) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) 
     let sent = effects.sent().iter().flat_map(|sent| cause.sent(sent, table));
     events.extend(sent.map(|event| Caused { event, of_write: None }));
     Consequences { reads: reads(cause.app_id(), effects), writes, events }
+}
+
+/// The events that tell of a dead letter: one for each trigger that listens. A
+/// handler's own event never becomes a dead letter, so this cannot go round.
+pub(super) fn told_of(cause: &Cause<'_>, letter: &DeadLetter, table: &Table) -> Vec<Caused> {
+    let details = event::of_dead_letter(letter, &cause.target.app);
+    let triggers = table.triggers().on_dead_letter(
+        &letter.app_id,
+        letter.kind,
+        letter.trigger_id.as_ref(),
+        &letter.script_id,
+    );
+    triggers
+        .map(|trigger| {
+            let told = cause.by_trigger(trigger, "bury", &letter.source, &details);
+            let mut told = NewEvent { dead_letter_id: Some(letter.id.clone()), ..told };
+            // However deep the event was: whoever listens hears of it.
+            told.depth = 1;
+            Caused { event: told, of_write: None }
+        })
+        .collect()
 }
 
 /// What a run has seen, for the check at its commit.

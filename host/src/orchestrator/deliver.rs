@@ -15,19 +15,19 @@ use std::sync::Arc;
 
 use picloud_shared::execution::Input;
 
-use super::causes::Cause;
+use super::causes::{Cause, told_of};
 use super::event;
 use super::inbox::Callers;
 use super::matching::{Table, Target};
 use super::retry::{self, Decision, Policy};
 use super::rows::summary_of_response;
 use super::run::{Finished, Origin, Settled, Work};
-use super::{Orchestrator, ingress};
+use super::{Orchestrator, answer};
 use crate::error::Error;
 use crate::executor::Outcome;
 use crate::store::{
-    self, AbandonedExecution, Caused, Commit, Committed, DeadLetter, DeadLetterId, End, Ending,
-    Event, ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, TriggerKind,
+    self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, End, Ending, Event,
+    ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, TriggerKind,
 };
 
 /// The most that is kept of an error's words.
@@ -142,8 +142,8 @@ impl Orchestrator {
                     response,
                     created_at: at,
                 }),
-            answer: (event.kind == TriggerKind::Http)
-                .then(|| ingress::delivery::stored_answer(id, outcome))
+            answer: (event.kind == TriggerKind::Http && (response.is_some() || is_awaited))
+                .then(|| answer::to_keep(id, outcome))
                 .flatten(),
             ..self.end_with(event, ending)
         }
@@ -274,27 +274,6 @@ fn policy_of(defaults: &Policy, own: &RetryOverrides) -> Policy {
         cap_ms: own.backoff_cap_ms.unwrap_or(defaults.cap_ms),
         jitter: own.jitter.unwrap_or(defaults.jitter),
     }
-}
-
-/// The events that tell of a dead letter: one for each trigger that listens. A
-/// handler's own event never becomes a dead letter, so this cannot go round.
-pub(super) fn told_of(cause: &Cause<'_>, letter: &DeadLetter, table: &Table) -> Vec<Caused> {
-    let details = event::of_dead_letter(letter, &cause.target.app);
-    let triggers = table.triggers().on_dead_letter(
-        &letter.app_id,
-        letter.kind,
-        letter.trigger_id.as_ref(),
-        &letter.script_id,
-    );
-    triggers
-        .map(|trigger| {
-            let told = cause.by_trigger(trigger, "bury", &letter.source, &details);
-            let mut told = store::NewEvent { dead_letter_id: Some(letter.id.clone()), ..told };
-            // However deep the event was: whoever listens hears of it.
-            told.depth = 1;
-            Caused { event: told, of_write: None }
-        })
-        .collect()
 }
 
 fn work(event: &Event, target: Arc<Target>) -> Work {

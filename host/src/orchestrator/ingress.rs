@@ -134,7 +134,7 @@ impl Orchestrator {
         let request = for_script(&envelope, params, body)?;
         if delivery == Delivery::Sync {
             let finished = self.run_to_the_end(target, TriggerKind::Http, request).await?;
-            return Ok(reply::answer(&finished, to_owner));
+            return Ok(reply::answer(finished, to_owner));
         }
         let scope = format!("{} {}", head.method, head.uri.path());
         let at = self.parts.clock.now_us();

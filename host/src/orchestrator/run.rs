@@ -18,13 +18,14 @@ use picloud_shared::execution::{ExecutionInfo, Input, NEVER, RunRequest};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Orchestrator;
-use super::causes::{Cause, Consequences, consequences, reads};
+use super::causes::{Cause, Consequences, consequences, reads, told_of};
 use super::matching::{Table, Target};
 use super::rows::rows;
 use crate::error::Error;
 use crate::executor::{Image, Outcome, Run};
 use crate::store::{
-    AppId, Commit, Committed, End, EventId, ExecutionId, ExecutionStatus, TriggerId, TriggerKind,
+    AppId, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus, TriggerId,
+    TriggerKind,
 };
 
 /// How long a finished run waits for room in the buffer of rows. Longer, and the
@@ -74,6 +75,7 @@ impl Origin {
 }
 
 /// A run that has ended and been recorded.
+#[derive(Clone)]
 pub(super) struct Finished {
     pub(super) execution_id: ExecutionId,
     pub(super) outcome: Outcome,
@@ -245,8 +247,8 @@ impl Orchestrator {
         };
         let Consequences { reads, writes, mut events } =
             consequences(&cause, &outcome.effects, table);
-        if let Some(End { ending: crate::store::Ending::Bury(letter), .. }) = &end {
-            events.extend(super::deliver::told_of(&cause, letter, table));
+        if let Some(End { ending: Ending::Bury(letter), .. }) = &end {
+            events.extend(told_of(&cause, letter, table));
         }
         // A failed run changes nothing, so it does not matter what it saw.
         let reads = if outcome.failure.is_none() { reads } else { Vec::new() };

@@ -80,6 +80,17 @@ with_an_app! {
         assert_eq!((&after.json()["n"], after.header("idempotency-replayed")), (&json!(4), None));
     }
 
+    async fn the_same_key_is_told_of_the_same_failure(app) {
+        let script = app.deploy("shop", "fail", r#"throw "no""#).await;
+        route(app, &script, "durable").await;
+        let first = post(app, Some("k")).await.is(500);
+        let second = post(app, Some("k")).await.is(500);
+        assert_eq!(second.header("idempotency-replayed"), Some("true"));
+        assert_eq!(second.json(), first.json());
+        app.flush().await;
+        assert_eq!(app.count_executions(&script).await, 1);
+    }
+
     async fn the_same_key_is_accepted_once(app) {
         let script = app.deploy("shop", "count", COUNT).await;
         route(app, &script, "async").await;

@@ -8,25 +8,23 @@
 //!
 //! Invariant: what was answered with 202, or at all, is on disk.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use picloud_shared::execution::HttpRequest;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reply;
 use crate::error::{Error, Refusal};
-use crate::executor::Outcome;
+use crate::orchestrator::answer::KeptAnswer;
 use crate::orchestrator::inbox::Reply;
 use crate::orchestrator::matching::Target;
+use crate::orchestrator::run::Finished;
 use crate::orchestrator::{OWNER, Orchestrator, event};
-use crate::store::{
-    self, Accepted, AppId, Delivery, EventId, ExecutionId, NewEvent, NewKey, TriggerKind,
-};
+use crate::store::{self, Accepted, AppId, Delivery, EventId, NewEvent, NewKey, TriggerKind};
 
 /// A caller's name for a request that may come more than once
 /// (draft-ietf-httpapi-idempotency-key-header).
@@ -35,30 +33,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest key, in characters.
 const KEY_CHARS_MAX: usize = 255;
-
-/// An answer as it is kept for the next request with the same key.
-#[derive(Serialize, Deserialize)]
-struct StoredAnswer {
-    execution_id: String,
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
-/// The answer to keep, if the run has one.
-pub(in crate::orchestrator) fn stored_answer(
-    id: &ExecutionId,
-    outcome: &Outcome,
-) -> Option<store::Json> {
-    let response = outcome.response.as_ref()?;
-    let answer = StoredAnswer {
-        execution_id: id.to_string(),
-        status: response.status,
-        headers: response.headers.clone(),
-        body: STANDARD.encode(&response.body),
-    };
-    store::Json::of(&answer).ok()
-}
 
 /// The idempotency key that a request came with, in the scope of what was asked.
 ///
@@ -206,7 +180,8 @@ impl Orchestrator {
         };
         // From here it takes a commit, which answers or fails.
         let reply = coming.await.map_err(|_| lost())?;
-        Ok(reply::answer(&reply, to_owner))
+        let finished = Arc::try_unwrap(reply).unwrap_or_else(|shared| Finished::clone(&shared));
+        Ok(reply::answer(finished, to_owner))
     }
 }
 
@@ -222,9 +197,8 @@ fn accepted_answer(id: &EventId) -> Response {
 
 /// An answer that was given before.
 fn stored(answer: &store::Json) -> Result<Response, Error> {
-    let answer: StoredAnswer = answer.to().map_err(Error::internal)?;
-    let body = STANDARD.decode(answer.body).map_err(Error::internal)?;
-    let mut response = Response::new(Body::from(body));
+    let answer: KeptAnswer = answer.to().map_err(Error::internal)?;
+    let mut response = Response::new(Body::from(answer.body().map_err(Error::internal)?));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     for (name, value) in answer.headers {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::executor::{self, Failure, Status};
+use crate::orchestrator::answer::failure;
 use crate::orchestrator::run::Finished;
-use crate::store::ExecutionStatus;
+use crate::store::ExecutionId;
 
 /// The execution that made the answer.
 pub(super) const EXECUTION_ID: HeaderName = HeaderName::from_static("x-picloud-execution-id");
@@ -18,13 +19,11 @@ const FUEL: HeaderName = HeaderName::from_static("x-picloud-fuel");
 
 /// The answer. A failure's words are the author's business: whoever is not the
 /// owner learns what kind it was and which execution to name.
-pub(super) fn answer(finished: &Finished, to_owner: bool) -> Response {
-    let (id, outcome) = (&finished.execution_id, &finished.outcome);
-    let mut answer = match (&outcome.response, &outcome.failure) {
+pub(super) fn answer(finished: Finished, to_owner: bool) -> Response {
+    let Finished { execution_id: id, outcome } = finished;
+    let mut answer = match (outcome.response, &outcome.failure) {
         (Some(response), _) => scripted(response),
-        (None, failure) => {
-            failed(outcome.status, id.as_str(), failure.as_ref().filter(|_| to_owner))
-        }
+        (None, failure) => failed(outcome.status, &id, failure.as_ref().filter(|_| to_owner)),
     };
     let headers = answer.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
@@ -37,31 +36,25 @@ pub(super) fn answer(finished: &Finished, to_owner: bool) -> Response {
 }
 
 /// The script's response; the executor has checked it.
-fn scripted(response: &executor::Response) -> Response {
-    let mut answer = Response::new(Body::from(response.body.clone()));
+fn scripted(response: executor::Response) -> Response {
+    let mut answer = Response::new(Body::from(response.body));
     *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK);
-    for (name, value) in &response.headers {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+    for (name, value) in response.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
             answer.headers_mut().append(name, value);
         }
     }
     answer
 }
 
-fn failed(status: Status, id: &str, failure: Option<&Failure>) -> Response {
-    let answer = match status {
-        Status::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let name = ExecutionStatus::from(status).as_str();
-    let mut error = Map::new();
-    let shown = failure.map(|failure| serde_json::to_value(failure).unwrap_or_default());
-    if let Some(Value::Object(shown)) = shown {
+fn failed(status: Status, id: &ExecutionId, shown: Option<&Failure>) -> Response {
+    let (code, mut body) = failure(status, id);
+    let shown = shown.map(|failure| serde_json::to_value(failure).unwrap_or_default());
+    if let (Some(Value::Object(error)), Some(Value::Object(shown))) = (body.get_mut("error"), shown)
+    {
+        // The failure's own words are better than that there is one.
         error.extend(shown);
     }
-    error.entry("message").or_insert_with(|| "the script failed".into());
-    error.insert("code".to_owned(), format!("execution_{name}").into());
-    error.insert("execution_id".to_owned(), id.into());
-    let body = Map::from_iter([("error".to_owned(), Value::Object(error))]);
-    (answer, Json(Value::Object(body))).into_response()
+    let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (code, Json(body)).into_response()
 }
