@@ -73,6 +73,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where the command line finds the server, without a slash at its end.
     pub url: String,
+    /// Where a test has this process killed.
+    #[cfg(debug_assertions)]
+    pub crash_at: Option<crate::faults::CrashAt>,
 }
 
 impl Default for Config {
@@ -96,6 +99,8 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             url: "http://127.0.0.1:8080".to_owned(),
+            #[cfg(debug_assertions)]
+            crash_at: None,
         }
     }
 }
@@ -167,6 +172,17 @@ impl Config {
                     value.to_string_lossy().into_owned()
                 };
                 wrong.push(WrongValue { name: setting.name, given, allowed });
+            }
+        }
+        #[cfg(debug_assertions)]
+        if let Some(value) = ours.remove(crate::faults::VARIABLE) {
+            match value.to_string_lossy().parse() {
+                Ok(at) => config.crash_at = Some(at),
+                Err(allowed) => wrong.push(WrongValue {
+                    name: crate::faults::VARIABLE,
+                    given: value.to_string_lossy().into_owned(),
+                    allowed: String::from(allowed),
+                }),
             }
         }
         if !wrong.is_empty() {

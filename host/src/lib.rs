@@ -15,6 +15,7 @@ pub mod config;
 pub mod cron;
 pub mod error;
 pub mod executor;
+pub mod faults;
 pub mod limits;
 pub mod manager;
 pub mod orchestrator;
@@ -151,6 +152,8 @@ pub fn compile_guest(config: &Config) -> Result<(), StartError> {
 /// # Errors
 /// When the server cannot start.
 pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(), StartError> {
+    #[cfg(debug_assertions)]
+    config.crash_at.into_iter().for_each(faults::arm);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;

@@ -25,6 +25,7 @@ use super::run::{Finished, Origin, Settled, Work};
 use super::{Orchestrator, answer};
 use crate::error::Error;
 use crate::executor::Outcome;
+use crate::faults::{self, Point};
 use crate::store::{
     self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, End, Ending, Event,
     ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, TriggerKind,
@@ -67,6 +68,7 @@ impl Orchestrator {
         let mut callers: Option<Callers> = None;
         let settled = self
             .run_and_end(&work, id.clone(), |outcome| {
+                faults::point(Point::AfterRun);
                 callers = callers.take().or_else(|| self.inbox.take(&event.id));
                 Some(self.end(&event, &work, &id, outcome, callers.is_some(), &table))
             })

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Orchestrator;
 use crate::error::Error;
+use crate::faults::{self, Point};
 use crate::store::{AppId, Claim, Claimed, Event, EventId};
 
 /// How many events are in hand at once: running, waiting for a slot, being committed.
@@ -114,6 +115,9 @@ impl Dispatcher {
         };
         let Claimed { events, next_in_us, last_app } = parts.store.claim_events(claim).await?;
         *after_app = last_app;
+        if !events.is_empty() {
+            faults::point(Point::AfterClaim);
+        }
         for event in events {
             self.running().insert(event.id.clone());
             tokio::spawn(self.clone().deliver(event));

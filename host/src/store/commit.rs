@@ -36,6 +36,7 @@ use super::{
     AbandonedExecution, AppId, DeadLetter, DeadLetterId, Error, EventId, Execution, Json, NewEvent,
     Operations, Resolution, Result, Space, Store,
 };
+use crate::faults::{self, Point};
 
 pub(super) use recorder::Recorder;
 
@@ -194,6 +195,7 @@ async fn commit_groups(dialect: Dialect, writer: Writer, mut waiting: mpsc::Rece
         let commits: Vec<_> = group.iter().map(|waiting| Arc::clone(&waiting.commit)).collect();
         match submit(dialect, &writer, commits).await {
             Ok(outcomes) => {
+                faults::point(Point::AfterCommit);
                 for (waiting, outcome) in group.drain(..).zip(outcomes) {
                     // Nobody may be waiting any more.
                     let _ = waiting.reply.send(Ok(outcome));

@@ -7,6 +7,7 @@ use sqlx::AnyConnection;
 
 use super::validate::State;
 use super::{Caused, Commit, Committed, Ending, Lease, Write, fixed};
+use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::{
     EventId, NewEvent, Operation, Result, abandoned, bulk, dead_letters, executions, outbox,
@@ -44,6 +45,7 @@ pub(super) async fn apply(
     write_entries(connection, dialect, &state, now).await?;
     insert_rows(connection, dialect, &accepted, &events).await?;
     end_events(connection, dialect, &accepted).await?;
+    faults::point(Point::InsideCommit);
     Ok(outcomes)
 }
 

@@ -1,0 +1,124 @@
+//! Named moments at which a test has this process killed, exactly then and as hard as
+//! a power cut would.
+//!
+//! ```text
+//!  claim ─▶ AfterClaim ─▶ run ─▶ AfterRun ─▶ BEGIN … InsideCommit ─▶ COMMIT ─▶ AfterCommit ─▶ told
+//! ```
+//!
+//! Invariant: a release build has nothing of it: there, passing a point is nothing and
+//! no variable arms one.
+//! Invariant: it depends on nobody, so that every room may say where its points are.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A moment in the life of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// Events were claimed and the claim is committed; none of them runs yet.
+    AfterClaim,
+    /// An event's script has run; nothing of it is written.
+    AfterRun,
+    /// Runs are written, in a transaction that is not committed yet.
+    InsideCommit,
+    /// They are committed, and nobody has been told.
+    AfterCommit,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::AfterClaim, Self::AfterRun, Self::InsideCommit, Self::AfterCommit];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AfterClaim => "after_claim",
+            Self::AfterRun => "after_run",
+            Self::InsideCommit => "inside_commit",
+            Self::AfterCommit => "after_commit",
+        }
+    }
+}
+
+/// Which passage of which point kills the process: `POINT:COUNT`, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrashAt {
+    /// The point.
+    pub point: Point,
+    /// The passage.
+    pub count: u64,
+}
+
+impl fmt::Display for CrashAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.point.as_str(), self.count)
+    }
+}
+
+impl FromStr for CrashAt {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once(':').and_then(|(name, count)| {
+            let point = Point::ALL.into_iter().find(|point| point.as_str() == name)?;
+            Some(Self { point, count: count.parse().ok().filter(|count| *count > 0)? })
+        });
+        parsed.ok_or("a point and a count, like after_run:1")
+    }
+}
+
+#[cfg(debug_assertions)]
+pub(crate) use armed::{VARIABLE, arm, point};
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::{CrashAt, Point};
+
+    /// What `config` reads it from. No setting: nobody who runs a server needs it.
+    pub(crate) const VARIABLE: &str = "PICLOUD_CRASH_AT";
+
+    static CRASH_AT: OnceLock<CrashAt> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    /// From now on this process does not survive that passage.
+    pub(crate) fn arm(at: CrashAt) {
+        CRASH_AT.get_or_init(|| at);
+    }
+
+    /// Passes a point, or does not.
+    pub(crate) fn point(point: Point) {
+        let Some(at) = CRASH_AT.get().filter(|at| at.point == point) else { return };
+        if PASSED.fetch_add(1, Ordering::Relaxed) + 1 == at.count {
+            // Not `abort`, which may dump core and can be caught.
+            let _ = kill_process(getpid(), Signal::KILL);
+            std::process::abort();
+        }
+    }
+}
+
+/// Nothing, in a release.
+#[cfg(not(debug_assertions))]
+pub(crate) fn point(_: Point) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_also_read() {
+        for point in Point::ALL {
+            let at = CrashAt { point, count: 3 };
+            assert_eq!(at.to_string().parse(), Ok(at));
+        }
+        for wrong in ["", "after_run", "after_run:", "after_run:0", "after_run:x", "never:1"] {
+            assert!(wrong.parse::<CrashAt>().is_err(), "{wrong}");
+        }
+    }
+}
