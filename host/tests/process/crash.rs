@@ -1,7 +1,6 @@
 //! `kill -9` under load, again and again on one database: what was answered is
 //! there, and what is missing of the executions is only the very last.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,8 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::compiled_guest;
-use crate::database::{Database, Kind};
-use crate::server::{OWNER_KEY, Server};
+use crate::server::Server;
 
 /// How often the server is killed.
 const KILLS: u64 = 6;
@@ -39,7 +37,7 @@ crate::on_both_databases! {
         compiled_guest::place(data.path());
         let answered = Arc::new(Answered::default());
         for kill in 0..KILLS {
-            let mut server = start(data.path(), database);
+            let mut server = Server::start_on(data.path(), database, &[]);
             check(&server, &answered, kill).await;
             if kill == 0 {
                 server.create("/apps", json!({"name": "called"})).await.unwrap();
@@ -50,17 +48,8 @@ crate::on_both_databases! {
             let creations = 40 + usize::try_from(kill).unwrap() * 37;
             load_and_kill(&mut server, &answered, creations).await;
         }
-        check(&start(data.path(), database), &answered, KILLS).await;
+        check(&Server::start_on(data.path(), database, &[]), &answered, KILLS).await;
     }
-}
-
-fn start(data: &Path, database: &Database) -> Server {
-    let url = match database.kind {
-        Kind::Sqlite => database.url.to_string(),
-        // Shown, a URL lacks its password.
-        Kind::Postgres => database.plain_url.clone(),
-    };
-    Server::start(data, &[("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_DATABASE_URL", &url)])
 }
 
 /// Lets callers and creators loose and kills the server in the middle of it.

@@ -9,5 +9,8 @@ mod crash;
 mod crowd;
 #[path = "../support/database.rs"]
 mod database;
+mod gate;
+mod kinds;
+mod ledger;
 mod server;
 mod start;

@@ -1,10 +1,14 @@
 //! A server in a process of its own, and a client for it.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::database::{Database, Kind};
 
 /// The owner key of every test's server.
 pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests";
@@ -54,6 +58,17 @@ impl Server {
         Self { process, greeting, url, http: client() }
     }
 
+    /// [`Server::start`] on a test's database.
+    pub(crate) fn start_on(data: &Path, database: &Database, variables: &[(&str, &str)]) -> Self {
+        let url = match database.kind {
+            Kind::Sqlite => database.url.to_string(),
+            // Shown, a URL lacks its password.
+            Kind::Postgres => database.plain_url.clone(),
+        };
+        let ours = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_DATABASE_URL", &url)];
+        Self::start(data, &[&ours, variables].concat())
+    }
+
     /// Calls the admin API; the answer's status and body.
     pub(crate) async fn admin(
         &self,
@@ -95,6 +110,29 @@ impl Server {
         let status = answer.status().as_u16();
         answer.bytes().await?;
         Ok((status, id))
+    }
+
+    /// Posts JSON to a path as anybody; the answer's status and body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
+        let answer = self.http.post(format!("{}{path}", self.url)).json(body).send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Waits until it has been killed, at the latest after a minute.
+    pub(crate) async fn died(&mut self) {
+        let begun = Instant::now();
+        while self.ended().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it lives on");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(self.ended().and_then(|status| status.signal()), Some(9), "it was not killed");
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("its state")
     }
 
     /// SIGKILL: what was not on disk is gone.

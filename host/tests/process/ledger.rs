@@ -1,0 +1,112 @@
+//! What the database itself says, past the server: the rows, and leases that run out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sqlx::{AnyConnection, Connection};
+
+use crate::database::Database;
+
+/// A connection of the test's own.
+pub(crate) struct Ledger(AnyConnection);
+
+impl Ledger {
+    pub(crate) async fn open(database: &Database) -> Self {
+        sqlx::any::install_default_drivers();
+        Self(AnyConnection::connect(&database.plain_url).await.expect("a connection"))
+    }
+
+    /// One number about an app.
+    async fn number(&mut self, query: &'static str, app: &str) -> i64 {
+        sqlx::query_scalar(query).bind(app).fetch_one(&mut self.0).await.expect("a number")
+    }
+
+    /// Names and how often, of an app.
+    async fn counts(&mut self, query: &'static str, app: &str) -> BTreeMap<String, i64> {
+        let query = sqlx::query_as::<_, (String, i64)>(query).bind(app);
+        query.fetch_all(&mut self.0).await.expect("rows").into_iter().collect()
+    }
+
+    /// The counters in a collection of an app.
+    pub(crate) async fn counters(&mut self, app: &str, collection: &str) -> BTreeMap<String, i64> {
+        let query = sqlx::query_as::<_, (String, i64)>(
+            "SELECT e.name, CAST(e.value AS BIGINT) FROM entries e JOIN apps a ON a.id = e.app_id \
+             WHERE a.name = $1 AND e.space = 'kv' AND e.collection = $2",
+        );
+        let rows = query.bind(app).bind(collection).fetch_all(&mut self.0).await;
+        rows.expect("rows").into_iter().collect()
+    }
+
+    /// Waits, at most a minute, until something was counted in a collection.
+    pub(crate) async fn counted(&mut self, app: &str, collection: &str) {
+        let begun = Instant::now();
+        while self.counters(app, collection).await.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{app}: nothing has happened");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Which attempts at the events of an app have succeeded.
+    pub(crate) async fn successful_attempts(&mut self, app: &str) -> Vec<i64> {
+        let query = "SELECT e.attempt FROM executions e JOIN apps a ON a.id = e.app_id \
+                     WHERE a.name = $1 AND e.event_id IS NOT NULL AND e.status = 'success'";
+        sqlx::query_scalar(query).bind(app).fetch_all(&mut self.0).await.expect("attempts")
+    }
+
+    /// How often each event of an app has succeeded.
+    pub(crate) async fn successes(&mut self, app: &str) -> BTreeMap<String, i64> {
+        self.counts(
+            "SELECT e.event_id, COUNT(*) FROM executions e JOIN apps a ON a.id = e.app_id \
+             WHERE a.name = $1 AND e.event_id IS NOT NULL AND e.status = 'success' \
+             GROUP BY e.event_id",
+            app,
+        )
+        .await
+    }
+
+    /// How many events of an app are not done, those without a script left out.
+    pub(crate) async fn open_events(&mut self, app: &str) -> i64 {
+        self.number(
+            "SELECT COUNT(*) FROM outbox o JOIN apps a ON a.id = o.app_id \
+             WHERE a.name = $1 AND o.script_id IS NOT NULL",
+            app,
+        )
+        .await
+    }
+
+    /// Waits until every event of an app is done, as long as something happens at
+    /// least once a minute.
+    pub(crate) async fn settled(&mut self, app: &str) {
+        let (mut begun, mut left) = (Instant::now(), i64::MAX);
+        loop {
+            let open = self.open_events(app).await;
+            if open == 0 {
+                return;
+            }
+            if open < left {
+                (begun, left) = (Instant::now(), open);
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{open} events are never done");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The dead letters of an app by what has become of them.
+    pub(crate) async fn dead_letters(&mut self, app: &str) -> BTreeMap<String, i64> {
+        self.counts(
+            "SELECT COALESCE(d.resolution, 'unresolved') AS resolution, COUNT(*) \
+             FROM dead_letters d JOIN apps a ON a.id = d.app_id \
+             WHERE a.name = $1 GROUP BY 1",
+            app,
+        )
+        .await
+    }
+
+    /// What happens when leases run out, without waiting for it: every event that is
+    /// leased may be claimed again.
+    pub(crate) async fn let_leases_run_out(&mut self) -> u64 {
+        let query = "UPDATE outbox SET lease_token = NULL, leased_until = NULL \
+                     WHERE lease_token IS NOT NULL";
+        sqlx::query(query).execute(&mut self.0).await.expect("an update").rows_affected()
+    }
+}
