@@ -1,7 +1,8 @@
 //! One event from its claim to its acknowledgement.
 //!
 //! ```text
-//!  claimed ─▶ too deep, or no script ─────────────────────────▶ buried
+//!  claimed ─▶ too deep, too often, or no script ──────────────▶ buried
+//!         └─▶ no slot ─▶ given back, the attempt not counted
 //!         └─▶ run ─▶ success ─────────────────────────────────▶ done
 //!                └─▶ failure ─▶ somebody waited and is told ──▶ done
 //!                          └─▶ a dead letter's handler ───────▶ retried, then handler_failed
@@ -58,10 +59,20 @@ impl Orchestrator {
                  not end (limit trigger_depth)",
                 event.depth
             );
-            return self.bury_unrun(&event, &table, &reason).await;
+            return self.bury_unrun(&event, &table, event.attempt, &reason).await;
+        }
+        // Earlier attempts that failed were settled by `decide`; those that took their
+        // host with them, or could not be committed, got here.
+        let attempts = event.attempt - 1;
+        if attempts >= self.policy(&event, &table).attempts_max.max(1) {
+            let reason = format!(
+                "{attempts} attempts had no end: the host went down, or the database, while the \
+                 script ran"
+            );
+            return self.bury_unrun(&event, &table, attempts, &reason).await;
         }
         let Some(target) = self.target_of(&event, &table).await? else {
-            return self.bury_unrun(&event, &table, "the script is gone").await;
+            return self.bury_unrun(&event, &table, event.attempt, "the script is gone").await;
         };
         let work = work(&event, target);
         let id = execution_id(self, &event);
@@ -161,14 +172,17 @@ impl Orchestrator {
     }
 
     fn decide(&self, event: &Event, table: &Table) -> Decision {
+        let random = u64::from_le_bytes(self.parts.clock.random());
+        retry::decide(&self.policy(event, table), event.attempt, random)
+    }
+
+    fn policy(&self, event: &Event, table: &Table) -> Policy {
         let defaults = &self.parts.events.retry;
         let trigger = event.trigger_id.as_ref().and_then(|id| table.triggers().find(id));
-        let policy = match trigger {
+        match trigger {
             Some(trigger) => policy_of(defaults, &trigger.retry),
             None => defaults.clone(),
-        };
-        let random = u64::from_le_bytes(self.parts.clock.random());
-        retry::decide(&policy, event.attempt, random)
+        }
     }
 
     fn dead_letter(
@@ -208,6 +222,7 @@ impl Orchestrator {
         &self,
         event: &Event,
         table: &Table,
+        attempts: i64,
         reason: &str,
     ) -> Result<Delivered, Error> {
         let at = self.parts.clock.now_us();
@@ -217,6 +232,7 @@ impl Orchestrator {
         let (name, version) =
             target.as_ref().map_or(("", 0), |target| (&*target.script, target.version));
         let letter = self.dead_letter(event, (script_id, name, version), reason.to_owned(), at);
+        let letter = DeadLetter { attempts, ..letter };
         let resolves = event.dead_letter_id.clone();
         let (ending, events) = if event.kind == TriggerKind::DeadLetter {
             (Ending::Complete, Vec::new())

@@ -12,5 +12,6 @@ mod database;
 mod gate;
 mod kinds;
 mod ledger;
+mod poison;
 mod server;
 mod start;
