@@ -35,11 +35,16 @@ use crate::store::{
 /// The most that is kept of an error's words.
 const ERROR_CHARS_MAX: usize = 4096;
 
+/// How long an event waits that found no slot.
+const NO_SLOT_DELAY_US: i64 = 1_000_000;
+
 /// How a delivery ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivered {
     /// The event is acknowledged, retried or buried.
     Settled,
+    /// It did not begin, and comes again soon.
+    Released,
     /// Somebody else has it.
     Lost,
 }
@@ -48,8 +53,8 @@ impl Orchestrator {
     /// Runs a claimed event's script and settles the event.
     ///
     /// # Errors
-    /// `Unavailable` when there was no slot, or the database did not answer. The event
-    /// is then as it was, and comes again when its lease has run out.
+    /// `Unavailable` when the database did not answer. The event is then as it was, and
+    /// comes again when its lease has run out.
     pub(super) async fn deliver(&self, event: Event) -> Result<Delivered, Error> {
         let table = self.table().await?;
         let depth_max = self.parts.events.depth_max;
@@ -77,13 +82,20 @@ impl Orchestrator {
         let work = work(&event, target);
         let id = execution_id(self, &event);
         let mut callers: Option<Callers> = None;
+        let mut has_run = false;
         let settled = self
             .run_and_end(&work, id.clone(), |outcome| {
                 faults::point(Point::AfterRun);
+                has_run = true;
                 callers = callers.take().or_else(|| self.inbox.take(&event.id));
                 Some(self.end(&event, &work, &id, outcome, callers.is_some(), &table))
             })
-            .await?;
+            .await;
+        let settled = match settled {
+            // Only what has not run: of what has, nobody knows what is committed.
+            Err(Error::Unavailable { .. }) if !has_run => return self.release(&event).await,
+            settled => settled?,
+        };
         match settled {
             Settled::Done(finished) => {
                 self.reply(&event, callers, *finished).await;
@@ -91,6 +103,11 @@ impl Orchestrator {
             }
             Settled::LeaseLost => Ok(Delivered::Lost),
         }
+    }
+
+    async fn release(&self, event: &Event) -> Result<Delivered, Error> {
+        let released = self.parts.store.release_event(lease_of(event), NO_SLOT_DELAY_US).await?;
+        Ok(if released { Delivered::Released } else { Delivered::Lost })
     }
 
     /// The script to run: the version that runs now, or the one that a replay names.
@@ -163,12 +180,7 @@ impl Orchestrator {
     }
 
     fn end_with(&self, event: &Event, ending: Ending) -> End {
-        let lease = Lease {
-            event_id: event.id.clone(),
-            attempt: event.attempt,
-            token: event.lease_token.clone().unwrap_or_default(),
-        };
-        End { lease, ending, resolves: None, abandoned: None, answer: None }
+        End { lease: lease_of(event), ending, resolves: None, abandoned: None, answer: None }
     }
 
     fn decide(&self, event: &Event, table: &Table) -> Decision {
@@ -280,6 +292,14 @@ impl Orchestrator {
         if let Err(error) = self.parts.store.insert_abandoned_execution(abandoned).await {
             tracing::warn!(%error, event = %event.id, "an abandoned answer was not kept");
         }
+    }
+}
+
+fn lease_of(event: &Event) -> Lease {
+    Lease {
+        event_id: event.id.clone(),
+        attempt: event.attempt,
+        token: event.lease_token.clone().unwrap_or_default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //!  append ─▶ waiting ──claim: attempt + 1──▶ leased ──complete──▶ gone
 //!               ▲                              │ │
 //!               ├──── retry: available later ──┘ ├──bury──▶ a dead letter
+//!               ├──── release: attempt - 1 ──────┤
 //!               └──── the lease ran out ─────────┘
 //! ```
 //!

@@ -64,6 +64,17 @@ impl Ledger {
         .await
     }
 
+    /// Waits, at most a minute, until an event of an app was claimed at least twice.
+    pub(crate) async fn begun_again(&mut self, app: &str) {
+        let begun = Instant::now();
+        let query = "SELECT COUNT(*) FROM outbox o JOIN apps a ON a.id = o.app_id \
+                     WHERE a.name = $1 AND o.last_attempt_at > o.first_attempt_at";
+        while self.number(query, app).await == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{app}: nothing was tried again");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// How many events of an app are not done, those without a script left out.
     pub(crate) async fn open_events(&mut self, app: &str) -> i64 {
         self.number(

@@ -13,5 +13,6 @@ mod gate;
 mod kinds;
 mod ledger;
 mod poison;
+mod saturation;
 mod server;
 mod start;

@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use super::Event;
 use crate::store::dialect::Dialect;
 use crate::store::writer::Touches;
-use crate::store::{AppId, EventId, Result, Store, bulk};
+use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
 
 /// How many apps one claim serves; the others come with the next ones.
 const APPS_MAX: usize = 32;
@@ -96,6 +96,31 @@ impl Store {
                     .execute(connection)
                     .await?;
                 Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Gives back a claimed event whose run did not begin: the attempt is not counted,
+    /// and the event waits `delay_us` microseconds. `false` if the lease was lost.
+    pub async fn release_event(&self, lease: Lease, delay_us: i64) -> Result<bool> {
+        let dialect = self.inner.dialect;
+        self.write(Touches::Outbox, move |connection| {
+            Box::pin(async move {
+                let query = format!(
+                    "UPDATE outbox SET attempt = attempt - 1, lease_token = NULL, \
+                     leased_until = NULL, available_at = {} + $1 \
+                     WHERE id = $2 AND attempt = $3 AND lease_token = $4",
+                    dialect.now()
+                );
+                let done = sqlx::query(AssertSqlSafe(query))
+                    .bind(delay_us)
+                    .bind(lease.event_id)
+                    .bind(lease.attempt)
+                    .bind(lease.token)
+                    .execute(connection)
+                    .await?;
+                Ok(done.rows_affected() == 1)
             })
         })
         .await
