@@ -34,9 +34,11 @@ const SQLITE_READER: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -512";
 /// The writer finds every row by a key. What the planner believes of a table that is
 /// empty in one moment and full in the next is wrong most of the time, and made it read
-/// all of the outbox for each group of commits: 3,900 events a second instead of 10,000.
-const POSTGRES_WRITER: &str =
-    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+/// all of the outbox for each group of commits. And a node that stands still in the
+/// middle of a transaction, suspended or cut off, loses it, so that what it has locked
+/// does not hold up the other nodes.
+const POSTGRES_WRITER: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
+    SET enable_mergejoin = off; SET idle_in_transaction_session_timeout = '5s'";
 const POSTGRES_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
 
 /// Where the database is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.

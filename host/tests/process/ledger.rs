@@ -1,6 +1,6 @@
 //! What the database itself says, past the server: the rows, and leases that run out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use sqlx::{AnyConnection, Connection};
@@ -111,6 +111,47 @@ impl Ledger {
             app,
         )
         .await
+    }
+
+    /// The counters of an app's effects that are not 1.
+    pub(crate) async fn wrong_counters(&mut self, app: &str) -> BTreeMap<String, i64> {
+        self.counts(
+            "SELECT e.name, CAST(e.value AS BIGINT) FROM entries e JOIN apps a ON a.id = e.app_id \
+             WHERE a.name = $1 AND e.space = 'kv' AND e.collection IN ('effects', 'told') \
+             AND e.value <> '1'",
+            app,
+        )
+        .await
+    }
+
+    /// Waits, at most a minute, until no claim of now is the newest of its event.
+    pub(crate) async fn leases_have_run_out(&mut self) {
+        let leased = "SELECT id, attempt FROM outbox WHERE lease_token IS NOT NULL";
+        let claims = async |connection: &mut AnyConnection| -> BTreeSet<(String, i64)> {
+            let rows = sqlx::query_as(leased).fetch_all(connection).await.expect("claims");
+            rows.into_iter().collect()
+        };
+        let now = claims(&mut self.0).await;
+        let begun = Instant::now();
+        while !claims(&mut self.0).await.is_disjoint(&now) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "leases that never run out");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Whether a server has changed or locked something and does not go on; on
+    /// PostgreSQL.
+    pub(crate) async fn holds_a_lock(&mut self) -> bool {
+        let query = "SELECT COUNT(*) FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid \
+                     WHERE a.datname = $1 AND a.state = 'idle in transaction' \
+                     AND l.locktype = 'transactionid' AND l.granted";
+        let name: String = sqlx::query_scalar("SELECT CAST(current_database() AS TEXT)")
+            .fetch_one(&mut self.0)
+            .await
+            .expect("a name");
+        let held: i64 =
+            sqlx::query_scalar(query).bind(name).fetch_one(&mut self.0).await.expect("a number");
+        held > 0
     }
 
     /// What happens when leases run out, without waiting for it: every event that is

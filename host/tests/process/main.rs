@@ -9,6 +9,7 @@ mod crash;
 mod crowd;
 #[path = "../support/database.rs"]
 mod database;
+mod frozen;
 mod gate;
 mod kinds;
 mod ledger;

@@ -168,3 +168,9 @@ fn client() -> reqwest::Client {
     // No certificates are needed, and a bare machine has none.
     reqwest::Client::builder().tls_certs_only([]).build().expect("a client")
 }
+
+/// Sends a signal to a process of ours; whether there was one to take it.
+pub(crate) async fn signal(pid: u32, signal: &str) -> bool {
+    let sent = tokio::process::Command::new("kill").args([signal, &pid.to_string()]).status().await;
+    sent.expect("kill").success()
+}
