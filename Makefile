@@ -20,6 +20,12 @@ test: ## Everything: format, lints, guest from source, all tests on both databas
 	target/debug/picloud-packer --check
 	.ci/with-postgres cargo test --workspace --locked
 
+.PHONY: chaos
+chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repeats a run
+	cargo test --locked --package picloud --test process --no-run
+	PICLOUD_CHAOS_KILLS=$${PICLOUD_CHAOS_KILLS:-1000} .ci/with-postgres \
+		cargo test --locked --package picloud --test process -- chaos --nocapture
+
 .PHONY: check
 check: ## The quick part: format, lints, unit tests
 	cargo fmt --all --check

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+mod chaos;
 #[path = "../support/compiled_guest.rs"]
 mod compiled_guest;
 mod crash;
