@@ -117,7 +117,7 @@ impl Store {
     /// the queue's trigger; `Conflict(Address)`; `Invalid`.
     pub async fn insert_trigger(&self, trigger: Trigger) -> Result<Trigger> {
         trigger.detail.check()?;
-        self.write(Touches::Definitions, move |connection| {
+        self.write(Touches::Triggers, move |connection| {
             Box::pin(async move {
                 check_script(connection, &trigger.app_id, &trigger.script_id).await?;
                 insert_parent(connection, &trigger).await?;
@@ -166,7 +166,7 @@ impl Store {
             detail.check()?;
         }
         let id = id.clone();
-        self.write(Touches::Definitions, move |connection| {
+        self.write(Touches::Triggers, move |connection| {
             Box::pin(async move { update(connection, &id, change).await })
         })
         .await
@@ -176,7 +176,7 @@ impl Store {
     /// of its queue wait for another trigger. Errors: `NotFound(Trigger)`.
     pub async fn delete_trigger(&self, id: &TriggerId) -> Result<()> {
         let id = id.clone();
-        self.write(Touches::Definitions, move |connection| {
+        self.write(Touches::Triggers, move |connection| {
             Box::pin(async move {
                 detail::release_messages(connection, &id).await?;
                 let done = sqlx::query("DELETE FROM triggers WHERE id = $1")

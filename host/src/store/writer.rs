@@ -46,9 +46,11 @@ pub(super) enum Touches {
     Records,
     /// What the outbox has to be looked at again for.
     Outbox,
-    /// Apps, domains, scripts, routes or triggers: also what the outbox has to be
-    /// looked at again for, because a new trigger takes the messages that wait.
+    /// Apps, domains, scripts or routes.
     Definitions,
+    /// Triggers: definitions, and what the outbox has to be looked at again for, because
+    /// a new trigger takes the messages that wait.
+    Triggers,
 }
 
 /// What a commit tells whoever is interested, each by a number that grows.
@@ -68,16 +70,12 @@ impl Default for Signals {
 
 impl Signals {
     pub(super) fn tell(&self, touched: Touches) {
-        let signal = match touched {
-            // A trigger of a queue gets the messages that wait there.
-            Touches::Definitions => {
-                self.outbox.send_modify(|count| *count += 1);
-                &self.revision
-            }
-            Touches::Outbox => &self.outbox,
-            Touches::Records => return,
-        };
-        signal.send_modify(|count| *count += 1);
+        if matches!(touched, Touches::Definitions | Touches::Triggers) {
+            self.revision.send_modify(|count| *count += 1);
+        }
+        if matches!(touched, Touches::Outbox | Touches::Triggers) {
+            self.outbox.send_modify(|count| *count += 1);
+        }
     }
 }
 
@@ -219,8 +217,7 @@ impl GroupedWriter {
         });
         // Before the answers: who knows of a change must not meet an old cache.
         if committed.is_ok() {
-            let touched: BTreeSet<_> = group.iter().filter_map(|job| job.touched()).collect();
-            touched.into_iter().for_each(|touched| self.signals.tell(touched));
+            touched(group).into_iter().for_each(|touched| self.signals.tell(touched));
         }
         for job in group.drain(..) {
             job.answer(committed.clone());
@@ -238,8 +235,7 @@ impl GroupedWriter {
                 savepoint.rollback().await?;
             }
         }
-        let touched = group.iter().filter_map(|job| job.touched()).max();
-        if let Some(tell) = touched.and_then(|touched| self.dialect.tell(touched)) {
+        for tell in touched(group).into_iter().filter_map(|touched| self.dialect.tell(touched)) {
             sqlx::query(tell).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
@@ -260,6 +256,11 @@ impl GroupedWriter {
         remember_session(self.dialect, &mut connection, &self.session).await?;
         Ok(connection)
     }
+}
+
+/// What the operations of a group have changed.
+fn touched(group: &[Box<dyn Job>]) -> BTreeSet<Touches> {
+    group.iter().filter_map(|job| job.touched()).collect()
 }
 
 /// Notes which session the writer's is, to know its own notifications again.

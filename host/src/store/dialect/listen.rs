@@ -33,6 +33,7 @@ impl Dialect {
             (Self::Postgres, Touches::Definitions) => {
                 Some("SELECT pg_notify('picloud', 'definitions')")
             }
+            (Self::Postgres, Touches::Triggers) => Some("SELECT pg_notify('picloud', 'triggers')"),
             (Self::Postgres, Touches::Outbox) => Some("SELECT pg_notify('picloud', 'outbox')"),
         }
     }
@@ -69,12 +70,13 @@ pub(in crate::store) async fn pass_on(
                 }
                 signals.tell(match told.payload() {
                     "definitions" => Touches::Definitions,
+                    "triggers" => Touches::Triggers,
                     _ => Touches::Outbox,
                 });
             }
             // The connection was lost and is there again: who knows what was told
             // meanwhile.
-            Ok(None) => signals.tell(Touches::Definitions),
+            Ok(None) => signals.tell(Touches::Triggers),
             Err(error) => {
                 tracing::warn!(%error, "other nodes cannot be heard");
                 sleep(retry).await;
