@@ -155,4 +155,24 @@ with_an_app! {
         assert!(error.contains("17 deep, 16 are allowed"), "{error}");
         assert!(error.contains("trigger_depth"), "{error}");
     }
+
+    /// Of several listeners all but the first would have been dropped.
+    async fn a_delay_and_a_dedupe_key_are_refused_where_they_mean_nothing(app) {
+        let keep = app.deploy("shop", "keep", KEEP).await;
+        for _ in 0..2 {
+            app.trigger("shop", &keep, json!({"kind": "pubsub", "topic": "news"})).await;
+        }
+        for event in [
+            json!({"topic": "news", "dedupe": "k"}),
+            json!({"topic": "news", "delay_ms": 1}),
+            json!({"script": "keep", "dedupe": "k"}),
+        ] {
+            let sent = app.admin().post("/apps/shop/events", event.clone()).send().await;
+            let field = if event["dedupe"].is_null() { "delay_ms" } else { "dedupe" };
+            let refused = sent.refuses(400, "field_invalid");
+            assert!(refused["message"].as_str().unwrap().starts_with(field), "{event}: {refused}");
+        }
+        assert_eq!(send(app, json!({"topic": "news"})).await["event_ids"].as_array().unwrap().len(), 2);
+        app.settled("shop").await;
+    }
 }

@@ -46,7 +46,7 @@ pub struct SendEvent {
     payload: Value,
     /// Not before so many milliseconds; not for a topic.
     delay_ms: i64,
-    /// Dropped while a message with the same key waits in the queue.
+    /// Dropped while a message with the same key waits in the queue; only for a queue.
     dedupe: Option<String>,
 }
 
@@ -155,8 +155,16 @@ impl Orchestrator {
             let refusal = Refusal::field("delay_ms", &format!("must be 0 to {DELAY_MS_MAX}"));
             return Err(Error::Invalid(refusal));
         }
+        if wanted.delay_ms > 0 && wanted.topic.is_some() {
+            return Err(Error::Invalid(Refusal::field("delay_ms", "is not for a topic")));
+        }
         if let Some(key) = &wanted.dedupe {
             checked_name("dedupe", key)?;
+            // The listeners of a topic would count as one message, and all but the
+            // first be dropped.
+            if wanted.queue.is_none() {
+                return Err(Error::Invalid(Refusal::field("dedupe", "is for a queue only")));
+            }
         }
         let table = self.table().await?;
         let base = |kind, operation: &str, source: &str, details: &Value| NewEvent {
