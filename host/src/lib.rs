@@ -39,7 +39,7 @@ use config::Config;
 use executor::Executor;
 use manager::ControlPlane;
 use orchestrator::dispatcher::Dispatcher;
-use orchestrator::ingress::{self, events, execute};
+use orchestrator::ingress;
 use orchestrator::retention::Retention;
 use orchestrator::scheduler::Scheduler;
 use orchestrator::{Orchestrator, Parts};
@@ -104,7 +104,7 @@ impl App {
             metrics.clone(),
             config.ceiling,
         );
-        let data_plane = execute::api().merge(events::api()).with_state(orchestrator.clone());
+        let data_plane = ingress::api().with_state(orchestrator.clone());
         let router = manager::router(control_plane.clone(), data_plane)
             .merge(ingress::router(orchestrator.clone()))
             .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))

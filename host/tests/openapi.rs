@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use picloud::manager;
-use picloud::orchestrator::ingress::execute;
+use picloud::orchestrator::ingress;
 use utoipa::openapi::OpenApi;
 
 fn described() -> OpenApi {
-    manager::describe(execute::api().into_openapi())
+    manager::describe(ingress::api().into_openapi())
 }
 
 /// `UPDATE_SNAPSHOTS=1 cargo test --test openapi` writes it anew.

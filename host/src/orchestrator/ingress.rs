@@ -14,8 +14,8 @@
 //! A run goes on when its caller hangs up, so that every run has its row.
 
 pub(super) mod delivery;
-pub mod events;
-pub mod execute;
+mod events;
+mod execute;
 mod reply;
 mod request;
 
@@ -31,6 +31,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http_body_util::LengthLimitError;
 use picloud_shared::execution::{HttpRequest, Input};
+use utoipa_axum::router::OpenApiRouter;
 
 use self::request::{Envelope, for_script};
 use super::Orchestrator;
@@ -41,6 +42,11 @@ use crate::store::{Delivery, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
 const PREFIX: &str = "/x/";
+
+/// What of the API below `/api/v1` runs scripts; behind the owner's key.
+pub fn api() -> OpenApiRouter<Orchestrator> {
+    execute::api().merge(events::api())
+}
 
 /// The endpoints of scripts.
 pub fn router(orchestrator: Orchestrator) -> Router {
