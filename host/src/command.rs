@@ -5,13 +5,18 @@
 //! refused or failed, 2 if the command line or a setting makes no sense.
 
 mod client;
+mod data;
+mod dead_letters;
 mod deploy;
+mod detail;
+mod events;
 mod excerpt;
 mod execution;
 mod invoke;
 mod logs;
 mod owner_key;
 mod settings;
+mod triggers;
 
 use std::fmt;
 use std::io::Write;
@@ -37,6 +42,8 @@ Examples:
   picloud deploy hello.rhai --app demo
   picloud invoke demo/hello --data '{\"name\": \"Ada\"}'
   picloud logs demo/hello --follow
+  picloud events send demo --queue mails --data '{\"to\": \"ada@example.com\"}'
+  picloud dead-letters list demo      what was given up, and why
 
 Settings come from PICLOUD_* environment variables; `picloud config` prints them.";
 
@@ -62,6 +69,15 @@ enum Verb {
     Invoke(invoke::Invoke),
     /// Print what ran lately, or what runs from now on
     Logs(logs::Logs),
+    /// What makes a script run besides a request: messages, schedules, changes
+    #[command(subcommand)]
+    Triggers(triggers::TriggersCommand),
+    /// Send messages, and see what waits to be carried out
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Events whose script failed too often: look, replay, resolve
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Print every setting with its value, its default and its unit
     Config {
         /// As JSON
@@ -141,6 +157,9 @@ impl Command {
             Verb::Deploy(deploy) => deploy.run(config).await,
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
+            Verb::Triggers(command) => command.run(config).await,
+            Verb::Events(command) => command.run(config).await,
+            Verb::DeadLetters(command) => command.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
             Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,
@@ -207,7 +226,14 @@ mod tests {
         let mut command = Command::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for step in ["serve", "deploy hello.rhai --app demo", "PICLOUD_OWNER_KEY", "logs"] {
+        for step in [
+            "serve",
+            "deploy hello.rhai --app demo",
+            "PICLOUD_OWNER_KEY",
+            "logs",
+            "events send",
+            "dead-letters list",
+        ] {
             assert!(help.contains(step), "{step} is not in\n{help}");
         }
     }

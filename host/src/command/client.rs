@@ -1,10 +1,11 @@
 //! The admin API, seen from the command line.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use picloud::auth::OwnerKey;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use super::{Failure, ScriptAddress};
@@ -13,6 +14,18 @@ use super::{Failure, ScriptAddress};
 const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How long the server may take to be connected to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The names of an app's scripts, by their ids.
+pub(super) struct ScriptNames(HashMap<String, String>);
+
+impl ScriptNames {
+    /// The name of the script that a row names by `script_id`: the id itself when the
+    /// script is gone, `-` when there is none.
+    pub(super) fn of<'a>(&'a self, row: &'a Value) -> &'a str {
+        let id = row["script_id"].as_str();
+        id.map_or("-", |id| self.0.get(id).map_or(id, String::as_str))
+    }
+}
 
 /// A server and the key for it.
 pub(super) struct Client {
@@ -86,20 +99,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Result<Value, Refused>, Failure> {
-        let url = self.full_url(&format!("/api/v1{path}"));
-        let mut request = self.http.request(method, url).bearer_auth(self.key.reveal());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
-        let status = answer.status();
-        let bytes = answer.bytes().await.map_err(|error| self.unanswered(&error))?;
-        let mut value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(if status.is_success() {
-            Ok(value)
-        } else {
-            Err(Refused { status, error: value["error"].take() })
-        })
+        self.send(self.request(method, path, body)).await
     }
 
     /// [`Self::try_call`] for when a refusal is the end.
@@ -110,6 +110,38 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         Ok(self.try_call(method, path, body).await??)
+    }
+
+    /// A POST that is carried out once for all calls with the same key.
+    pub(super) async fn call_once(
+        &self,
+        path: &str,
+        body: &Value,
+        idempotency_key: &str,
+    ) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, path, Some(body));
+        Ok(self.send(request.header("idempotency-key", idempotency_key)).await??)
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> RequestBuilder {
+        let url = self.full_url(&format!("/api/v1{path}"));
+        let request = self.http.request(method, url).bearer_auth(self.key.reveal());
+        match body {
+            Some(body) => request.json(body),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Result<Value, Refused>, Failure> {
+        let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(|error| self.unanswered(&error))?;
+        let mut value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(if status.is_success() {
+            Ok(value)
+        } else {
+            Err(Refused { status, error: value["error"].take() })
+        })
     }
 
     /// The script of that name; `None` when the app has none.
@@ -130,6 +162,22 @@ impl Client {
             .await?
             .and_then(|found| found["id"].as_str().map(str::to_owned))
             .ok_or_else(|| Failure(format!("the app {app} has no script {script}")))
+    }
+
+    /// The names of an app's scripts, by their ids.
+    pub(super) async fn script_names(&self, app: &str) -> Result<ScriptNames, Failure> {
+        let mut names = HashMap::new();
+        let mut offset = Some(0);
+        while let Some(from) = offset {
+            let path = format!("/apps/{}/scripts?limit=200&offset={from}", encode(app));
+            let page = self.call(Method::GET, &path, None).await?;
+            for script in page["items"].as_array().into_iter().flatten() {
+                let text = |member: &str| script[member].as_str().unwrap_or_default().to_owned();
+                names.insert(text("id"), text("name"));
+            }
+            offset = page["next_offset"].as_u64();
+        }
+        Ok(ScriptNames(names))
     }
 
     fn unanswered(&self, error: &reqwest::Error) -> Failure {

@@ -59,7 +59,7 @@ pub(super) fn short_error(error: &Value) -> String {
 }
 
 /// Microseconds since 1970 as a date and time in UTC, to the millisecond.
-fn timestamp(at_us: i64) -> String {
+pub(super) fn timestamp(at_us: i64) -> String {
     let (day, in_day_ms) =
         (at_us.div_euclid(86_400_000_000), at_us.rem_euclid(86_400_000_000) / 1000);
     let (year, month, day) = civil(day);

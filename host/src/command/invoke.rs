@@ -1,6 +1,5 @@
 //! `picloud invoke APP/SCRIPT`.
 
-use std::io::Read;
 use std::process::ExitCode;
 
 use base64::Engine;
@@ -9,6 +8,7 @@ use picloud::config::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::data::read_data;
 use super::execution::{log_line, short_error};
 use super::{Failure, ScriptAddress, Server, print};
 
@@ -108,19 +108,6 @@ fn response_body(response: &Value) -> Result<Vec<u8>, Failure> {
         BASE64.decode(text).map_err(|error| Failure(format!("the body is damaged: {error}")))
     } else {
         Ok(text.as_bytes().to_vec())
-    }
-}
-
-fn read_data(data: &str) -> Result<Vec<u8>, Failure> {
-    if data == "-" {
-        let mut body = Vec::new();
-        let read = std::io::stdin().lock().read_to_end(&mut body);
-        read.map_err(|error| Failure(format!("cannot read standard input: {error}")))?;
-        Ok(body)
-    } else if let Some(file) = data.strip_prefix('@') {
-        std::fs::read(file).map_err(|error| Failure(format!("cannot read {file}: {error}")))
-    } else {
-        Ok(data.as_bytes().to_vec())
     }
 }
 

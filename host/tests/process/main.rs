@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod chaos;
+mod command;
 #[path = "../support/compiled_guest.rs"]
 mod compiled_guest;
 mod crash;

@@ -1,0 +1,254 @@
+//! The command line against a server, as somebody types it.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::compiled_guest;
+use crate::server::{OWNER_KEY, Server, picloud};
+
+/// Fails until the key `fixed` is set.
+const MAILER: &str = r#"
+    if ctx.event == () { kv::collection("state").set("fixed", true); return "fixed"; }
+    if !kv::collection("state").has("fixed") { throw "the mail server is away" }
+    kv::collection("sent").set(ctx.event.queue.payload.to, true);
+"#;
+
+struct Shell {
+    data: TempDir,
+    server: Server,
+}
+
+/// What a command said, and how it ended.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Shell {
+    fn start() -> Self {
+        let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        compiled_guest::place(data.path());
+        // An event is given up at once.
+        let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1")];
+        let server = Server::start(data.path(), &variables);
+        Self { data, server }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &self.server.url)];
+        let ended = picloud(self.data.path()).args(arguments).envs(variables).output().unwrap();
+        let Output { status, stdout, stderr } = ended;
+        Said {
+            code: status.code(),
+            out: String::from_utf8(stdout).unwrap(),
+            err: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    /// The standard output of a command that is carried out.
+    #[track_caller]
+    fn does(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, Some(0), "{arguments:?}: {}{}", said.out, said.err);
+        said.out.trim_end().to_owned()
+    }
+
+    /// The standard error of a command that ends with this code.
+    #[track_caller]
+    fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, Some(code), "{arguments:?}: {}{}", said.out, said.err);
+        assert_eq!(said.out, "", "{arguments:?}");
+        said.err
+    }
+
+    /// Deploys a script and makes it the one of the queue `mails`; the trigger's id.
+    fn deploy_mailer(&self) -> String {
+        let file = self.data.path().join("mailer.rhai");
+        std::fs::write(&file, MAILER).unwrap();
+        let printed = self.does(&["deploy", path(&file), "--app", "demo"]);
+        assert_eq!(printed, format!("{}/x/demo/mailer", self.server.url));
+        self.does(&["triggers", "create", "demo/mailer", "--queue", "mails"])
+    }
+
+    fn send(&self, to: &str) -> String {
+        let data = json!({ "to": to }).to_string();
+        self.does(&["events", "send", "demo", "--queue", "mails", "--data", &data])
+    }
+
+    /// Asks until so many dead letters are unresolved, and gives up after a minute.
+    fn dead_letters(&self, count: usize) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let listed = self.does(&["dead-letters", "list", "demo", "--json"]);
+            let letters: Vec<Value> = serde_json::from_str(&listed).unwrap();
+            if letters.len() == count {
+                return letters;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{letters:?}");
+        }
+    }
+
+    /// Asks until nothing waits or runs, and gives up after a minute.
+    fn settled(&self) {
+        let begun = Instant::now();
+        while self.does(&["events", "list", "demo", "--json"]) != "[]" {
+            assert!(begun.elapsed() < Duration::from_secs(60), "an event is never done");
+        }
+    }
+}
+
+fn path(file: &Path) -> &str {
+    file.to_str().unwrap()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap()
+}
+
+#[test]
+fn dead_letters_are_listed_shown_replayed_and_resolved() {
+    let shell = Shell::start();
+    let trigger = shell.deploy_mailer();
+    let event = shell.send("ada");
+    let letter = shell.dead_letters(1).remove(0);
+    let id = text(&letter, "id");
+    assert_eq!(text(&letter, "event_id"), event);
+
+    let listed = shell.does(&["dead-letters", "list", "demo", "--script", "mailer"]);
+    for part in ["unresolved", "queue mails → mailer v1 · 1 attempts", id, "mail server is away"]
+    {
+        assert!(listed.contains(part), "{part} is not in\n{listed}");
+    }
+    assert_eq!(shell.does(&["dead-letters", "list", "demo", "--kind", "cron"]), "");
+    let shown = shell.does(&["dead-letters", "show", id]);
+    for part in ["last_error", "the mail server is away", "\"to\": \"ada\"", &trigger] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+
+    shell.does(&["invoke", "demo/mailer"]);
+    let edited = r#"{"queue": "mails", "payload": {"to": "bob"}}"#;
+    let again = shell.does(&["dead-letters", "replay", id, "--data", edited]);
+    assert_ne!(again, event);
+    shell.settled();
+    assert_eq!(shell.dead_letters(0), [Value::Null; 0]);
+    let all = shell.does(&["dead-letters", "list", "demo", "--all"]);
+    assert!(all.contains("replayed"), "{all}");
+    let twice = shell.fails(1, &["dead-letters", "replay", id]);
+    assert!(twice.starts_with("error: ") && twice.contains("replayed"), "{twice}");
+    assert!(shell.does(&["logs", "demo/mailer"]).contains(&again));
+}
+
+#[test]
+fn many_dead_letters_are_dealt_with_by_one_command() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    for to in ["a", "b", "c"] {
+        shell.send(to);
+    }
+    let letters = shell.dead_letters(3);
+    let resolved = shell.run(&["dead-letters", "resolve", text(&letters[0], "id")]);
+    assert_eq!((resolved.code, &*resolved.out), (Some(0), ""), "{}", resolved.err);
+    let ended = shell.run(&["dead-letters", "replay", "--app", "demo", "--all"]);
+    assert_eq!((ended.code, &*ended.out), (Some(0), "2\n"), "{}", ended.err);
+    assert!(ended.err.contains("replayed 2 of 2"), "{}", ended.err);
+
+    // They fail again, and none of that is replayed by the same command.
+    shell.dead_letters(2);
+    let resolve = ["dead-letters", "resolve", "--app", "demo", "--all", "--script", "mailer"];
+    assert_eq!(shell.does(&resolve), "2");
+    assert_eq!(shell.does(&resolve), "0");
+    assert_eq!(shell.does(&["dead-letters", "list", "demo"]), "");
+}
+
+#[test]
+fn events_are_sent_once_and_shown_while_they_wait() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    let later = ["events", "send", "demo", "--queue", "mails", "--delay-ms", "3600000"];
+    let dedupe = [&later[..], &["--dedupe", "today"]].concat();
+    let id = shell.does(&dedupe);
+    let dropped = shell.run(&dedupe);
+    assert_eq!((dropped.code, &*dropped.out), (Some(0), ""));
+    assert!(dropped.err.contains("dropped"), "{}", dropped.err);
+    let once = [&later[..], &["--idempotency-key", "k"]].concat();
+    assert_eq!(shell.does(&once), shell.does(&once));
+
+    let listed = shell.does(&["events", "list", "demo", "--kind", "queue", "--source", "mails"]);
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains(&format!("waiting    queue send mails → mailer · {id}")), "{listed}");
+    let shown = shell.does(&["events", "show", &id]);
+    assert!(shown.contains("state") && shown.contains("waiting"), "{shown}");
+    assert_eq!(shell.does(&["events", "list", "demo", "--limit", "1"]).lines().count(), 1);
+
+    let nobody = shell.run(&["events", "send", "demo", "--topic", "news"]);
+    assert_eq!((nobody.code, &*nobody.out), (Some(0), ""));
+    assert!(nobody.err.contains("nobody listens"), "{}", nobody.err);
+    let waits = shell.run(&["events", "send", "demo", "--queue", "other"]);
+    assert!(waits.err.contains("has no trigger yet"), "{}", waits.err);
+    let script = shell.does(&["events", "send", "demo", "--script", "mailer"]);
+    assert_eq!(text(&shell.dead_letters(1)[0], "event_id"), script);
+}
+
+#[test]
+fn triggers_are_made_listed_fired_switched_and_deleted() {
+    let shell = Shell::start();
+    let queue = shell.deploy_mailer();
+    let daily =
+        ["triggers", "create", "demo/mailer", "--cron", "0 8 * * *", "--zone", "Asia/Tokyo"];
+    let cron = shell.does(&daily);
+    let listed = shell.does(&["triggers", "list", "demo"]);
+    assert!(listed.contains(&format!("enabled  queue mails → mailer · {queue}")), "{listed}");
+    assert!(listed.contains("T23:00:00.000Z"), "{listed}");
+    let shown = shell.does(&["triggers", "show", &cron]);
+    assert!(shown.contains("Asia/Tokyo") && shown.contains("misfire"), "{shown}");
+
+    shell.does(&["triggers", "disable", &cron]);
+    assert!(shell.does(&["triggers", "list", "demo", "--kind", "cron"]).starts_with("disabled"));
+    shell.does(&["triggers", "enable", &cron]);
+    assert!(shell.does(&["triggers", "list", "demo", "--kind", "cron"]).starts_with("enabled"));
+
+    let details = r#"{"payload": {"to": "eve"}}"#;
+    let event = shell.does(&["triggers", "fire", &queue, "--data", details]);
+    let letter = shell.dead_letters(1).remove(0);
+    assert_eq!(text(&letter, "event_id"), event);
+    assert_eq!(letter["payload"], json!({ "queue": "mails", "payload": { "to": "eve" } }));
+
+    shell.does(&["triggers", "delete", &cron]);
+    assert_eq!(shell.does(&["triggers", "list", "demo", "--kind", "cron"]), "");
+}
+
+#[test]
+fn what_is_refused_is_said_in_the_servers_words() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    let nowhere = "01980000-0000-7000-8000-000000000000";
+    for (arguments, said) in [
+        (&["events", "list", "nowhere"][..], "there is no such app"),
+        (&["events", "show", nowhere], "there is no such event"),
+        (&["dead-letters", "show", nowhere], "there is no such dead"),
+        (&["triggers", "show", "7"], "there is no such trigger"),
+        (&["triggers", "create", "demo/mailer", "--queue", "mails"], "queue"),
+        (&["triggers", "create", "demo/mailer", "--cron", "61 * * * *"], "61"),
+        (&["triggers", "create", "demo/nobody", "--queue", "q"], "has no script nobody"),
+        (&["events", "send", "demo", "--queue", "q", "--data", "{"], "--data is not JSON"),
+        (&["dead-letters", "list", "demo", "--kind", "moon"], "moon"),
+    ] {
+        let error = shell.fails(1, arguments);
+        assert!(error.starts_with("error: ") && error.contains(said), "{arguments:?}: {error}");
+    }
+    for wrong in [
+        &["events", "send", "demo"][..],
+        &["events", "send", "demo", "--queue", "q", "--topic", "t"],
+        &["dead-letters", "replay"],
+        &["dead-letters", "resolve", "--all"],
+        &["triggers", "create", "demo/mailer"],
+    ] {
+        shell.fails(2, wrong);
+    }
+}
