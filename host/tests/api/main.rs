@@ -10,6 +10,8 @@ mod compiled_guest;
 #[path = "../support/database.rs"]
 #[expect(dead_code, reason = "the store's tests look behind the store, these do not")]
 mod database;
+#[path = "../support/stand_in.rs"]
+mod stand_in;
 
 mod apps;
 mod auth;
@@ -17,8 +19,10 @@ mod bodies;
 mod cases;
 mod dead_letters;
 mod delivery;
+mod documents;
 mod domains;
 mod events;
+mod examples;
 mod execute;
 mod executions;
 mod health;
