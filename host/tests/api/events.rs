@@ -69,6 +69,31 @@ with_an_app! {
         app.admin().post("/apps/shop/triggers", other).send().await.refuses(409, "queue_taken");
     }
 
+    async fn the_messages_of_a_queue_wait_while_its_trigger_is_disabled(app) {
+        let count = app.deploy("shop", "count", r#"kv::collection("counts").increment("done")"#).await;
+        let done = async || {
+            app.settled("shop").await;
+            app.value("shop", "counts", "done").await
+        };
+        send(app, json!({"queue": "mail"})).await;
+        let on = json!({"kind": "queue", "queue": "mail"});
+        let disabled = json!({"script_id": count, "on": on, "enabled": false});
+        let trigger = app.trigger_with("shop", disabled).await;
+        assert_eq!(done().await, Value::Null);
+        let change = async |change: Value| {
+            app.admin().patch(&format!("/triggers/{trigger}"), change).send().await.is(200);
+        };
+        change(json!({"retry": {"attempts_max": 2}})).await;
+        assert_eq!(done().await, Value::Null);
+        change(json!({"enabled": true})).await;
+        assert_eq!(done().await, 1);
+        // What waits when it is disabled waits too.
+        send(app, json!({"queue": "mail", "delay_ms": 3_600_000})).await;
+        change(json!({"enabled": false})).await;
+        let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
+        assert_eq!(page["items"][0]["state"], "unassigned", "{page}");
+    }
+
     async fn every_listener_gets_a_published_message(app) {
         let source = r#"kv::collection("heard").set(ctx.execution.id, ctx.event.pubsub)"#;
         let one = app.deploy("shop", "one", source).await;
