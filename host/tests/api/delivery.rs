@@ -1,5 +1,9 @@
 //! Routes that store a request before they run it.
 
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::poll;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
@@ -25,7 +29,57 @@ async fn post(app: &TestApp, key: Option<&str>) -> Answer {
     call.send().await
 }
 
+/// Asks, and leaves as soon as the script has begun.
+async fn post_and_leave(app: &TestApp) {
+    let has_begun = async || {
+        let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
+        page["items"][0]["state"] == "running"
+    };
+    let mut answer = pin!(post(app, None));
+    let begun = Instant::now();
+    loop {
+        assert!(poll!(answer.as_mut()).is_pending(), "it was answered too soon");
+        if has_begun().await {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never begins");
+    }
+}
+
+/// A script that takes so long that its caller can leave meanwhile.
+async fn long(app: &TestApp, end: &str) -> String {
+    let script = json!({
+        "name": "long",
+        "source": format!("let n = 0; while n < 3_000_000 {{ n += 1; }} {end}"),
+        "limits": {"fuel_max": 10_000_000_000_u64, "wall_ms_max": 60_000},
+    });
+    app.deploy_with("shop", script).await
+}
+
 with_an_app! {
+    async fn the_answer_to_a_caller_who_has_left_is_kept(app) {
+        let script = long(app, "#{ status: 201, body: n }").await;
+        route(app, &script, "durable").await;
+        post_and_leave(app).await;
+        app.settled("shop").await;
+        let apps = app.admin().get("/apps/shop").send().await.is(200).json();
+        let app_id = apps["id"].as_str().unwrap().parse().unwrap();
+        let page = picloud::store::Page { limit: 10, offset: 0 };
+        let kept = app.store().list_abandoned_executions(&app_id, page).await.unwrap();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert!(kept[0].response.as_str().contains("3000000"), "{kept:?}");
+    }
+
+    async fn a_failure_that_no_caller_was_told_of_is_tried_again(app) {
+        let script = long(app, r#"if ctx.execution.attempt == 1 { throw "no" }"#).await;
+        route(app, &script, "durable").await;
+        post_and_leave(app).await;
+        app.settled("shop").await;
+        app.flush().await;
+        assert_eq!(app.count_executions(&script).await, 2);
+        assert_eq!(app.dead_letters("shop").await, [Value::Null; 0]);
+    }
+
     async fn a_durable_request_is_answered_by_its_script(app) {
         let script = app.deploy("shop", "count", COUNT).await;
         route(app, &script, "durable").await;
