@@ -146,6 +146,22 @@ crate::on_both_databases! {
         assert_eq!(claim(&store, "node", 10, LEASE_US).await.events.len(), 1);
     }
 
+    /// Also one behind others of its app that are due before.
+    async fn a_claim_tells_when_there_will_be_more(database) {
+        let store = open(database).await;
+        let shop = app(&store, "shop").await;
+        let hello = script(&store, &shop.id, "hello").await;
+        let later = NewEvent { delay_us: 60_000_000, ..event_for(&hello) };
+        store.append_events(vec![event_for(&hello), later], None).await.unwrap();
+        let claimed = claim(&store, "node", 10, LEASE_US).await;
+        assert_eq!(claimed.events.len(), 1);
+        let next = claimed.next_in_us.unwrap();
+        assert!((50_000_000..=60_000_000).contains(&next), "{next}");
+        end(&store, &claimed.events[0], Ending::Complete).await;
+        let next = store.next_event_in().await.unwrap().unwrap();
+        assert!((50_000_000..=60_000_000).contains(&next), "{next}");
+    }
+
     async fn a_failed_event_comes_again_after_its_wait(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;

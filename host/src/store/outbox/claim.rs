@@ -158,36 +158,32 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
         lease_ends = first_lease_end(connection).await?;
     }
     let mut apps = waiting_apps(connection).await?;
-    let next_at = apps.iter().map(|app| app.available_at).filter(|at| *at > now).min();
+    let mut next_at = apps.iter().map(|app| app.available_at).min();
     apps.retain(|app| app.available_at <= now);
     if let Some(after) = &claim.after_app {
         let start = apps.partition_point(|app| app.app_id <= *after);
         apps.rotate_left(start);
     }
-    let left_out = apps.len() > APPS_MAX;
     apps.truncate(APPS_MAX);
 
     let mut claimed =
         Claimed { last_app: apps.last().map(|app| app.app_id.clone()), ..Claimed::default() };
-    let mut more = left_out;
     let count = apps.len();
     for (served, app) in apps.into_iter().enumerate() {
         let free = claim.events_max - claimed.events.len() as i64;
         // What one app leaves of its share, the apps after it may have.
         let share = (free / (count - served) as i64).max(1).min(free);
         let events = take(connection, dialect, &claim, &app.app_id, share, now).await?;
-        more |= events.len() as i64 == share;
         claimed.events.extend(events);
     }
     if !claimed.events.is_empty() {
+        // What was behind the first events of the apps that were served.
+        next_at = waiting_apps(connection).await?.iter().map(|app| app.available_at).min();
         let own = now + claim.lease_us;
         lease_ends = Some(lease_ends.map_or(own, |at| at.min(own)));
     }
-    claimed.next_in_us = if more {
-        Some(0)
-    } else {
-        [next_at, lease_ends].into_iter().flatten().min().map(|at| (at - now).max(0))
-    };
+    let next = [next_at, lease_ends].into_iter().flatten().min();
+    claimed.next_in_us = next.map(|at| (at - now).max(0));
     Ok(claimed)
 }
 
