@@ -124,7 +124,7 @@ pub struct End {
 }
 
 /// One claim of one event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The event.
     pub event_id: EventId,

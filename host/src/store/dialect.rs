@@ -283,8 +283,9 @@ pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html:
         // connection, transaction rollback (deadlock), insufficient resources
         // (disk full), operator intervention (shutdown), system error, lock
-        // not available, and a server that has become a standby.
-        return ["08", "40", "53", "57", "58", "55P03", "25006"]
+        // not available, a server that has become a standby, and a transaction that
+        // was ended because we stood still.
+        return ["08", "40", "53", "57", "58", "55P03", "25006", "25P03"]
             .iter()
             .any(|class| code.starts_with(class));
     }

@@ -19,7 +19,7 @@ pub(super) async fn apply(
     dialect: Dialect,
     commits: &[Arc<Commit>],
 ) -> Result<Vec<Committed>> {
-    let held = held_leases(connection, dialect, commits).await?;
+    let mut held = held_leases(connection, dialect, commits).await?;
     let writes: Vec<&Write> = commits.iter().flat_map(|commit| &commit.writes).collect();
     let reads = commits.iter().flat_map(|commit| &commit.reads);
     let now = commits.iter().map(|commit| commit.at).max().unwrap_or(0);
@@ -30,11 +30,13 @@ pub(super) async fn apply(
     let mut events = Vec::new();
     for commit in commits {
         let lease = commit.end.as_ref().map(|end| &end.lease);
-        outcomes.push(if lease.is_some_and(|lease| !held.contains(&lease.event_id)) {
+        outcomes.push(if lease.is_some_and(|lease| !held.contains(lease)) {
             Committed::LeaseLost
         } else if !state.agrees_with(&commit.reads) {
             Committed::Conflict
         } else {
+            // An event ends once, also within a group.
+            lease.map(|lease| held.remove(lease));
             let operations = state.accept(&commit.writes);
             let caused = commit.events.iter();
             events.extend(caused.filter_map(|caused| happened(caused, &operations)));
@@ -59,13 +61,13 @@ fn happened(caused: &Caused, operations: &[Option<Operation>]) -> Option<NewEven
     Some(event)
 }
 
-/// The events that are still those of the runs that name them. On PostgreSQL nobody
-/// takes them away from now on.
+/// Those of the leases that still hold. On PostgreSQL nobody takes them away from now
+/// on.
 async fn held_leases(
     connection: &mut AnyConnection,
     dialect: Dialect,
     commits: &[Arc<Commit>],
-) -> Result<HashSet<EventId>> {
+) -> Result<HashSet<Lease>> {
     let leases = commits.iter().filter_map(|commit| Some(&commit.end.as_ref()?.lease));
     let rows: Vec<_> =
         leases.map(|Lease { event_id, attempt, token }| (event_id, *attempt, token)).collect();
@@ -73,14 +75,15 @@ async fn held_leases(
         return Ok(HashSet::new());
     }
     let query = format!(
-        "SELECT o.id FROM {} JOIN outbox o ON o.id = r.value->>0 \
+        "SELECT o.id, o.attempt, o.lease_token FROM {} JOIN outbox o ON o.id = r.value->>0 \
          AND o.attempt = CAST(r.value->>1 AS BIGINT) AND o.lease_token = r.value->>2{}",
         dialect.rows(),
         dialect.lock_rows("o")
     );
-    let held: Vec<EventId> =
-        sqlx::query_scalar(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
-    Ok(held.into_iter().collect())
+    let held: Vec<(EventId, i64, String)> =
+        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+    let held = held.into_iter();
+    Ok(held.map(|(event_id, attempt, token)| Lease { event_id, attempt, token }).collect())
 }
 
 async fn write_entries(
