@@ -84,6 +84,8 @@ pub struct Effects {
     seen: HashMap<Seen, i64>,
     /// A request has gone out, so that the run cannot be done again silently.
     pub called_outside: bool,
+    /// The database or the disk did not serve the run, but may later.
+    pub was_cut_off: bool,
 }
 
 /// How things were before a part of a run that may have to be undone.

@@ -36,8 +36,9 @@ pub(super) fn failed(message: impl Into<String>) -> HostError {
 }
 
 /// A failed read, without what only the operator should know.
-pub(super) fn unavailable(error: &store::Error) -> HostError {
+pub(super) fn unavailable(sandbox: &mut Sandbox, error: &store::Error) -> HostError {
     tracing::warn!(%error, "a run could not read");
+    sandbox.effects.was_cut_off |= matches!(error, store::Error::Unavailable(_));
     failed("the database is unavailable")
 }
 
@@ -121,7 +122,7 @@ pub(super) async fn find(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<Op
         .store
         .find_entry(&app_id, name, sandbox.clock.now_us())
         .await
-        .map_err(|error| unavailable(&error))?;
+        .map_err(|error| unavailable(sandbox, &error))?;
     let seen =
         Seen { space: key.space, collection: key.collection.clone(), name: Some(key.name.clone()) };
     sandbox.effects.see(seen, entry.as_ref().map_or(0, |entry| entry.version));
@@ -160,13 +161,13 @@ pub(super) async fn list(
     let version = store
         .find_collection_version(&app_id, space, collection)
         .await
-        .map_err(|error| unavailable(&error))?;
+        .map_err(|error| unavailable(sandbox, &error))?;
     // The run may have deleted as many of them as it has changed.
     let enough = EntryRange { limit: range.limit + own.len() as i64 + 1, ..range };
     let stored = store
         .list_entries(&app_id, space, collection, &enough, sandbox.clock.now_us())
         .await
-        .map_err(|error| unavailable(&error))?;
+        .map_err(|error| unavailable(sandbox, &error))?;
     let seen = Seen { space, collection: collection.to_owned(), name: None };
     sandbox.effects.see(seen, version);
 

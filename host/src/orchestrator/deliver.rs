@@ -82,18 +82,18 @@ impl Orchestrator {
         let work = work(&event, target);
         let id = execution_id(self, &event);
         let mut callers: Option<Callers> = None;
-        let mut has_run = false;
+        let mut is_handed_in = false;
         let settled = self
             .run_and_end(&work, id.clone(), |outcome| {
                 faults::point(Point::AfterRun);
-                has_run = true;
+                is_handed_in = true;
                 callers = callers.take().or_else(|| self.inbox.take(&event.id));
                 Some(self.end(&event, &work, &id, outcome, callers.is_some(), &table))
             })
             .await;
         let settled = match settled {
-            // Only what has not run: of what has, nobody knows what is committed.
-            Err(Error::Unavailable { .. }) if !has_run => return self.release(&event).await,
+            // Only what was not handed in: of what was, nobody knows if it is committed.
+            Err(Error::Unavailable { .. }) if !is_handed_in => return self.release(&event).await,
             settled => settled?,
         };
         match settled {

@@ -24,7 +24,7 @@ use super::rows::rows;
 use crate::error::Error;
 use crate::executor::{Image, Outcome, Run};
 use crate::store::{
-    AppId, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus, TriggerId,
+    self, AppId, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus, TriggerId,
     TriggerKind,
 };
 
@@ -135,6 +135,14 @@ impl Orchestrator {
         let mut turn = None;
         for rerun in 0..=RERUNS_MAX {
             let mut outcome = self.execute(work, &id).await?;
+            if outcome.failure.is_some()
+                && outcome.effects.was_cut_off
+                && !outcome.effects.called_outside
+            {
+                // Not the script's failure: nothing has happened, and it may work later.
+                let reason = "a run was not served and failed";
+                return Err(store::Error::Unavailable(reason.into()).into());
+            }
             let final_try = rerun == RERUNS_MAX || outcome.effects.called_outside;
             let settled = self.settle(work, &id, &outcome, &mut end).await?;
             match settled {

@@ -57,6 +57,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
         .await
         .map_err(|error| {
             tracing::warn!(%error, "a file could not be written");
+            sandbox.effects.was_cut_off = true;
             failed("the file could not be written")
         })?;
     let value = serde_json::to_string(&described).map_err(|error| failed(error.to_string()))?;

@@ -25,7 +25,7 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
         // One that is sent at the same moment is dropped by the commit.
         let waiting =
             scope.platform.store.find_waiting_message(&scope.app_id, &send.queue, key).await;
-        if let Some(id) = waiting.map_err(|error| unavailable(&error))? {
+        if let Some(id) = waiting.map_err(|error| unavailable(sandbox, &error))? {
             return Ok(id.to_string());
         }
     }

@@ -28,7 +28,7 @@ pub(in crate::executor) async fn enqueue(
     check_value(sandbox, "the payload", &enqueue.payload)?;
     check_delay(enqueue.delay_ms)?;
     let scope = scope(sandbox)?;
-    let script = find_script(&scope, &enqueue.script).await?;
+    let script = find_script(sandbox, &scope, &enqueue.script).await?;
     count_effect(sandbox)?;
     let id = store::EventId::from(sandbox.clock.new_id());
     sandbox.effects.send(Sent::Script {
@@ -55,7 +55,7 @@ pub(in crate::executor) async fn call(
     if scope.depth >= CALLS_DEPTH_MAX {
         return Err(failed(format!("scripts call each other at most {CALLS_DEPTH_MAX} deep")));
     }
-    let script = find_script(&scope, &call.script).await?;
+    let script = find_script(sandbox, &scope, &call.script).await?;
     let called = run_script(sandbox, &scope, script, &call.payload, *fuel_left).await?;
     *fuel_left = fuel_left.saturating_sub(called.outcome.fuel_used);
     let answer = match (&called.outcome.response, &called.outcome.failure) {
@@ -70,12 +70,12 @@ pub(in crate::executor) async fn call(
     answer
 }
 
-async fn find_script(scope: &Scope, name: &str) -> HostResult<Script> {
+async fn find_script(sandbox: &mut Sandbox, scope: &Scope, name: &str) -> HostResult<Script> {
     check_name("a script's name", name, NAME_BYTES_MAX)?;
     match scope.platform.store.find_script_by_name(&scope.app_id, name).await {
         Ok(script) => Ok(script),
         Err(store::Error::NotFound(_)) => Err(failed(format!("there is no script {name:?}"))),
-        Err(error) => Err(unavailable(&error)),
+        Err(error) => Err(unavailable(sandbox, &error)),
     }
 }
 
@@ -87,7 +87,7 @@ async fn run_script(
     fuel_left: u64,
 ) -> HostResult<Called> {
     let source = scope.platform.store.find_script_version(&script.id, script.version).await;
-    let source: ScriptSource = source.map_err(|error| unavailable(&error))?;
+    let source: ScriptSource = source.map_err(|error| unavailable(sandbox, &error))?;
     let saturated = |_| failed("every execution slot is taken");
     let image = match scope.executor.compile(&source.source).await.map_err(saturated)? {
         Ok(image) => image,
