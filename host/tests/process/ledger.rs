@@ -53,6 +53,21 @@ impl Ledger {
         sqlx::query_scalar(query).bind(app).fetch_all(&mut self.0).await.expect("attempts")
     }
 
+    /// How many executions of the events of an app there were, by their attempt.
+    pub(crate) async fn attempts(&mut self, app: &str) -> BTreeMap<i64, i64> {
+        let query = "SELECT e.attempt, COUNT(*) FROM executions e JOIN apps a ON a.id = e.app_id \
+                     WHERE a.name = $1 AND e.event_id IS NOT NULL GROUP BY e.attempt";
+        let rows = sqlx::query_as::<_, (i64, i64)>(query).bind(app).fetch_all(&mut self.0).await;
+        rows.expect("rows").into_iter().collect()
+    }
+
+    /// How many attempts the dead letters of an app count together.
+    pub(crate) async fn attempts_of_dead_letters(&mut self, app: &str) -> i64 {
+        let query = "SELECT CAST(SUM(d.attempts) AS BIGINT) FROM dead_letters d \
+                     JOIN apps a ON a.id = d.app_id WHERE a.name = $1";
+        self.number(query, app).await
+    }
+
     /// How often each event of an app has succeeded.
     pub(crate) async fn successes(&mut self, app: &str) -> BTreeMap<String, i64> {
         self.counts(

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod chaos;
+mod cluster;
 mod command;
 #[path = "../support/compiled_guest.rs"]
 mod compiled_guest;
@@ -11,11 +12,15 @@ mod crash;
 mod crowd;
 #[path = "../support/database.rs"]
 mod database;
+mod disk;
 mod frozen;
 mod gate;
 mod kinds;
 mod ledger;
+mod load;
+mod outage;
 mod poison;
 mod saturation;
 mod server;
 mod start;
+mod storm;

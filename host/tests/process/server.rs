@@ -33,9 +33,15 @@ pub(crate) fn picloud(data: &Path) -> Command {
 impl Server {
     /// Starts the server on these settings and waits until it is ready.
     pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut process = picloud(data)
+        let mut command = picloud(data);
+        command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts a server by this command, to which `serve` is added.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut process = command
             .arg("serve")
-            .envs(variables.iter().copied())
             .env("PICLOUD_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
@@ -112,6 +118,23 @@ impl Server {
         Ok((status, id))
     }
 
+    /// Asks anything, as the owner; what came back, whatever it is.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> reqwest::Result<Answer> {
+        let method = method.parse().expect("a method");
+        let request = self.http.request(method, format!("{}{path}", self.url)).json(body);
+        let answer = request.bearer_auth(OWNER_KEY).send().await?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            retry_after: answer.headers().contains_key("retry-after"),
+            body: answer.text().await?,
+        })
+    }
+
     /// Posts JSON to a path as anybody; the answer's status and body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
         let answer = self.http.post(format!("{}{path}", self.url)).json(body).send().await?;
@@ -160,6 +183,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: bool,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// It says that nothing can be done now, in JSON, and when to come again.
+    #[track_caller]
+    pub(crate) fn is_clear_refusal(&self) {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or(Value::Null);
+        let is_clear = self.status == 503 && self.retry_after && body["error"]["code"].is_string();
+        assert!(is_clear, "{self:?}");
     }
 }
 

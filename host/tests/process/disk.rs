@@ -1,0 +1,130 @@
+//! A small disk for a server's data, to be filled and emptied while it runs.
+//!
+//! It is a tmpfs in a mount namespace of the server's own, gone with the server; as
+//! anybody but root in a user namespace too. Where the system permits neither, the size
+//! of files is limited instead: a write then fails with EFBIG and not with ENOSPC.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::database::{Database, Kind};
+use crate::server::{OWNER_KEY, Server, picloud};
+
+/// Room for the interpreter, the database and its log, and little more.
+const DISK: &str = "size=24m";
+/// A file of the test's own that takes all that is left.
+const FILLER: &str = "filler";
+
+/// The disk of a server.
+pub(crate) struct Disk {
+    /// The data folder, as this process sees it.
+    data: PathBuf,
+    /// The server, where its files are limited.
+    limited: Option<u32>,
+}
+
+impl Disk {
+    /// Starts a server whose data folder, like `data`, is on a small disk.
+    pub(crate) fn start(data: &Path, variables: &[(&str, &str)]) -> (Server, Self) {
+        let wrapper = wrapper();
+        println!("the disk is made by {:?}", wrapper.unwrap_or(&["a limit"]));
+        let mut command = picloud(data);
+        if let Some(wrapper) = wrapper {
+            let script = format!(
+                "mkdir $PICLOUD_DATA/disk && mount -t tmpfs -o {DISK} tmpfs $PICLOUD_DATA/disk \
+                 && cp -r $PICLOUD_DATA/cache $PICLOUD_DATA/disk/ \
+                 && export PICLOUD_DATA=$PICLOUD_DATA/disk && exec \"$0\" \"$@\""
+            );
+            command = wrapped(&command, wrapper, &script);
+        } else {
+            // Ignored, the signal leaves the write to fail.
+            command = wrapped(&command, &[], "trap '' XFSZ; exec \"$0\" \"$@\"");
+        }
+        command.env("PICLOUD_OWNER_KEY", OWNER_KEY).envs(variables.iter().copied());
+        let server = Server::spawn(command);
+        let pid = server.pid();
+        let disk = match wrapper {
+            Some(_) => {
+                let disk = data.join("disk");
+                let seen = disk.strip_prefix("/").expect("an absolute path");
+                Self {
+                    data: Path::new("/proc").join(pid.to_string()).join("root").join(seen),
+                    limited: None,
+                }
+            }
+            None => Self { data: data.to_owned(), limited: Some(pid) },
+        };
+        (server, disk)
+    }
+
+    /// A copy of the database, to be made while nothing is written: SQLite itself
+    /// would not find its way into another namespace.
+    pub(crate) fn copy_database(&self, folder: &Path) -> Database {
+        for name in ["picloud.db", "picloud.db-wal"] {
+            fs::copy(self.data.join(name), folder.join(name)).expect("a copy");
+        }
+        let file = folder.join("picloud.db");
+        Database {
+            kind: Kind::Sqlite,
+            url: picloud::store::DatabaseUrl::sqlite_file(&file).expect("a path"),
+            plain_url: format!("sqlite://{}", file.display()),
+        }
+    }
+
+    /// From now on nothing more can be written.
+    pub(crate) fn fill(&mut self) {
+        if let Some(pid) = self.limited {
+            return limit(pid, "1");
+        }
+        let mut filler = File::create(self.data.join(FILLER)).expect("a file");
+        let block = [0; 4096];
+        let full = loop {
+            if let Err(error) = filler.write_all(&block) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+    }
+
+    /// There is room again.
+    pub(crate) fn make_room(&mut self) {
+        match self.limited {
+            Some(pid) => limit(pid, "unlimited"),
+            None => fs::remove_file(self.data.join(FILLER)).expect("a filler"),
+        }
+    }
+}
+
+/// What makes a namespace in which a file system can be mounted.
+fn wrapper() -> Option<&'static [&'static str]> {
+    let wrappers: [&[&str]; 2] =
+        [&["unshare", "--mount"], &["unshare", "--map-root-user", "--mount"]];
+    wrappers.into_iter().find(|wrapper| {
+        let mounted = Command::new(wrapper[0])
+            .args(&wrapper[1..])
+            .args(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", "/tmp"])
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success())
+    })
+}
+
+/// `command`, run by a shell script that ends by becoming it.
+fn wrapped(command: &Command, wrapper: &[&str], script: &str) -> Command {
+    let shell = ["sh", "-c", script];
+    let words = wrapper.iter().chain(&shell).copied();
+    let mut words = words.map(std::ffi::OsStr::new).chain([command.get_program()]);
+    let mut wrapped = Command::new(words.next().expect("a word"));
+    wrapped.args(words).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped
+}
+
+/// Limits the size of what a process writes, in bytes.
+fn limit(pid: u32, bytes: &str) {
+    let limit = format!("--fsize={bytes}:unlimited");
+    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
+    assert!(done.expect("prlimit").success());
+}
