@@ -55,15 +55,22 @@ impl Moment {
 
 crate::on_both_databases! {
     async fn nothing_accepted_is_lost_and_nothing_is_done_twice(database) {
-        let number = |name: &str| std::env::var(name).ok().map(|value| value.parse().unwrap());
         let kills = number("PICLOUD_CHAOS_KILLS").unwrap_or(KILLS);
         let kills = if database.kind == Kind::Postgres { kills / POSTGRES_PART } else { kills };
-        let seed = number("PICLOUD_CHAOS_SEED").unwrap_or_else(|| {
-            u64::from(std::process::id()) << 32 | u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos())
-        });
+        let seed = number("PICLOUD_CHAOS_SEED").unwrap_or_else(any_seed);
         println!("PICLOUD_CHAOS_SEED={seed} PICLOUD_CHAOS_KILLS={kills} on {:?}", database.kind);
         Chaos::start(database, seed).await.run(kills).await;
     }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// Another one each time; it is printed, to be set again.
+fn any_seed() -> u64 {
+    let now = std::time::UNIX_EPOCH.elapsed().expect("a time after 1970");
+    u64::from(std::process::id()) << 32 | u64::from(now.subsec_nanos())
 }
 
 struct Chaos<'a> {

@@ -178,7 +178,7 @@ impl Load {
         assert_eq!(shared.get("n").copied().unwrap_or(0), asyncs as i64, "an update was lost");
         let of_sort = |sort| accepted.iter().filter(|(of, _)| *of == sort).count();
         println!(
-            "accepted and settled: {:?}; {unsure} of {unsure_max} that had no answer were settled too",
+            "accepted and settled: {:?}; of {unsure_max} that had no answer {unsure} were, too",
             SORTS.map(|sort| (sort, of_sort(sort)))
         );
     }

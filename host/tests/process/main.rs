@@ -1,5 +1,5 @@
 //! The real binary as a process: how it starts, how it stops, what survives when it
-//! is killed, and what a crowd does to it.
+//! is killed, loses its database or stands still, and what a crowd does to it.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
