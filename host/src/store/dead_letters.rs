@@ -15,7 +15,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
-use super::outbox::{NewEvent, append_statement};
+use super::outbox::{self, NewEvent};
 use super::writer::Touches;
 use super::{
     AppId, Conflict, DeadLetterId, Error, EventId, Json, Page, Resolution, Resource, Result,
@@ -197,10 +197,7 @@ impl Store {
         self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
                 resolve(connection, &id, Resolution::Replayed, event.created_at).await?;
-                sqlx::query(AssertSqlSafe(append_statement(dialect)))
-                    .bind(bulk::rows_json([&event])?)
-                    .execute(connection)
-                    .await?;
+                outbox::append(connection, dialect, &[event]).await?;
                 Ok(())
             })
         })

@@ -21,7 +21,7 @@ mod intake;
 pub use claim::{Claim, Claimed};
 pub use intake::{Accepted, NewKey};
 
-use sqlx::FromRow;
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
@@ -140,12 +140,42 @@ bulk_row! { NewEvent {
 }}
 
 /// Appends many. One whose dedupe key waits already is dropped.
-pub(super) fn append_statement(dialect: Dialect) -> String {
+fn append_statement(dialect: Dialect) -> String {
     bulk::insert_statement::<NewEvent>(
         dialect,
         "outbox",
         "ON CONFLICT (app_id, source, dedupe_key) WHERE dedupe_key IS NOT NULL DO NOTHING",
     )
+}
+
+/// Appends events, inside of a transaction; how many there are now that were not.
+///
+/// A message whose queue had no trigger when it was sent may have got one meanwhile: the
+/// trigger took what was there, so what comes after it is handed over here.
+pub(super) async fn append(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    events: &[NewEvent],
+) -> Result<u64> {
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(AssertSqlSafe(append_statement(dialect)))
+        .bind(bulk::rows_json(events)?)
+        .execute(&mut *connection)
+        .await?;
+    let unassigned: Vec<_> =
+        events.iter().filter(|event| event.script_id.is_none()).map(|event| (&event.id,)).collect();
+    const TRIGGER: &str = "FROM triggers_queue q JOIN triggers t ON t.id = q.trigger_id \
+        WHERE q.app_id = outbox.app_id AND q.queue = outbox.source AND t.disabled_at IS NULL";
+    let assign = format!(
+        "UPDATE outbox SET trigger_id = (SELECT t.id {TRIGGER}), \
+         script_id = (SELECT t.script_id {TRIGGER}) WHERE script_id IS NULL \
+         AND id IN (SELECT r.value->>0 FROM {})",
+        dialect.rows()
+    );
+    bulk::run(connection, assign, &unassigned).await?;
+    Ok(done.rows_affected())
 }
 
 /// Which events of an app to list.

@@ -156,6 +156,19 @@ with_an_app! {
         assert_eq!(app.value("shop", "counts", "runs").await, 1);
     }
 
+    async fn a_dropped_message_is_dropped_for_its_key_too(app) {
+        let send = async |key: &str| {
+            let message = json!({"queue": "q", "dedupe": "d"});
+            let call = app.admin().post("/apps/shop/events", message);
+            call.header("idempotency-key", key).send().await.is(202).json()
+        };
+        app.deploy("shop", "work", "1").await;
+        assert_eq!(send("first").await["event_ids"].as_array().unwrap().len(), 1);
+        for _ in 0..2 {
+            assert_eq!(send("second").await, json!({"event_ids": []}));
+        }
+    }
+
     async fn an_event_with_the_same_key_is_sent_once(app) {
         app.deploy("shop", "work", r#"kv::collection("counts").increment("runs")"#).await;
         let send = async |key: &str| {

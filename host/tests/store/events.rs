@@ -242,6 +242,7 @@ crate::on_both_databases! {
             key: "k".to_owned(),
             event_id: event.id.clone(),
             answer: None,
+            answer_when_dropped: None,
             created_at: now(),
         };
         let (first, second) = (event_for(&hello), event_for(&hello));

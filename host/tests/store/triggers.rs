@@ -136,6 +136,25 @@ crate::on_both_databases! {
         assert_eq!(of().await, None);
     }
 
+    /// Whoever sends looks for the trigger before it is there, and appends afterwards.
+    async fn a_message_that_was_sent_before_its_trigger_was_made_is_not_left_behind(database) {
+        let store = open(database).await;
+        let shop = app(&store, "shop").await;
+        let hello = script(&store, &shop.id, "hello").await;
+        let made = store.insert_trigger(trigger(&hello, queue("q"))).await.unwrap();
+        let message = NewEvent {
+            kind: TriggerKind::Queue,
+            source: "q".to_owned(),
+            script_id: None,
+            ..event_for(&hello)
+        };
+        let elsewhere = NewEvent { id: id(), source: "r".to_owned(), ..message.clone() };
+        store.append_events(vec![message.clone(), elsewhere.clone()], None).await.unwrap();
+        let found = store.find_event(&message.id).await.unwrap();
+        assert_eq!((found.trigger_id, found.script_id), (Some(made.id), Some(hello.id)));
+        assert_eq!(store.find_event(&elsewhere.id).await.unwrap().script_id, None);
+    }
+
     async fn a_schedule_fires_once_for_each_time(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;

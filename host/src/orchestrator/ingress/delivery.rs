@@ -54,7 +54,8 @@ pub(super) fn key_of(
     }
     let (app_id, key) = (app_id.clone(), key.to_owned());
     let event_id = uuid::Uuid::nil().into();
-    Ok(Some(NewKey { app_id, scope, key, event_id, answer: None, created_at: at }))
+    let (answer, answer_when_dropped) = (None, None);
+    Ok(Some(NewKey { app_id, scope, key, event_id, answer, answer_when_dropped, created_at: at }))
 }
 
 impl Orchestrator {

@@ -93,6 +93,7 @@ async fn send_event(
     let sent = SentEvents { event_ids: events.iter().map(|event| event.id.to_string()).collect() };
     let key = key.map(|key| store::NewKey {
         answer: JsonText::of(&sent).ok(),
+        answer_when_dropped: JsonText::of(&SentEvents { event_ids: Vec::new() }).ok(),
         event_id: EventId::from(orchestrator.parts.clock.new_id()),
         ..key
     });

@@ -139,12 +139,7 @@ async fn insert_rows(
     accepted: &[&Commit],
     events: &[NewEvent],
 ) -> Result<()> {
-    if !events.is_empty() {
-        sqlx::query(fixed(outbox::append_statement(dialect)))
-            .bind(bulk::rows_json(events)?)
-            .execute(&mut *connection)
-            .await?;
-    }
+    outbox::append(connection, dialect, events).await?;
     if accepted.iter().any(|commit| !commit.executions.is_empty()) {
         let rows = accepted.iter().flat_map(|commit| &commit.executions);
         sqlx::query(fixed(executions::insert_statement(dialect)))

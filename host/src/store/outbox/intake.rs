@@ -1,14 +1,12 @@
 //! Events from outside of a run: stored requests, messages sent through the API,
 //! fired triggers.
 
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::AnyConnection;
 
 use crate::store::dialect::Dialect;
-use crate::store::outbox::{NewEvent, append_statement};
+use crate::store::outbox::{self, NewEvent};
 use crate::store::writer::Touches;
-use crate::store::{
-    AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, bulk, text,
-};
+use crate::store::{AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, text};
 
 /// An idempotency key that comes for the first time, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +21,8 @@ pub struct NewKey {
     pub event_id: EventId,
     /// The first answer, if it is known already.
     pub answer: Option<Json>,
+    /// The first answer in the place of that, when the event is dropped.
+    pub answer_when_dropped: Option<Json>,
     /// Now, µs.
     pub created_at: i64,
 }
@@ -104,7 +104,7 @@ async fn append(
     key: Option<NewKey>,
 ) -> Result<Accepted> {
     let no_app = |error| Error::from(error).on_foreign_key(Resource::App);
-    if let Some(key) = key {
+    if let Some(key) = &key {
         let inserted = sqlx::query(
             "INSERT INTO idempotency_keys (app_id, scope, idempotency_key, event_id, answer, \
              created_at) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -124,21 +124,31 @@ async fn append(
                 "SELECT event_id FROM idempotency_keys \
                  WHERE app_id = $1 AND scope = $2 AND idempotency_key = $3",
             )
-            .bind(key.app_id)
-            .bind(key.scope)
-            .bind(key.key)
+            .bind(&key.app_id)
+            .bind(&key.scope)
+            .bind(&key.key)
             .fetch_one(connection)
             .await?;
             return Ok(Accepted::Replayed(first));
         }
     }
-    if events.is_empty() {
+    let appended = outbox::append(connection, dialect, events)
+        .await
+        .map_err(|error| error.on_foreign_key(Resource::App))?;
+    if appended > 0 || events.is_empty() {
         return Ok(Accepted::Appended);
     }
-    let done = sqlx::query(AssertSqlSafe(append_statement(dialect)))
-        .bind(bulk::rows_json(events)?)
+    if let Some(key) = key {
+        sqlx::query(
+            "UPDATE idempotency_keys SET answer = $4 \
+             WHERE app_id = $1 AND scope = $2 AND idempotency_key = $3",
+        )
+        .bind(key.app_id)
+        .bind(key.scope)
+        .bind(key.key)
+        .bind(key.answer_when_dropped)
         .execute(connection)
-        .await
-        .map_err(no_app)?;
-    Ok(if done.rows_affected() == 0 { Accepted::Dropped } else { Accepted::Appended })
+        .await?;
+    }
+    Ok(Accepted::Dropped)
 }

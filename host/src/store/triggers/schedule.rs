@@ -1,8 +1,8 @@
 //! Schedules: when each is due, and how one fires.
 
-use crate::store::outbox::{NewEvent, append_statement};
+use crate::store::outbox::{self, NewEvent};
 use crate::store::writer::Touches;
-use crate::store::{Result, Store, TriggerId, bulk};
+use crate::store::{Result, Store, TriggerId};
 
 /// A schedule that has come due.
 #[derive(Debug, Clone)]
@@ -45,12 +45,7 @@ impl Store {
                         .await?;
                     events.truncate(usize::from(busy.is_none()));
                 }
-                if !events.is_empty() {
-                    sqlx::query(sqlx::AssertSqlSafe(append_statement(dialect)))
-                        .bind(bulk::rows_json(&events)?)
-                        .execute(connection)
-                        .await?;
-                }
+                outbox::append(connection, dialect, &events).await?;
                 Ok(true)
             })
         })
