@@ -55,13 +55,14 @@ pub use triggers::{
     Firing, NoOperation, Operations, RetryOverrides, Trigger, TriggerChange, TriggerDetail,
 };
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sqlx::{AnyConnection, AnyPool};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
 use dialect::{Dialect, OwnSession, listen, pass_on};
@@ -94,6 +95,8 @@ struct Inner {
     recorder: Recorder,
     committer: Committer,
     signals: Signals,
+    /// What the database's clock showed last, and when.
+    clock_seen: Mutex<Option<(Instant, i64)>>,
     _listening: Option<Listening>,
 }
 
@@ -142,6 +145,7 @@ impl Store {
                 committer: Committer::start(dialect, writer.clone()),
                 writer,
                 signals,
+                clock_seen: Mutex::default(),
                 _listening: listening,
             }),
         })

@@ -79,6 +79,19 @@ with_an_app! {
         assert_eq!(app.retention().run_once().await.unwrap().entries, 1);
     }
 
+    async fn a_blob_that_is_no_file_any_more_is_swept(app) {
+        app.deploy("shop", "put", r#"files::bucket("b").put("a.txt", ctx.request.body); if ctx.request.body == "c" { throw "no" }"#).await;
+        app.deploy("shop", "get", r#"files::bucket("b").get_text("a.txt")"#).await;
+        for (body, status) in [("a", 200), ("b", 200), ("c", 500)] {
+            app.post("/x/shop/put").json(&json!(body)).send().await.is(status);
+        }
+        // The first was replaced, the third belongs to a run that failed.
+        app.pass_days(1);
+        assert_eq!(app.retention().run_once().await.unwrap().blobs, 2);
+        assert_eq!(app.retention().run_once().await.unwrap().blobs, 0);
+        assert_eq!(app.post("/x/shop/get").send().await.is(200).json(), "b");
+    }
+
     async fn a_private_address_is_not_reached(app) {
         app.deploy("shop", "fetch", r#"http::get(ctx.request.body).status"#).await;
         for url in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/", "http://169.254.169.254/"] {

@@ -162,6 +162,24 @@ crate::on_both_databases! {
         assert!((50_000_000..=60_000_000).contains(&next), "{next}");
     }
 
+    /// The clock was set back by an hour: what was due in no time is due in an hour, until
+    /// it is moved with the clock; what waits for longer still waits.
+    async fn what_waits_moves_with_a_clock_that_is_set_back(database) {
+        let store = open(database).await;
+        let shop = app(&store, "shop").await;
+        let hello = script(&store, &shop.id, "hello").await;
+        let later = NewEvent { delay_us: 60_000_000, ..event_for(&hello) };
+        store.append_events(vec![event_for(&hello), later], None).await.unwrap();
+        let hour = 3_600_000_000_i64;
+        let jump = format!("UPDATE outbox SET available_at = available_at + {hour}");
+        Plain::connect(database).await.execute(&jump).await;
+        assert!(claim(&store, "node", 10, LEASE_US).await.events.is_empty());
+        store.advance_events(hour).await.unwrap();
+        let claimed = claim(&store, "node", 10, LEASE_US).await;
+        assert_eq!(claimed.events.len(), 1);
+        assert!((1..=60_000_000).contains(&claimed.next_in_us.unwrap()));
+    }
+
     async fn a_failed_event_comes_again_after_its_wait(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;

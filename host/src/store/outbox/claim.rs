@@ -3,12 +3,19 @@
 //! Apps take turns: one statement finds the apps that have something due, without
 //! looking at all that they have, and each gets its share of what is taken.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
+use tokio::time::Instant;
 
 use super::Event;
 use crate::store::dialect::Dialect;
 use crate::store::writer::Touches;
 use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
+
+/// So far the clock may be set back before it is noticed.
+const SET_BACK_US: i64 = 5_000_000;
 
 /// How many apps one claim serves; the others come with the next ones.
 const APPS_MAX: usize = 32;
@@ -51,8 +58,48 @@ impl Store {
     /// Takes what is due and what a lease has run out of.
     pub async fn claim_events(&self, claim: Claim) -> Result<Claimed> {
         let dialect = self.inner.dialect;
+        self.follow_clock().await?;
         self.write(Touches::Records, move |connection| {
             Box::pin(async move { run(connection, dialect, claim).await })
+        })
+        .await
+    }
+
+    /// Notices when the clock of the machine was set back, and moves what waits with it:
+    /// an event that was due in a minute is due in a minute still. A clock that was set
+    /// forward, or a machine that slept, makes nothing late and needs nothing.
+    ///
+    /// Only where the database's clock is the machine's own; a server's clock is the
+    /// server's to keep.
+    async fn follow_clock(&self) -> Result<()> {
+        if self.is_shared() {
+            return Ok(());
+        }
+        let query = AssertSqlSafe(format!("SELECT {}", self.inner.dialect.now()));
+        let now: i64 = sqlx::query_scalar(query).fetch_one(self.reads()).await?;
+        let seen = {
+            let mut seen = self.inner.clock_seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.replace((Instant::now(), now))
+        };
+        match seen.and_then(|(at, then)| set_back_by(then, at.elapsed(), now)) {
+            None => Ok(()),
+            Some(by_us) => self.advance_events(by_us).await,
+        }
+    }
+
+    /// Makes everything that waits, and every lease, end `by_us` microseconds earlier.
+    pub async fn advance_events(&self, by_us: i64) -> Result<()> {
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE outbox SET available_at = available_at - $1, \
+                     leased_until = leased_until - $1",
+                )
+                .bind(by_us)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
         })
         .await
     }
@@ -146,6 +193,12 @@ impl Store {
         })
         .await
     }
+}
+
+/// By how much a clock was set back that showed `then` and, `elapsed` later, `now`.
+fn set_back_by(then: i64, elapsed: Duration, now: i64) -> Option<i64> {
+    let expected = then + i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX / 2);
+    (expected - now > SET_BACK_US).then_some(expected - now)
 }
 
 async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> Result<Claimed> {
@@ -250,4 +303,19 @@ async fn take(
         .fetch_all(connection)
         .await?;
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_is_noticed_and_one_that_was_set_forward_is_not() {
+        let hour = 3_600_000_000;
+        let second = Duration::from_secs(1);
+        assert_eq!(set_back_by(hour, second, 1_000_000), Some(hour));
+        assert_eq!(set_back_by(hour, second, hour + 1_000_000), None);
+        assert_eq!(set_back_by(hour, second, hour - SET_BACK_US / 2), None);
+        assert_eq!(set_back_by(0, second, hour), None);
+    }
 }
