@@ -125,13 +125,17 @@ impl Dispatcher {
         Ok(next_in_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0))))
     }
 
-    /// Looks whether there is something to claim on a database that others use too.
-    async fn peek(&self) -> bool {
+    /// Looks when there will be something to claim on a database that others use too: an
+    /// event of theirs, or one whose lease they let run out.
+    async fn peek(&self) -> Option<Instant> {
         match self.inner.orchestrator.parts.store.next_event_in().await {
-            Ok(next_in) => next_in == Some(0),
+            Ok(next_in) => {
+                let next_in_us = u64::try_from(next_in?).unwrap_or(0);
+                Some(Instant::now() + Duration::from_micros(next_in_us))
+            }
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be looked at");
-                false
+                None
             }
         }
     }
@@ -139,13 +143,15 @@ impl Dispatcher {
     /// Waits until there may be something to do, and room to do it.
     async fn wait(&self, next_in: Option<Duration>, arrivals: &mut watch::Receiver<u64>) {
         let is_shared = self.inner.orchestrator.parts.store.is_shared();
-        let due_at = next_in.map(|due| Instant::now() + due);
+        let mut due_at = next_in.map(|due| Instant::now() + due);
         loop {
             tokio::select! {
                 () = until(due_at) => break,
                 // The store outlives us, so this is an arrival.
                 _ = arrivals.changed() => break,
-                () = sleep(POLL), if is_shared => if self.peek().await { break },
+                () = sleep(POLL), if is_shared => {
+                    due_at = due_at.into_iter().chain(self.peek().await).min();
+                }
             }
         }
         loop {
