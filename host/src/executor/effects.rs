@@ -2,8 +2,7 @@
 //! runs: its own reads see its changes through here, and everybody else's see them
 //! after the commit, or never.
 //!
-//! Invariant: the first thing that was seen of an entry counts, so that a run that
-//! saw an entry change under its hands cannot be committed.
+//! Invariant: a run that saw an entry change under its hands cannot be committed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -82,6 +81,11 @@ pub struct Effects {
     writes: BTreeMap<EntryKey, Written>,
     sent: Vec<Sent>,
     seen: HashMap<Seen, i64>,
+    /// How often it looked: one thing looked at twice may not have been the same.
+    looks: u64,
+    /// It has seen one thing change. What it saw first may be so again at the commit:
+    /// what was absent, came and went is absent.
+    is_torn: bool,
     /// A request has gone out, so that the run cannot be done again silently.
     pub called_outside: bool,
     /// The database or the disk did not serve the run, but may later.
@@ -117,6 +121,18 @@ impl Effects {
         self.seen.iter().map(|(seen, version)| (seen, *version))
     }
 
+    /// Whether it has seen something change under its hands.
+    #[must_use]
+    pub fn are_torn(&self) -> bool {
+        self.is_torn
+    }
+
+    /// Whether it looked more than once: only then may it have seen no one state.
+    #[must_use]
+    pub fn looked_again(&self) -> bool {
+        self.looks > 1
+    }
+
     /// Forgets what was to be written; what was seen, and that a request went out,
     /// remain.
     pub(super) fn discard(&mut self) {
@@ -134,7 +150,9 @@ impl Effects {
     }
 
     pub(super) fn see(&mut self, seen: Seen, version: i64) {
-        self.seen.entry(seen).or_insert(version);
+        self.looks += 1;
+        let first = *self.seen.entry(seen).or_insert(version);
+        self.is_torn |= first != version;
     }
 
     pub(super) fn write(&mut self, key: EntryKey, written: Written) {

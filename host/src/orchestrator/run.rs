@@ -221,9 +221,13 @@ impl Orchestrator {
         let (store, at) = (&self.parts.store, self.parts.clock.now_us());
         let seen = reads(&work.target.app_id, &outcome.effects);
         let writes_nothing = outcome.effects.are_none();
-        // One thing that was seen is always as it was at some moment; of several, a
-        // run that is not committed with them may have seen no one state.
-        if writes_nothing && seen.len() > 1 && !store.reads_are_current(&seen, at).await? {
+        if outcome.effects.are_torn() {
+            return Ok(Committed::Conflict);
+        }
+        // What was seen at one look is as it was at some moment; of several, a run that is
+        // not committed with them may have seen no one state.
+        let looked_again = outcome.effects.looked_again();
+        if writes_nothing && looked_again && !store.reads_are_current(&seen, at).await? {
             return Ok(Committed::Conflict);
         }
         let end = end(outcome);

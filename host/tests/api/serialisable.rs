@@ -150,6 +150,40 @@ with_an_app! {
     }
 }
 
+with_an_app! {
+    /// A run that only reads sees one state too, also when it looks at one thing twice.
+    async fn what_a_run_sees_twice_is_the_same(app) {
+        let source = r#"
+            let a = kv::collection("a");
+            let before = [a.get("k"), a.list().items.len];
+            let n = 0;
+            while n < 300_000 { n += 1; }
+            before == [a.get("k"), a.list().items.len]
+        "#;
+        let limits = json!({"fuel_max": 8_000_000_000_i64});
+        let looks = [source.replace(", a.list().items.len", ""), source.replace("a.get(\"k\"), ", "")];
+        for (number, source) in looks.iter().enumerate() {
+            let script = json!({"name": format!("look-{number}"), "source": source, "limits": limits});
+            app.deploy_with("shop", script).await;
+        }
+        app.deploy("shop", "write", r#"
+            let a = kv::collection("a");
+            let n = a.increment("k");
+            a.set(n.to_string(), 1)
+        "#).await;
+        for _ in 0..3 {
+            let look = |number: usize| app.post(&format!("/x/shop/look-{number}")).send();
+            let write = async {
+                for _ in 0..3 {
+                    app.post("/x/shop/write").send().await.is(200);
+                }
+            };
+            let (first, second, ()) = futures::join!(look(0), look(1), write);
+            assert_eq!((first.is(200).json(), second.is(200).json()), (json!(true), json!(true)));
+        }
+    }
+}
+
 #[test]
 fn the_model_sees_what_no_order_explains() {
     let add = vec![Step::Increment("a")];
