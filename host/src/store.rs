@@ -45,7 +45,9 @@ pub use ids::{AppId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, Scrip
 pub use names::{
     Backoff, Delivery, ExecutionStatus, Operation, Resolution, Space, TriggerKind, UnknownName,
 };
-pub use outbox::{Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey};
+pub use outbox::{
+    Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey, Offer, Taken,
+};
 pub use routes::Route;
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
@@ -66,6 +68,7 @@ use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
 use dialect::{Dialect, OwnSession, listen, pass_on};
+use outbox::Handover;
 use writer::{Signals, Touches, Writer, remember_session};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -94,6 +97,7 @@ struct Inner {
     writer: Writer,
     recorder: Recorder,
     committer: Committer,
+    handover: Handover,
     signals: Signals,
     /// What the database's clock showed last, and when.
     clock_seen: Mutex<Option<(Instant, i64)>>,
@@ -137,12 +141,14 @@ impl Store {
             None
         };
         let writer = Writer::start(dialect, options.clone(), connection, signals.clone(), session);
+        let handover = Handover::default();
         Ok(Self {
             inner: Arc::new(Inner {
                 dialect,
                 reads: dialect.read_pool(options),
                 recorder: Recorder::start(dialect, writer.clone()),
-                committer: Committer::start(dialect, writer.clone()),
+                committer: Committer::start(dialect, writer.clone(), handover.clone()),
+                handover,
                 writer,
                 signals,
                 clock_seen: Mutex::default(),
@@ -232,6 +238,6 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
     {
-        self.inner.writer.submit(touches, operation).await
+        self.inner.writer.submit(move |_| touches, operation).await
     }
 }

@@ -1,9 +1,10 @@
 //! The loop that carries out events.
 //!
 //! ```text
-//!  run:  wait for room ─▶ tick ─▶ wait for: an arrival, the next due time, room
-//!  tick: claim what is due ─▶ one task for each event
-//!  task: deliver (its place in `running` keeps its lease alive)
+//!  run:    wait for room ─▶ tick ─▶ wait for: an arrival, the next due time, room
+//!  tick:   claim what is due ─▶ one task for each event
+//!  handed: what this process appends itself is claimed by that ─▶ one task for each event
+//!  task:   deliver (its place in `running` keeps its lease alive)
 //! ```
 //!
 //! It sleeps until there is something to do. On PostgreSQL, where others append too,
@@ -17,18 +18,20 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Orchestrator;
 use crate::error::Error;
 use crate::faults::{self, Point};
-use crate::store::{AppId, Claim, Claimed, Event, EventId};
+use crate::store::{AppId, Claim, Claimed, Event, EventId, Offer, Taken};
 
 /// How many events are in hand at once: running, waiting for a slot, being committed.
-const IN_HAND_MAX: usize = 512;
+const IN_HAND_MAX: u32 = 512;
 /// So much room is waited for while more is due, so that claims stay large.
-const ROOM_MIN: usize = 128;
+const ROOM_MIN: u32 = 192;
+/// So much room a claim leaves to what is appended meanwhile.
+const ROOM_LEFT: usize = 64;
 /// The wait after a failed claim, doubled up to the maximum.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -45,9 +48,9 @@ struct Inner {
     orchestrator: Orchestrator,
     /// Names this process: its claims are nobody else's.
     token: String,
+    /// A permit for each event that may be in hand.
+    places: Arc<Semaphore>,
     running: Mutex<HashSet<EventId>>,
-    /// Something is no longer in hand.
-    freed: Notify,
 }
 
 impl Dispatcher {
@@ -55,21 +58,38 @@ impl Dispatcher {
     #[must_use]
     pub fn new(orchestrator: Orchestrator) -> Self {
         let token = orchestrator.parts.node.clone();
-        let inner = Inner { orchestrator, token, running: Mutex::default(), freed: Notify::new() };
+        let places = Arc::new(Semaphore::new(IN_HAND_MAX as usize));
+        let inner = Inner { orchestrator, token, places, running: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
     /// Carries out events until told to stop; then it waits for those in hand.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let parts = &self.inner.orchestrator.parts;
+        let handed = parts.store.take_events(Offer {
+            token: self.inner.token.clone(),
+            lease_us: parts.events.lease_us(),
+            places: Arc::clone(&self.inner.places),
+        });
+        let handed = tokio::spawn(self.clone().deliver_handed(handed));
         let heartbeat = tokio::spawn(self.clone().keep_leases());
         tokio::select! {
             () = self.claim_and_deliver() => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
-        while !self.running().is_empty() {
-            self.inner.freed.notified().await;
-        }
+        parts.store.end_handover();
+        // Nobody closes the semaphore.
+        let _all = self.inner.places.acquire_many(IN_HAND_MAX).await;
+        handed.abort();
         heartbeat.abort();
+    }
+
+    /// Delivers what the store hands over.
+    async fn deliver_handed(self, mut handed: mpsc::UnboundedReceiver<Taken>) {
+        while let Some(Taken { event, place }) = handed.recv().await {
+            faults::point(Point::AfterClaim);
+            self.begin(event, place);
+        }
     }
 
     async fn claim_and_deliver(&self) {
@@ -105,11 +125,11 @@ impl Dispatcher {
     /// there will be more.
     async fn tick(&self, after_app: &mut Option<AppId>) -> Result<Option<Duration>, Error> {
         let parts = &self.inner.orchestrator.parts;
-        let room = IN_HAND_MAX.saturating_sub(self.running().len());
+        let mut room = self.room();
         let claim = Claim {
             token: self.inner.token.clone(),
             lease_us: parts.events.lease_us(),
-            events_max: i64::try_from(room).unwrap_or(i64::MAX),
+            events_max: room.as_ref().map_or(0, |room| room.num_permits() as i64),
             after_app: after_app.take(),
             at: parts.clock.now_us(),
         };
@@ -119,10 +139,20 @@ impl Dispatcher {
             faults::point(Point::AfterClaim);
         }
         for event in events {
-            self.running().insert(event.id.clone());
-            tokio::spawn(self.clone().deliver(event));
+            // A claim takes no more than there is room for.
+            let Some(place) = room.as_mut().and_then(|room| room.split(1)) else { break };
+            self.begin(event, place);
         }
+        drop(room);
+        parts.store.open_handover(next_in_us != Some(0));
         Ok(next_in_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0))))
+    }
+
+    /// Places for what is claimed.
+    fn room(&self) -> Option<OwnedSemaphorePermit> {
+        let free = self.inner.places.available_permits().saturating_sub(ROOM_LEFT);
+        let free = u32::try_from(free).ok()?;
+        Arc::clone(&self.inner.places).try_acquire_many_owned(free).ok()
     }
 
     /// Looks when there will be something to claim on a database that others use too: an
@@ -154,21 +184,21 @@ impl Dispatcher {
                 }
             }
         }
-        loop {
-            let freed = self.inner.freed.notified();
-            if IN_HAND_MAX - self.running().len().min(IN_HAND_MAX) >= ROOM_MIN {
-                return;
-            }
-            freed.await;
-        }
+        // To be given back at once: nobody closes the semaphore.
+        let _room = self.inner.places.acquire_many(ROOM_MIN).await;
     }
 
-    async fn deliver(self, event: Event) {
-        let id = event.id.clone();
-        let _in_hand = InHand { dispatcher: &self, id: &id };
-        if let Err(error) = self.inner.orchestrator.deliver(event).await {
-            tracing::warn!(%error, event = %id, "an event was not settled and comes again");
-        }
+    /// Delivers an event in a task of its own.
+    fn begin(&self, event: Event, place: OwnedSemaphorePermit) {
+        let in_hand = InHand { dispatcher: self.clone(), id: event.id.clone(), _place: place };
+        self.running().insert(event.id.clone());
+        tokio::spawn(async move {
+            let orchestrator = &in_hand.dispatcher.inner.orchestrator;
+            if let Err(error) = orchestrator.deliver(event).await {
+                let id = &in_hand.id;
+                tracing::warn!(%error, event = %id, "an event was not settled and comes again");
+            }
+        });
     }
 
     /// Extends the leases of what is in hand, long before they end.
@@ -194,17 +224,15 @@ impl Dispatcher {
 }
 
 /// An event in hand; let go of also when its delivery panics.
-struct InHand<'a> {
-    dispatcher: &'a Dispatcher,
-    id: &'a EventId,
+struct InHand {
+    dispatcher: Dispatcher,
+    id: EventId,
+    _place: OwnedSemaphorePermit,
 }
 
-impl Drop for InHand<'_> {
+impl Drop for InHand {
     fn drop(&mut self) {
-        self.dispatcher.running().remove(self.id);
-        self.dispatcher.inner.freed.notify_waiters();
-        // Also for one who is about to wait.
-        self.dispatcher.inner.freed.notify_one();
+        self.dispatcher.running().remove(&self.id);
     }
 }
 

@@ -75,7 +75,19 @@ pub(super) fn insert_statement<T: BulkRow>(
     table: &str,
     on_conflict: &str,
 ) -> String {
-    let names: Vec<_> = T::COLUMNS.iter().map(|(name, _)| *name).collect();
+    insert_statement_with::<T>(dialect, table, &[], on_conflict)
+}
+
+/// [`insert_statement`] with `further` columns, each with the expression for its value
+/// in every row.
+pub(super) fn insert_statement_with<T: BulkRow>(
+    dialect: Dialect,
+    table: &str,
+    further: &[(&str, &str)],
+    on_conflict: &str,
+) -> String {
+    let names = T::COLUMNS.iter().map(|(name, _)| *name);
+    let names: Vec<_> = names.chain(further.iter().map(|(name, _)| *name)).collect();
     let values: Vec<_> = T::COLUMNS
         .iter()
         .enumerate()
@@ -86,6 +98,7 @@ pub(super) fn insert_statement<T: BulkRow>(
                 format!("{} + CAST(r.value->>{position} AS BIGINT)", dialect.now())
             }
         })
+        .chain(further.iter().map(|(_, value)| (*value).to_owned()))
         .collect();
     // SQLite needs the WHERE to tell ON CONFLICT from a join's ON.
     format!(

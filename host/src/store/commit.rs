@@ -31,6 +31,7 @@ use sqlx::AssertSqlSafe;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialect::Dialect;
+use super::outbox::{Handover, Reserved};
 use super::writer::{Touches, Writer};
 use super::{
     AbandonedExecution, AppId, DeadLetter, DeadLetterId, Error, EventId, Execution, Json, NewEvent,
@@ -173,10 +174,10 @@ struct Waiting {
 }
 
 impl Committer {
-    pub(super) fn start(dialect: Dialect, writer: Writer) -> Self {
+    pub(super) fn start(dialect: Dialect, writer: Writer, handover: Handover) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         // It ends when the store and with it the sender is dropped.
-        tokio::spawn(commit_groups(dialect, writer, waiting));
+        tokio::spawn(Groups { dialect, writer, handover }.commit(waiting));
         Self { queue }
     }
 
@@ -189,50 +190,70 @@ impl Committer {
     }
 }
 
-async fn commit_groups(dialect: Dialect, writer: Writer, mut waiting: mpsc::Receiver<Waiting>) {
-    let mut group = Vec::with_capacity(GROUP_MAX);
-    while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
-        let commits: Vec<_> = group.iter().map(|waiting| Arc::clone(&waiting.commit)).collect();
-        match submit(dialect, &writer, commits).await {
-            Ok(outcomes) => {
-                faults::point(Point::AfterCommit);
-                for (waiting, outcome) in group.drain(..).zip(outcomes) {
-                    // Nobody may be waiting any more.
-                    let _ = waiting.reply.send(Ok(outcome));
+/// What a group of commits came to.
+struct Applied {
+    outcomes: Vec<Committed>,
+    /// The events that are to be carried out here at once.
+    taken: Option<Reserved>,
+    /// Whether there may be something to claim.
+    is_to_claim: bool,
+}
+
+struct Groups {
+    dialect: Dialect,
+    writer: Writer,
+    handover: Handover,
+}
+
+impl Groups {
+    async fn commit(self, mut waiting: mpsc::Receiver<Waiting>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
+            let commits = group.iter().map(|waiting| Arc::clone(&waiting.commit)).collect();
+            match self.submit(commits).await {
+                Ok(outcomes) => {
+                    for (waiting, outcome) in group.drain(..).zip(outcomes) {
+                        // Nobody may be waiting any more.
+                        let _ = waiting.reply.send(Ok(outcome));
+                    }
                 }
-            }
-            Err(error @ Error::Unavailable(_)) => {
-                for waiting in group.drain(..) {
-                    let _ = waiting.reply.send(Err(error.clone()));
+                Err(error @ Error::Unavailable(_)) => {
+                    for waiting in group.drain(..) {
+                        let _ = waiting.reply.send(Err(error.clone()));
+                    }
                 }
-            }
-            // One of them was refused, for example because its app was deleted.
-            Err(error) => {
-                tracing::debug!(%error, "a commit was refused; committing one by one");
-                for Waiting { commit, reply } in group.drain(..) {
-                    let outcome = submit(dialect, &writer, vec![commit]).await;
-                    let _ = reply.send(outcome.map(|outcomes| outcomes[0]));
+                // One of them was refused, for example because its app was deleted.
+                Err(error) => {
+                    tracing::debug!(%error, "a commit was refused; committing one by one");
+                    for Waiting { commit, reply } in group.drain(..) {
+                        let outcome = self.submit(vec![commit]).await;
+                        let _ = reply.send(outcome.map(|outcomes| outcomes[0]));
+                    }
                 }
             }
         }
     }
-}
 
-async fn submit(
-    dialect: Dialect,
-    writer: &Writer,
-    commits: Vec<Arc<Commit>>,
-) -> Result<Vec<Committed>> {
-    let causes = commits.iter().any(|commit| {
-        let retried = matches!(&commit.end, Some(End { ending: Ending::Retry { .. }, .. }));
-        retried || !commit.events.is_empty()
-    });
-    let touches = if causes { Touches::Outbox } else { Touches::Records };
-    writer
-        .submit(touches, move |connection| {
-            Box::pin(async move { apply::apply(connection, dialect, &commits).await })
-        })
-        .await
+    async fn submit(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {
+        let (dialect, handover) = (self.dialect, self.handover.clone());
+        let touches = |applied: &Applied| match applied.is_to_claim {
+            true => Touches::Outbox,
+            false => Touches::Records,
+        };
+        let Applied { outcomes, taken, .. } = self
+            .writer
+            .submit(touches, move |connection| {
+                Box::pin(
+                    async move { apply::apply(connection, dialect, &handover, &commits).await },
+                )
+            })
+            .await?;
+        faults::point(Point::AfterCommit);
+        if let Some(taken) = taken {
+            taken.hand_over();
+        }
+        Ok(outcomes)
+    }
 }
 
 impl Store {

@@ -9,16 +9,20 @@
 //! ```
 //!
 //! [`super::commit`] appends what a run causes and completes, retries or buries
-//! what started it; [`claim`] is how a node takes what is due.
+//! what started it; [`claim`] is how a node takes what is due, [`handover`] how it takes
+//! what it appends itself.
 //!
 //! Invariant: an attempt is counted before it begins, so that one which kills its
 //! host is counted too.
 //! Invariant: who names an older attempt or another token changes nothing.
 
 mod claim;
+mod handover;
 mod intake;
 
 pub use claim::{Claim, Claimed};
+pub(super) use handover::{Handover, Reserved};
+pub use handover::{Offer, Taken};
 pub use intake::{Accepted, NewKey};
 
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};

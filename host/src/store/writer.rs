@@ -103,11 +103,13 @@ impl Writer {
         Self { queue, closing, task: Arc::new(Mutex::new(Some(task))) }
     }
 
-    /// Runs `operation` in the next group and answers after its commit. If the
-    /// caller goes away, the operation is carried out all the same.
-    pub(super) async fn submit<T, F>(&self, touches: Touches, operation: F) -> Result<T>
+    /// Runs `operation` in the next group and answers after its commit. What it came
+    /// to tells what it `touches`. If the caller goes away, the operation is carried out
+    /// all the same.
+    pub(super) async fn submit<T, F, G>(&self, touches: G, operation: F) -> Result<T>
     where
         T: Send + 'static,
+        G: Fn(&T) -> Touches + Send + 'static,
         F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
@@ -137,16 +139,17 @@ trait Job: Send {
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
-struct Pending<T, F> {
-    touches: Touches,
+struct Pending<T, F, G> {
+    touches: G,
     operation: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<T, F> Job for Pending<T, F>
+impl<T, F, G> Job for Pending<T, F, G>
 where
     T: Send,
+    G: Fn(&T) -> Touches + Send,
     F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send,
 {
     fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool> {
@@ -159,7 +162,7 @@ where
     }
 
     fn touched(&self) -> Option<Touches> {
-        matches!(self.outcome, Some(Ok(_))).then_some(self.touches)
+        self.outcome.as_ref()?.as_ref().ok().map(&self.touches)
     }
 
     fn answer(self: Box<Self>, committed: Result<()>) {

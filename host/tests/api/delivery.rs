@@ -1,12 +1,10 @@
 //! Routes that store a request before they run it.
 
-use std::pin::pin;
-use std::time::{Duration, Instant};
-
-use futures::poll;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
+use crate::database::Database;
+use crate::gate::Gate;
 use crate::with_an_app;
 
 async fn route(app: &TestApp, script_id: &str, delivery: &str) {
@@ -29,57 +27,7 @@ async fn post(app: &TestApp, key: Option<&str>) -> Answer {
     call.send().await
 }
 
-/// Asks, and leaves as soon as the script has begun.
-async fn post_and_leave(app: &TestApp) {
-    let has_begun = async || {
-        let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
-        page["items"][0]["state"] == "running"
-    };
-    let mut answer = pin!(post(app, None));
-    let begun = Instant::now();
-    loop {
-        assert!(poll!(answer.as_mut()).is_pending(), "it was answered too soon");
-        if has_begun().await {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never begins");
-    }
-}
-
-/// A script that takes so long that its caller can leave meanwhile.
-async fn long(app: &TestApp, end: &str) -> String {
-    let script = json!({
-        "name": "long",
-        "source": format!("let n = 0; while n < 3_000_000 {{ n += 1; }} {end}"),
-        "limits": {"fuel_max": 10_000_000_000_u64, "wall_ms_max": 60_000},
-    });
-    app.deploy_with("shop", script).await
-}
-
 with_an_app! {
-    async fn the_answer_to_a_caller_who_has_left_is_kept(app) {
-        let script = long(app, "#{ status: 201, body: n }").await;
-        route(app, &script, "durable").await;
-        post_and_leave(app).await;
-        app.settled("shop").await;
-        let apps = app.admin().get("/apps/shop").send().await.is(200).json();
-        let app_id = apps["id"].as_str().unwrap().parse().unwrap();
-        let page = picloud::store::Page { limit: 10, offset: 0 };
-        let kept = app.store().list_abandoned_executions(&app_id, page).await.unwrap();
-        assert_eq!(kept.len(), 1, "{kept:?}");
-        assert!(kept[0].response.as_str().contains("3000000"), "{kept:?}");
-    }
-
-    async fn a_failure_that_no_caller_was_told_of_is_tried_again(app) {
-        let script = long(app, r#"if ctx.execution.attempt == 1 { throw "no" }"#).await;
-        route(app, &script, "durable").await;
-        post_and_leave(app).await;
-        app.settled("shop").await;
-        app.flush().await;
-        assert_eq!(app.count_executions(&script).await, 2);
-        assert_eq!(app.dead_letters("shop").await, [Value::Null; 0]);
-    }
-
     async fn a_durable_request_is_answered_by_its_script(app) {
         let script = app.deploy("shop", "count", COUNT).await;
         route(app, &script, "durable").await;
@@ -182,55 +130,76 @@ with_an_app! {
         app.settled("shop").await;
         assert_eq!(app.value("shop", "counts", "runs").await, 2);
     }
+}
 
-    async fn the_answer_of_a_caller_who_has_gone_is_kept(app) {
-        let source = r#"let n = 0; while n < 3_000_000 { n += 1; } #{ status: 201, body: "late" }"#;
-        let script = json!({"name": "slow", "source": source, "limits": {"fuel_max": 20_000_000_000_i64}});
-        let script = app.deploy_with("shop", script).await;
-        route(app, &script, "durable").await;
-        let mut call = Box::pin(post(app, None));
-        loop {
-            let running = async {
-                let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
-                page["items"][0]["state"] == "running"
-            };
-            tokio::select! {
-                answer = &mut call => panic!("it was answered before its caller could go: {answer:?}"),
-                running = running => if running { break },
-            }
-        }
-        drop(call);
+/// An app whose script `wait` is held at the gate in each attempt and then does the `end`.
+async fn with_gate(database: &Database, reply_wait_ms: &str, end: &str) -> (TestApp, Gate, String) {
+    let gate = Gate::open().await;
+    let app = TestApp::start_with(
+        database,
+        &[
+            ("PICLOUD_PRIVATE_HOSTS", "127.0.0.1"),
+            ("PICLOUD_REPLY_WAIT_MS", reply_wait_ms),
+            ("PICLOUD_TRIGGER_RETRY_BASE_MS", "0"),
+            ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "2"),
+        ],
+    )
+    .await;
+    let wait = format!(r#"http::get("{}" + ctx.execution.attempt); {end}"#, gate.url);
+    let script = app.deploy("shop", "wait", &wait).await;
+    route(&app, &script, "durable").await;
+    (app, gate, script)
+}
+
+/// Asks, and leaves when the script has begun.
+async fn post_and_leave(app: &TestApp, gate: &mut Gate) {
+    let arrival = tokio::select! {
+        answer = post(app, None) => panic!("it was answered too soon: {answer:?}"),
+        arrival = gate.arrival() => arrival,
+    };
+    assert_eq!(arrival.attempt, 1);
+    arrival.let_go();
+}
+
+const FIRST_FAILS: &str = r#"if ctx.execution.attempt == 1 { throw "not yet" }"#;
+
+crate::on_both_databases! {
+    async fn the_answer_of_a_caller_who_has_gone_is_kept(database) {
+        let end = r#"#{ status: 201, body: "late" }"#;
+        let (app, mut gate, script) = with_gate(database, "60000", end).await;
+        post_and_leave(&app, &mut gate).await;
         app.settled("shop").await;
         let page = app.admin().get("/apps/shop/abandoned-executions").send().await.is(200).json();
         let kept = &page["items"][0];
         assert_eq!((&kept["response"]["status"], &kept["script_id"]), (&json!(201), &json!(script)));
         assert_eq!(kept["response"]["body"], "late");
         assert_eq!(app.execution(kept["execution_id"].as_str().unwrap()).await["status"], "success");
+        app.close().await;
     }
-}
 
-crate::on_both_databases! {
-    async fn who_waits_too_long_is_told_where_to_ask(database) {
-        let server = TestApp::start_with(database, &[
-            ("PICLOUD_REPLY_WAIT_MS", "0"),
-            ("PICLOUD_TRIGGER_RETRY_BASE_MS", "0"),
-            ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "2"),
-        ]).await;
-        let app = &server;
-        let script = app.deploy("shop", "count", r#"
-            let n = kv::collection("counts").increment("runs");
-            if ctx.execution.attempt == 1 { throw "not yet" }
-        "#).await;
-        route(app, &script, "durable").await;
-        let answer = post(app, None).await.is(202);
-        let id = answer.json()["execution_id"].as_str().unwrap().to_owned();
-        assert_eq!(answer.execution_id(), id);
-        // Nobody was told of the failure, so it was tried again.
+    async fn a_failure_that_no_caller_was_told_of_is_tried_again(database) {
+        let (app, mut gate, script) = with_gate(database, "60000", FIRST_FAILS).await;
+        post_and_leave(&app, &mut gate).await;
+        gate.arrival().await.let_go();
         app.settled("shop").await;
-        assert_eq!(app.value("shop", "counts", "runs").await, 1);
-        assert_eq!(app.execution(&id).await["status"], "error");
         app.flush().await;
         assert_eq!(app.count_executions(&script).await, 2);
-        server.close().await;
+        assert_eq!(app.dead_letters("shop").await, [Value::Null; 0]);
+        app.close().await;
+    }
+
+    async fn who_waits_too_long_is_told_where_to_ask(database) {
+        let (app, mut gate, script) = with_gate(database, "0", FIRST_FAILS).await;
+        let answer = post(&app, None).await.is(202);
+        let id = answer.json()["execution_id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.execution_id(), id);
+        // Nobody was told of the failure, so it is tried again.
+        gate.arrival().await.let_go();
+        gate.arrival().await.let_go();
+        app.settled("shop").await;
+        app.flush().await;
+        assert_eq!(app.execution(&id).await["status"], "error");
+        assert_eq!(app.count_executions(&script).await, 2);
+        app.close().await;
     }
 }

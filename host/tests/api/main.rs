@@ -10,6 +10,8 @@ mod compiled_guest;
 #[path = "../support/database.rs"]
 #[expect(dead_code, reason = "the store's tests look behind the store, these do not")]
 mod database;
+#[path = "../support/gate.rs"]
+mod gate;
 #[path = "../support/stand_in.rs"]
 mod stand_in;
 

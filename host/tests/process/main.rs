@@ -14,6 +14,7 @@ mod crowd;
 mod database;
 mod disk;
 mod frozen;
+#[path = "../support/gate.rs"]
 mod gate;
 mod kinds;
 mod ledger;

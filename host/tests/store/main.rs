@@ -13,6 +13,7 @@ mod domains;
 mod events;
 mod executions;
 mod fixtures;
+mod handover;
 mod leases;
 mod lifecycle;
 mod recording;

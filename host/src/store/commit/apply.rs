@@ -6,9 +6,10 @@ use std::sync::Arc;
 use sqlx::AnyConnection;
 
 use super::validate::State;
-use super::{Caused, Commit, Committed, Ending, Lease, Write, fixed};
+use super::{Applied, Caused, Commit, Committed, Ending, Lease, Write, fixed};
 use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
+use crate::store::outbox::Handover;
 use crate::store::{
     EventId, NewEvent, Operation, Result, abandoned, bulk, dead_letters, executions, outbox,
 };
@@ -17,8 +18,9 @@ use crate::store::{
 pub(super) async fn apply(
     connection: &mut AnyConnection,
     dialect: Dialect,
+    handover: &Handover,
     commits: &[Arc<Commit>],
-) -> Result<Vec<Committed>> {
+) -> Result<Applied> {
     let mut held = held_leases(connection, dialect, commits).await?;
     let writes: Vec<&Write> = commits.iter().flat_map(|commit| &commit.writes).collect();
     let reads = commits.iter().flat_map(|commit| &commit.reads);
@@ -45,10 +47,15 @@ pub(super) async fn apply(
         });
     }
     write_entries(connection, dialect, &state, now).await?;
-    insert_rows(connection, dialect, &accepted, &events).await?;
-    end_events(connection, dialect, &accepted).await?;
+    let taken = handover.reserve(&mut events, now);
+    if let Some(taken) = &taken {
+        taken.append(connection, dialect).await?;
+    }
+    outbox::append(connection, dialect, &events).await?;
+    insert_executions(connection, dialect, &accepted).await?;
+    let retried = end_events(connection, dialect, &accepted).await?;
     faults::point(Point::InsideCommit);
-    Ok(outcomes)
+    Ok(Applied { outcomes, taken, is_to_claim: retried > 0 || !events.is_empty() })
 }
 
 /// The event, if what it is about has happened.
@@ -133,13 +140,11 @@ async fn write_entries(
     Ok(())
 }
 
-async fn insert_rows(
+async fn insert_executions(
     connection: &mut AnyConnection,
     dialect: Dialect,
     accepted: &[&Commit],
-    events: &[NewEvent],
 ) -> Result<()> {
-    outbox::append(connection, dialect, events).await?;
     if accepted.iter().any(|commit| !commit.executions.is_empty()) {
         let rows = accepted.iter().flat_map(|commit| &commit.executions);
         sqlx::query(fixed(executions::insert_statement(dialect)))
@@ -150,12 +155,12 @@ async fn insert_rows(
     Ok(())
 }
 
-/// Acknowledges the events that started the runs.
+/// Acknowledges the events that started the runs; how many are to be tried again.
 async fn end_events(
     connection: &mut AnyConnection,
     dialect: Dialect,
     accepted: &[&Commit],
-) -> Result<()> {
+) -> Result<u64> {
     let (mut gone, mut retried, mut buried) = (Vec::new(), Vec::new(), Vec::new());
     let (mut resolved, mut abandoned, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for commit in accepted {
@@ -186,7 +191,7 @@ async fn end_events(
          FROM {rows} WHERE id = r.value->>0",
         dialect.now()
     );
-    bulk::run(connection, retry, &retried).await?;
+    let retried = bulk::run(connection, retry, &retried).await?;
     if !buried.is_empty() {
         sqlx::query(fixed(dead_letters::insert_statement(dialect)))
             .bind(bulk::rows_json(buried)?)
@@ -209,5 +214,5 @@ async fn end_events(
         "UPDATE idempotency_keys SET answer = r.value->>1 FROM {rows} WHERE event_id = r.value->>0"
     );
     bulk::run(connection, answer, &answers).await?;
-    Ok(())
+    Ok(retried)
 }

@@ -251,12 +251,18 @@ impl BulkInsert {
         let rows = bulk::rows_json(rows)?;
         let statement = Arc::clone(&self.statement);
         self.writer
-            .submit(Touches::Records, move |connection| {
-                Box::pin(async move {
-                    sqlx::query(AssertSqlSafe(statement)).bind(rows).execute(connection).await?;
-                    Ok(())
-                })
-            })
+            .submit(
+                |()| Touches::Records,
+                move |connection| {
+                    Box::pin(async move {
+                        sqlx::query(AssertSqlSafe(statement))
+                            .bind(rows)
+                            .execute(connection)
+                            .await?;
+                        Ok(())
+                    })
+                },
+            )
             .await
     }
 }

@@ -4,7 +4,7 @@
 use sqlx::AnyConnection;
 
 use crate::store::dialect::Dialect;
-use crate::store::outbox::{self, NewEvent};
+use crate::store::outbox::{self, Handover, NewEvent, Reserved};
 use crate::store::writer::Touches;
 use crate::store::{AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, text};
 
@@ -38,6 +38,21 @@ pub enum Accepted {
     Dropped,
 }
 
+/// What became of some events.
+struct Appended {
+    accepted: Accepted,
+    /// Those that are to be carried out here at once.
+    taken: Option<Reserved>,
+    /// Whether there may be something to claim.
+    is_to_claim: bool,
+}
+
+impl Appended {
+    fn nothing(accepted: Accepted) -> Self {
+        Self { accepted, taken: None, is_to_claim: false }
+    }
+}
+
 impl Store {
     /// Appends events; they are on disk when this returns.
     ///
@@ -62,11 +77,22 @@ impl Store {
             committed.map_err(|error| error.on_foreign_key(Resource::App))?;
             return Ok(Accepted::Appended);
         }
-        let dialect = self.inner.dialect;
-        self.write(Touches::Outbox, move |connection| {
-            Box::pin(async move { append(connection, dialect, &events, key).await })
-        })
-        .await
+        let (dialect, handover) = (self.inner.dialect, self.inner.handover.clone());
+        let touches = |appended: &Appended| match appended.is_to_claim {
+            true => Touches::Outbox,
+            false => Touches::Records,
+        };
+        let Appended { accepted, taken, .. } = self
+            .inner
+            .writer
+            .submit(touches, move |connection| {
+                Box::pin(async move { append(connection, dialect, &handover, events, key).await })
+            })
+            .await?;
+        if let Some(taken) = taken {
+            taken.hand_over();
+        }
+        Ok(accepted)
     }
 
     /// The answer that was first given to an event with an idempotency key, if it
@@ -100,9 +126,10 @@ impl Store {
 async fn append(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    events: &[NewEvent],
+    handover: &Handover,
+    mut events: Vec<NewEvent>,
     key: Option<NewKey>,
-) -> Result<Accepted> {
+) -> Result<Appended> {
     let no_app = |error| Error::from(error).on_foreign_key(Resource::App);
     if let Some(key) = &key {
         let inserted = sqlx::query(
@@ -129,14 +156,19 @@ async fn append(
             .bind(&key.key)
             .fetch_one(connection)
             .await?;
-            return Ok(Accepted::Replayed(first));
+            return Ok(Appended::nothing(Accepted::Replayed(first)));
         }
     }
-    let appended = outbox::append(connection, dialect, events)
-        .await
-        .map_err(|error| error.on_foreign_key(Resource::App))?;
-    if appended > 0 || events.is_empty() {
-        return Ok(Accepted::Appended);
+    let on_app = |error: Error| error.on_foreign_key(Resource::App);
+    let at = events.first().map_or(0, |event| event.created_at);
+    let taken = handover.reserve(&mut events, at);
+    if let Some(taken) = &taken {
+        taken.append(connection, dialect).await.map_err(on_app)?;
+    }
+    let appended = outbox::append(connection, dialect, &events).await.map_err(on_app)?;
+    if appended > 0 || taken.is_some() || events.is_empty() {
+        let is_to_claim = appended > 0;
+        return Ok(Appended { accepted: Accepted::Appended, taken, is_to_claim });
     }
     if let Some(key) = key {
         sqlx::query(
@@ -150,5 +182,5 @@ async fn append(
         .execute(connection)
         .await?;
     }
-    Ok(Accepted::Dropped)
+    Ok(Appended::nothing(Accepted::Dropped))
 }
