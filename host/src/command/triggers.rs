@@ -1,5 +1,7 @@
 //! `picloud triggers`: what makes a script run besides a request.
 
+mod create;
+
 use std::process::ExitCode;
 
 use picloud::config::Config;
@@ -10,7 +12,9 @@ use super::client::{Client, ScriptNames, encode};
 use super::data::read_json;
 use super::detail::{Paging, print_one, print_page, time};
 use super::events::{print_ids, query};
-use super::{Failure, ScriptAddress, Server, print};
+use super::{Failure, Server};
+
+use create::Create;
 
 /// What to do with triggers.
 #[derive(clap::Subcommand)]
@@ -18,7 +22,7 @@ use super::{Failure, ScriptAddress, Server, print};
 Examples:
   picloud triggers create demo/mailer --queue mails
   picloud triggers create demo/report --cron '30 7 * * MON-FRI' --zone Europe/Berlin
-  picloud triggers create demo/index --kv 'articles:*'
+  picloud triggers create demo/index --kv 'articles:*' --operations insert,update
   picloud triggers list demo
   picloud triggers fire 01980000-0000-7000-8000-000000000000
 
@@ -30,7 +34,7 @@ pub(super) enum TriggersCommand {
     /// Print a trigger, and when a schedule is due next
     Show(One),
     /// Make a trigger and print its id
-    Create(Create),
+    Create(Box<Create>),
     /// Let a trigger fire again
     Enable(Other),
     /// Keep a trigger from firing
@@ -86,39 +90,6 @@ pub(super) struct One {
 pub(super) struct Other {
     /// The trigger's id
     id: String,
-    #[command(flatten)]
-    server: Server,
-}
-
-/// What to run, and when.
-#[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("on").required(true))]
-#[command(after_help = "In a GLOB, * stands for any characters: 'orders:*', '*.png'.")]
-pub(super) struct Create {
-    /// The script to run
-    #[arg(value_name = "APP/SCRIPT")]
-    script: ScriptAddress,
-    /// When a key of such a collection is written or deleted
-    #[arg(long, value_name = "GLOB", group = "on")]
-    kv: Option<String>,
-    /// By a schedule: minute, hour, day of month, month, day of week
-    #[arg(long, value_name = "EXPRESSION", group = "on")]
-    cron: Option<String>,
-    /// The time zone of the schedule, like Europe/Berlin [default: UTC]
-    #[arg(long, requires = "cron", conflicts_with_all = ["kv", "queue", "topic", "files", "dead_letters"])]
-    zone: Option<String>,
-    /// For every message of this queue; a queue has one trigger
-    #[arg(long, group = "on")]
-    queue: Option<String>,
-    /// For every message on such a topic
-    #[arg(long, value_name = "GLOB", group = "on")]
-    topic: Option<String>,
-    /// When such a file is written or deleted
-    #[arg(long, value_name = "BUCKET[/GLOB]", group = "on")]
-    files: Option<String>,
-    /// When another event of the app was given up
-    #[arg(long, group = "on")]
-    dead_letters: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -210,43 +181,6 @@ fn trigger_path(id: &str) -> String {
     format!("/triggers/{}", encode(id))
 }
 
-impl Create {
-    async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let on = self.on();
-        let client = self.server.client(config)?;
-        let script_id = client.script_id(&self.script).await?;
-        let path = format!("/apps/{}/triggers", encode(&self.script.app));
-        let body = json!({ "script_id": script_id, "on": on });
-        let trigger = client.call(Method::POST, &path, Some(&body)).await?;
-        print(format!("{}\n", trigger["id"].as_str().unwrap_or_default()))?;
-        let ScriptAddress { app, script } = self.script;
-        eprintln!("{app}/{script} runs on {}", on_in_words(&trigger["on"]));
-        if let Some(at) = trigger["next_runs"][0].as_i64() {
-            eprintln!("next at {}", time(Some(at)));
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    /// What the API calls it.
-    fn on(&self) -> Value {
-        if let Some(collection) = &self.kv {
-            json!({ "kind": "kv", "collection": collection })
-        } else if let Some(schedule) = &self.cron {
-            let zone = self.zone.as_deref().unwrap_or("UTC");
-            json!({ "kind": "cron", "schedule": schedule, "zone": zone })
-        } else if let Some(queue) = &self.queue {
-            json!({ "kind": "queue", "queue": queue })
-        } else if let Some(topic) = &self.topic {
-            json!({ "kind": "pubsub", "topic": topic })
-        } else if let Some(files) = &self.files {
-            let (bucket, path) = files.split_once('/').unwrap_or((files, "*"));
-            json!({ "kind": "files", "bucket": bucket, "path": path })
-        } else {
-            json!({ "kind": "dead_letter" })
-        }
-    }
-}
-
 impl Other {
     async fn switch(self, config: Config, enabled: bool) -> Result<ExitCode, Failure> {
         let client: Client = self.server.client(config)?;
@@ -279,49 +213,7 @@ impl Fire {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        create: Create,
-    }
-
-    fn on(arguments: &[&str]) -> Option<Value> {
-        let line = ["create", "demo/work"].iter().chain(arguments);
-        Line::try_parse_from(line).ok().map(|line| line.create.on())
-    }
-
-    #[test]
-    fn every_kind_of_trigger_has_its_option() {
-        let table = [
-            (&["--kv", "a:*"][..], json!({ "kind": "kv", "collection": "a:*" })),
-            (
-                &["--cron", "* * * * *"],
-                json!({ "kind": "cron", "schedule": "* * * * *", "zone": "UTC" }),
-            ),
-            (
-                &["--cron", "@daily", "--zone", "Asia/Tokyo"],
-                json!({ "kind": "cron", "schedule": "@daily", "zone": "Asia/Tokyo" }),
-            ),
-            (&["--queue", "q"], json!({ "kind": "queue", "queue": "q" })),
-            (&["--topic", "t.*"], json!({ "kind": "pubsub", "topic": "t.*" })),
-            (&["--files", "b"], json!({ "kind": "files", "bucket": "b", "path": "*" })),
-            (
-                &["--files", "b/x/*.png"],
-                json!({ "kind": "files", "bucket": "b", "path": "x/*.png" }),
-            ),
-            (&["--dead-letters"], json!({ "kind": "dead_letter" })),
-        ];
-        for (arguments, expected) in table {
-            assert_eq!(on(arguments), Some(expected), "{arguments:?}");
-        }
-        for wrong in [&[][..], &["--queue", "q", "--kv", "a"], &["--queue", "q", "--zone", "UTC"]] {
-            assert_eq!(on(wrong), None, "{wrong:?}");
-        }
-    }
 
     #[test]
     fn what_it_fires_on_is_said_in_a_few_words() {

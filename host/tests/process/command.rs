@@ -213,6 +213,15 @@ fn triggers_are_made_listed_fired_switched_and_deleted() {
     shell.does(&["triggers", "enable", &cron]);
     assert!(shell.does(&["triggers", "list", "demo", "--kind", "cron"]).starts_with("enabled"));
 
+    let patient = ["--attempts", "7", "--backoff", "constant", "--operations", "insert"];
+    let patient =
+        shell.does(&[&["triggers", "create", "demo/mailer", "--kv", "k"][..], &patient].concat());
+    let shown: Value =
+        serde_json::from_str(&shell.does(&["triggers", "show", &patient, "--json"])).unwrap();
+    assert_eq!(shown["retry"]["attempts_max"], 7);
+    assert_eq!(shown["retry"]["backoff"], "constant");
+    assert_eq!(shown["on"]["operations"], json!(["insert"]));
+
     let details = r#"{"payload": {"to": "eve"}}"#;
     let event = shell.does(&["triggers", "fire", &queue, "--data", details]);
     let letter = shell.dead_letters(1).remove(0);
