@@ -293,7 +293,7 @@ async fn take(
          RETURNING *",
         dialect.skip_locked()
     );
-    let events = sqlx::query_as(AssertSqlSafe(query))
+    let mut events: Vec<Event> = sqlx::query_as(AssertSqlSafe(query))
         .bind(now + claim.lease_us)
         .bind(&claim.token)
         .bind(claim.at)
@@ -302,6 +302,8 @@ async fn take(
         .bind(share)
         .fetch_all(connection)
         .await?;
+    // RETURNING has no order of its own.
+    events.sort_by(|a, b| (a.available_at, &a.id).cmp(&(b.available_at, &b.id)));
     Ok(events)
 }
 
