@@ -48,6 +48,9 @@ pub fn build() -> Engine {
         .disable_symbol("eval")
         .set_max_call_levels(CALL_DEPTH_DEFAULT)
         .set_max_expr_depths(EXPRESSION_DEPTH_MAX.0, EXPRESSION_DEPTH_MAX.1)
+        // What is interned beyond the maximum is thrown out by looking at all of it; and
+        // a string that is made anew costs no more here than one that is looked up.
+        .set_max_strings_interned(0)
         .on_parse_token(|token, _, _| unreserved(token))
         .on_print(|text| api::log::print(text, Position::NONE))
         .on_debug(|text, _, position| api::log::debug_print(text, position));
