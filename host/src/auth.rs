@@ -1,118 +1,104 @@
-//! Who may use the admin API: whoever has the owner key.
+//! Who calls the admin API.
 //!
-//! The key is made at the first start, or comes from `PICLOUD_OWNER_KEY`. The
-//! database has its SHA-256 only: a key is 256 random bits, so that a slow hash
-//! would protect nothing.
+//! ```text
+//! owner_key  the key of the owner
+//! sessions   a browser that has shown the key, by its cookie
+//! tries      how fast keys may be tried at sign-in
+//! proxies    whose word is taken for where a request came from
+//! ```
 //!
 //! Invariant: the admin API is never open; there is no setting that opens it.
-//! Invariant: a key is compared in constant time, is never stored and never logged.
 
-use std::str::FromStr;
+mod owner_key;
+mod proxies;
+mod sessions;
+mod tries;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::store::{self, Store};
+use crate::error::{Error, Refusal};
+use crate::store::Store;
 
-/// Under which name the database has the key's hash.
-const SETTING: &str = "owner_key_sha256";
-/// What a key made by us begins with, so that it is recognised where it leaks.
-const KEY_PREFIX: &str = "pco_";
-/// Fewer characters could be guessed.
-const KEY_CHARS_MIN: usize = 16;
-/// More would not fit into a header everywhere.
-const KEY_CHARS_MAX: usize = 512;
+pub use owner_key::{OwnerKey, OwnerKeyError};
+pub use proxies::{TrustedProxies, TrustedProxiesError};
+pub use sessions::{Begun, COOKIE, Session, SessionSettings, removed_cookie, without_token};
 
-/// The owner key in the clear. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OwnerKey(String);
+use owner_key::KeyHash;
+use tries::Tries;
 
-/// The text cannot be an owner key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{KEY_CHARS_MIN} to {KEY_CHARS_MAX} printable ASCII characters without spaces")]
-pub struct OwnerKeyError;
+/// Somebody or something that may do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Whoever has the owner key.
+    Owner,
+}
 
-impl OwnerKey {
-    /// A new key of 256 random bits.
+impl Principal {
+    /// As it is stored and shown.
     #[must_use]
-    pub fn generate(clock: &Clock) -> Self {
-        Self(format!("{KEY_PREFIX}{}", hex::encode(clock.random::<32>())))
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+        }
     }
 
-    /// The key itself, to be printed once or sent.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    fn sha256(&self) -> KeyHash {
-        KeyHash::of(self.0.as_bytes())
+    /// The principal of that name, if there is one.
+    fn of(name: &str) -> Option<Self> {
+        (name == Self::Owner.as_str()).then_some(Self::Owner)
     }
 }
 
-impl FromStr for OwnerKey {
-    type Err = OwnerKeyError;
-
-    fn from_str(text: &str) -> Result<Self, OwnerKeyError> {
-        let fits = (KEY_CHARS_MIN..=KEY_CHARS_MAX).contains(&text.len());
-        let sendable = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits && sendable { Ok(Self(text.to_owned())) } else { Err(OwnerKeyError) }
-    }
+/// Who has sent a request, and how that is known.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Principal,
+    /// The session; none for a caller with a key.
+    pub session: Option<Session>,
 }
 
-impl std::fmt::Debug for OwnerKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OwnerKey(***)")
-    }
+/// What callers are recognised by.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How long sessions last.
+    pub sessions: SessionSettings,
+    /// Whose word is taken for where a request came from.
+    pub trusted_proxies: TrustedProxies,
 }
 
-#[derive(Clone, Copy)]
-struct KeyHash([u8; 32]);
-
-impl KeyHash {
-    fn of(key: &[u8]) -> Self {
-        Self(Sha256::digest(key).into())
-    }
-
-    fn to_hex(self) -> String {
-        hex::encode(self.0)
-    }
-
-    fn from_hex(text: &str) -> Result<Self, Error> {
-        let mut hash = [0; 32];
-        hex::decode_to_slice(text, &mut hash)
-            .map_err(|_| Error::internal(format!("the setting {SETTING} is damaged")))?;
-        Ok(Self(hash))
-    }
-
-    fn matches(self, key: &[u8]) -> bool {
-        self.0.ct_eq(&Self::of(key).0).into()
-    }
-}
-
-/// Recognises the owner. Cheap to clone.
+/// Recognises callers. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     owner: KeyHash,
+    store: Store,
+    clock: Clock,
+    settings: Settings,
+    tries: Tries,
 }
 
 /// What the start of a server found out about the owner key.
 pub struct Started {
-    /// What recognises the owner from now on.
+    /// What recognises callers from now on.
     pub auth: Auth,
     /// The key, if there was none and it has just been made: to be printed once.
     pub generated: Option<OwnerKey>,
 }
 
 impl Auth {
-    /// Loads the owner key's hash. A configured key replaces it; when there is
-    /// neither, a key is made.
+    /// Loads the owner key's hash. A configured key replaces it, and ends the sessions
+    /// of another one; when there is neither, a key is made.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
@@ -120,40 +106,22 @@ impl Auth {
         store: &Store,
         clock: &Clock,
         configured: Option<&OwnerKey>,
+        settings: Settings,
     ) -> Result<Started, Error> {
-        if let Some(key) = configured {
-            save(store, clock, key).await?;
-            return Ok(Started { auth: Self { owner: key.sha256() }, generated: None });
-        }
-        if let Some(hash) = store.find_setting(SETTING).await? {
-            return Ok(Started {
-                auth: Self { owner: KeyHash::from_hex(&hash)? },
-                generated: None,
-            });
-        }
-        let key = OwnerKey::generate(clock);
-        if store.insert_setting(SETTING, &key.sha256().to_hex(), clock.now_us()).await? {
-            return Ok(Started { auth: Self { owner: key.sha256() }, generated: Some(key) });
-        }
-        // Another process was faster, and has told its key.
-        let hash = store.find_setting(SETTING).await?.unwrap_or_default();
-        Ok(Started { auth: Self { owner: KeyHash::from_hex(&hash)? }, generated: None })
+        let found = owner_key::load(store, clock, configured).await?;
+        let (store, clock) = (store.clone(), clock.clone());
+        let inner = Inner { owner: found.hash, store, clock, settings, tries: Tries::default() };
+        Ok(Started { auth: Self { inner: Arc::new(inner) }, generated: found.generated })
     }
 
     /// Puts a new owner key in the place of the one in the database; `None` when
-    /// there was none. Servers that are running go on with the old one until they
-    /// are started again.
+    /// there was none. Its sessions end. Servers that are running go on with the old
+    /// key until they are started again.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
     pub async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>, Error> {
-        let key = OwnerKey::generate(clock);
-        let hash = key.sha256().to_hex();
-        match store.update_setting(SETTING, &hash, clock.now_us()).await {
-            Ok(()) => Ok(Some(key)),
-            Err(store::Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        owner_key::reset(store, clock).await
     }
 
     /// Whether the request carries the owner key, as `Authorization: Bearer KEY`.
@@ -162,28 +130,113 @@ impl Auth {
         headers
             .get(header::AUTHORIZATION)
             .and_then(|value| bearer(value.as_bytes()))
-            .is_some_and(|key| self.owner.matches(key))
+            .is_some_and(|key| self.inner.owner.matches(key))
     }
 
-    /// Middleware that lets only the owner through; everybody else gets 401.
-    pub async fn require_owner(State(auth): State<Self>, request: Request, next: Next) -> Response {
-        if auth.is_owner(request.headers()) {
-            next.run(request).await
-        } else {
-            Error::Unauthorized.into_response()
+    /// Who has sent a request: whoever has the key in it, else whoever is signed in by
+    /// its cookie.
+    ///
+    /// # Errors
+    /// `Unauthorized`; `Forbidden` for a request that another site may have made a
+    /// browser send; `Unavailable` from the store.
+    pub async fn recognise(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Error> {
+        if self.is_owner(headers) {
+            return Ok(Caller { principal: Principal::Owner, session: None });
+        }
+        // Whoever shows a key means the key.
+        if headers.contains_key(header::AUTHORIZATION) {
+            return Err(Error::unauthorized());
+        }
+        let token = sessions::token_of(headers).ok_or_else(Error::unauthorized)?;
+        let inner = &*self.inner;
+        let place = (&inner.store, &inner.clock);
+        match sessions::find(place, inner.settings.sessions, token).await? {
+            Some((principal, session)) => {
+                session.check(method, headers)?;
+                Ok(Caller { principal, session: Some(session) })
+            }
+            None => Err(Error::Unauthorized(Refusal::new(
+                "session_expired",
+                "the session is over: sign in again",
+            ))),
+        }
+    }
+
+    /// Begins a session for whoever shows the owner key.
+    ///
+    /// # Errors
+    /// `Unauthorized` for another key; `RateLimited` after too many of them;
+    /// `Forbidden` for a request from another site; `Unavailable` from the store.
+    pub async fn sign_in(&self, key: &str, request: &Parts) -> Result<Begun, Error> {
+        sessions::check_site(&request.headers)?;
+        let inner = &*self.inner;
+        let from = self.caller_address(&request.extensions, &request.headers);
+        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let tried =
+            inner.tries.attempt(from, inner.clock.now_us(), || inner.owner.matches(key.as_bytes()));
+        match tried {
+            Ok(true) => {}
+            Ok(false) => {
+                let refusal = Refusal::new("wrong_key", "this is not the owner key");
+                return Err(Error::Unauthorized(refusal));
+            }
+            Err(retry_after_s) => {
+                let message = "too many wrong keys were tried; wait before the next";
+                let refusal = Refusal::new("too_many_sign_ins", message);
+                let refusal = refusal.with("retry_after_s", retry_after_s);
+                return Err(Error::RateLimited { refusal, retry_after_s });
+            }
+        }
+        let is_https = self.is_https(&request.extensions, &request.headers);
+        let place = (&inner.store, &inner.clock);
+        sessions::begin(place, inner.settings.sessions, Principal::Owner, is_https).await
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// `Unavailable` from the store.
+    pub async fn sign_out(&self, session: &Session) -> Result<(), Error> {
+        Ok(self.inner.store.delete_session(&session.token_sha256).await?)
+    }
+
+    /// The address that a request came from; see [`TrustedProxies::caller`].
+    #[must_use]
+    pub fn caller_address(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        self.inner.settings.trusted_proxies.caller(extensions, headers)
+    }
+
+    /// Whether a request came by TLS; see [`TrustedProxies::is_https`].
+    #[must_use]
+    pub fn is_https(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
+        self.inner.settings.trusted_proxies.is_https(extensions, headers)
+    }
+
+    /// Middleware that lets only callers through who are recognised, and says who it
+    /// is; everybody else gets 401 or 403.
+    pub async fn require_caller(
+        State(auth): State<Self>,
+        mut request: Request,
+        next: Next,
+    ) -> Response {
+        match auth.recognise(request.method(), request.headers()).await {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(error) => error.into_response(),
         }
     }
 }
 
-async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error> {
-    let (hash, now) = (key.sha256().to_hex(), clock.now_us());
-    if !store.insert_setting(SETTING, &hash, now).await? {
-        let unchanged = store.find_setting(SETTING).await?.as_deref() == Some(hash.as_str());
-        if !unchanged {
-            store.update_setting(SETTING, &hash, now).await?;
-        }
+/// Behind [`Auth::require_caller`] only.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Error::internal("nobody was asked who is calling"))
     }
-    Ok(())
 }
 
 /// The credentials of the scheme `Bearer`, whose name has no case (RFC 9110,
@@ -207,10 +260,18 @@ mod tests {
         )])
     }
 
-    #[test]
-    fn only_the_key_itself_is_let_in() {
+    async fn open(folder: &tempfile::TempDir) -> Store {
+        let url = DatabaseUrl::sqlite_file(&folder.path().join("picloud.db")).unwrap();
+        Store::open(&url).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_the_key_itself_is_let_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, clock) = (open(&folder).await, Clock::system());
         let key: OwnerKey = "pco_0123456789abcdef".parse().unwrap();
-        let auth = Auth { owner: key.sha256() };
+        let started = Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
+        let auth = started.auth;
         assert!(auth.is_owner(&with("Bearer pco_0123456789abcdef")));
         assert!(auth.is_owner(&with("bearer  pco_0123456789abcdef ")));
         for wrong in [
@@ -225,39 +286,61 @@ mod tests {
             assert!(!auth.is_owner(&with(wrong)), "{wrong}");
         }
         assert!(!auth.is_owner(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn a_key_that_could_be_guessed_or_not_be_sent_is_refused() {
-        assert!("0123456789abcdef".parse::<OwnerKey>().is_ok());
-        for wrong in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdéf"] {
-            assert_eq!(wrong.parse::<OwnerKey>(), Err(OwnerKeyError), "{wrong}");
-        }
+        store.close().await.unwrap();
     }
 
     #[tokio::test]
     async fn a_key_is_made_once_and_replaced_by_a_configured_one_or_a_reset() {
         let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::sqlite_file(&folder.path().join("picloud.db")).unwrap();
-        let store = Store::open(&url).await.unwrap();
-        let clock = Clock::system();
+        let (store, clock) = (open(&folder).await, Clock::system());
+        let start = async |configured: Option<&OwnerKey>| {
+            Auth::start(&store, &clock, configured, Settings::default()).await.unwrap()
+        };
         let is_let_in = async |key: &OwnerKey| {
-            let auth = Auth::start(&store, &clock, None).await.unwrap().auth;
-            auth.is_owner(&with(&format!("Bearer {}", key.reveal())))
+            start(None).await.auth.is_owner(&with(&format!("Bearer {}", key.reveal())))
         };
 
         assert_eq!(Auth::reset(&store, &clock).await.unwrap(), None);
-        let first = Auth::start(&store, &clock, None).await.unwrap().generated.unwrap();
+        let first = start(None).await.generated.unwrap();
         assert!(first.reveal().starts_with("pco_") && first.reveal().len() == 4 + 64);
         assert!(is_let_in(&first).await);
-        assert!(Auth::start(&store, &clock, None).await.unwrap().generated.is_none());
+        assert!(start(None).await.generated.is_none());
 
         let configured: OwnerKey = "0123456789abcdef".parse().unwrap();
-        assert!(Auth::start(&store, &clock, Some(&configured)).await.unwrap().generated.is_none());
+        assert!(start(Some(&configured)).await.generated.is_none());
         assert!(is_let_in(&configured).await && !is_let_in(&first).await);
 
         let reset = Auth::reset(&store, &clock).await.unwrap().unwrap();
         assert!(is_let_in(&reset).await && !is_let_in(&configured).await);
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_sessions_of_a_key_end_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, clock) = (open(&folder).await, Clock::system());
+        let place = (&store, &clock);
+        let settings = SessionSettings::default();
+        let begin = async || {
+            let begun = sessions::begin(place, settings, Principal::Owner, false).await.unwrap();
+            let (pair, _) = begun.cookie.split_once(';').unwrap();
+            pair.split_once('=').unwrap().1.to_owned()
+        };
+        let goes_on =
+            async |token: &str| sessions::find(place, settings, token).await.unwrap().is_some();
+        let start = async |key: &str| {
+            let key: OwnerKey = key.parse().unwrap();
+            Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
+        };
+        start("0123456789abcdef").await;
+        let token = begin().await;
+        start("0123456789abcdef").await;
+        assert!(goes_on(&token).await, "the key is the same");
+        start("another-0123456789abcdef").await;
+        assert!(!goes_on(&token).await);
+        let token = begin().await;
+        Auth::reset(&store, &clock).await.unwrap().unwrap();
+        assert!(!goes_on(&token).await);
         store.close().await.unwrap();
     }
 }

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::auth::OwnerKey;
+use crate::auth::{self, OwnerKey};
 use crate::limits::Limits;
 use crate::orchestrator::EventSettings;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
@@ -67,6 +67,8 @@ pub struct Config {
     pub private_hosts: Vec<String>,
     /// The owner key, if it is not the one in the database.
     pub owner_key: Option<OwnerKey>,
+    /// What callers are recognised by.
+    pub auth: auth::Settings,
     /// What is logged, as a filter of `tracing`.
     pub log: String,
     /// How it is logged.
@@ -96,6 +98,7 @@ impl Default for Config {
             events: EventSettings::default(),
             private_hosts: Vec::new(),
             owner_key: None,
+            auth: auth::Settings::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             url: "http://127.0.0.1:8080".to_owned(),

@@ -34,9 +34,9 @@ pub enum Error {
     /// 400: change the request.
     #[error("{0}")]
     Invalid(Refusal),
-    /// 401: send the key.
-    #[error("the owner key is needed: send it as `Authorization: Bearer KEY`")]
-    Unauthorized,
+    /// 401: say who you are.
+    #[error("{0}")]
+    Unauthorized(Refusal),
     /// 403: ask somebody who may.
     #[error("{0}")]
     Forbidden(Refusal),
@@ -129,6 +129,13 @@ impl Error {
         Self::Internal(error.into())
     }
 
+    /// Nobody has said who is calling: code `unauthorized`.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        let message = "the owner key is needed: send it as `Authorization: Bearer KEY`";
+        Self::Unauthorized(Refusal::new("unauthorized", message))
+    }
+
     /// There is no such thing: code `{resource}_not_found`.
     #[must_use]
     pub fn not_found(resource: store::Resource) -> Self {
@@ -143,7 +150,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -161,6 +168,7 @@ impl Error {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Invalid(refusal)
+            | Self::Unauthorized(refusal)
             | Self::Forbidden(refusal)
             | Self::NotFound(refusal)
             | Self::Conflict(refusal)
@@ -168,7 +176,6 @@ impl Error {
             | Self::Unprocessable(refusal)
             | Self::RateLimited { refusal, .. }
             | Self::Unavailable { refusal, .. } => refusal.clone(),
-            Self::Unauthorized => Refusal::new("unauthorized", self.to_string()),
             Self::MethodNotAllowed => Refusal::new("method_not_allowed", self.to_string()),
             Self::Internal(_) => Refusal::new("internal", self.to_string()),
         }
@@ -176,7 +183,7 @@ impl Error {
 
     fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         match self {
-            Self::Unauthorized => Some((
+            Self::Unauthorized(_) => Some((
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"PiCloud\""),
             )),

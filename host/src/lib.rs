@@ -81,7 +81,8 @@ impl App {
     pub async fn build(config: &Config, clock: Clock) -> Result<Self, StartError> {
         create_data_folder(&config.data)?;
         let store = Store::open(&config.database_url()?).await?;
-        let started = Auth::start(&store, &clock, config.owner_key.as_ref()).await?;
+        let owner_key = config.owner_key.as_ref();
+        let started = Auth::start(&store, &clock, owner_key, config.auth.clone()).await?;
         let settings = executor_settings(config);
         let executor = Executor::start(&settings, clock.clone(), Some(store.clone()))?;
         let metrics = Metrics::default();

@@ -5,7 +5,7 @@
 //! what things may be called ([`names`]) and how lists are paged ([`lists`]).
 //!
 //! Invariant: whatever is under `/api/v1`, also a path that does not exist, needs
-//! the owner key; only the API's own description does not.
+//! the owner key or a session; only signing in and the API's own description do not.
 //! Invariant: nothing here runs a script; a source is only parsed.
 
 mod apps;
@@ -24,6 +24,7 @@ mod route_pattern;
 mod routes;
 mod sample;
 mod scripts;
+mod sessions;
 mod source;
 mod triggers;
 mod versions;
@@ -57,7 +58,7 @@ pub struct ControlPlane {
     pub executor: Executor,
     /// Times and ids.
     pub clock: Clock,
-    /// Recognises the owner.
+    /// Recognises callers.
     pub auth: Auth,
     /// What `/metrics` tells.
     pub metrics: Metrics,
@@ -99,7 +100,8 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
     let doc = describe(data_plane.get_openapi().clone());
     let api = Router::from(api().with_state(control_plane.clone()).merge(data_plane));
     let probes = Router::from(probes().with_state(control_plane.clone()));
-    let guard = from_fn_with_state(control_plane.auth, Auth::require_owner);
+    let sign_in = Router::from(sign_in().with_state(control_plane.clone()));
+    let guard = from_fn_with_state(control_plane.auth, Auth::require_caller);
     let api = api
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -107,6 +109,7 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .layer(guard);
     Router::new()
         .nest("/api/v1", api)
+        .nest("/api/v1", sign_in)
         .merge(probes)
         .merge(openapi::router(&doc))
         .merge(dashboard::router())
@@ -118,12 +121,15 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
 /// `data_plane` is that of the operations that run scripts.
 #[must_use]
 pub fn describe(data_plane: OpenApi) -> OpenApi {
-    openapi::document(api().into_openapi().merge_from(data_plane), probes().into_openapi())
+    let api = api().merge(sign_in()).into_openapi();
+    openapi::document(api.merge_from(data_plane), probes().into_openapi())
 }
 
 /// The admin API; every path starts at `/api/v1`.
 fn api() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::default()
+        .routes(routes!(sessions::get_session))
+        .routes(routes!(sessions::sign_out))
         .routes(routes!(apps::list_apps, apps::create_app))
         .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
         .routes(routes!(domains::list_domains, domains::claim_domain))
@@ -155,6 +161,11 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(executions::list_app_executions))
         .routes(routes!(executions::list_abandoned_executions))
         .routes(routes!(executions::get_execution))
+}
+
+/// What of the admin API is for whoever is not known yet.
+fn sign_in() -> OpenApiRouter<ControlPlane> {
+    OpenApiRouter::default().routes(routes!(sessions::sign_in))
 }
 
 /// What a supervisor asks.

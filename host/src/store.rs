@@ -26,6 +26,7 @@ mod names;
 mod outbox;
 mod routes;
 mod scripts;
+mod sessions;
 mod settings;
 mod text;
 mod triggers;
@@ -52,6 +53,7 @@ pub use routes::Route;
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };
+pub use sessions::Session;
 pub use text::Json;
 pub use triggers::{
     Firing, NoOperation, Operations, RetryOverrides, Trigger, TriggerChange, TriggerDetail,

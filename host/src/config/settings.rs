@@ -218,6 +218,24 @@ pub const SETTINGS: &[Setting] = &[
         },
         show: |config| if config.owner_key.is_some() { "(set)" } else { "(not set)" }.to_owned(),
     },
+    numeric!("days" "PICLOUD_SESSION_IDLE_DAYS",
+        "how long a browser stays signed in without a request",
+        1..=3650, auth.sessions.idle_days),
+    numeric!("days" "PICLOUD_SESSION_MAX_DAYS",
+        "how long a browser stays signed in at most", 1..=3650, auth.sessions.days_max),
+    Setting {
+        name: "PICLOUD_TRUSTED_PROXIES",
+        unit: "",
+        doc: "whose X-Forwarded-For and -Proto is believed: networks, separated by commas, or none",
+        secret: false,
+        set: |config, text| {
+            let proxies = text.parse();
+            config.auth.trusted_proxies =
+                proxies.map_err(|wrong: crate::auth::TrustedProxiesError| wrong.to_string())?;
+            Ok(())
+        },
+        show: |config| config.auth.trusted_proxies.to_string(),
+    },
     Setting {
         name: "PICLOUD_LOG",
         unit: "",

@@ -44,7 +44,7 @@ pub(super) async fn get_metrics(
 ) -> Result<impl IntoResponse> {
     // Beside the probes, outside of the API's guard: it looks itself.
     if !control_plane.auth.is_owner(&headers) {
-        return Err(Error::Unauthorized);
+        return Err(Error::unauthorized());
     }
     let store_is_up = control_plane.store.ping().await.is_ok();
     let slots = control_plane.executor.slots();

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
+use crate::auth::Caller;
 use crate::cron::Schedule;
 use crate::error::{Error, Result};
 use crate::store::{self, Resource, ScriptId, TriggerChange, TriggerId, TriggerKind};
@@ -112,6 +113,7 @@ pub(super) async fn list_triggers(
     responses((status = 201, description = "The new trigger", body = Trigger)))]
 pub(super) async fn create_trigger(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Body(body): Body<CreateTrigger>,
 ) -> Result<(StatusCode, Json<Trigger>)> {
@@ -123,7 +125,7 @@ pub(super) async fn create_trigger(
         script_id: script_id(&body.script_id)?,
         disabled_at: (body.enabled == Some(false)).then_some(now),
         retry: body.retry.checked()?,
-        registered_by_principal: "owner".to_owned(),
+        registered_by_principal: caller.principal.as_str().to_owned(),
         created_at: now,
         updated_at: now,
         detail: body.on.checked(now)?,

@@ -19,12 +19,11 @@ mod execute;
 mod reply;
 mod request;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -126,15 +125,15 @@ impl Orchestrator {
         delivery: Delivery,
         request: Request,
     ) -> Result<Response, Error> {
-        let remote = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let remote_address = remote.map(|ConnectInfo(address)| address.ip().to_string());
         let (head, body) = request.into_parts();
-        let to_owner = self.parts.auth.is_owner(&head.headers);
+        let auth = &self.parts.auth;
+        let to_owner = auth.is_owner(&head.headers);
+        let remote_address = auth.caller_address(&head.extensions, &head.headers);
         let envelope = Envelope {
             method: head.method.as_str(),
             uri: &head.uri,
             headers: &head.headers,
-            remote_address: remote_address.unwrap_or_default(),
+            remote_address: remote_address.map(|a| a.to_string()).unwrap_or_default(),
         };
         let body = read_body(body, self.parts.request_bytes_max).await?;
         let request = for_script(&envelope, params, body)?;

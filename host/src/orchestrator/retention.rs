@@ -57,6 +57,8 @@ pub struct Deleted {
     pub idempotency_keys: u64,
     /// Entries whose time was up.
     pub entries: u64,
+    /// Sessions that are over.
+    pub sessions: u64,
     /// Blobs that are no file's.
     pub blobs: u64,
 }
@@ -91,12 +93,14 @@ impl Retention {
         let at = since(IDEMPOTENCY_DAYS);
         let keys = all(|| store.delete_idempotency_keys_before(at, BATCH_ROWS)).await?;
         let entries = all(|| store.delete_expired_entries(now, BATCH_ROWS)).await?;
+        let sessions = all(|| store.delete_expired_sessions(now, BATCH_ROWS)).await?;
         Ok(Deleted {
             executions,
             dead_letters: letters,
             abandoned_executions: abandoned,
             idempotency_keys: keys,
             entries,
+            sessions,
             blobs: self.sweep_blobs(now).await?,
         })
     }

@@ -37,5 +37,6 @@ mod routes;
 mod scripts;
 mod serialisable;
 mod services;
+mod sessions;
 mod triggers;
 mod versions;

@@ -283,6 +283,13 @@ impl Call {
         self.header("authorization", &format!("Bearer {OWNER_KEY}"))
     }
 
+    /// From another peer than [`CALLER`].
+    pub(crate) fn from(mut self, peer: &str) -> Self {
+        let peer = SocketAddr::new(peer.parse().expect("an address"), 50_001);
+        self.request.extensions_mut().insert(ConnectInfo(peer));
+        self
+    }
+
     /// A body of this type.
     pub(crate) fn body(mut self, content_type: &str, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();

@@ -2,12 +2,14 @@
 //!
 //! Invariant: a body that is announced as JSON parses, one that is shown as text
 //! is UTF-8; the guest relies on it.
+//! Invariant: a script never sees who is signed in at the admin API.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Uri};
 use picloud_shared::execution::{BodyKind, HttpRequest};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::auth;
 use crate::error::{Error, Refusal};
 
 /// What of a request's envelope a script sees.
@@ -56,7 +58,14 @@ fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
         let values = headers.get_all(name).iter();
         let values: Vec<_> =
             values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        list.push((name.as_str().to_owned(), values.join(separator)));
+        let mut joined = values.join(separator);
+        if name == http::header::COOKIE {
+            joined = auth::without_token(&joined);
+            if joined.is_empty() {
+                continue;
+            }
+        }
+        list.push((name.as_str().to_owned(), joined));
     }
     list
 }
@@ -176,6 +185,16 @@ mod tests {
         list.sort();
         let expected = [("accept", "a, b"), ("cookie", "c=1; d=2")];
         assert_eq!(list, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn the_cookie_of_a_session_is_not_for_scripts() {
+        let seen = |cookie: &str| {
+            let map = HeaderMap::from_iter([(http::header::COOKIE, cookie.parse().unwrap())]);
+            headers(&map).first().map(|(_, value)| value.clone())
+        };
+        assert_eq!(seen("a=1; picloud_session=s; b=2").as_deref(), Some("a=1; b=2"));
+        assert_eq!(seen("picloud_session=s"), None);
     }
 
     #[test]

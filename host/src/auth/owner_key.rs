@@ -1,0 +1,163 @@
+//! The owner key: who has it is the owner.
+//!
+//! It is made at the first start, or comes from `PICLOUD_OWNER_KEY`. The database
+//! has its SHA-256 only: a key is 256 random bits, so that a slow hash would protect
+//! nothing.
+//!
+//! Invariant: a key is compared in constant time, is never stored and never logged.
+//! Invariant: with a key end the sessions that were begun with it.
+
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Principal;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::store::{self, Store};
+
+/// Under which name the database has the key's hash.
+const SETTING: &str = "owner_key_sha256";
+/// What a key made by us begins with, so that it is recognised where it leaks.
+const KEY_PREFIX: &str = "pco_";
+/// Fewer characters could be guessed.
+const KEY_CHARS_MIN: usize = 16;
+/// More would not fit into a header everywhere.
+const KEY_CHARS_MAX: usize = 512;
+
+/// The owner key in the clear. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnerKey(String);
+
+/// The text cannot be an owner key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{KEY_CHARS_MIN} to {KEY_CHARS_MAX} printable ASCII characters without spaces")]
+pub struct OwnerKeyError;
+
+impl OwnerKey {
+    /// A new key of 256 random bits.
+    #[must_use]
+    pub fn generate(clock: &Clock) -> Self {
+        Self(format!("{KEY_PREFIX}{}", hex::encode(clock.random::<32>())))
+    }
+
+    /// The key itself, to be printed once or sent.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn sha256(&self) -> KeyHash {
+        KeyHash::of(self.0.as_bytes())
+    }
+}
+
+impl FromStr for OwnerKey {
+    type Err = OwnerKeyError;
+
+    fn from_str(text: &str) -> Result<Self, OwnerKeyError> {
+        let fits = (KEY_CHARS_MIN..=KEY_CHARS_MAX).contains(&text.len());
+        let sendable = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits && sendable { Ok(Self(text.to_owned())) } else { Err(OwnerKeyError) }
+    }
+}
+
+impl std::fmt::Debug for OwnerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnerKey(***)")
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    pub(super) fn of(key: &[u8]) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    pub(super) fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+
+    fn from_hex(text: &str) -> Result<Self, Error> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash)
+            .map_err(|_| Error::internal(format!("the setting {SETTING} is damaged")))?;
+        Ok(Self(hash))
+    }
+
+    pub(super) fn matches(self, key: &[u8]) -> bool {
+        self.0.ct_eq(&Self::of(key).0).into()
+    }
+}
+
+/// What the start of a server found out about the owner key.
+pub(super) struct Found {
+    pub(super) hash: KeyHash,
+    /// The key, if there was none and it has just been made.
+    pub(super) generated: Option<OwnerKey>,
+}
+
+/// Loads the key's hash. A configured key replaces it; when there is neither, a key is
+/// made.
+pub(super) async fn load(
+    store: &Store,
+    clock: &Clock,
+    configured: Option<&OwnerKey>,
+) -> Result<Found, Error> {
+    if let Some(key) = configured {
+        save(store, clock, key).await?;
+        return Ok(Found { hash: key.sha256(), generated: None });
+    }
+    if let Some(hash) = store.find_setting(SETTING).await? {
+        return Ok(Found { hash: KeyHash::from_hex(&hash)?, generated: None });
+    }
+    let key = OwnerKey::generate(clock);
+    if store.insert_setting(SETTING, &key.sha256().to_hex(), clock.now_us()).await? {
+        return Ok(Found { hash: key.sha256(), generated: Some(key) });
+    }
+    // Another process was faster, and has told its key.
+    let hash = store.find_setting(SETTING).await?.unwrap_or_default();
+    Ok(Found { hash: KeyHash::from_hex(&hash)?, generated: None })
+}
+
+/// Puts a new key in the place of the one in the database; `None` when there was none.
+pub(super) async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>, Error> {
+    let key = OwnerKey::generate(clock);
+    let hash = key.sha256().to_hex();
+    match store.update_setting(SETTING, &hash, clock.now_us()).await {
+        Ok(()) => {
+            store.delete_sessions_of(Principal::Owner.as_str()).await?;
+            Ok(Some(key))
+        }
+        Err(store::Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error> {
+    let (hash, now) = (key.sha256().to_hex(), clock.now_us());
+    if !store.insert_setting(SETTING, &hash, now).await? {
+        let unchanged = store.find_setting(SETTING).await?.as_deref() == Some(hash.as_str());
+        if !unchanged {
+            store.update_setting(SETTING, &hash, now).await?;
+            store.delete_sessions_of(Principal::Owner.as_str()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_could_be_guessed_or_not_be_sent_is_refused() {
+        assert!("0123456789abcdef".parse::<OwnerKey>().is_ok());
+        for wrong in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdéf"] {
+            assert_eq!(wrong.parse::<OwnerKey>(), Err(OwnerKeyError), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Sessions: a browser that has shown a key, and shows a cookie from then on.
+//!
+//! ```text
+//!  sign in ─▶ cookie and CSRF token ─▶ requests ─┬─ unseen for too long ─▶ over
+//!                                          ▲ │   ├─ too old ────────────▶ over
+//!                                          └─┘   └─ signed out ─────────▶ over
+//! ```
+//!
+//! The cookie is for the API's paths only: a script's endpoint never gets it from a
+//! browser, and [`without_token`] takes it from what a script sees all the same.
+//!
+//! Invariant: the cookie alone changes nothing. A request that is not safe (RFC 9110,
+//! section 9.2.1) brings the session's CSRF token, which a page of another origin
+//! cannot read, and does not come from another site.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Principal;
+use crate::clock::Clock;
+use crate::error::{Error, Refusal};
+use crate::store::{self, Store};
+
+/// The cookie's name.
+pub const COOKIE: &str = "picloud_session";
+/// Brings the CSRF token.
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+/// Where a browser says that a request comes from (W3C Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+/// A session that is in use is renewed each time that this part of its idle time has
+/// passed, so that not every request writes.
+const RENEWALS: i64 = 100;
+
+/// How long sessions last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// Without a request, in days.
+    pub idle_days: u32,
+    /// In all, in days.
+    pub days_max: u32,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { idle_days: 7, days_max: 30 }
+    }
+}
+
+impl SessionSettings {
+    fn idle_us(self) -> i64 {
+        i64::from(self.idle_days) * DAY_US
+    }
+
+    /// When a session that began at `created_at` and is seen `now` will be over, µs.
+    fn expires_at(self, created_at: i64, now: i64) -> i64 {
+        (now + self.idle_us()).min(created_at + i64::from(self.days_max) * DAY_US)
+    }
+
+    fn is_to_be_renewed(self, session: &store::Session, now: i64) -> bool {
+        let later = self.expires_at(session.created_at, now) > session.expires_at;
+        later && now - session.seen_at >= self.idle_us() / RENEWALS
+    }
+}
+
+/// A session that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// What a request that changes something must bring.
+    pub csrf_token: String,
+    /// When it will be over, unless it is renewed, µs.
+    pub expires_at: i64,
+    pub(super) token_sha256: String,
+}
+
+impl Session {
+    /// Refuses a request that another site may have made the browser send.
+    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Error> {
+        if method.is_safe() {
+            return Ok(());
+        }
+        check_site(headers)?;
+        let brought = headers.get(CSRF_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
+        if bool::from(brought.ct_eq(self.csrf_token.as_bytes())) {
+            return Ok(());
+        }
+        let message = "a request with a session needs its CSRF token: send it as `X-CSRF-Token`";
+        Err(Error::Forbidden(Refusal::new("csrf_token_missing", message)))
+    }
+}
+
+/// Refuses what a browser says to come from another site.
+pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Error> {
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    match site {
+        Some(b"cross-site" | b"same-site") => {
+            let message = "the request comes from a page of another origin";
+            Err(Error::Forbidden(Refusal::new("cross_site_request", message)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A session that has just begun, and the `Set-Cookie` for its browser.
+pub struct Begun {
+    /// The session.
+    pub session: Session,
+    /// The value of `Set-Cookie`.
+    pub cookie: String,
+}
+
+/// Begins a session; `is_https` makes the cookie one that is sent by TLS only.
+pub(super) async fn begin(
+    (store, clock): (&Store, &Clock),
+    settings: SessionSettings,
+    principal: Principal,
+    is_https: bool,
+) -> Result<Begun, Error> {
+    let (now, token) = (clock.now_us(), hex::encode(clock.random::<32>()));
+    let session = store::Session {
+        token_sha256: sha256(&token),
+        principal: principal.as_str().to_owned(),
+        csrf_token: hex::encode(clock.random::<32>()),
+        created_at: now,
+        seen_at: now,
+        expires_at: settings.expires_at(now, now),
+    };
+    store.insert_session(session.clone()).await?;
+    let max_age_s = i64::from(settings.days_max) * DAY_US / 1_000_000;
+    let cookie = set_cookie(&token, max_age_s, is_https);
+    Ok(Begun { session: shown(session), cookie })
+}
+
+/// The session of a token and who is signed in by it, renewed if it is time.
+pub(super) async fn find(
+    (store, clock): (&Store, &Clock),
+    settings: SessionSettings,
+    token: &str,
+) -> Result<Option<(Principal, Session)>, Error> {
+    let now = clock.now_us();
+    let Some(mut session) = store.find_session(&sha256(token), now).await? else {
+        return Ok(None);
+    };
+    // A principal that this version does not know has nothing to say here.
+    let Some(principal) = Principal::of(&session.principal) else { return Ok(None) };
+    if settings.is_to_be_renewed(&session, now) {
+        session.expires_at = settings.expires_at(session.created_at, now);
+        let renewed = store.renew_session(&session.token_sha256, now, session.expires_at).await;
+        if let Err(error) = renewed {
+            tracing::warn!(%error, "a session was not renewed");
+        }
+    }
+    Ok(Some((principal, shown(session))))
+}
+
+fn shown(session: store::Session) -> Session {
+    Session {
+        csrf_token: session.csrf_token,
+        expires_at: session.expires_at,
+        token_sha256: session.token_sha256,
+    }
+}
+
+fn sha256(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
+/// The `Set-Cookie` that takes the cookie away.
+#[must_use]
+pub fn removed_cookie(is_https: bool) -> String {
+    set_cookie("", 0, is_https)
+}
+
+fn set_cookie(token: &str, max_age_s: i64, is_https: bool) -> String {
+    let secure = if is_https { "; Secure" } else { "" };
+    format!(
+        "{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/api/v1; Max-Age={max_age_s}{secure}"
+    )
+}
+
+/// The token of the session cookie, if there is one.
+pub(super) fn token_of(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(cookies).find_map(|(name, value)| (name == COOKIE).then_some(value))
+}
+
+/// A `Cookie` header without the session's.
+#[must_use]
+pub fn without_token(cookie: &str) -> String {
+    let kept = cookie.split(';').map(str::trim);
+    let kept = kept.filter(|pair| pair.split('=').next().is_none_or(|name| name.trim() != COOKIE));
+    kept.collect::<Vec<_>>().join("; ")
+}
+
+fn cookies(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.split(';').filter_map(|pair| pair.trim().split_once('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_ends_when_it_is_not_used_and_when_it_is_too_old() {
+        let settings = SessionSettings { idle_days: 7, days_max: 30 };
+        assert_eq!(settings.expires_at(0, 0), 7 * DAY_US);
+        assert_eq!(settings.expires_at(0, 23 * DAY_US), 30 * DAY_US);
+        assert_eq!(settings.expires_at(0, 24 * DAY_US), 30 * DAY_US);
+        let short = SessionSettings { idle_days: 7, days_max: 1 };
+        assert_eq!(short.expires_at(0, 0), DAY_US);
+    }
+
+    #[test]
+    fn a_session_is_renewed_now_and_then_while_that_makes_it_longer() {
+        let settings = SessionSettings { idle_days: 1, days_max: 2 };
+        let session = |seen_at| store::Session {
+            token_sha256: String::new(),
+            principal: "owner".to_owned(),
+            csrf_token: String::new(),
+            created_at: 0,
+            seen_at,
+            expires_at: settings.expires_at(0, seen_at),
+        };
+        assert!(!settings.is_to_be_renewed(&session(0), DAY_US / 100 - 1));
+        assert!(settings.is_to_be_renewed(&session(0), DAY_US / 100));
+        assert!(!settings.is_to_be_renewed(&session(DAY_US), 2 * DAY_US - 1));
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others_and_taken_from_among_them() {
+        let of = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, line.parse().unwrap());
+            }
+            token_of(&headers).map(str::to_owned)
+        };
+        assert_eq!(of(&["a=1; picloud_session=abc; b=2"]).as_deref(), Some("abc"));
+        assert_eq!(of(&["a=1", "picloud_session=abc"]).as_deref(), Some("abc"));
+        assert_eq!(of(&["xpicloud_session=abc; picloud_sessionx=d"]), None);
+        assert_eq!(of(&["picloud_session"]), None);
+        assert_eq!(of(&[]), None);
+        assert_eq!(without_token("a=1; picloud_session=abc;b=2"), "a=1; b=2");
+        assert_eq!(without_token("picloud_session=abc"), "");
+        assert_eq!(without_token("a=picloud_session"), "a=picloud_session");
+    }
+}

@@ -1,0 +1,139 @@
+//! Sessions: browsers that are signed in.
+//!
+//! Invariant: a token is known here by its SHA-256 only.
+//! Invariant: a session whose time is up is as if it were not there, also while its
+//! row still is.
+
+use sqlx::FromRow;
+
+use super::writer::Touches;
+use super::{Result, Store};
+
+/// A session as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Session {
+    /// The SHA-256 of the cookie's token, in hexadecimal.
+    pub token_sha256: String,
+    /// Who is signed in.
+    pub principal: String,
+    /// What a request that changes something must bring beside the cookie.
+    pub csrf_token: String,
+    /// When it began, µs.
+    pub created_at: i64,
+    /// When it was last renewed, µs.
+    pub seen_at: i64,
+    /// When its time is up, µs.
+    pub expires_at: i64,
+}
+
+impl Store {
+    /// Begins a session.
+    pub async fn insert_session(&self, session: Session) -> Result<()> {
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO sessions (token_sha256, principal, csrf_token, created_at, \
+                     seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(session.token_sha256)
+                .bind(session.principal)
+                .bind(session.csrf_token)
+                .bind(session.created_at)
+                .bind(session.seen_at)
+                .bind(session.expires_at)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The session of a token, if there is one at the time `now`, µs.
+    pub async fn find_session(&self, token_sha256: &str, now: i64) -> Result<Option<Session>> {
+        let found = sqlx::query_as(
+            "SELECT token_sha256, principal, csrf_token, created_at, seen_at, expires_at \
+             FROM sessions WHERE token_sha256 = $1 AND expires_at > $2",
+        )
+        .bind(token_sha256)
+        .bind(now)
+        .fetch_optional(self.reads())
+        .await?;
+        Ok(found)
+    }
+
+    /// Notes that a session was seen, and how long it lasts now. One that has ended
+    /// meanwhile stays ended.
+    pub async fn renew_session(
+        &self,
+        token_sha256: &str,
+        seen_at: i64,
+        expires_at: i64,
+    ) -> Result<()> {
+        let token_sha256 = token_sha256.to_owned();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE sessions SET seen_at = $2, expires_at = $3 \
+                     WHERE token_sha256 = $1 AND expires_at > $2",
+                )
+                .bind(token_sha256)
+                .bind(seen_at)
+                .bind(expires_at)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Ends a session; one that is over already is no error.
+    pub async fn delete_session(&self, token_sha256: &str) -> Result<()> {
+        let token_sha256 = token_sha256.to_owned();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM sessions WHERE token_sha256 = $1")
+                    .bind(token_sha256)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Ends every session of a principal, and says how many those were.
+    pub async fn delete_sessions_of(&self, principal: &str) -> Result<u64> {
+        let principal = principal.to_owned();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query("DELETE FROM sessions WHERE principal = $1")
+                    .bind(principal)
+                    .execute(connection)
+                    .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Deletes at most `limit` sessions whose time was up at `at`, µs, and says how
+    /// many. Nobody sees a difference.
+    pub async fn delete_expired_sessions(&self, at: i64, limit: i64) -> Result<u64> {
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "DELETE FROM sessions WHERE token_sha256 IN (SELECT token_sha256 \
+                     FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+                )
+                .bind(at)
+                .bind(limit)
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}

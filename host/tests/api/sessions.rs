@@ -1,0 +1,263 @@
+//! Signing in with a browser: a cookie in the place of the key.
+
+use serde_json::json;
+
+use crate::app::{Answer, Call, OWNER_KEY, TestApp};
+use crate::{on_both_databases, with_an_app};
+
+const COOKIE: &str = "picloud_session";
+
+/// A browser that is signed in.
+struct Browser {
+    cookie: String,
+    csrf_token: String,
+    expires_at: i64,
+}
+
+impl Browser {
+    async fn sign_in(app: &TestApp) -> Self {
+        Self::of(&try_key(app, OWNER_KEY).send().await.is(200))
+    }
+
+    fn of(answer: &Answer) -> Self {
+        let (cookie, _) = answer.header("set-cookie").unwrap().split_once(';').unwrap();
+        let session = answer.json();
+        assert_eq!(session["principal"], json!({"kind": "owner", "name": "owner"}));
+        Self {
+            cookie: cookie.to_owned(),
+            csrf_token: session["csrf_token"].as_str().unwrap().to_owned(),
+            expires_at: session["expires_at"].as_i64().unwrap(),
+        }
+    }
+
+    /// A request with the cookie only.
+    fn request(&self, app: &TestApp, method: &str, path: &str) -> Call {
+        app.request(method, &format!("/api/v1{path}")).header("cookie", &self.cookie)
+    }
+
+    /// A request as the dashboard makes it.
+    fn change(&self, app: &TestApp, method: &str, path: &str) -> Call {
+        self.request(app, method, path).header("x-csrf-token", &self.csrf_token)
+    }
+}
+
+fn try_key(app: &TestApp, key: &str) -> Call {
+    app.post("/api/v1/auth/login").json(&json!({"key": key}))
+}
+
+with_an_app! {
+    async fn the_key_is_exchanged_for_a_cookie_that_scripts_of_pages_cannot_read(app) {
+        let answer = try_key(app, OWNER_KEY).send().await.is(200);
+        let cookie = answer.header("set-cookie").unwrap().to_owned();
+        let (pair, attributes) = cookie.split_once("; ").unwrap();
+        let (name, token) = pair.split_once('=').unwrap();
+        assert_eq!((name, token.len()), (COOKIE, 64));
+        assert_eq!(attributes, "HttpOnly; SameSite=Strict; Path=/api/v1; Max-Age=2592000");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let browser = Browser::of(&answer);
+        assert!(!answer.text().contains(token) && browser.csrf_token.len() == 64);
+
+        let me = browser.request(app, "GET", "/auth/me").send().await.is(200).json();
+        assert_eq!(me["csrf_token"], browser.csrf_token);
+        assert_eq!(me["principal"], json!({"kind": "owner", "name": "owner"}));
+        assert_eq!(browser.request(app, "GET", "/apps").send().await.is(200).json()["items"], json!([]));
+    }
+
+    async fn a_caller_with_the_key_has_no_session(app) {
+        let me = app.admin().get("/auth/me").send().await.is(200).json();
+        let owner = json!({"kind": "owner", "name": "owner"});
+        assert_eq!(me, json!({"principal": owner, "csrf_token": null, "expires_at": null}));
+        app.admin().request("POST", "/auth/logout").send().await.is(204);
+    }
+
+    async fn without_a_session_nobody_is_signed_in(app) {
+        app.get("/api/v1/auth/me").send().await.refuses(401, "unauthorized");
+        app.post("/api/v1/auth/logout").send().await.refuses(401, "unauthorized");
+        let made_up = Browser {
+            cookie: format!("{COOKIE}={}", "0".repeat(64)),
+            csrf_token: "0".repeat(64),
+            expires_at: 0,
+        };
+        made_up.request(app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
+        made_up.change(app, "POST", "/auth/logout").send().await.refuses(401, "session_expired");
+        app.get("/api/v1/auth/login").send().await.refuses(405, "method_not_allowed");
+    }
+
+    async fn a_wrong_key_begins_no_session(app) {
+        for wrong in ["owner-key-of-the-test", "owner-key-of-the-testsx", ""] {
+            let refused = try_key(app, wrong).send().await;
+            refused.refuses(401, "wrong_key");
+            assert_eq!(refused.header("set-cookie"), None);
+        }
+        let login = || app.post("/api/v1/auth/login");
+        login().send().await.refuses(400, "body_not_json");
+        login().json(&json!({})).send().await.refuses(400, "body_invalid");
+        login().json(&json!({"key": OWNER_KEY, "more": 1})).send().await.refuses(400, "body_invalid");
+    }
+
+    async fn wrong_keys_are_tried_ever_more_slowly(app) {
+        let (mut tried, mut waits) = (0, Vec::new());
+        // The clock of the tests goes on with every look at it, so that a short wait
+        // is over soon and the next wrong key makes it longer.
+        while waits.last().is_none_or(|wait_s| *wait_s < 60) {
+            let answer = try_key(app, "wrong").send().await;
+            if answer.status == 429 {
+                let error = answer.refuses(429, "too_many_sign_ins");
+                let wait_s: i64 = answer.header("retry-after").unwrap().parse().unwrap();
+                assert!((1..=901).contains(&wait_s) && error["retry_after_s"] == json!(wait_s));
+                waits.push(wait_s);
+            } else {
+                answer.refuses(401, "wrong_key");
+                tried += 1;
+            }
+            assert!(tried < 30, "nothing slows them down");
+        }
+        assert!(tried >= 5, "{tried} mistakes are allowed");
+        // The right key waits as well, else it could be told from a wrong one.
+        try_key(app, OWNER_KEY).send().await.refuses(429, "too_many_sign_ins");
+        // Who has the key already is not concerned.
+        app.admin().get("/auth/me").send().await.is(200);
+        app.pass_days(1);
+        try_key(app, OWNER_KEY).send().await.is(200);
+    }
+
+    async fn the_cookie_alone_changes_nothing(app) {
+        let script = app.deploy("shop", "hello", "1").await;
+        let browser = Browser::sign_in(app).await;
+        let other = Browser::sign_in(app).await;
+        for (method, path) in [
+            ("POST", "/apps".to_owned()),
+            ("PUT", format!("/scripts/{script}")),
+            ("PATCH", "/apps/shop".to_owned()),
+            ("DELETE", "/apps/shop".to_owned()),
+            ("POST", format!("/execute/{script}")),
+            ("POST", "/apps/shop/events".to_owned()),
+            ("POST", "/auth/logout".to_owned()),
+            ("POST", "/nothing".to_owned()),
+        ] {
+            let call = || browser.request(app, method, &path).json(&json!({"name": "new"}));
+            call().send().await.refuses(403, "csrf_token_missing");
+            for wrong in ["", "0", &other.csrf_token] {
+                let call = call().header("x-csrf-token", wrong);
+                call.send().await.refuses(403, "csrf_token_missing");
+            }
+        }
+        app.admin().get("/apps/shop").send().await.is(200);
+        assert_eq!(app.count_executions(&script).await, 0);
+
+        let made = browser.change(app, "POST", "/apps").json(&json!({"name": "new"}));
+        made.send().await.is(201);
+        browser.change(app, "POST", &format!("/execute/{script}")).send().await.is(200);
+    }
+
+    async fn another_site_cannot_make_the_browser_do_anything(app) {
+        let browser = Browser::sign_in(app).await;
+        let make = |site: &str| {
+            let call = browser.change(app, "POST", "/apps").header("sec-fetch-site", site);
+            call.json(&json!({"name": "shop"}))
+        };
+        for site in ["cross-site", "same-site"] {
+            make(site).send().await.refuses(403, "cross_site_request");
+            let call = try_key(app, OWNER_KEY).header("sec-fetch-site", site);
+            call.send().await.refuses(403, "cross_site_request");
+            let call = app.admin().post("/apps", json!({"name": site}));
+            call.header("sec-fetch-site", site).send().await.is(201);
+        }
+        make("same-origin").send().await.is(201);
+    }
+
+    async fn who_shows_a_wrong_key_is_not_let_in_by_a_cookie(app) {
+        let browser = Browser::sign_in(app).await;
+        let call = browser.request(app, "GET", "/apps").header("authorization", "Bearer wrong");
+        call.send().await.refuses(401, "unauthorized");
+    }
+
+    async fn a_session_that_was_signed_out_is_over(app) {
+        let (browser, other) = (Browser::sign_in(app).await, Browser::sign_in(app).await);
+        let answer = browser.change(app, "POST", "/auth/logout").send().await.is(204);
+        let expected = "picloud_session=; HttpOnly; SameSite=Strict; Path=/api/v1; Max-Age=0";
+        assert_eq!(answer.header("set-cookie"), Some(expected));
+        browser.request(app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
+        other.request(app, "GET", "/auth/me").send().await.is(200);
+    }
+
+    async fn a_session_ends_when_it_is_not_used_for_a_week(app) {
+        let browser = Browser::sign_in(app).await;
+        app.pass_days(6);
+        let me = browser.request(app, "GET", "/auth/me").send().await.is(200).json();
+        assert!(me["expires_at"].as_i64().unwrap() > browser.expires_at, "it was used");
+        app.pass_days(6);
+        browser.request(app, "GET", "/auth/me").send().await.is(200);
+        app.pass_days(7);
+        browser.request(app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
+    }
+
+    async fn a_session_ends_after_thirty_days_however_much_it_is_used(app) {
+        let browser = Browser::sign_in(app).await;
+        for _ in 0..5 {
+            app.pass_days(5);
+            browser.request(app, "GET", "/auth/me").send().await.is(200);
+        }
+        app.pass_days(5);
+        browser.request(app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
+    }
+
+    async fn sessions_that_are_over_are_swept(app) {
+        Browser::sign_in(app).await;
+        app.pass_days(5);
+        let young = Browser::sign_in(app).await;
+        assert_eq!(app.retention().run_once().await.unwrap().sessions, 0);
+        app.pass_days(3);
+        assert_eq!(app.retention().run_once().await.unwrap().sessions, 1);
+        young.request(app, "GET", "/auth/me").send().await.is(200);
+    }
+
+    async fn a_script_never_sees_the_cookie_of_a_session(app) {
+        app.deploy("shop", "seen", "#{ cookie: ctx.request.headers.cookie }").await;
+        let browser = Browser::sign_in(app).await;
+        let cookies = format!("a=1; {}; b=2", browser.cookie);
+        let seen = app.get("/x/shop/seen").header("cookie", &cookies).send().await.is(200);
+        assert_eq!(seen.json()["cookie"], "a=1; b=2");
+    }
+
+    async fn the_cookie_is_for_tls_only_where_a_trusted_proxy_says_that_there_is_tls(app) {
+        let sign_in = async |proxy: &str| {
+            let call = try_key(app, OWNER_KEY).header("x-forwarded-proto", "https").from(proxy);
+            call.send().await.is(200).header("set-cookie").unwrap().to_owned()
+        };
+        assert!(sign_in("127.0.0.1").await.ends_with("; Secure"));
+        assert!(sign_in("::1").await.ends_with("; Secure"));
+        assert!(!sign_in("192.0.2.1").await.contains("Secure"));
+    }
+
+    async fn a_script_is_told_who_has_called_the_proxy(app) {
+        app.deploy("shop", "who", "ctx.request.remote_address").await;
+        let who = async |peer: &str| {
+            let call = app.get("/x/shop/who").header("x-forwarded-for", "203.0.113.5").from(peer);
+            call.send().await.is(200).json()
+        };
+        assert_eq!(who("127.0.0.1").await, "203.0.113.5");
+        assert_eq!(who("192.0.2.1").await, "192.0.2.1");
+    }
+}
+
+on_both_databases! {
+    async fn how_long_sessions_last_and_whom_to_believe_are_settings(database) {
+        let app = TestApp::start_with(database, &[
+            ("PICLOUD_SESSION_IDLE_DAYS", "2"),
+            ("PICLOUD_SESSION_MAX_DAYS", "3"),
+            ("PICLOUD_TRUSTED_PROXIES", "192.0.2.0/24"),
+        ]).await;
+        let call = try_key(&app, OWNER_KEY).header("x-forwarded-proto", "https");
+        let answer = call.from("192.0.2.200").send().await.is(200);
+        assert!(answer.header("set-cookie").unwrap().ends_with("Max-Age=259200; Secure"));
+        let browser = Browser::of(&answer);
+        app.pass_days(1);
+        browser.request(&app, "GET", "/auth/me").send().await.is(200);
+        app.pass_days(1);
+        browser.request(&app, "GET", "/auth/me").send().await.is(200);
+        app.pass_days(1);
+        browser.request(&app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
+        app.close().await;
+    }
+}
