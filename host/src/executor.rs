@@ -27,7 +27,7 @@ pub mod blobs;
 mod code_cache;
 pub mod effects;
 mod engine;
-mod entries;
+pub(crate) mod entries;
 mod hostcalls;
 mod image;
 mod outbound;

@@ -51,7 +51,7 @@ impl Blobs {
     ///
     /// # Errors
     /// When it cannot be written, for want of room for example; nothing is left then.
-    pub(super) async fn put(
+    pub(crate) async fn put(
         &self,
         app: &str,
         blob: Uuid,

@@ -9,6 +9,10 @@ use super::effects::{EntryKey, Seen, Written};
 use super::sandbox::{Sandbox, Scope};
 use crate::store::{self, EntryName, EntryRange, Space};
 
+/// A hundred years: later than that nothing is meant to end.
+const TTL_MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;
+/// The largest file.
+pub(crate) const FILE_BYTES_MAX: usize = 4 << 20;
 /// The longest name of a collection, bucket, queue or topic.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 /// The longest key or path.
@@ -62,6 +66,38 @@ pub(super) fn check_text(what: &str, text: &str, bytes_max: usize) -> HostResult
     Ok(())
 }
 
+impl EntryKey {
+    /// The key of an entry, refused with the reason where it cannot be one.
+    pub(crate) fn checked(space: Space, collection: String, name: String) -> HostResult<Self> {
+        let (a_collection, a_name) = match space {
+            Space::Kv => ("a collection", "a key"),
+            Space::Files => ("a bucket", "a path"),
+        };
+        check_name(a_collection, &collection, NAME_BYTES_MAX)?;
+        check_name(a_name, &name, KEY_BYTES_MAX)?;
+        Ok(Self { space, collection, name })
+    }
+}
+
+/// When what is written at `now`, µs, is to end.
+pub(crate) fn expiry(now: i64, ttl_ms: Option<i64>) -> HostResult<Option<i64>> {
+    match ttl_ms {
+        None => Ok(None),
+        Some(ttl_ms @ 1..=TTL_MS_MAX) => Ok(Some(now + ttl_ms * 1000)),
+        Some(ttl_ms) => Err(failed(format!("a ttl is 1 to {TTL_MS_MAX} ms, not {ttl_ms}"))),
+    }
+}
+
+/// Refuses a file that is too large, or of a content type that cannot be one.
+pub(crate) fn check_file(content: &[u8], content_type: &str) -> HostResult<()> {
+    check_text("a content type", content_type, NAME_BYTES_MAX)?;
+    if content.len() > FILE_BYTES_MAX {
+        let has = content.len();
+        return Err(failed(format!("the file has {has} bytes, {FILE_BYTES_MAX} are allowed")));
+    }
+    Ok(())
+}
+
 /// How deep a value may nest: read back, it may stand inside of an event inside of a
 /// dead letter, and the guest reads 127 levels.
 const DEPTH_MAX: usize = 64;
@@ -87,7 +123,12 @@ fn depth_of(json: &str) -> usize {
 
 /// Refuses a value or payload that is too large or nests too deep.
 pub(super) fn check_value(sandbox: &Sandbox, what: &str, value: &str) -> HostResult<()> {
-    let (has, allowed) = (value.len() as u64, sandbox.limits.value_bytes_max);
+    check_json(what, value, sandbox.limits.value_bytes_max)
+}
+
+/// [`check_value`] for who has no run: at most `allowed` bytes.
+pub(crate) fn check_json(what: &str, value: &str, allowed: u64) -> HostResult<()> {
+    let has = value.len() as u64;
     if has > allowed {
         return Err(failed(format!("{what} has {has} bytes as JSON, {allowed} are allowed")));
     }

@@ -1,10 +1,10 @@
-//! From what a run has done to what its commit writes: the changed entries, and the
-//! events that follow from them. Pure, but for the ids.
+//! From what a run has done, or somebody by hand, to what the commit writes: the changed
+//! entries, and the events that follow from them. Pure, but for the ids.
 
 use serde_json::Value;
 
 use super::event;
-use super::matching::{Table, Target};
+use super::matching::Table;
 use crate::clock::Clock;
 use crate::executor::effects::{Effects, EntryKey, Sent, Written};
 use crate::store::{
@@ -12,10 +12,15 @@ use crate::store::{
     Trigger, TriggerKind, Write,
 };
 
-/// What all events of one run have in common.
+/// What all events of one run, or of one change by hand, have in common.
 pub(super) struct Cause<'a> {
-    pub(super) target: &'a Target,
-    pub(super) execution_id: &'a ExecutionId,
+    pub(super) app_id: &'a AppId,
+    /// The app's name; empty where it is not known any more.
+    pub(super) app: &'a str,
+    /// The name of the script that ran.
+    pub(super) script: Option<&'a str>,
+    /// The run; none where nothing ran.
+    pub(super) execution_id: Option<&'a ExecutionId>,
     /// Of the run; its events are one deeper.
     pub(super) depth: i64,
     /// As whom it ran.
@@ -36,29 +41,47 @@ pub(super) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) 
     let mut events = Vec::new();
     let mut writes = Vec::new();
     for (key, written) in effects.writes() {
-        let position = writes.len();
-        for (trigger, operations) in
-            table.triggers().on_write(cause.app_id(), key.space, &key.collection, &key.name)
-        {
-            let event = cause.by_trigger(trigger, "", &key.collection, &of_write(key, written));
-            events.push(Caused { event, of_write: Some((position, operations.clone())) });
-        }
-        writes.push(Write {
-            collection: cause.collection(key.space, &key.collection),
-            name: key.name.clone(),
-            value: written.value.clone().map(Json::from_text),
-            expires_at: written.expires_at,
-        });
+        events.extend(of_change(cause, writes.len(), key, written, table));
+        writes.push(write(cause, key, written));
     }
     let sent = effects.sent().iter().flat_map(|sent| cause.sent(sent, table));
     events.extend(sent.map(|event| Caused { event, of_write: None }));
-    Consequences { reads: reads(cause.app_id(), effects), writes, events }
+    Consequences { reads: reads(cause.app_id, effects), writes, events }
+}
+
+/// An entry as it is to be.
+pub(super) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Write {
+    Write {
+        collection: cause.collection(key.space, &key.collection),
+        name: key.name.clone(),
+        value: written.value.clone().map(Json::from_text),
+        expires_at: written.expires_at,
+    }
+}
+
+/// The events of the triggers that listen to a changed entry; it is the write at
+/// `position` of the commit.
+pub(super) fn of_change(
+    cause: &Cause<'_>,
+    position: usize,
+    key: &EntryKey,
+    written: &Written,
+    table: &Table,
+) -> Vec<Caused> {
+    let listeners = table.triggers().on_write(cause.app_id, key.space, &key.collection, &key.name);
+    let details = of_write(key, written);
+    listeners
+        .map(|(trigger, operations)| Caused {
+            event: cause.by_trigger(trigger, "", &key.collection, &details),
+            of_write: Some((position, operations.clone())),
+        })
+        .collect()
 }
 
 /// The events that tell of a dead letter: one for each trigger that listens. A
 /// handler's own event never becomes a dead letter, so this cannot go round.
 pub(super) fn told_of(cause: &Cause<'_>, letter: &DeadLetter, table: &Table) -> Vec<Caused> {
-    let details = event::of_dead_letter(letter, &cause.target.app);
+    let details = event::of_dead_letter(letter, cause.app);
     let triggers = table.triggers().on_dead_letter(
         &letter.app_id,
         letter.kind,
@@ -99,19 +122,15 @@ fn of_write(key: &EntryKey, written: &Written) -> Value {
 }
 
 impl Cause<'_> {
-    fn app_id(&self) -> &AppId {
-        &self.target.app_id
-    }
-
-    fn collection(&self, space: Space, name: &str) -> CollectionKey {
-        CollectionKey { app_id: self.app_id().clone(), space, name: name.to_owned() }
+    pub(super) fn collection(&self, space: Space, name: &str) -> CollectionKey {
+        CollectionKey { app_id: self.app_id.clone(), space, name: name.to_owned() }
     }
 
     fn sent(&self, sent: &Sent, table: &Table) -> Vec<NewEvent> {
         match sent {
             Sent::Queue { id, queue, payload, delay_ms, dedupe } => {
                 let details = event::of_message(queue, payload);
-                let mut event = match table.triggers().on_queue(self.app_id(), queue) {
+                let mut event = match table.triggers().on_queue(self.app_id, queue) {
                     Some(trigger) => self.by_trigger(trigger, "send", queue, &details),
                     None => self.event(TriggerKind::Queue, "send", queue, &details),
                 };
@@ -122,7 +141,7 @@ impl Cause<'_> {
             }
             Sent::Topic { topic, payload } => {
                 let details = event::of_publication(topic, payload);
-                let listeners = table.triggers().on_topic(self.app_id(), topic);
+                let listeners = table.triggers().on_topic(self.app_id, topic);
                 listeners
                     .map(|trigger| self.by_trigger(trigger, "publish", topic, &details))
                     .collect()
@@ -130,11 +149,11 @@ impl Cause<'_> {
             Sent::Script { id, script, payload, delay_ms } => {
                 // Its name was found while the run went on; since then it may be gone,
                 // and with it what was to be run.
-                let Some(target) = table.find_script_by_name(&self.target.app, script) else {
+                let Some(target) = table.find_script_by_name(self.app, script) else {
                     tracing::warn!(script, "an enqueued script is gone before its event began");
                     return Vec::new();
                 };
-                let details = event::of_script(script, Some(&self.target.script), payload);
+                let details = event::of_script(script, self.script, payload);
                 let mut event = self.event(TriggerKind::Script, "enqueue", script, &details);
                 event.id = id.clone();
                 event.script_id = Some(target.script_id.clone());
@@ -164,7 +183,7 @@ impl Cause<'_> {
     fn event(&self, kind: TriggerKind, operation: &str, source: &str, details: &Value) -> NewEvent {
         NewEvent {
             id: EventId::from(self.clock.new_id()),
-            app_id: self.app_id().clone(),
+            app_id: self.app_id.clone(),
             trigger_id: None,
             script_id: None,
             script_version: None,
@@ -178,7 +197,7 @@ impl Cause<'_> {
             reply_to: None,
             dedupe_key: None,
             dead_letter_id: None,
-            caused_by: Some(self.execution_id.clone()),
+            caused_by: self.execution_id.cloned(),
             created_at: self.at,
         }
     }

@@ -249,10 +249,11 @@ impl Orchestrator {
         let (ending, events) = if event.kind == TriggerKind::DeadLetter {
             (Ending::Complete, Vec::new())
         } else {
-            let app = target.map_or_else(|| nameless(event), |target| Target::clone(&target));
             let cause = Cause {
-                target: &app,
-                execution_id: &ExecutionId::from(self.parts.clock.new_id()),
+                app_id: &event.app_id,
+                app: target.as_ref().map_or("", |target| &target.app),
+                script: None,
+                execution_id: None,
                 depth: event.depth,
                 principal: &event.principal,
                 clock: &self.parts.clock,
@@ -339,19 +340,6 @@ fn execution_id(orchestrator: &Orchestrator, event: &Event) -> ExecutionId {
     match event.id.as_str().parse() {
         Ok(id) if event.attempt == 1 => id,
         _ => ExecutionId::from(orchestrator.parts.clock.new_id()),
-    }
-}
-
-/// What stands for the script of an event whose script is gone.
-fn nameless(event: &Event) -> Target {
-    Target {
-        app_id: event.app_id.clone(),
-        app: String::new(),
-        script_id: uuid::Uuid::nil().into(),
-        script: String::new(),
-        version: 0,
-        source_sha256: String::new(),
-        budget: crate::limits::Budget::default(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! request   from an HTTP request to what a script sees
 //! reply     from what a run came to, to an HTTP response
 //! delivery  requests that are stored before they are run
+//! entries   keys and files that are read and changed by hand
 //! events    messages through the API, and triggers fired by hand
 //! execute   the test panel: any request to a script, and all about its run
 //! ```
@@ -14,6 +15,7 @@
 //! A run goes on when its caller hangs up, so that every run has its row.
 
 pub(super) mod delivery;
+mod entries;
 mod events;
 mod execute;
 mod reply;
@@ -42,9 +44,10 @@ use crate::store::{Delivery, TriggerKind};
 /// Below this path lie the endpoints of all apps.
 const PREFIX: &str = "/x/";
 
-/// What of the API below `/api/v1` runs scripts; behind the owner's key.
+/// What of the API below `/api/v1` runs scripts or brings what they react to; behind the
+/// owner's key.
 pub fn api() -> OpenApiRouter<Orchestrator> {
-    execute::api().merge(events::api())
+    execute::api().merge(events::api()).merge(entries::api())
 }
 
 /// The endpoints of scripts.

@@ -250,8 +250,10 @@ impl Orchestrator {
         at: i64,
     ) -> Result<Commit, Error> {
         let cause = Cause {
-            target: &work.target,
-            execution_id: id,
+            app_id: &work.target.app_id,
+            app: &work.target.app,
+            script: Some(&work.target.script),
+            execution_id: Some(id),
             depth: work.origin.depth,
             principal: &work.origin.principal,
             clock: &self.parts.clock,

@@ -19,7 +19,7 @@ use super::matching::Target;
 use super::{Orchestrator, event};
 use crate::cron::{self, Dst, Misfire, Overlap, Schedule};
 use crate::error::Error;
-use crate::store::{ExecutionId, Firing, Trigger, TriggerDetail, TriggerId};
+use crate::store::{Firing, Trigger, TriggerDetail, TriggerId};
 
 /// The longest that the clock is not looked at: it may be set while we sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -125,8 +125,10 @@ impl Scheduler {
         let misfire = Misfire::try_from(misfire.clone()).unwrap_or(Misfire::Once);
         let missed = schedule.missed(due_at, now, misfire, cron::MISSED_MAX);
         let cause = Cause {
-            target,
-            execution_id: &ExecutionId::from(parts.clock.new_id()),
+            app_id: &target.app_id,
+            app: &target.app,
+            script: None,
+            execution_id: None,
             depth: 0,
             principal: &trigger.registered_by_principal,
             clock: &parts.clock,
@@ -134,9 +136,7 @@ impl Scheduler {
         };
         let events = missed.fire.iter().map(|due_at| {
             let details = event::of_schedule(expression, zone, *due_at);
-            let mut event = cause.by_trigger(trigger, "fire", expression, &details);
-            event.caused_by = None;
-            event
+            cause.by_trigger(trigger, "fire", expression, &details)
         });
         let firing = Firing {
             trigger_id: trigger.id.clone(),

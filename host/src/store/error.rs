@@ -61,6 +61,10 @@ pub enum Resource {
     Event,
     /// A dead letter.
     DeadLetter,
+    /// A key of a collection.
+    Key,
+    /// A file of a bucket.
+    File,
 }
 
 /// What was contradicted.
@@ -99,6 +103,8 @@ impl fmt::Display for Resource {
             Self::Trigger => "trigger",
             Self::Event => "event",
             Self::DeadLetter => "dead_letter",
+            Self::Key => "key",
+            Self::File => "file",
         })
     }
 }

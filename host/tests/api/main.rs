@@ -23,6 +23,7 @@ mod dead_letters;
 mod delivery;
 mod documents;
 mod domains;
+mod entries;
 mod events;
 mod examples;
 mod execute;

@@ -7,19 +7,13 @@ use super::count_call;
 use crate::executor::blobs::Described;
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
-    Found, KEY_BYTES_MAX, NAME_BYTES_MAX, check_name, check_text, count_effect, failed, find, list,
-    scope,
+    Found, NAME_BYTES_MAX, check_file, check_name, count_effect, failed, find, list, scope,
 };
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
 
-/// The largest file.
-const FILE_BYTES_MAX: usize = 4 << 20;
-
 fn key(bucket: String, path: String) -> HostResult<EntryKey> {
-    check_name("a bucket", &bucket, NAME_BYTES_MAX)?;
-    check_name("a path", &path, KEY_BYTES_MAX)?;
-    Ok(EntryKey { space: Space::Files, collection: bucket, name: path })
+    EntryKey::checked(Space::Files, bucket, path)
 }
 
 fn described(found: &Found) -> HostResult<Described> {
@@ -42,11 +36,7 @@ fn file(path: String, found: &Found) -> HostResult<File> {
 pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostResult<()> {
     count_call(sandbox)?;
     let key = key(put.bucket, put.path)?;
-    check_text("a content type", &put.content_type, NAME_BYTES_MAX)?;
-    if put.content.len() > FILE_BYTES_MAX {
-        let has = put.content.len();
-        return Err(failed(format!("the file has {has} bytes, {FILE_BYTES_MAX} are allowed")));
-    }
+    check_file(&put.content, &put.content_type)?;
     count_effect(sandbox)?;
     let scope = scope(sandbox)?;
     let id = sandbox.clock.new_id();

@@ -6,18 +6,13 @@ use picloud_shared::calls::kv::{Delete, Entry, Get, Increment, List, Listed, Set
 use super::count_call;
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
-    KEY_BYTES_MAX, NAME_BYTES_MAX, check_name, check_value, count_effect, failed, find, list,
+    NAME_BYTES_MAX, check_name, check_value, count_effect, expiry, failed, find, list,
 };
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
 
-/// A hundred years: later than that nothing is meant to end.
-const TTL_MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;
-
 fn key(collection: String, name: String) -> HostResult<EntryKey> {
-    check_name("a collection", &collection, NAME_BYTES_MAX)?;
-    check_name("a key", &name, KEY_BYTES_MAX)?;
-    Ok(EntryKey { space: Space::Kv, collection, name })
+    EntryKey::checked(Space::Kv, collection, name)
 }
 
 /// The entry, if there is one.
@@ -33,11 +28,7 @@ pub(in crate::executor) async fn set(sandbox: &mut Sandbox, set: Set) -> HostRes
     count_call(sandbox)?;
     let key = key(set.collection, set.key)?;
     check_value(sandbox, "the value", &set.value)?;
-    let expires_at = match set.ttl_ms {
-        None => None,
-        Some(ttl_ms @ 1..=TTL_MS_MAX) => Some(sandbox.clock.now_us() + ttl_ms * 1000),
-        Some(ttl_ms) => return Err(failed(format!("a ttl is 1 to {TTL_MS_MAX} ms, not {ttl_ms}"))),
-    };
+    let expires_at = expiry(sandbox.clock.now_us(), set.ttl_ms)?;
     if let Some(wanted) = set.if_version {
         if sandbox.effects.own(&key).is_some() {
             return Err(failed("if_version: this run has changed the entry itself"));
