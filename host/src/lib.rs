@@ -37,7 +37,7 @@ use auth::{Auth, OwnerKey};
 use clock::Clock;
 use config::Config;
 use executor::Executor;
-use manager::ControlPlane;
+use manager::{About, ControlPlane};
 use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
 use orchestrator::retention::Retention;
@@ -86,6 +86,7 @@ impl App {
         let settings = executor_settings(config);
         let executor = Executor::start(&settings, clock.clone(), Some(store.clone()))?;
         let metrics = Metrics::default();
+        let node = clock.new_id().to_string();
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
             executor: executor.clone(),
@@ -95,7 +96,7 @@ impl App {
             ceiling: config.ceiling,
             request_bytes_max: usize::try_from(config.request_bytes_max)?,
             events: config.events.clone(),
-            node: clock.new_id().to_string(),
+            node: node.clone(),
         });
         let control_plane = ControlPlane::new(
             store.clone(),
@@ -104,6 +105,7 @@ impl App {
             started.auth,
             metrics.clone(),
             config.ceiling,
+            About::new(config, node, clock.now_us()),
         );
         let data_plane = ingress::api().with_state(orchestrator.clone());
         let router = manager::router(control_plane.clone(), data_plane)

@@ -16,6 +16,7 @@ mod domains;
 mod executions;
 mod extract;
 mod health;
+mod instance;
 mod lists;
 mod names;
 mod openapi;
@@ -47,6 +48,7 @@ use crate::limits::Limits;
 use crate::store::{App, Store};
 use crate::telemetry::Metrics;
 
+pub use instance::About;
 pub use sample::create_sample;
 
 /// What the handlers work with. Cheap to clone.
@@ -64,6 +66,8 @@ pub struct ControlPlane {
     pub metrics: Metrics,
     /// What no script may ask more of.
     pub ceiling: Limits,
+    /// What is known of this process.
+    pub about: Arc<About>,
     addressing: Arc<Mutex<()>>,
 }
 
@@ -77,8 +81,10 @@ impl ControlPlane {
         auth: Auth,
         metrics: Metrics,
         ceiling: Limits,
+        about: About,
     ) -> Self {
-        Self { store, executor, clock, auth, metrics, ceiling, addressing: Arc::default() }
+        let about = Arc::new(about);
+        Self { store, executor, clock, auth, metrics, ceiling, about, addressing: Arc::default() }
     }
 
     /// The app of that name.
@@ -161,6 +167,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(executions::list_app_executions))
         .routes(routes!(executions::list_abandoned_executions))
         .routes(routes!(executions::get_execution))
+        .routes(routes!(instance::get_instance))
 }
 
 /// What of the admin API is for whoever is not known yet.

@@ -28,6 +28,7 @@ mod routes;
 mod scripts;
 mod sessions;
 mod settings;
+mod statistics;
 mod text;
 mod triggers;
 mod writer;
@@ -54,6 +55,7 @@ pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };
 pub use sessions::Session;
+pub use statistics::{DatabaseFacts, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
 pub use text::Json;
 pub use triggers::{
     Firing, NoOperation, Operations, RetryOverrides, Trigger, TriggerChange, TriggerDetail,

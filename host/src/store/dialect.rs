@@ -254,6 +254,36 @@ impl Dialect {
         }
     }
 
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// A query for the database's version and its size in bytes.
+    pub(super) fn facts(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT sqlite_version(), page_count * page_size \
+                 FROM pragma_page_count(), pragma_page_size()"
+            }
+            Self::Postgres => {
+                "SELECT current_setting('server_version'), pg_database_size(current_database())"
+            }
+        }
+    }
+
+    /// An expression for what a table takes with its indexes, in bytes; NULL where that
+    /// is not known.
+    pub(super) fn size_of(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => "CAST(NULL AS BIGINT)".to_owned(),
+            Self::Postgres => format!("pg_total_relation_size('{table}')"),
+        }
+    }
+
     /// Whether other processes may use the same database.
     pub(super) fn is_shared(self) -> bool {
         self == Self::Postgres

@@ -30,6 +30,7 @@ mod execute;
 mod executions;
 mod health;
 mod hostile;
+mod instance;
 mod limits;
 mod payloads;
 mod responses;

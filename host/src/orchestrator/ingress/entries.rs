@@ -100,7 +100,7 @@ async fn get_key(
 ) -> Result<Json<Key>, Error> {
     let (app, key) = orchestrator.named(Space::Kv, names).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Kv))?;
-    Ok(Json(shown(key, entry)))
+    Ok(Json(shown(key, &entry)))
 }
 
 /// Sets a key's value. Triggers that listen to its collection fire.
@@ -127,7 +127,7 @@ async fn set_key(
     let written = Written { value: Some(value), expires_at };
     orchestrator.change(&app, &key, written, wanted.if_version).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Kv))?;
-    Ok(Json(shown(key, entry)))
+    Ok(Json(shown(key, &entry)))
 }
 
 /// Deletes a key. Triggers that listen to its collection fire.
@@ -298,7 +298,7 @@ impl Orchestrator {
     }
 }
 
-fn shown(key: EntryKey, entry: Entry) -> Key {
+fn shown(key: EntryKey, entry: &Entry) -> Key {
     Key {
         collection: key.collection,
         key: key.name,
@@ -320,7 +320,7 @@ fn nothing(space: Space) -> Error {
 fn checked<T>(result: HostResult<T>) -> Result<T, Error> {
     result.map_err(|error| match error {
         HostError::Failed { message } => Error::Invalid(Refusal::new("entry_invalid", message)),
-        other => Error::internal(format!("{other:?}")),
+        HostError::Limit(limit) => Error::internal(format!("{limit:?}")),
     })
 }
 
