@@ -1,0 +1,149 @@
+//! What the interpreter knows of its functions.
+
+use std::collections::BTreeMap;
+
+use rhai::Engine;
+use serde::Deserialize;
+
+use crate::signature::{kind, signature};
+use crate::{Error, Form, Function};
+
+/// Kinds of values whose methods Rhai's functions are.
+const VALUES: [&str; 8] = ["array", "blob", "char", "closure", "float", "int", "object", "range"];
+/// What is not written after a value although its first parameter is one.
+const PLAIN: [&str; 6] = ["blob", "debug", "max", "min", "print", "range"];
+/// What is there only because this package asks for it, or always refuses.
+const LEFT_OUT: [&str; 2] = ["get_fn_metadata_list", "sleep"];
+/// Kinds of numbers that no script has: literals are `i64` and `f64`.
+const FOREIGN_NUMBERS: [&str; 11] =
+    ["i8", "u8", "i16", "u16", "i32", "u32", "u64", "i128", "u128", "f32", "usize"];
+
+#[derive(Deserialize)]
+pub(crate) struct Metadata {
+    modules: BTreeMap<String, Listed>,
+    functions: Vec<Known>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    functions: Vec<Known>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    params: Vec<Parameter>,
+    #[serde(default)]
+    return_type: String,
+    #[serde(default)]
+    doc_comments: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Parameter {
+    name: Option<String>,
+    #[serde(rename = "type")]
+    rust: Option<String>,
+}
+
+impl Metadata {
+    /// # Errors
+    /// When Rhai writes something else than what is read here.
+    pub(crate) fn of(engine: &Engine) -> Result<Self, Error> {
+        Ok(serde_json::from_str(&engine.gen_fn_metadata_to_json(true)?)?)
+    }
+
+    pub(crate) fn module_names(&self) -> impl Iterator<Item = &str> {
+        self.modules.keys().map(String::as_str)
+    }
+
+    /// The functions of every service. What is `global` is a method of its first parameter.
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        let of_module = |(module, listed): (&String, &Listed)| {
+            let forms = listed.functions.iter().map(|known| {
+                let of = (known.namespace == "global").then(|| known.first_kind()).flatten();
+                let path = if of.is_none() { format!("{module}::") } else { String::new() };
+                (of.map(str::to_owned), known.name.clone(), known.form(&path, of.is_some()))
+            });
+            grouped(Some(module), forms.collect())
+        };
+        self.modules.iter().flat_map(of_module).collect()
+    }
+
+    /// Rhai's own functions, each with the first paragraph of what is said about it.
+    pub(crate) fn standard(&self) -> Vec<Function> {
+        let forms = self.functions.iter().filter(|known| known.is_for_scripts()).map(|known| {
+            let plain = PLAIN.contains(&known.name.as_str());
+            let of = known.first_kind().filter(|kind| !plain && is_value(kind));
+            (of.map(str::to_owned), known.name.clone(), known.form("", of.is_some()))
+        });
+        grouped(None, forms.collect())
+    }
+}
+
+fn is_value(kind: &str) -> bool {
+    kind == "text" || VALUES.contains(&kind)
+}
+
+impl Known {
+    /// The kind of the first parameter, if it has to be of one.
+    fn first_kind(&self) -> Option<&str> {
+        kind(self.params.first()?.rust.as_deref()?)
+    }
+
+    fn is_for_scripts(&self) -> bool {
+        let word = |name: &str| name.starts_with(|first: char| first.is_ascii_lowercase());
+        let foreign = |parameter: &Parameter| {
+            let rust = parameter.rust.as_deref().unwrap_or("");
+            FOREIGN_NUMBERS.iter().any(|number| rust.contains(number))
+        };
+        word(&self.name)
+            && !self.name.contains('$')
+            && !LEFT_OUT.contains(&self.name.as_str())
+            && !self.doc_comments.is_empty()
+            && !self.doc_comments.concat().contains("Deprecated API")
+            && !self.params.iter().any(foreign)
+    }
+
+    fn form(&self, path: &str, is_method: bool) -> Form {
+        let known = self.params.iter().skip(usize::from(is_method)).map(|parameter| {
+            let rust = parameter.rust.as_deref().unwrap_or("Dynamic");
+            (parameter.name.as_deref().unwrap_or("_"), rust)
+        });
+        let known: Vec<_> = known.collect();
+        Form {
+            signature: signature(&format!("{path}{}", self.name), &known, &self.return_type),
+            parameters: known.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            doc: first_paragraph(&self.doc_comments.join("\n")),
+        }
+    }
+}
+
+/// Without the slashes, and in one line.
+fn first_paragraph(comment: &str) -> String {
+    let lines = comment.lines().map(|line| line.trim_start().trim_start_matches("///").trim());
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// One entry a name, in the order of names, with its forms from short to long.
+fn grouped(module: Option<&String>, forms: Vec<(Option<String>, String, Form)>) -> Vec<Function> {
+    let mut by_name: BTreeMap<(Option<String>, String), Vec<Form>> = BTreeMap::new();
+    for (of, name, form) in forms {
+        let known = by_name.entry((of, name)).or_default();
+        if !known.iter().any(|other| other.signature == form.signature) {
+            known.push(form);
+        }
+    }
+    let function = |((of, name), mut forms): ((Option<String>, String), Vec<Form>)| {
+        // The interpreter keeps them in the order of their hashes.
+        forms.sort_by(|one, other| {
+            let key = |form: &Form| (form.parameters.len(), form.signature.clone());
+            key(one).cmp(&key(other))
+        });
+        Function { module: module.cloned(), of, name, forms }
+    };
+    by_name.into_iter().map(function).collect()
+}
