@@ -1,0 +1,248 @@
+// Rhai for the editor: what each piece of a source is, how lines are indented and what
+// the editor has to know of the language.
+
+import { type StreamParser, StringStream } from '@codemirror/language';
+
+const CONTROL =
+	'if else switch while loop for in do until break continue return throw try catch'.split(' ');
+const DECLARING = 'let const fn private import export as global this'.split(' ');
+const CALLED = 'Fn call curry type_of is_def_var is_def_fn is_shared print debug'.split(' ');
+
+/** Words that mean something to the language. */
+export const KEYWORDS: readonly string[] = [...CONTROL, ...DECLARING, 'true', 'false'];
+/** Functions that the language itself has, besides those of the reference. */
+export const BUILT_IN: readonly string[] = CALLED;
+
+/** What is open: how many braces within `${…}` of a text, or a text in backticks. */
+type Context = { kind: 'template' } | { kind: 'interpolation'; braces: number };
+
+/** What the tokenizer has to know at the start of a line. */
+export interface RhaiState {
+	/** How deep block comments are nested. */
+	comment: number;
+	/** A text in double quotes that is open; only a backslash takes it to the next line. */
+	text: 'open' | 'continued' | undefined;
+	/** The hashes that end a raw text, if one is open. */
+	raw: string | undefined;
+	/** Texts in backticks and what is within them, the innermost last. */
+	contexts: Context[];
+	/** The indentation of the lines where brackets were opened that still are. */
+	brackets: number[];
+	/** What came just before, for what follows `.` and `fn`. */
+	before: 'dot' | 'fn' | undefined;
+}
+
+export const rhai: StreamParser<RhaiState> = {
+	name: 'rhai',
+	startState: () => ({
+		comment: 0,
+		text: undefined,
+		raw: undefined,
+		contexts: [],
+		brackets: [],
+		before: undefined
+	}),
+	copyState: (state) => ({
+		...state,
+		contexts: state.contexts.map((context) => ({ ...context })),
+		brackets: [...state.brackets]
+	}),
+	token(stream, state) {
+		if (state.comment > 0) return blockComment(stream, state);
+		if (stream.sol() && state.text === 'open') state.text = undefined;
+		if (state.text) return text(stream, state);
+		if (state.raw !== undefined) return rawText(stream, state);
+		if (state.contexts.at(-1)?.kind === 'template') return template(stream, state);
+		if (stream.eatSpace()) return null;
+		return code(stream, state);
+	},
+	indent(state, textAfter, context) {
+		if (state.comment > 0 || state.text || state.raw !== undefined) return null;
+		if (state.contexts.at(-1)?.kind === 'template') return null;
+		const opened = state.brackets.at(-1);
+		if (opened === undefined) return 0;
+		return /^\s*[\])}]/.test(textAfter) ? opened : opened + context.unit;
+	},
+	languageData: {
+		commentTokens: { line: '//', block: { open: '/*', close: '*/' } },
+		closeBrackets: { brackets: ['(', '[', '{', '"', '`'] },
+		indentOnInput: /^\s*[\])}]$/
+	}
+};
+
+function code(stream: StringStream, state: RhaiState): string | null {
+	const before = state.before;
+	state.before = undefined;
+	if (stream.match(/^\/\/(\/|!)/)) {
+		stream.skipToEnd();
+		return 'docComment';
+	}
+	if (stream.match('//')) {
+		stream.skipToEnd();
+		return 'comment';
+	}
+	if (stream.match('/*')) {
+		state.comment = 1;
+		return blockComment(stream, state);
+	}
+	if (stream.match(/^(0x[\da-fA-F_]+|0o[0-7_]+|0b[01_]+)/)) return 'number';
+	// `1..5` is a range and `1.max(2)` a call: a dot belongs to a number before a digit only.
+	if (stream.match(/^\d[\d_]*(\.\d[\d_]*)?([eE][+-]?\d+)?/)) return 'number';
+	if (stream.match(/^'(\\.[^']*|[^'\\])'/)) return 'character';
+	const raw = stream.match(/^(#+)"/) as RegExpMatchArray | null;
+	if (raw) {
+		state.raw = raw[1];
+		return rawText(stream, state);
+	}
+	if (stream.eat('"')) {
+		return text(stream, state);
+	}
+	if (stream.eat('`')) {
+		state.contexts.push({ kind: 'template' });
+		return template(stream, state);
+	}
+	const word = stream.match(/^[A-Za-z_]\w*/) as RegExpMatchArray | null;
+	if (word) return named(word[0], before, stream, state);
+	if (stream.match(/^#\{|^[([{]/)) return opening(stream, state);
+	if (stream.match(/^[)\]}]/)) return closing(stream.current(), state);
+	if (stream.match('::')) return 'punctuation';
+	if (stream.match(/^(\.\.=?|\?\?=?|=>|\*\*=?|<<=?|>>=?|&&|\|\||[-+*/%=!<>&|^]=?)/)) {
+		return 'operator';
+	}
+	if (stream.match(/^\??\./)) {
+		state.before = 'dot';
+		return 'punctuation';
+	}
+	stream.next();
+	return 'punctuation';
+}
+
+function named(
+	word: string,
+	before: RhaiState['before'],
+	stream: StringStream,
+	state: RhaiState
+): string {
+	const called = stream.match(/^\s*!?\(/, false);
+	if (before === 'dot') return called ? 'propertyName.function' : 'propertyName';
+	if (stream.match('::', false)) return 'namespace';
+	if (word === 'fn') state.before = 'fn';
+	if (word === 'true' || word === 'false') return 'bool';
+	if (CONTROL.includes(word)) return 'controlKeyword';
+	if (DECLARING.includes(word)) return 'keyword';
+	if (before === 'fn') return 'variableName.function.definition';
+	return called ? 'variableName.function' : 'variableName';
+}
+
+function opening(stream: StringStream, state: RhaiState): string {
+	state.brackets.push(stream.indentation());
+	const context = state.contexts.at(-1);
+	if (context?.kind === 'interpolation' && stream.current().endsWith('{')) context.braces++;
+	return 'bracket';
+}
+
+function closing(bracket: string, state: RhaiState): string {
+	const context = state.contexts.at(-1);
+	if (bracket === '}' && context?.kind === 'interpolation') {
+		if (context.braces === 0) {
+			state.contexts.pop();
+			return 'interpolation';
+		}
+		context.braces--;
+	}
+	state.brackets.pop();
+	return 'bracket';
+}
+
+function blockComment(stream: StringStream, state: RhaiState): string {
+	while (!stream.eol()) {
+		if (stream.match('*/')) {
+			if (--state.comment === 0) break;
+		} else if (stream.match('/*')) state.comment++;
+		else stream.next();
+	}
+	return 'comment';
+}
+
+/** To the closing quote; a line that ends with a backslash goes on in the next one. */
+function text(stream: StringStream, state: RhaiState): string {
+	state.text = 'open';
+	while (!stream.eol()) {
+		const letter = stream.next();
+		if (letter === '"') {
+			state.text = undefined;
+			break;
+		}
+		if (letter === '\\' && !stream.next()) state.text = 'continued';
+	}
+	return 'string';
+}
+
+function rawText(stream: StringStream, state: RhaiState): string {
+	const end = `"${state.raw}`;
+	while (!stream.eol()) {
+		if (stream.match(end)) {
+			state.raw = undefined;
+			break;
+		}
+		stream.next();
+	}
+	return 'string';
+}
+
+function template(stream: StringStream, state: RhaiState): string {
+	if (stream.match('${')) {
+		state.contexts.push({ kind: 'interpolation', braces: 0 });
+		return 'interpolation';
+	}
+	while (!stream.eol() && !stream.match('${', false)) {
+		const letter = stream.next();
+		if (letter === '`') {
+			state.contexts.pop();
+			break;
+		}
+		if (letter === '\\') stream.next();
+	}
+	return 'string';
+}
+
+/** A piece of a source. */
+export interface Token {
+	text: string;
+	/** What it is; `null` for spaces. */
+	style: string | null;
+	/** Where it begins in the source. */
+	from: number;
+}
+
+/** All pieces of a source, without the ends of lines. */
+export function tokens(source: string): Token[] {
+	return scan(source).found;
+}
+
+/** Whether what comes next belongs to a text or a comment. */
+export function endsInWords(source: string): boolean {
+	const { found, state } = scan(source);
+	if (state.comment > 0 || state.text || state.raw !== undefined) return true;
+	if (state.contexts.at(-1)?.kind === 'template') return true;
+	const last = found.at(-1);
+	return last !== undefined && last.text.startsWith('//') && !source.endsWith('\n');
+}
+
+function scan(source: string): { found: Token[]; state: RhaiState } {
+	const found: Token[] = [];
+	const state = rhai.startState!(4);
+	let begin = 0;
+	for (const line of source.split('\n')) {
+		const stream = new StringStream(line, 4, 4);
+		while (!stream.eol()) {
+			stream.start = stream.pos;
+			const style = rhai.token(stream, state);
+			if (stream.pos > stream.start) {
+				found.push({ text: stream.current(), style, from: begin + stream.start });
+			}
+		}
+		begin += line.length + 1;
+	}
+	return { found, state };
+}

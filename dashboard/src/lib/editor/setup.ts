@@ -1,0 +1,158 @@
+// The editor itself. It is large, so it is fetched when a page first shows one: nothing
+// but types may be imported from here in any other way than `import()`.
+
+import {
+	autocompletion,
+	closeBrackets,
+	closeBracketsKeymap,
+	completionKeymap
+} from '@codemirror/autocomplete';
+import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
+import { bracketMatching, foldGutter, foldKeymap, indentOnInput } from '@codemirror/language';
+import { forceLinting, linter, lintGutter, lintKeymap } from '@codemirror/lint';
+import { highlightSelectionMatches, searchKeymap } from '@codemirror/search';
+import { EditorState, StateEffect, StateField } from '@codemirror/state';
+import {
+	Decoration,
+	type DecorationSet,
+	drawSelection,
+	EditorView,
+	highlightActiveLine,
+	highlightActiveLineGutter,
+	keymap,
+	lineNumbers
+} from '@codemirror/view';
+import { complete } from './completion';
+import { hover } from './hover';
+import { rhaiLanguage } from './language';
+import { type Place, rangeAt } from './position';
+import { looks } from './theme';
+
+/** How long somebody has to pause before what they typed is checked, in ms. */
+const CHECK_AFTER_MS = 400;
+
+/** What is wrong with a source. */
+export interface Problem extends Place {
+	message: string;
+}
+
+interface Options {
+	source: string;
+	/** What the editor is called. */
+	label: string;
+	onchange: (source: string) => void;
+	onsave: () => void;
+	/** Finds out whether a source parses. */
+	check: (source: string) => Promise<Problem | undefined>;
+}
+
+const setFailed = StateEffect.define<number | undefined>();
+
+/** The line at which a run failed, until it is edited. */
+const failedLine = StateField.define<DecorationSet>({
+	create: () => Decoration.none,
+	update(marks, transaction) {
+		for (const effect of transaction.effects) {
+			if (!effect.is(setFailed)) continue;
+			if (effect.value === undefined) return Decoration.none;
+			const mark = Decoration.line({ class: 'cm-failed' });
+			return Decoration.set([mark.range(effect.value)]);
+		}
+		return transaction.docChanged ? Decoration.none : marks;
+	},
+	provide: (field) => EditorView.decorations.from(field)
+});
+
+/** An editor for a source. */
+export class Editor {
+	#view: EditorView;
+
+	constructor(parent: HTMLElement, options: Options) {
+		this.#view = new EditorView({
+			parent,
+			doc: options.source,
+			extensions: [
+				lineNumbers(),
+				foldGutter(),
+				highlightActiveLine(),
+				highlightActiveLineGutter(),
+				history(),
+				drawSelection(),
+				indentOnInput(),
+				bracketMatching(),
+				closeBrackets(),
+				autocompletion({ override: [complete] }),
+				highlightSelectionMatches(),
+				EditorState.tabSize.of(4),
+				rhaiLanguage,
+				hover,
+				failedLine,
+				lintGutter(),
+				linter((view) => problems(view, options.check), { delay: CHECK_AFTER_MS }),
+				keymap.of([
+					{ key: 'Mod-s', preventDefault: true, run: () => (options.onsave(), true) },
+					...closeBracketsKeymap,
+					...defaultKeymap,
+					...searchKeymap,
+					...historyKeymap,
+					...foldKeymap,
+					...completionKeymap,
+					...lintKeymap,
+					indentWithTab
+				]),
+				EditorView.contentAttributes.of({
+					'aria-label': options.label,
+					'aria-description':
+						'Rhai source. Tab indents; to leave the editor, press Escape and then Tab. ' +
+						'Control and S, or Command and S, saves.'
+				}),
+				EditorView.updateListener.of((update) => {
+					if (update.docChanged) options.onchange(update.state.doc.toString());
+				}),
+				looks
+			]
+		});
+	}
+
+	get source(): string {
+		return this.#view.state.doc.toString();
+	}
+
+	/** Puts another source in the place of this one; it can be undone. */
+	replace(source: string): void {
+		const { length } = this.#view.state.doc;
+		this.#view.dispatch({ changes: { from: 0, to: length, insert: source } });
+	}
+
+	/** Puts the cursor at a place, and the editor in front of the reader. */
+	goTo(place: Place): void {
+		const { from } = rangeAt(this.#view.state.doc, place);
+		const scrolled = EditorView.scrollIntoView(from, { y: 'center' });
+		this.#view.dispatch({ selection: { anchor: from }, effects: scrolled });
+		this.#view.focus();
+		this.#view.dom.scrollIntoView({ block: 'nearest' });
+	}
+
+	/** Marks the line at which a run failed; none takes the mark away. */
+	markFailed(line: number | undefined): void {
+		const { doc } = this.#view.state;
+		const known = line !== undefined && line >= 1 && line <= doc.lines;
+		this.#view.dispatch({ effects: setFailed.of(known ? doc.line(line).from : undefined) });
+	}
+
+	/** Checks the source now. */
+	check(): void {
+		forceLinting(this.#view);
+	}
+
+	destroy(): void {
+		this.#view.destroy();
+	}
+}
+
+async function problems(view: EditorView, check: Options['check']) {
+	const { doc } = view.state;
+	const problem = await check(doc.toString());
+	if (!problem) return [];
+	return [{ ...rangeAt(doc, problem), severity: 'error' as const, message: problem.message }];
+}
