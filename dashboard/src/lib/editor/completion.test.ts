@@ -53,7 +53,16 @@ it('offers all methods of a value that nobody knows', () => {
 });
 
 it('offers nothing within texts, comments and numbers, and where a name is made', () => {
-	for (const source of ['"kv::|"', '// kv::|', '/* t| */', '`t|`', '1.|', '12|', 'let t|', 'fn t|']) {
+	for (const source of [
+		'"kv::|"',
+		'// kv::|',
+		'/* t| */',
+		'`t|`',
+		'1.|',
+		'12|',
+		'let t|',
+		'fn t|'
+	]) {
 		expect(offered(source), source).toEqual([]);
 	}
 	expect(offered('`${k|}`')).toContain('kv');

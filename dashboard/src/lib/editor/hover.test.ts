@@ -18,9 +18,7 @@ it('explains functions of services, in all their forms', () => {
 });
 
 it('explains members of ctx', () => {
-	expect(meaning('ctx.request.|path')).toEqual([
-		'ctx.request.path: as it came, without the query'
-	]);
+	expect(meaning('ctx.request.|path')).toEqual(['ctx.request.path: as it came, without the query']);
 	expect(meaning('ctx.|event.kind').length).toBe(1);
 });
 
