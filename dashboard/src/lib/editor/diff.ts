@@ -43,7 +43,7 @@ function readOnly(label: string): Extension[] {
 	return [
 		lineNumbers(),
 		EditorState.readOnly.of(true),
-		EditorView.contentAttributes.of({ 'aria-label': label }),
+		EditorView.contentAttributes.of({ tabindex: '0', 'aria-label': label }),
 		EditorView.lineWrapping,
 		rhaiLanguage,
 		looks

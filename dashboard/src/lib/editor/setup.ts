@@ -101,6 +101,8 @@ export class Editor {
 					indentWithTab
 				]),
 				EditorView.contentAttributes.of({
+					// It takes the focus without this too, but not every checker knows that.
+					tabindex: '0',
 					'aria-label': options.label,
 					'aria-description':
 						'Rhai source. Tab indents; to leave the editor, press Escape and then Tab. ' +

@@ -96,7 +96,8 @@ const surfaces = EditorView.theme({
 	'.cm-changedLine, .cm-insertedLine': { backgroundColor: 'var(--green-soft)' },
 	'&.cm-merge-a .cm-changedLine, .cm-deletedChunk': { backgroundColor: 'var(--red-soft)' },
 	'.cm-changedText, &.cm-merge-a .cm-changedText, &.cm-merge-b .cm-changedText': {
-		background: 'color-mix(in srgb, currentcolor 18%, transparent)'
+		background: 'none',
+		boxShadow: 'inset 0 -2px currentcolor'
 	},
 	'.cm-collapsedLines': {
 		background: 'var(--sunken)',

@@ -39,7 +39,7 @@ export class OpenScript {
 	}
 
 	get unsaved(): boolean {
-		return this.script !== undefined && this.draft !== this.script.source;
+		return this.script !== undefined && lines(this.draft) !== lines(this.script.source);
 	}
 
 	/** Fetches what is saved; what is typed stays. */
@@ -120,4 +120,9 @@ export class OpenScript {
 		const params = { path: { id: script.id } };
 		return body(api.GET('/api/v1/scripts/{id}', { params }));
 	}
+}
+
+/** A text with ends of lines as the editor has them, whatever system it was written on. */
+function lines(text: string): string {
+	return text.replace(/\r\n?/g, '\n');
 }
