@@ -1,5 +1,7 @@
 //! The reference is what the interpreter has, and the guide tells all of it.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
