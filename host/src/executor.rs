@@ -179,6 +179,15 @@ impl Executor {
         Ok(self.compile(source).await?.map(drop))
     }
 
+    /// Parses a source in a sandbox and keeps nothing: what somebody is still writing
+    /// must not push out the images of scripts that run.
+    ///
+    /// # Errors
+    /// [`Saturated`] when no slot came free in time.
+    pub async fn parse(&self, source: &str) -> Result<Result<(), CompileError>, Saturated> {
+        Ok(self.compile_anew(source.to_owned()).await?.map(drop))
+    }
+
     /// The image of a source that was compiled lately, by the SHA-256 of the
     /// source in hexadecimal.
     pub async fn image(&self, source_sha256: &str) -> Option<Image> {
@@ -190,22 +199,19 @@ impl Executor {
     /// # Errors
     /// [`Saturated`] when no slot came free in time.
     pub async fn compile(&self, source: &str) -> Result<Result<Image, CompileError>, Saturated> {
-        let inner = &self.inner;
-        inner
-            .images
-            .get_or_compile(source, async |source| {
-                let slot = inner.pool.get().await?;
-                let here = Arc::clone(inner);
-                inner
-                    .threads
-                    .run(async move {
-                        let compiled = image::compile(&here.engine, &here.clock, &source).await;
-                        drop(slot);
-                        compiled
-                    })
-                    .await
-            })
-            .await
+        let images = &self.inner.images;
+        images.get_or_compile(source, async |source| self.compile_anew(source).await).await
+    }
+
+    async fn compile_anew(&self, source: String) -> Result<Result<Image, CompileError>, Saturated> {
+        let slot = self.inner.pool.get().await?;
+        let here = Arc::clone(&self.inner);
+        let compile = async move {
+            let compiled = image::compile(&here.engine, &here.clock, &source).await;
+            drop(slot);
+            compiled
+        };
+        self.inner.threads.run(compile).await
     }
 
     /// Runs a compiled script once, in a fresh sandbox.

@@ -142,6 +142,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(domains::release_domain))
         .routes(routes!(scripts::list_scripts, scripts::create_script))
         .routes(routes!(scripts::get_script, scripts::update_script, scripts::delete_script))
+        .routes(routes!(source::check_script))
         .routes(routes!(versions::list_versions))
         .routes(routes!(versions::get_version))
         .routes(routes!(versions::rollback_script))

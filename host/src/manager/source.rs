@@ -1,8 +1,14 @@
-//! What a source must be before it is stored.
+//! What a source must be before it is stored, and `/scripts/check`, which tells it
+//! before.
 
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::ControlPlane;
+use super::extract::Body;
 use crate::error::{Error, Refusal, Result};
 use crate::store::NewSource;
 
@@ -18,6 +24,18 @@ pub(super) async fn check_source(
     control_plane: &ControlPlane,
     source: String,
 ) -> Result<NewSource> {
+    check_size(&source)?;
+    if let Err(error) = control_plane.executor.check(&source).await? {
+        let refusal = Refusal::new("source_invalid", error.message)
+            .with("line", error.position.line)
+            .with("column", error.position.column);
+        return Err(Error::Unprocessable(refusal));
+    }
+    let sha256 = hex::encode(Sha256::digest(source.as_bytes()));
+    Ok(NewSource { text: source, sha256 })
+}
+
+fn check_size(source: &str) -> Result<()> {
     if source.len() > SOURCE_BYTES_MAX {
         let message = format!(
             "the source has {} bytes; source_bytes is limited to {SOURCE_BYTES_MAX}",
@@ -28,12 +46,48 @@ pub(super) async fn check_source(
             refusal.with("asked", source.len()).with("most", SOURCE_BYTES_MAX),
         ));
     }
-    if let Err(error) = control_plane.executor.check(&source).await? {
-        let refusal = Refusal::new("source_invalid", error.message)
-            .with("line", error.position.line)
-            .with("column", error.position.column);
-        return Err(Error::Unprocessable(refusal));
-    }
-    let sha256 = hex::encode(Sha256::digest(source.as_bytes()));
-    Ok(NewSource { text: source, sha256 })
+    Ok(())
+}
+
+/// A source that is still being written.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckSource {
+    /// The Rhai source, at most 256 KiB.
+    source: String,
+}
+
+/// Whether a source parses; where it does not, why and where.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct SourceCheck {
+    /// Whether it does.
+    ok: bool,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// The line, from 1; 0 when it is not about a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    /// The column, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u32>,
+}
+
+/// Parses a source without storing or running it.
+#[utoipa::path(post, path = "/scripts/check", tag = "scripts", request_body = CheckSource,
+    responses((status = 200, description = "Whether it parses", body = SourceCheck)))]
+pub(super) async fn check_script(
+    State(control_plane): State<ControlPlane>,
+    Body(CheckSource { source }): Body<CheckSource>,
+) -> Result<Json<SourceCheck>> {
+    check_size(&source)?;
+    Ok(Json(match control_plane.executor.parse(&source).await? {
+        Ok(()) => SourceCheck { ok: true, ..SourceCheck::default() },
+        Err(error) => SourceCheck {
+            ok: false,
+            message: Some(error.message),
+            line: Some(error.position.line),
+            column: Some(error.position.column),
+        },
+    }))
 }

@@ -90,6 +90,23 @@ with_an_app! {
         assert_eq!(app.get("/x/shop/hello").send().await.is(200).json(), 1);
     }
 
+    async fn a_source_is_checked_without_being_stored(app) {
+        let check = |source: &str| {
+            app.admin().post("/scripts/check", json!({"source": source})).send()
+        };
+        assert_eq!(check("let a = 1; a").await.is(200).json(), json!({"ok": true}));
+        let bad = check("let a = 1;\nlet b = a +;\n").await.is(200).json();
+        assert_eq!((&bad["ok"], &bad["line"], &bad["column"]), (&json!(false), &json!(2), &json!(12)));
+        assert!(bad["message"].as_str().unwrap().contains("';'"), "{bad}");
+        // It is not run.
+        assert_eq!(check("throw 1").await.is(200).json(), json!({"ok": true}));
+
+        let refused = check(&" ".repeat(SOURCE_BYTES_MAX + 1)).await;
+        refused.refuses(413, "source_too_large");
+        let body = json!({"source": "1", "name": "hello"});
+        app.admin().post("/scripts/check", body).send().await.refuses(400, "body_invalid");
+    }
+
     async fn a_source_is_bounded(app) {
         let largest = format!("1{}", " ".repeat(SOURCE_BYTES_MAX - 1));
         let id = app.deploy("shop", "large", &largest).await;
