@@ -12,6 +12,7 @@ mod detail;
 mod events;
 mod excerpt;
 mod execution;
+mod health;
 mod invoke;
 mod logs;
 mod owner_key;
@@ -84,6 +85,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Whether the server is ready: exit code 0 if it is, 1 if not
+    Health(health::Health),
     /// Compile the interpreter into the data folder; `serve` does it by itself
     #[command(hide = true)]
     CompileGuest,
@@ -161,6 +164,7 @@ impl Command {
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
+            Verb::Health(health) => health.run(&config).await,
             Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,
         };

@@ -73,16 +73,7 @@ impl Client {
                  of `picloud serve` has printed",
             )
         })?;
-        // A second installation would be the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
-        if url.starts_with("http:") {
-            // Without this the client looks for certificates, and a bare machine
-            // has none.
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder.build().map_err(|error| Failure::new(describe(&error)))?;
-        Ok(Self { http, url, key })
+        Ok(Self { http: http(&url, CONNECT_TIMEOUT)?, url, key })
     }
 
     /// The server's URL with this path.
@@ -191,13 +182,26 @@ impl Client {
     }
 }
 
+/// A client for a URL, which gives up when it has not connected in time.
+pub(super) fn http(url: &str, connect_timeout: Duration) -> Result<reqwest::Client, Failure> {
+    // A second installation would be the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder().connect_timeout(connect_timeout);
+    if url.starts_with("http:") {
+        // Without this the client looks for certificates, and a bare machine
+        // has none.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| Failure::new(describe(&error)))
+}
+
 /// A name, fit for a path or a query.
 pub(super) fn encode(name: &str) -> String {
     utf8_percent_encode(name, IN_URL).to_string()
 }
 
 /// The first cause says most.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -78,3 +78,20 @@ async fn a_server_that_is_told_to_stop_loses_no_row() {
         assert_eq!(server.find(&format!("/executions/{id}")).await["status"], "success");
     }
 }
+
+#[test]
+fn a_supervisor_is_told_whether_the_server_is_ready() {
+    let data = data();
+    let server = Server::start(data.path(), &[]);
+    let listen = server.url.strip_prefix("http://").unwrap().to_owned();
+    let ask =
+        || picloud(data.path()).arg("health").env("PICLOUD_LISTEN", &listen).output().unwrap();
+    let ready = ask();
+    assert_eq!((ready.status.code(), &*ready.stdout), (Some(0), &b"ready\n"[..]), "{ready:?}");
+    let other = picloud(data.path()).args(["health", "--url", &server.url]).output().unwrap();
+    assert_eq!(other.status.code(), Some(0), "{other:?}");
+    assert_eq!(server.stop(), Some(0));
+    let gone = ask();
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    assert!(String::from_utf8_lossy(&gone.stderr).contains(&listen), "{gone:?}");
+}

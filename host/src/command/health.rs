@@ -1,0 +1,62 @@
+//! `picloud health`: the question of whoever supervises a server, a container's
+//! HEALTHCHECK for example, for which an image then needs no other program.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use picloud::config::Config;
+
+use super::{Failure, client, print};
+
+/// The server itself gives the database 2 seconds.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+#[derive(clap::Args)]
+pub(super) struct Health {
+    /// Where the server is [default: the address of PICLOUD_LISTEN]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+impl Health {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+        let url = self.url.unwrap_or_else(|| format!("http://{}", reachable(config.listen)));
+        let url = format!("{}/health/ready", url.trim_end_matches('/'));
+        let http = client::http(&url, TIMEOUT)?;
+        let answer = http.get(&url).timeout(TIMEOUT).send().await;
+        let answer =
+            answer.map_err(|error| Failure(format!("{url}: {}", client::describe(&error))))?;
+        if !answer.status().is_success() {
+            return Err(Failure(format!("{url} answers {}", answer.status())));
+        }
+        print("ready\n")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Where a server that listens here is reached from its own machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_reached_by_loopback() {
+        for (listen, reached) in [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:8080", "192.0.2.1:8080"),
+        ] {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), reached);
+        }
+    }
+}
