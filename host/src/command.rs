@@ -4,6 +4,7 @@
 //! about it to standard error; the exit code is 0 if it was done, 1 if it was
 //! refused or failed, 2 if the command line or a setting makes no sense.
 
+mod backup;
 mod client;
 mod data;
 mod dead_letters;
@@ -85,6 +86,16 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Copy all that is kept into a new folder, also while the server works
+    ///
+    /// It works on the data itself, so it has to run where PICLOUD_DATA and
+    /// PICLOUD_DATABASE_URL lead to the server's. PostgreSQL is dumped by pg_dump.
+    Backup(backup::Backup),
+    /// Fill an empty data folder and database from a backup
+    ///
+    /// The folder of PICLOUD_DATA and the database of PICLOUD_DATABASE_URL are filled,
+    /// and refused if they hold anything. PostgreSQL is filled by pg_restore.
+    Restore(backup::Restore),
     /// Whether the server is ready: exit code 0 if it is, 1 if not
     Health(health::Health),
     /// Compile the interpreter into the data folder; `serve` does it by itself
@@ -164,6 +175,8 @@ impl Command {
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
+            Verb::Backup(backup) => backup.run(&config).await,
+            Verb::Restore(restore) => restore.run(&config).await,
             Verb::Health(health) => health.run(&config).await,
             Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,

@@ -10,6 +10,7 @@
 //! [`App::build`] is the one seam for tests: the whole server but its socket.
 
 pub mod auth;
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod cron;

@@ -28,6 +28,7 @@ mod routes;
 mod scripts;
 mod sessions;
 mod settings;
+mod snapshot;
 mod statistics;
 mod text;
 mod triggers;
@@ -38,7 +39,7 @@ pub use apps::{App, AppChange, NewApp};
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{Definitions, RouteDefinition, ScriptDefinition};
-pub use dialect::{DatabaseUrl, DatabaseUrlError};
+pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
 pub use domains::Domain;
 pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
@@ -55,6 +56,7 @@ pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };
 pub use sessions::Session;
+pub use snapshot::{Snapshot, StoredFile};
 pub use statistics::{DatabaseFacts, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
 pub use text::Json;
 pub use triggers::{

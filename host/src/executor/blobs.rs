@@ -62,14 +62,7 @@ impl Blobs {
         blocking(move || {
             folders.create_dir_all(&app)?;
             let folder = folders.open_dir(&app)?;
-            let temporary = format!("{TEMPORARY}{blob}");
-            let written = write(&folder, &temporary, &content)
-                .and_then(|()| folder.rename(&temporary, &folder, blob.to_string()))
-                .and_then(|()| folder.open(".")?.sync_all());
-            if let Err(error) = written {
-                let _ = folder.remove_file(&temporary);
-                return Err(error);
-            }
+            keep(&folder, blob, &content)?;
             Ok(Described {
                 blob,
                 size_bytes: i64::try_from(content.len()).unwrap_or(i64::MAX),
@@ -87,6 +80,38 @@ impl Blobs {
     pub async fn get(&self, app: &str, described: &Described) -> io::Result<Vec<u8>> {
         let (folders, app, blob) = (Arc::clone(&self.0), app.to_owned(), described.blob);
         blocking(move || folders.open_dir(&app)?.read(blob.to_string())).await
+    }
+
+    /// The blobs in the data folder `data`, if it has a folder for them.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn find(data: &Dir) -> io::Result<Option<Self>> {
+        match data.open_dir("files") {
+            Ok(folders) => Ok(Some(Self(Arc::new(folders)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Copies a blob to another folder. What it is copied to is as it was written, or
+    /// it is not there.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such blob, `InvalidData` when it is not what is
+    /// described, others when it cannot be read or written.
+    pub async fn copy(&self, app: &str, described: &Described, to: &Self) -> io::Result<()> {
+        let (folders, app, described) = (Arc::clone(&self.0), app.to_owned(), described.clone());
+        let to = Arc::clone(&to.0);
+        blocking(move || {
+            let content = folders.open_dir(&app)?.read(described.blob.to_string())?;
+            if hex::encode(Sha256::digest(&content)) != described.sha256 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged"));
+            }
+            to.create_dir_all(&app)?;
+            keep(&to.open_dir(&app)?, described.blob, &content)
+        })
+        .await
     }
 
     /// The apps that have a folder here.
@@ -133,6 +158,18 @@ impl Blobs {
 fn made_us(blob: Uuid) -> i64 {
     let made = blob.get_timestamp().map_or((0, 0), |made| made.to_unix());
     i64::try_from(made.0).unwrap_or(0) * 1_000_000 + i64::from(made.1) / 1000
+}
+
+/// Writes a blob into its app's folder; it is on disk when this returns.
+fn keep(folder: &Dir, blob: Uuid, content: &[u8]) -> io::Result<()> {
+    let temporary = format!("{TEMPORARY}{blob}");
+    let written = write(folder, &temporary, content)
+        .and_then(|()| folder.rename(&temporary, folder, blob.to_string()))
+        .and_then(|()| folder.open(".")?.sync_all());
+    if written.is_err() {
+        let _ = folder.remove_file(&temporary);
+    }
+    written
 }
 
 fn write(folder: &Dir, name: &str, content: &[u8]) -> io::Result<()> {

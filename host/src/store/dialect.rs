@@ -2,8 +2,11 @@
 //! up, the few words of SQL in which they differ, and which of their error
 //! codes mean "not now".
 
+mod copy;
 mod listen;
 
+pub use copy::Libpq;
+pub(super) use copy::{BEGIN_EXPORT, COPY_INTO, COUNT_TABLES, EXPORT, connect_to_copy};
 pub(super) use listen::{OwnSession, listen, pass_on};
 
 use std::fmt::{self, Write};

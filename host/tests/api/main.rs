@@ -17,6 +17,7 @@ mod stand_in;
 
 mod apps;
 mod auth;
+mod backup;
 mod bodies;
 mod cases;
 mod dead_letters;

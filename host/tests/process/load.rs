@@ -153,9 +153,25 @@ impl Load {
         answer.ok().map(|_| is_accepted)
     }
 
+    /// All that is accepted by now.
+    pub(crate) fn names(&self) -> BTreeSet<(Sort, String)> {
+        self.accepted.lock().unwrap().clone()
+    }
+
+    /// The load of a server that knows of these, and of any of the others.
+    pub(crate) fn with_only(&self, accepted: BTreeSet<(Sort, String)>) -> Self {
+        let sent = usize::try_from(self.next.load(Ordering::Relaxed)).unwrap();
+        Self {
+            accepted_count: accepted.len().into(),
+            unsure: (sent - accepted.len()).into(),
+            accepted: Mutex::new(accepted),
+            next: sent.try_into().map(AtomicU64::new).unwrap(),
+        }
+    }
+
     /// Everything holds. To be called when nothing is under way any more.
     pub(crate) async fn check(&self, ledger: &mut Ledger) {
-        let accepted = self.accepted.lock().unwrap().clone();
+        let accepted = self.names();
         let effects = ledger.counters(APP, "effects").await;
         let told = ledger.counters(APP, "told").await;
         assert!(effects.values().chain(told.values()).all(|count| *count == 1), "more than once");

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+mod backup;
 mod chaos;
 mod cluster;
 mod command;
@@ -16,6 +17,7 @@ mod disk;
 mod frozen;
 #[path = "../support/gate.rs"]
 mod gate;
+mod keeper;
 mod kinds;
 mod ledger;
 mod load;

@@ -56,6 +56,7 @@ pub(crate) struct TestApp {
     scheduler: Scheduler,
     stop: watch::Sender<bool>,
     now_us: Arc<AtomicI64>,
+    config: Config,
     /// The data folder; gone with the app.
     _data: TempDir,
 }
@@ -96,6 +97,7 @@ impl TestApp {
             scheduler: app.scheduler,
             stop,
             now_us,
+            config: loaded.config,
             _data: data,
         }
     }
@@ -118,6 +120,11 @@ impl TestApp {
     /// The database behind the server.
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What it was started with.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What deletes old rows.

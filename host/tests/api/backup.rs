@@ -1,0 +1,131 @@
+//! Backups of files that come and go while they are made, and what is not restored.
+//! How they do under load is in `process/backup.rs`.
+
+use std::path::{Path, PathBuf};
+
+use picloud::backup::{Backup, back_up, restore};
+use picloud::clock::Clock;
+use picloud::config::Config;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::app::TestApp;
+use crate::database::Database;
+use crate::{on_both_databases, with_an_app};
+
+/// Writes files: `path` and `content` from the query.
+const PUT: &str = r#"files::bucket("b").put(ctx.request.query.path, ctx.request.query.content)"#;
+
+async fn put(app: &TestApp, path: &str, content: &str) {
+    app.get(&format!("/x/shop/put?path={path}&content={content}")).send().await.is(200);
+}
+
+fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// The blobs below a folder.
+fn blobs(folder: &Path) -> Vec<PathBuf> {
+    let apps = std::fs::read_dir(folder.join("files")).unwrap();
+    let blobs = apps.flat_map(|app| std::fs::read_dir(app.unwrap().path()).unwrap());
+    blobs.map(|blob| blob.unwrap().path()).collect()
+}
+
+/// Settings that lead to another data folder, with this database or SQLite in there.
+fn elsewhere(data: &Path, database: Option<&Database>) -> Config {
+    let url = database.map(|database| database.plain_url.clone()).unwrap_or_default();
+    let variables = [("PICLOUD_DATA", data.to_str().unwrap()), ("PICLOUD_DATABASE_URL", &url)];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.into()));
+    Config::read(variables).unwrap().config
+}
+
+with_an_app! {
+    async fn a_file_that_is_replaced_and_swept_meanwhile_is_copied_by_the_next_round(app) {
+        app.deploy("shop", "put", PUT).await;
+        put(app, "old", "1").await;
+        let parent = folder();
+        let mut backup = Backup::begin(app.config(), &parent.path().join("backup")).unwrap();
+        assert!(backup.copy_files_of_now().await.unwrap().is_empty());
+        put(app, "new", "2").await;
+        let moment = backup.copy_database().await.unwrap();
+        // Both are replaced after the moment, and by then they are old: of what the copy
+        // describes one was seen before, and the other is gone.
+        put(app, "old", "3").await;
+        put(app, "new", "4").await;
+        app.pass_days(1);
+        assert_eq!(app.retention().run_once().await.unwrap().blobs, 2);
+        let gone = backup.copy_files_of(moment).await.unwrap();
+        let gone: Vec<_> = gone.iter().map(|lost| &*lost.path).collect();
+        assert_eq!(gone, ["new"]);
+
+        assert!(backup.copy_files_of_now().await.unwrap().is_empty());
+        let moment = backup.copy_database().await.unwrap();
+        assert!(backup.copy_files_of(moment).await.unwrap().is_empty());
+    }
+
+    async fn a_file_that_has_lost_its_content_is_named_and_all_else_is_kept(app) {
+        app.deploy("shop", "put", PUT).await;
+        put(app, "lost", "1").await;
+        let lost = blobs(&app.config().data);
+        put(app, "damaged", "2").await;
+        let damaged = blobs(&app.config().data).into_iter().find(|blob| !lost.contains(blob));
+        put(app, "whole", "3").await;
+        std::fs::remove_file(&lost[0]).unwrap();
+        std::fs::write(damaged.unwrap(), "something else").unwrap();
+
+        let parent = folder();
+        let dest = parent.path().join("backup");
+        let made = back_up(app.config(), &Clock::system(), &dest).await.unwrap();
+        let told: Vec<_> = made.lost.iter().map(|lost| (&*lost.path, &*lost.reason)).collect();
+        assert_eq!(told, [("damaged", "it is damaged"), ("lost", "it is not there")]);
+        assert_eq!((made.files, made.files_bytes, blobs(&dest).len()), (1, 1, 1));
+    }
+
+    async fn a_backup_is_made_under_a_name_that_is_free_and_is_the_owners_alone(app) {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = folder();
+        let refused = back_up(app.config(), &Clock::system(), parent.path()).await.unwrap_err();
+        assert!(refused.to_string().contains("is there already"), "{refused}");
+        let nowhere = elsewhere(&parent.path().join("nowhere"), None);
+        let dest = parent.path().join("backup");
+        let refused = back_up(&nowhere, &Clock::system(), &dest).await.unwrap_err();
+        assert!(refused.to_string().contains("the data folder"), "{refused}");
+        let empty = elsewhere(parent.path(), None);
+        let refused = back_up(&empty, &Clock::system(), &dest).await.unwrap_err();
+        assert!(refused.to_string().contains("picloud.db"), "{refused}");
+        // Nothing is left of it.
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+
+        back_up(app.config(), &Clock::system(), &dest).await.unwrap();
+        assert_eq!(dest.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+}
+
+on_both_databases! {
+    async fn what_is_there_is_not_restored_over(database) {
+        let app = TestApp::start(database).await;
+        app.deploy("shop", "put", PUT).await;
+        put(&app, "a", "1").await;
+        let parent = folder();
+        let backup = parent.path().join("backup");
+        back_up(app.config(), &Clock::system(), &backup).await.unwrap();
+
+        let refusal = async |config: &Config, source: &Path| {
+            restore(config, source).await.unwrap_err().to_string()
+        };
+        let no_backup = refusal(app.config(), parent.path()).await;
+        assert!(no_backup.contains("no backup"), "{no_backup}");
+        let full = refusal(app.config(), &backup).await;
+        assert!(full.contains("is not empty"), "{full}");
+        let full = refusal(&elsewhere(&parent.path().join("new"), Some(database)), &backup).await;
+        assert!(full.contains("not empty") || full.contains("a database already"), "{full}");
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(backup.join("backup.json")).unwrap()).unwrap();
+        manifest["database"] = json!("another");
+        std::fs::write(backup.join("backup.json"), manifest.to_string()).unwrap();
+        let other = refusal(&elsewhere(&parent.path().join("other"), None), &backup).await;
+        assert!(other.contains("another database"), "{other}");
+        app.close().await;
+    }
+}
