@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod backup;
+mod caddy;
 mod chaos;
 mod cluster;
 mod command;

@@ -1,0 +1,98 @@
+//! Two nodes on one PostgreSQL behind `caddy/Caddyfile.cluster`.
+
+use super::*;
+use crate::database::{Kind, with_fresh_database};
+use crate::gate::Gate;
+
+/// How many requests are sent after a node has died.
+const REQUESTS: usize = 50;
+
+struct Cluster {
+    _data: TempDir,
+    nodes: [Server; 2],
+    caddy: Caddy,
+}
+
+impl Cluster {
+    async fn start(database: &Database) -> Self {
+        let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        compiled_guest::place(data.path());
+        let settings = [("PICLOUD_PRIVATE_HOSTS", "127.0.0.1")];
+        let nodes = [(); 2].map(|()| Server::start_on(data.path(), database, &settings));
+        let upstreams = format!("{} {}", address(&nodes[0]), address(&nodes[1]));
+        let caddy = Caddy::start("Caddyfile.cluster", &[("PICLOUD_UPSTREAMS", &upstreams)]).await;
+        Self { _data: data, nodes, caddy }
+    }
+
+    /// Waits, at most a minute, until a script runs on one of the nodes: which one.
+    async fn busy_node(&self) -> usize {
+        let begun = Instant::now();
+        loop {
+            for (position, node) in self.nodes.iter().enumerate() {
+                let metrics = node.ask("GET", "/metrics", &Value::Null).await.unwrap().body;
+                if metrics.lines().any(|line| line == "picloud_slots_in_use 1") {
+                    return position;
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing runs");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_node_is_killed_requests_go_on() {
+    with_fresh_database(Kind::Postgres, async |database: &Database| {
+        let mut cluster = Cluster::start(database).await;
+        deploy(&cluster.nodes[0], &[("one", "1")]).await;
+        let asked = async |cluster: &Cluster| {
+            let answer = cluster.caddy.get("/x/app/one").send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        // Each node hears of the script by itself.
+        let begun = Instant::now();
+        for node in &cluster.nodes {
+            while node.call("/x/app/one").await.unwrap().0 != 200 {
+                assert!(begun.elapsed() < Duration::from_secs(60), "a node knows no script");
+            }
+        }
+        for _ in 0..REQUESTS {
+            assert_eq!(asked(&cluster).await, (200, "1".to_owned()));
+        }
+        cluster.nodes[0].kill();
+        for _ in 0..REQUESTS {
+            assert_eq!(asked(&cluster).await, (200, "1".to_owned()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_under_way_is_repeated_only_if_it_is_a_get() {
+    with_fresh_database(Kind::Postgres, async |database: &Database| {
+        let mut gate = Gate::open().await;
+        let wait = format!(r#"http::get("{}1"); kv::collection("c").increment("n")"#, gate.url);
+        let mut cluster = Cluster::start(database).await;
+        deploy(&cluster.nodes[0], &[("wait", &wait)]).await;
+
+        let answer = tokio::spawn(cluster.caddy.get("/x/app/wait").send());
+        let first = gate.arrival().await;
+        let busy = cluster.busy_node().await;
+        cluster.nodes[busy].kill();
+        gate.arrival().await.let_go();
+        let answer = answer.await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.text().await.unwrap(), "1");
+        drop((first, cluster));
+
+        let mut cluster = Cluster::start(database).await;
+        let answer = tokio::spawn(cluster.caddy.post("/x/app/wait").send());
+        let _first = gate.arrival().await;
+        let busy = cluster.busy_node().await;
+        cluster.nodes[busy].kill();
+        assert_eq!(answer.await.unwrap().unwrap().status(), 502);
+        // The one of the GET.
+        let count = cluster.nodes[1 - busy].find("/apps/app/kv/c/n").await;
+        assert_eq!(count["value"], 1, "{count}");
+    })
+    .await;
+}
