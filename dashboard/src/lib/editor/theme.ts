@@ -102,7 +102,9 @@ const surfaces = EditorView.theme({
 	'.cm-collapsedLines': {
 		background: 'var(--sunken)',
 		color: 'var(--soft)'
-	}
+	},
+	// Its ornaments are in few fonts.
+	'.cm-collapsedLines::before, .cm-collapsedLines::after': { content: 'none !important' }
 });
 
 /** The looks of every editor. */
