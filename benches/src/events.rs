@@ -7,9 +7,9 @@ use picloud::App;
 use picloud::clock::Clock;
 use picloud::config::Config;
 use picloud::store::{
-    AppId, DatabaseUrl, EventFilter, EventId, ExecutionScope, Json, NewApp, NewEvent, NewScript,
-    NewSource, Page, RetryOverrides, ScriptId, ScriptLimits, Store, Trigger, TriggerDetail,
-    TriggerId, TriggerKind,
+    AppId, DatabaseUrl, EventFilter, EventId, ExecutionFilter, ExecutionScope, Json, NewApp,
+    NewEvent, NewScript, NewSource, Page, RetryOverrides, ScriptId, ScriptLimits, Store, Trigger,
+    TriggerDetail, TriggerId, TriggerKind,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -181,7 +181,8 @@ impl Platform {
             self.wait_until_done().await;
             let scope = ExecutionScope::Script(self.script_id.clone());
             let newest = Page { limit: 1, offset: 0 };
-            let rows = self.store.list_executions(&scope, None, newest).await.expect("rows");
+            let filter = ExecutionFilter::default();
+            let rows = self.store.list_executions(&scope, &filter, newest).await.expect("rows");
             let us = rows[0].started_at - began_at;
             sum += Duration::from_micros(u64::try_from(us).unwrap_or(0)).min(began.elapsed());
         }

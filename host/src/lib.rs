@@ -81,13 +81,14 @@ impl App {
     /// When one of them cannot be used.
     pub async fn build(config: &Config, clock: Clock) -> Result<Self, StartError> {
         create_data_folder(&config.data)?;
-        let store = Store::open(&config.database_url()?).await?;
+        let node = clock.new_id().to_string();
+        let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
+        let store = Store::open(&database).await?;
         let owner_key = config.owner_key.as_ref();
         let started = Auth::start(&store, &clock, owner_key, config.auth.clone()).await?;
         let settings = executor_settings(config);
         let executor = Executor::start(&settings, clock.clone(), Some(store.clone()))?;
         let metrics = Metrics::default();
-        let node = clock.new_id().to_string();
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
             executor: executor.clone(),

@@ -9,6 +9,7 @@
 //! Invariant: nothing here runs a script; a source is only parsed.
 
 mod apps;
+mod captured;
 mod collections;
 mod dashboard;
 mod dead_letters;
@@ -24,9 +25,11 @@ mod outbox;
 mod route_pattern;
 mod routes;
 mod sample;
+mod schedules;
 mod scripts;
 mod sessions;
 mod source;
+mod stats;
 mod triggers;
 mod versions;
 
@@ -45,7 +48,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::executor::Executor;
 use crate::limits::Limits;
-use crate::store::{App, Store};
+use crate::store::{App, AppId, Resource, Script, ScriptId, Store};
 use crate::telemetry::Metrics;
 
 pub use instance::About;
@@ -92,6 +95,12 @@ impl ControlPlane {
         Ok(self.store.find_app_by_name(name).await?)
     }
 
+    /// The script of that id, if it is the app's.
+    async fn script_of(&self, app_id: &AppId, id: &ScriptId) -> Result<Script> {
+        let script = self.store.find_script(id).await?;
+        if script.app_id == *app_id { Ok(script) } else { Err(Error::not_found(Resource::Script)) }
+    }
+
     /// Held from looking whether an address (an endpoint, a route) is free until it
     /// is taken. An instance has one manager, so that nobody else takes any.
     async fn lock_addresses(&self) -> MutexGuard<'_, ()> {
@@ -118,8 +127,7 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .nest("/api/v1", sign_in)
         .merge(probes)
         .merge(openapi::router(&doc))
-        .merge(dashboard::router())
-        .fallback(unknown_path)
+        .fallback(dashboard::answer)
         .method_not_allowed_fallback(wrong_method)
 }
 
@@ -168,6 +176,9 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(executions::list_app_executions))
         .routes(routes!(executions::list_abandoned_executions))
         .routes(routes!(executions::get_execution))
+        .routes(routes!(captured::list_captured_events))
+        .routes(routes!(stats::get_stats))
+        .routes(routes!(schedules::preview_schedule))
         .routes(routes!(instance::get_instance))
 }
 

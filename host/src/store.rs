@@ -25,6 +25,7 @@ mod ids;
 mod names;
 mod outbox;
 mod routes;
+mod samples;
 mod scripts;
 mod sessions;
 mod settings;
@@ -43,7 +44,7 @@ pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
 pub use domains::Domain;
 pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
-pub use executions::{Execution, ExecutionScope};
+pub use executions::{Execution, ExecutionFilter, ExecutionScope};
 pub use ids::{AppId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId, TriggerId};
 pub use names::{
     Backoff, Delivery, ExecutionStatus, Operation, Resolution, Space, TriggerKind, UnknownName,
@@ -52,12 +53,13 @@ pub use outbox::{
     Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey, Offer, Taken,
 };
 pub use routes::Route;
+pub use samples::{Captured, LastExecution, Sample};
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
-pub use statistics::{DatabaseFacts, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
+pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
 pub use text::Json;
 pub use triggers::{
     Firing, NoOperation, Operations, RetryOverrides, Trigger, TriggerChange, TriggerDetail,

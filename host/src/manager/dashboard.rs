@@ -1,23 +1,165 @@
-//! The page at `/`.
+//! The dashboard: files that were built into the program, and one page for every address
+//! of theirs.
 //!
-//! Invariant: it loads nothing from elsewhere, and the browser is told so.
+//! Each file is there as it is, compressed by gzip and by brotli (`.gz`, `.br`), made
+//! when the dashboard was built, so that nothing is compressed for a request. What is
+//! below `_app/immutable/` has the hash of its content in its name and is kept by
+//! browsers for good; all else is asked for again, by its ETag.
+//!
+//! Invariant: it loads nothing from elsewhere, and the browser is told so: the page
+//! itself names the scripts that may run, by their hashes.
 
-use axum::Router;
-use axum::http::header;
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rust_embed::{EmbeddedFile, RustEmbed};
 
-const PAGE: &str = include_str!("../../../dashboard/static/index.html");
+use super::unknown_path;
 
-pub(super) fn router() -> Router {
-    Router::new().route("/", get(page))
+/// What `make dashboard` has built. In a debug build it is read from the folder.
+#[derive(RustEmbed)]
+#[folder = "../dashboard/build"]
+#[allow_missing = true]
+struct Files;
+
+/// The page for every address.
+const PAGE: &str = "index.html";
+const NOT_BUILT: &str = "This PiCloud was built without its dashboard: `make dashboard` builds \
+    it, and the next build of the server takes it in. Everything else works; see `picloud --help`.\n";
+
+/// What has an address that is not the dashboard's, so that nobody who asks for it in
+/// vain gets a page.
+const NOT_PAGES: [&str; 5] = ["/api/", "/x/", "/health/", "/metrics", "/_app/"];
+
+/// An encoding that files are there in, and how their names end then; the best first.
+const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
+
+/// Answers what nothing else does.
+pub(super) async fn answer(request: Request) -> Response {
+    let (path, headers) = (request.uri().path(), request.headers());
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return unknown_path().await.into_response();
+    }
+    let name = path.trim_start_matches('/');
+    if !name.is_empty() && !name.ends_with(".html") && Files::get(name).is_some() {
+        return file(name, headers);
+    }
+    if !is_page(path, headers) {
+        return unknown_path().await.into_response();
+    }
+    if Files::get(PAGE).is_none() {
+        return (StatusCode::NOT_FOUND, NOT_BUILT).into_response();
+    }
+    file(PAGE, headers)
 }
 
-async fn page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (headers, PAGE)
+/// Whether somebody wants to see a page of the dashboard.
+fn is_page(path: &str, headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let is_other = NOT_PAGES.iter().any(|other| path.starts_with(other));
+    // A program takes anything, and means a page at the root only.
+    path == "/" || (!is_other && accept.is_some_and(|accept| accept.contains("html")))
+}
+
+fn file(name: &str, headers: &HeaderMap) -> Response {
+    let (encoding, found) = best(name, headers);
+    let Some(found) = found else { return StatusCode::NOT_FOUND.into_response() };
+    let etag = format!("\"{}\"", hex::encode(&found.metadata.sha256_hash()[..16]));
+    let mut answer = if is_known(headers, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        found.data.into_response()
+    };
+    let content_type = mime_guess::from_path(name).first_or_octet_stream();
+    let caching = if name.starts_with("_app/immutable/") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    let mut set = |name, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            answer.headers_mut().insert(name, value);
+        }
+    };
+    set(header::CONTENT_TYPE, content_type.as_ref());
+    set(header::CACHE_CONTROL, caching);
+    set(header::ETAG, &etag);
+    set(header::VARY, "accept-encoding");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "same-origin");
+    if name == PAGE {
+        // The rest of the policy is in the page, where its scripts' hashes are known.
+        set(header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'");
+        set(header::X_FRAME_OPTIONS, "DENY");
+    }
+    if let Some(encoding) = encoding {
+        set(header::CONTENT_ENCODING, encoding);
+    }
+    answer
+}
+
+/// The file in the best encoding that its caller takes, and which one that is.
+fn best(name: &str, headers: &HeaderMap) -> (Option<&'static str>, Option<EmbeddedFile>) {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let accepted = accepted.unwrap_or_default();
+    let takes = |encoding: &str| {
+        accepted.split(',').any(|part| {
+            let mut part = part.split(';').map(str::trim);
+            let is_it = part.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding));
+            is_it && !part.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        })
+    };
+    ENCODINGS
+        .iter()
+        .filter(|(encoding, _)| takes(encoding))
+        .find_map(|(encoding, ending)| {
+            Files::get(&format!("{name}{ending}")).map(|file| (Some(*encoding), Some(file)))
+        })
+        .unwrap_or_else(|| (None, Files::get(name)))
+}
+
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    known.is_some_and(|known| known.split(',').any(|part| part.trim() == etag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(accept: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(accept) = accept {
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_page_is_for_people_and_never_in_the_place_of_something_else() {
+        let browser = accepting(Some("text/html,application/xhtml+xml,*/*;q=0.8"));
+        for path in ["/", "/apps/shop", "/apps/shop/scripts/a.b", "/xyz", "/instance"] {
+            assert!(is_page(path, &browser), "{path}");
+        }
+        for path in ["/api/v2/apps", "/x/nobody/nothing", "/health/no", "/_app/gone.js"] {
+            assert!(!is_page(path, &browser), "{path}");
+        }
+        let program = accepting(Some("*/*"));
+        assert!(is_page("/", &program));
+        assert!(!is_page("/apps/shop", &program));
+        assert!(is_page("/", &accepting(None)));
+        assert!(!is_page("/robots.txt", &accepting(None)));
+    }
+
+    #[test]
+    fn a_file_that_a_browser_has_is_not_sent_again() {
+        let with = |etags: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, etags.parse().unwrap());
+            headers
+        };
+        assert!(is_known(&with("\"a\", \"b\""), "\"b\""));
+        assert!(!is_known(&with("\"a\""), "\"b\""));
+        assert!(!is_known(&HeaderMap::new(), "\"b\""));
+    }
 }

@@ -1,5 +1,7 @@
 //! `/executions/{id}` and the lists of executions of a script and of an app.
 
+mod query;
+
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -11,8 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Path, Query};
 use super::lists::{List, Page};
-use crate::error::{Error, Refusal, Result};
-use crate::store::{self, ExecutionId, ExecutionScope, ExecutionStatus, ScriptId};
+use crate::error::Result;
+use crate::store::{self, ExecutionId, ExecutionScope, ScriptId};
+use query::{ExecutionsQuery, Selection};
 
 /// An execution in one row.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +40,8 @@ pub struct ExecutionSummary {
     trigger_id: Option<String>,
     /// The execution that it was a part of, because its script was called.
     parent_id: Option<String>,
+    /// The execution that had caused the event.
+    caused_by: Option<String>,
     /// Which attempt it was, from 1.
     attempt: i64,
     /// The request's method.
@@ -94,25 +99,6 @@ pub struct ExecutionError {
     /// in lists.
     #[serde(flatten)]
     details: BTreeMap<String, Value>,
-}
-
-/// Which executions.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ExecutionsQuery {
-    /// Only those that ended so.
-    #[param(value_type = Option<String>)]
-    status: Option<ExecutionStatus>,
-    /// Only the attempts of the event with this id, and what they called.
-    event_id: Option<String>,
-    /// Only those that ended after this execution, and the first to end first: to
-    /// follow the log.
-    after: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
-    limit: Option<i64>,
-    /// So many are skipped first; not together with `after`.
-    offset: Option<i64>,
 }
 
 /// Lists a script's executions, the last to end first.
@@ -207,28 +193,16 @@ async fn list(
     query: ExecutionsQuery,
 ) -> Result<Json<List<ExecutionSummary>>> {
     let page = Page::new(query.limit, query.offset)?;
+    let selection = query.selection()?;
     commit_recorded(control_plane).await;
-    let store = &control_plane.store;
-    if let Some(event_id) = &query.event_id {
-        let event_id = event_id
-            .parse()
-            .map_err(|_| Error::Invalid(Refusal::field("event_id", "must be an event's id")))?;
-        let rows = store.list_executions_of_event(scope, &event_id, page.rows()).await?;
-        return Ok(Json(page.list(rows, ExecutionSummary::from)));
-    }
-    let rows = match query.after {
-        None => store.list_executions(scope, query.status, page.rows()).await?,
-        Some(after) => {
-            if query.offset.is_some() {
-                let refusal = Refusal::field("offset", "must not be given together with `after`");
-                return Err(Error::Invalid(refusal));
-            }
-            let after: ExecutionId = after.parse().map_err(|_| {
-                Error::Invalid(Refusal::field("after", "must be an execution's id"))
-            })?;
-            let limit = page.rows().limit;
-            store.list_executions_after(scope, query.status, Some(&after), limit).await?
+    let (store, rows) = (&control_plane.store, page.rows());
+    let rows = match selection {
+        Selection::Filtered(filter) => store.list_executions(scope, &filter, rows).await?,
+        Selection::After(id, filter) => {
+            store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?
         }
+        Selection::OfEvent(id) => store.list_executions_of_event(scope, &id, rows).await?,
+        Selection::CausedBy(id) => store.list_executions_caused_by(scope, &id, rows).await?,
     };
     Ok(Json(page.list(rows, ExecutionSummary::from)))
 }
@@ -265,6 +239,7 @@ impl From<store::Execution> for ExecutionSummary {
             event_id: row.event_id.map(Into::into),
             trigger_id: row.trigger_id.map(Into::into),
             parent_id: row.parent_id.map(Into::into),
+            caused_by: row.caused_by.map(Into::into),
             attempt: row.attempt,
             fuel_used: row.fuel_used,
             memory_peak_bytes: row.memory_peak_bytes,

@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 use super::ControlPlane;
 use crate::config::{Config, SETTINGS};
 use crate::error::Result;
+use crate::store;
 
+/// PiCloud's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A day in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -69,8 +72,10 @@ pub struct Instance {
     version: &'static str,
     /// When this process began, in microseconds since 1970.
     started_at: i64,
-    /// The process that answers.
+    /// The process that answers: the id of one of `nodes`.
     node: String,
+    /// The processes that share the database.
+    nodes: Vec<Node>,
     /// Where everything is kept.
     database: Database,
     /// The tables that grow with use.
@@ -94,6 +99,24 @@ pub struct Database {
     version: String,
     /// What it takes on its disk.
     size_bytes: i64,
+}
+
+/// A process that serves this instance.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InstanceNode)]
+pub struct Node {
+    /// Its id, new with every start.
+    id: String,
+    /// Its version of PiCloud.
+    version: String,
+    /// Since when it is connected to the database, in microseconds since 1970.
+    connected_at: i64,
+}
+
+impl From<store::Node> for Node {
+    fn from(node: store::Node) -> Self {
+        Self { id: node.id, version: node.version, connected_at: node.connected_at }
+    }
 }
 
 /// How full a table is, and for how long its rows are kept.
@@ -162,9 +185,10 @@ pub(super) async fn get_instance(
         retention_ms: about.retention_ms(table.name),
     });
     Ok(Json(Instance {
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
         started_at: about.started_at,
         node: about.node.clone(),
+        nodes: nodes(&control_plane).await?,
         database: Database {
             kind: database.kind,
             version: database.version,
@@ -180,4 +204,15 @@ pub(super) async fn get_instance(
         guest: Guest { sha256: control_plane.executor.guest_sha256().to_owned() },
         settings: about.settings.clone(),
     }))
+}
+
+/// Who is connected; on SQLite nobody but this process.
+async fn nodes(control_plane: &ControlPlane) -> Result<Vec<Node>> {
+    let nodes = control_plane.store.list_nodes().await?;
+    if nodes.is_empty() {
+        let about = &control_plane.about;
+        let (id, version) = (about.node.clone(), VERSION.to_owned());
+        return Ok(vec![Node { id, version, connected_at: about.started_at }]);
+    }
+    Ok(nodes.into_iter().map(Node::from).collect())
 }

@@ -101,6 +101,8 @@ pub struct OutboxQuery {
     source: Option<String>,
     /// Only by the trigger with this id.
     trigger_id: Option<String>,
+    /// Only what the execution with this id has caused.
+    caused_by: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
     /// So many are skipped first.
@@ -130,10 +132,12 @@ pub(super) async fn list_outbox(
     let page = Page::new(query.limit, query.offset)?;
     let app = control_plane.app(&name).await?;
     let trigger_id = query.trigger_id.as_deref().map(str::parse).transpose();
+    let cause = query.caused_by.as_deref().map(str::parse).transpose();
     let filter = EventFilter {
         kind: query.kind,
         source: query.source,
         trigger_id: trigger_id.map_err(|_| Error::not_found(Resource::Trigger))?,
+        caused_by: cause.map_err(|_| Error::not_found(Resource::Execution))?,
     };
     let rows = control_plane.store.list_events(&app.id, &filter, page.rows()).await?;
     Ok(Json(page.list(rows, Event::from)))

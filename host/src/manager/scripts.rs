@@ -2,6 +2,8 @@
 //!
 //! Invariant: a source that does not parse is never stored ([`super::source`]).
 
+mod limits;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,47 +17,9 @@ use super::names::{check_description, check_script_name};
 use super::routes;
 use super::source::check_source;
 use crate::error::{Error, Result};
-use crate::limits::Budget;
+use crate::limits::Limits as Ceiling;
 use crate::store::{self, NewScript, Resource, ScriptChange, ScriptId};
-
-/// What a script asks for a run; `null` is the platform's default.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schema(as = ScriptLimits)]
-pub struct Limits {
-    /// Wasm instructions.
-    fuel_max: Option<u64>,
-    /// Memory in bytes, the interpreter included.
-    memory_bytes_max: Option<u64>,
-    /// Wall-clock time in milliseconds.
-    wall_ms_max: Option<u64>,
-}
-
-impl From<store::ScriptLimits> for Limits {
-    fn from(limits: store::ScriptLimits) -> Self {
-        let shown = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok());
-        Self {
-            fuel_max: shown(limits.fuel_max),
-            memory_bytes_max: shown(limits.memory_bytes_max),
-            wall_ms_max: shown(limits.wall_ms_max),
-        }
-    }
-}
-
-impl Limits {
-    /// As they are stored, if the ceiling allows them.
-    fn granted(self, ceiling: &crate::limits::Limits) -> Result<store::ScriptLimits> {
-        let Self { fuel_max, memory_bytes_max, wall_ms_max } = self;
-        ceiling.grant(&Budget { fuel_max, memory_bytes_max, wall_ms_max })?;
-        // No ceiling is higher than what the database holds.
-        let stored = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
-        Ok(store::ScriptLimits {
-            fuel_max: stored(fuel_max),
-            memory_bytes_max: stored(memory_bytes_max),
-            wall_ms_max: stored(wall_ms_max),
-        })
-    }
-}
+use limits::{Limits, LimitsInForce};
 
 /// A script, without its source.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,6 +39,9 @@ pub struct Script {
     endpoint: String,
     /// What it asks for a run.
     limits: Limits,
+    /// What a run gets: what is asked for or the platform's default, never above the
+    /// ceiling.
+    limits_in_force: LimitsInForce,
     /// When it was made, in microseconds since 1970.
     created_at: i64,
     /// When it was last changed, in microseconds since 1970.
@@ -82,8 +49,9 @@ pub struct Script {
 }
 
 impl Script {
-    pub(super) fn of(app: &store::App, script: store::Script) -> Self {
+    pub(super) fn of(app: &store::App, ceiling: &Ceiling, script: store::Script) -> Self {
         Self {
+            limits_in_force: LimitsInForce::of(ceiling, &script.limits),
             id: script.id.into(),
             app: app.name.clone(),
             endpoint: format!("/x/{}/{}", app.name, script.name),
@@ -169,7 +137,7 @@ pub(super) async fn list_scripts(
     let page = Page::new(query.limit, query.offset)?;
     let app = control_plane.app(&name).await?;
     let store = &control_plane.store;
-    let shown = |script| Script::of(&app, script);
+    let shown = |script| Script::of(&app, &control_plane.ceiling, script);
     let Some(name) = query.name else {
         return Ok(Json(page.list(store.list_scripts(&app.id, page.rows()).await?, shown)));
     };
@@ -191,7 +159,7 @@ pub(super) async fn create_script(
 ) -> Result<(StatusCode, Json<Script>)> {
     let app = control_plane.app(&app).await?;
     let script = create(&control_plane, &app, body).await?;
-    Ok((StatusCode::CREATED, Json(Script::of(&app, script))))
+    Ok((StatusCode::CREATED, Json(Script::of(&app, &control_plane.ceiling, script))))
 }
 
 /// Makes a script of the app.
@@ -229,7 +197,7 @@ pub(super) async fn get_script(
     let app = app_of(&control_plane, &script).await?;
     let source = store.find_script_version(&id, script.version).await?;
     Ok(Json(ScriptWithSource {
-        script: Script::of(&app, script),
+        script: Script::of(&app, &control_plane.ceiling, script),
         source: source.source,
         source_sha256: source.version.source_sha256,
     }))
@@ -261,7 +229,7 @@ pub(super) async fn update_script(
         updated_at: control_plane.clock.now_us(),
     };
     let app = app_of(&control_plane, &script).await?;
-    Ok(Json(Script::of(&app, store.update_script(&id, change).await?)))
+    Ok(Json(Script::of(&app, &control_plane.ceiling, store.update_script(&id, change).await?)))
 }
 
 /// Deletes a script with its versions and routes. Its executions stay until they

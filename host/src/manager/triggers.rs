@@ -3,10 +3,13 @@
 
 mod shape;
 
+use std::collections::{BTreeSet, HashMap};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
@@ -17,10 +20,14 @@ use crate::cron::Schedule;
 use crate::error::{Error, Result};
 use crate::store::{self, Resource, ScriptId, TriggerChange, TriggerId, TriggerKind};
 
+pub(super) use shape::parse_schedule;
 use shape::{On, Retry};
 
 /// How many of the next firings are shown.
-const NEXT_RUNS: usize = 5;
+pub(super) const NEXT_RUNS: usize = 5;
+/// Among how many of a script's last executions a trigger's last one is looked for.
+const LAST_AMONG: i64 = 5_000;
+
 /// A trigger.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Trigger {
@@ -37,12 +44,28 @@ pub struct Trigger {
     /// Of a schedule: the next five firings, in microseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_runs: Option<Vec<i64>>,
+    /// The last execution that it has brought, if that is among the last 5,000 of its
+    /// script.
+    last_execution: Option<LastExecution>,
     /// As whom the script runs.
     registered_by: String,
     /// When it was made, in microseconds since 1970.
     created_at: i64,
     /// When it was last changed, in microseconds since 1970.
     updated_at: i64,
+}
+
+/// What a trigger has brought last.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LastExecution {
+    /// The execution.
+    id: String,
+    /// How it ended.
+    status: &'static str,
+    /// What went wrong, if something did.
+    error_message: Option<String>,
+    /// When it ended, in microseconds since 1970.
+    finished_at: i64,
 }
 
 /// A trigger to be made.
@@ -102,8 +125,13 @@ pub(super) async fn list_triggers(
     let page = Page::new(query.limit, query.offset)?;
     let app = control_plane.app(&name).await?;
     let rows = control_plane.store.list_triggers(&app.id, query.kind, page.rows()).await?;
+    let mut last = last_executions(&control_plane, &rows).await?;
     let now = control_plane.clock.now_us();
-    Ok(Json(page.list(rows, |trigger| shown(trigger, now))))
+    let item = |trigger: store::Trigger| {
+        let last_execution = last.remove(&trigger.id);
+        Trigger { last_execution, ..shown(trigger, now) }
+    };
+    Ok(Json(page.list(rows, item)))
 }
 
 /// Makes a trigger. It fires on what happens from now on; the messages that wait in
@@ -143,7 +171,9 @@ pub(super) async fn get_trigger(
     Path(id): Path<TriggerId>,
 ) -> Result<Json<Trigger>> {
     let trigger = control_plane.store.find_trigger(&id).await?;
-    Ok(Json(shown(trigger, control_plane.clock.now_us())))
+    let mut last = last_executions(&control_plane, std::slice::from_ref(&trigger)).await?;
+    let last_execution = last.remove(&trigger.id);
+    Ok(Json(Trigger { last_execution, ..shown(trigger, control_plane.clock.now_us()) }))
 }
 
 /// Changes a trigger, or enables or disables it. A schedule that is enabled again
@@ -194,6 +224,28 @@ fn script_id(text: &str) -> Result<ScriptId> {
     text.parse().map_err(|_| Error::not_found(Resource::Script))
 }
 
+async fn last_executions(
+    control_plane: &ControlPlane,
+    triggers: &[store::Trigger],
+) -> Result<HashMap<TriggerId, LastExecution>> {
+    let scripts: BTreeSet<&ScriptId> = triggers.iter().map(|trigger| &trigger.script_id).collect();
+    let mut last = HashMap::new();
+    for script_id in scripts {
+        for row in control_plane.store.list_last_executions(script_id, LAST_AMONG).await? {
+            let error: Option<Value> = row.error.and_then(|error| error.to().ok());
+            let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
+            let execution = LastExecution {
+                id: row.id.into(),
+                status: row.status.as_str(),
+                error_message: message,
+                finished_at: row.finished_at,
+            };
+            last.insert(row.trigger_id, execution);
+        }
+    }
+    Ok(last)
+}
+
 fn shown(trigger: store::Trigger, now: i64) -> Trigger {
     let on = On::from(trigger.detail);
     let next_runs = match &on {
@@ -209,6 +261,7 @@ fn shown(trigger: store::Trigger, now: i64) -> Trigger {
         on,
         retry: trigger.retry.into(),
         next_runs,
+        last_execution: None,
         registered_by: trigger.registered_by_principal,
         created_at: trigger.created_at,
         updated_at: trigger.updated_at,

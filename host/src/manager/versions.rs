@@ -112,5 +112,5 @@ pub(super) async fn rollback_script(
     let now = control_plane.clock.now_us();
     let script = control_plane.store.rollback_script(&id, body.version, now).await?;
     let app = app_of(&control_plane, &script).await?;
-    Ok(Json(Script::of(&app, script)))
+    Ok(Json(Script::of(&app, &control_plane.ceiling, script)))
 }

@@ -329,6 +329,7 @@ fn work(event: &Event, target: Arc<Target>) -> Work {
             attempt: event.attempt,
             depth: event.depth,
             principal: event.principal.clone(),
+            caused_by: event.caused_by.clone(),
         },
         target,
     }

@@ -31,7 +31,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http_body_util::LengthLimitError;
-use picloud_shared::execution::{HttpRequest, Input};
+use picloud_shared::execution::Input;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::request::{Envelope, for_script};
@@ -141,7 +141,8 @@ impl Orchestrator {
         let body = read_body(body, self.parts.request_bytes_max).await?;
         let request = for_script(&envelope, params, body)?;
         if delivery == Delivery::Sync {
-            let finished = self.run_to_the_end(target, TriggerKind::Http, request).await?;
+            let input = Input::Http(request);
+            let finished = self.run_to_the_end(target, TriggerKind::Http, input).await?;
             return Ok(reply::answer(finished, to_owner));
         }
         let scope = format!("{} {}", head.method, head.uri.path());
@@ -155,15 +156,10 @@ impl Orchestrator {
         &self,
         target: Arc<Target>,
         trigger_kind: TriggerKind,
-        request: HttpRequest,
+        input: Input,
     ) -> Result<Finished, Error> {
         let here = self.clone();
-        let work = Work {
-            target,
-            kind: trigger_kind,
-            input: Input::Http(request),
-            origin: Origin::request(),
-        };
+        let work = Work { target, kind: trigger_kind, input, origin: Origin::request() };
         let run = tokio::spawn(async move { here.run(work).await });
         run.await.map_err(Error::internal)?
     }

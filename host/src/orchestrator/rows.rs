@@ -45,6 +45,7 @@ fn row(work: &Work, id: &ExecutionId, outcome: &Outcome) -> serde_json::Result<E
         },
         event_id: work.origin.event_id.clone(),
         trigger_id: work.origin.trigger_id.clone(),
+        caused_by: work.origin.caused_by.clone(),
         ..of_outcome(&target.app_id, id, outcome)?
     })
 }
@@ -88,6 +89,7 @@ fn of_outcome(
         event_id: None,
         trigger_id: None,
         parent_id: None,
+        caused_by: None,
     })
 }
 

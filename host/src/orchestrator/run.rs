@@ -59,6 +59,8 @@ pub(super) struct Origin {
     pub(super) depth: i64,
     /// As whom it runs.
     pub(super) principal: String,
+    /// The execution that caused the event.
+    pub(super) caused_by: Option<ExecutionId>,
 }
 
 impl Origin {
@@ -70,6 +72,7 @@ impl Origin {
             attempt: 1,
             depth: 0,
             principal: super::OWNER.to_owned(),
+            caused_by: None,
         }
     }
 }

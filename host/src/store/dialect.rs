@@ -4,10 +4,12 @@
 
 mod copy;
 mod listen;
+mod nodes;
 
 pub use copy::Libpq;
 pub(super) use copy::{BEGIN_EXPORT, COPY_INTO, COUNT_TABLES, EXPORT, connect_to_copy};
 pub(super) use listen::{OwnSession, listen, pass_on};
+pub(super) use nodes::node;
 
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;

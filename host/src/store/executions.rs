@@ -2,6 +2,8 @@
 //!
 //! Invariant: a row is never changed.
 
+mod filter;
+
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
@@ -11,6 +13,8 @@ use super::{
     AppId, Error, EventId, ExecutionId, ExecutionStatus, Json, Page, Resource, Result, ScriptId,
     Store, TriggerId, TriggerKind,
 };
+
+pub use filter::ExecutionFilter;
 
 /// One run of a script, as it ended. The JSON columns are the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -57,6 +61,8 @@ pub struct Execution {
     pub trigger_id: Option<TriggerId>,
     /// The execution that called it, as a part of its own.
     pub parent_id: Option<ExecutionId>,
+    /// The execution that had caused the event.
+    pub caused_by: Option<ExecutionId>,
 }
 
 bulk_row! { Execution {
@@ -80,6 +86,7 @@ bulk_row! { Execution {
     event_id: Text,
     trigger_id: Text,
     parent_id: Text,
+    caused_by: Text,
 }}
 
 /// Inserts many. One that is there already is left alone: after a connection was
@@ -99,14 +106,14 @@ pub enum ExecutionScope {
 }
 
 impl ExecutionScope {
-    fn column(&self) -> &'static str {
+    pub(super) fn column(&self) -> &'static str {
         match self {
             Self::App(_) => "app_id",
             Self::Script(_) => "script_id",
         }
     }
 
-    fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         match self {
             Self::App(id) => id.as_str(),
             Self::Script(id) => id.as_str(),
@@ -128,22 +135,17 @@ impl Store {
     pub async fn list_executions(
         &self,
         scope: &ExecutionScope,
-        status: Option<ExecutionStatus>,
+        filter: &ExecutionFilter,
         page: Page,
     ) -> Result<Vec<Execution>> {
-        let query = format!(
-            "SELECT * FROM executions WHERE {} = $1 AND ($2 IS NULL OR status = $2) \
-             ORDER BY finished_at DESC, id DESC LIMIT $3 OFFSET $4",
-            scope.column()
-        );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
-            .bind(scope.id())
-            .bind(status.map(ExecutionStatus::as_str))
-            .bind(page.limit)
-            .bind(page.offset)
-            .fetch_all(self.reads())
-            .await?;
-        Ok(rows)
+        let statement = AssertSqlSafe(filter.page_statement(scope));
+        let query = filter.bind(sqlx::query_as(statement), scope);
+        let query = query.bind(page.limit).bind(page.offset);
+        let query = match &filter.text {
+            Some(text) => query.bind(filter::pattern(text)),
+            None => query,
+        };
+        Ok(query.fetch_all(self.reads()).await?)
     }
 
     /// The runs that an event has started, attempt by attempt from the last, and those
@@ -172,26 +174,46 @@ impl Store {
 
     /// What finished after the execution `after`, the first to finish first: to
     /// follow the log. Without `after`, or when retention has taken it, from the
-    /// oldest row there is.
+    /// oldest row there is. The filter's text does not count here.
     pub async fn list_executions_after(
         &self,
         scope: &ExecutionScope,
-        status: Option<ExecutionStatus>,
+        filter: &ExecutionFilter,
         after: Option<&ExecutionId>,
         limit: i64,
     ) -> Result<Vec<Execution>> {
+        let after_at = "COALESCE((SELECT finished_at FROM executions WHERE id = $8), 0)";
+        let later = format!("finished_at >= {after_at} AND (finished_at > {after_at} OR id > $8)");
         let query = format!(
-            "SELECT * FROM executions WHERE {} = $1 AND ($2 IS NULL OR status = $2) \
-             AND finished_at >= COALESCE((SELECT finished_at FROM executions WHERE id = $3), 0) \
-             AND (finished_at > COALESCE((SELECT finished_at FROM executions WHERE id = $3), 0) OR id > $3) \
-             ORDER BY finished_at, id LIMIT $4",
+            "SELECT * FROM executions WHERE {} AND {later} ORDER BY finished_at, id LIMIT $7",
+            ExecutionFilter::conditions(scope),
+        );
+        let rows = filter
+            .bind(sqlx::query_as(AssertSqlSafe(query)), scope)
+            .bind(limit)
+            .bind(after.cloned())
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// The runs that an execution has led to by events, the last to finish first.
+    pub async fn list_executions_caused_by(
+        &self,
+        scope: &ExecutionScope,
+        id: &ExecutionId,
+        page: Page,
+    ) -> Result<Vec<Execution>> {
+        let query = format!(
+            "SELECT * FROM executions WHERE {} = $1 AND caused_by = $2 \
+             ORDER BY finished_at DESC, id DESC LIMIT $3 OFFSET $4",
             scope.column()
         );
         let rows = sqlx::query_as(AssertSqlSafe(query))
             .bind(scope.id())
-            .bind(status.map(ExecutionStatus::as_str))
-            .bind(after)
-            .bind(limit)
+            .bind(id)
+            .bind(page.limit)
+            .bind(page.offset)
             .fetch_all(self.reads())
             .await?;
         Ok(rows)

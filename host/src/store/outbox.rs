@@ -191,6 +191,8 @@ pub struct EventFilter {
     pub source: Option<String>,
     /// Only by this trigger.
     pub trigger_id: Option<TriggerId>,
+    /// Only what this execution has caused.
+    pub caused_by: Option<ExecutionId>,
 }
 
 /// How much waits in an app.
@@ -227,12 +229,14 @@ impl Store {
         let rows = sqlx::query_as(
             "SELECT * FROM outbox WHERE app_id = $1 AND ($2 IS NULL OR kind = $2) \
              AND ($3 IS NULL OR source = $3) AND ($4 IS NULL OR trigger_id = $4) \
-             ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
+             AND ($5 IS NULL OR caused_by = $5) \
+             ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
         )
         .bind(app_id)
         .bind(filter.kind.map(TriggerKind::as_str))
         .bind(&filter.source)
         .bind(&filter.trigger_id)
+        .bind(&filter.caused_by)
         .bind(page.limit)
         .bind(page.offset)
         .fetch_all(self.reads())

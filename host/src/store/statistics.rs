@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, FromRow};
 
+use super::dialect::node;
 use super::{Result, Store};
 
 /// Rows beyond this number are not counted: counting reads them.
@@ -28,6 +29,17 @@ pub struct DatabaseFacts {
     pub version: String,
     /// What it takes on its disk.
     pub size_bytes: i64,
+}
+
+/// A process that is connected to the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id, new with every start.
+    pub id: String,
+    /// Its version of PiCloud.
+    pub version: String,
+    /// Since when it is connected, by the database's time, µs.
+    pub connected_at: i64,
 }
 
 /// How full a table is.
@@ -58,6 +70,14 @@ impl Store {
         let dialect = self.inner.dialect;
         let (version, size_bytes) = sqlx::query_as(dialect.facts()).fetch_one(self.reads()).await?;
         Ok(DatabaseFacts { kind: dialect.name(), version, size_bytes })
+    }
+
+    /// The nodes that are connected, the first to come first; none on SQLite, which has
+    /// this process alone.
+    pub async fn list_nodes(&self) -> Result<Vec<Node>> {
+        let Some(query) = self.inner.dialect.nodes() else { return Ok(Vec::new()) };
+        let rows: Vec<(String, i64)> = sqlx::query_as(query).fetch_all(self.reads()).await?;
+        Ok(rows.into_iter().filter_map(node).collect())
     }
 
     /// How full the tables are that grow with use.

@@ -1,4 +1,4 @@
-//! The probes, the metrics, the API's description and the page at `/`.
+//! The probes, the metrics and the API's description.
 
 use crate::app::TestApp;
 use crate::{on_both_databases, with_an_app};
@@ -56,13 +56,6 @@ with_an_app! {
         ] {
             assert!(document["paths"][path].is_object(), "{path}");
         }
-    }
-
-    async fn the_page_at_the_root_loads_nothing_from_elsewhere(app) {
-        let page = app.get("/").send().await.is(200);
-        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-        let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.starts_with("default-src 'none'"), "{policy}");
     }
 }
 

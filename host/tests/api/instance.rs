@@ -20,6 +20,10 @@ with_an_app! {
         assert_eq!(before["version"], env!("CARGO_PKG_VERSION"));
         assert!(before["database"]["size_bytes"].as_i64().unwrap() > 0);
         assert!(!before["database"]["version"].as_str().unwrap().is_empty());
+        let nodes = before["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 1, "{nodes:?}");
+        assert_eq!((&nodes[0]["id"], &nodes[0]["version"]), (&before["node"], &before["version"]));
+        assert!(nodes[0]["connected_at"].as_i64().unwrap() > 0);
         assert_eq!(before["guest"]["sha256"].as_str().unwrap().len(), 64);
         assert_eq!(table(&before, "executions")["rows"], 0);
         assert_eq!(table(&before, "executions")["retention_ms"], 14 * 86_400_000_i64);

@@ -1,8 +1,8 @@
 //! The execution log: reading, following, retention.
 
 use picloud::store::{
-    AppId, Error, Execution, ExecutionId, ExecutionScope, ExecutionStatus, Json, Page, Resource,
-    ScriptId, Store, TriggerKind,
+    AppId, Error, Execution, ExecutionFilter, ExecutionId, ExecutionScope, ExecutionStatus, Json,
+    Page, Resource, ScriptId, Store, TriggerKind,
 };
 
 use crate::fixtures::{ALL, execution, id, open};
@@ -13,6 +13,10 @@ async fn record_all(store: &Store, rows: &[Execution]) {
         store.record(row.clone()).await.unwrap();
     }
     store.flush().await.unwrap();
+}
+
+fn with_status(status: ExecutionStatus) -> ExecutionFilter {
+    ExecutionFilter { status: Some(status), ..ExecutionFilter::default() }
 }
 
 fn newest_first(rows: &[Execution]) -> Vec<Execution> {
@@ -58,7 +62,7 @@ on_both_databases! {
         store.flush().await.unwrap();
         for &status in ExecutionStatus::ALL {
             let rows = store
-                .list_executions(&scope, Some(status), ALL)
+                .list_executions(&scope, &with_status(status), ALL)
                 .await
                 .unwrap();
             assert_eq!(rows.len(), TriggerKind::ALL.len(), "{status:?}");
@@ -77,7 +81,7 @@ on_both_databases! {
 
         let app = ExecutionScope::App(app_id);
         assert_eq!(
-            store.list_executions(&app, None, ALL).await.unwrap(),
+            store.list_executions(&app, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows)
         );
         let page = Page {
@@ -85,17 +89,17 @@ on_both_databases! {
             offset: 1,
         };
         assert_eq!(
-            store.list_executions(&app, None, page).await.unwrap(),
+            store.list_executions(&app, &ExecutionFilter::default(), page).await.unwrap(),
             newest_first(&rows[2..4])
         );
         let script = ExecutionScope::Script(one);
         let of_one = [rows[3].clone(), rows[2].clone(), rows[0].clone()];
         assert_eq!(
-            store.list_executions(&script, None, ALL).await.unwrap(),
+            store.list_executions(&script, &ExecutionFilter::default(), ALL).await.unwrap(),
             of_one
         );
         let rare = store
-            .list_executions(&script, Some(ExecutionStatus::Crashed), ALL)
+            .list_executions(&script, &with_status(ExecutionStatus::Crashed), ALL)
             .await
             .unwrap();
         assert!(rare.is_empty());
@@ -107,7 +111,7 @@ on_both_databases! {
         let rows: Vec<_> = (0..700).map(|_| execution(&app_id, &script_id)).collect();
         record_all(&store, &rows).await;
         let listed = store
-            .list_executions(&ExecutionScope::Script(script_id), None, ALL)
+            .list_executions(&ExecutionScope::Script(script_id), &ExecutionFilter::default(), ALL)
             .await
             .unwrap();
         assert_eq!(listed, newest_first(&rows));
@@ -124,13 +128,13 @@ on_both_databases! {
         record_all(&store, &rows).await;
 
         let mut seen = store
-            .list_executions_after(&scope, None, None, 3)
+            .list_executions_after(&scope, &ExecutionFilter::default(), None, 3)
             .await
             .unwrap();
         assert_eq!(seen, rows[..3]);
         while let Some(last) = seen.last().map(|row| row.id.clone()) {
             let more = store
-                .list_executions_after(&scope, None, Some(&last), 3)
+                .list_executions_after(&scope, &ExecutionFilter::default(), Some(&last), 3)
                 .await
                 .unwrap();
             if more.is_empty() {
@@ -143,12 +147,12 @@ on_both_databases! {
         long.finished_at += 1;
         record_all(&store, std::slice::from_ref(&long)).await;
         let more = store
-            .list_executions_after(&scope, None, Some(&rows[4].id), 3)
+            .list_executions_after(&scope, &ExecutionFilter::default(), Some(&rows[4].id), 3)
             .await
             .unwrap();
         assert_eq!(more, [long]);
         let none = store
-            .list_executions_after(&scope, Some(ExecutionStatus::Error), None, 3)
+            .list_executions_after(&scope, &with_status(ExecutionStatus::Error), None, 3)
             .await
             .unwrap();
         assert!(none.is_empty());
@@ -165,7 +169,7 @@ on_both_databases! {
             .unwrap();
         let scope = ExecutionScope::App(app_id);
         let more = store
-            .list_executions_after(&scope, None, Some(&rows[0].id), 10)
+            .list_executions_after(&scope, &ExecutionFilter::default(), Some(&rows[0].id), 10)
             .await
             .unwrap();
         assert_eq!(more, rows[1..]);
@@ -183,12 +187,12 @@ on_both_databases! {
         record_all(&store, &rows).await;
         let scope = ExecutionScope::Script(script_id);
         let after = store
-            .list_executions_after(&scope, None, Some(&rows[2].id), 10)
+            .list_executions_after(&scope, &ExecutionFilter::default(), Some(&rows[2].id), 10)
             .await
             .unwrap();
         assert_eq!(after, rows[3..]);
         assert_eq!(
-            store.list_executions(&scope, None, ALL).await.unwrap(),
+            store.list_executions(&scope, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows)
         );
     }
@@ -206,7 +210,7 @@ on_both_databases! {
             10
         );
         assert_eq!(
-            store.list_executions(&scope, None, ALL).await.unwrap(),
+            store.list_executions(&scope, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows[10..])
         );
         assert_eq!(
@@ -216,7 +220,7 @@ on_both_databases! {
         assert_eq!(store.delete_executions_before(before, 10).await.unwrap(), 3);
         assert_eq!(store.delete_executions_before(before, 10).await.unwrap(), 0);
         assert_eq!(
-            store.list_executions(&scope, None, ALL).await.unwrap(),
+            store.list_executions(&scope, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows[23..])
         );
     }

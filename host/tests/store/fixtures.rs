@@ -107,6 +107,7 @@ pub(crate) fn execution(app_id: &AppId, script_id: &ScriptId) -> Execution {
         event_id: None,
         trigger_id: None,
         parent_id: None,
+        caused_by: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures::future::join_all;
 use futures::poll;
-use picloud::store::{AppId, Error, Execution, ExecutionScope, Json, ScriptId};
+use picloud::store::{AppId, Error, Execution, ExecutionFilter, ExecutionScope, Json, ScriptId};
 
 use crate::database::Kind;
 use crate::fixtures::{ALL, Plain, execution, id, open};
@@ -33,7 +33,7 @@ on_both_databases! {
                 }
                 store.flush().await.unwrap();
                 let rows = store
-                    .list_executions(&ExecutionScope::Script(script_id), None, ALL)
+                    .list_executions(&ExecutionScope::Script(script_id), &ExecutionFilter::default(), ALL)
                     .await
                     .unwrap();
                 assert_eq!(rows.len(), 200);
@@ -79,7 +79,7 @@ on_both_databases! {
         rows.remove(11);
         rows.reverse();
         let listed = store
-            .list_executions(&ExecutionScope::App(app_id), None, ALL)
+            .list_executions(&ExecutionScope::App(app_id), &ExecutionFilter::default(), ALL)
             .await
             .unwrap();
         assert_eq!(listed, rows);
@@ -108,7 +108,11 @@ on_both_databases! {
         waiting.await.unwrap();
         store.flush().await.unwrap();
         let listed = store
-            .list_executions(&ExecutionScope::Script(script_id.clone()), None, ALL)
+            .list_executions(
+                &ExecutionScope::Script(script_id.clone()),
+                &ExecutionFilter::default(),
+                ALL,
+            )
             .await
             .unwrap();
         assert_eq!(listed.len(), 8);

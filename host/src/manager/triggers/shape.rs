@@ -159,6 +159,17 @@ impl From<RetryOverrides> for Retry {
     }
 }
 
+/// # Errors
+/// `Unprocessable`, in the words of whoever wrote the schedule.
+pub(in crate::manager) fn parse_schedule(
+    expression: &str,
+    zone: &str,
+    dst: Dst,
+) -> Result<Schedule> {
+    Schedule::parse(expression, zone, dst)
+        .map_err(|reason| Error::Unprocessable(Refusal::new("schedule_invalid", reason)))
+}
+
 fn named(field: &str, name: String) -> Result<String> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
         let reason = format!("must be 1 to {NAME_BYTES_MAX} bytes without NUL");
@@ -175,9 +186,7 @@ impl On {
                 TriggerDetail::Kv { collection: named("collection", collection)?, operations }
             }
             Self::Cron { schedule, zone, dst, misfire, overlap } => {
-                let parsed = Schedule::parse(&schedule, &zone, dst).map_err(|reason| {
-                    Error::Unprocessable(Refusal::new("schedule_invalid", reason))
-                })?;
+                let parsed = parse_schedule(&schedule, &zone, dst)?;
                 TriggerDetail::Cron {
                     due_at: parsed.next_after(now),
                     expression: schedule,

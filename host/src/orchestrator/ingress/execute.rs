@@ -1,4 +1,4 @@
-//! The test panel: any request to a script, and everything about its run.
+//! The test panel: any request or event to a script, and everything about its run.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -6,7 +6,7 @@ use axum::extract::{Path, Request, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use picloud_shared::execution::HttpRequest;
+use picloud_shared::execution::{HttpRequest, Input};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +24,7 @@ use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
 /// key.
 pub fn api() -> OpenApiRouter<Orchestrator> {
-    OpenApiRouter::new().routes(routes!(execute_script))
+    OpenApiRouter::new().routes(routes!(execute_script)).routes(routes!(test_script))
 }
 
 /// How bytes are written as text.
@@ -67,6 +67,16 @@ impl Default for ExecuteRequest {
             body_encoding: BodyEncoding::Text,
         }
     }
+}
+
+/// An event to try a script with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestScript {
+    /// What the script is to see as `ctx.event`: an object, with `kind` and whatever
+    /// events of that kind have.
+    #[schema(value_type = Object)]
+    pub event: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What the run came to.
@@ -139,7 +149,38 @@ async fn execute_script(
     };
     let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
-    let finished = orchestrator.run_to_the_end(target, TriggerKind::Execute, request).await?;
+    let finished =
+        orchestrator.run_to_the_end(target, TriggerKind::Execute, Input::Http(request)).await?;
+    Ok(Json(answer(finished)))
+}
+
+/// Runs a script once on an event, one that was captured for example. What it writes and
+/// sends is real.
+#[utoipa::path(
+    post, path = "/scripts/{id}/test", tag = "scripts",
+    params(("id" = String, Path, description = "The script's id")),
+    request_body = TestScript,
+    responses((status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer)),
+    security(("owner_key" = []))
+)]
+async fn test_script(
+    State(orchestrator): State<Orchestrator>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Json<ExecuteAnswer>, Error> {
+    let not_found = || Error::not_found(Resource::Script);
+    let Path(id) = id.map_err(|_| not_found())?;
+    let id: ScriptId = id.parse().map_err(|_| not_found())?;
+    let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
+    let TestScript { event } =
+        serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
+    if !event.get("kind").is_some_and(serde_json::Value::is_string) {
+        return Err(invalid("event: `kind` is missing"));
+    }
+    let event = serde_json::Value::Object(event).to_string();
+    let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
+    let input = Input::Event(event);
+    let finished = orchestrator.run_to_the_end(target, TriggerKind::Execute, input).await?;
     Ok(Json(answer(finished)))
 }
 

@@ -1,0 +1,114 @@
+//! `/apps/{app}/captured-events`: what scripts were really started by, to try them with.
+
+use std::collections::HashSet;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Path, Query};
+use super::lists::{List, Page};
+use crate::error::{Error, Result};
+use crate::store::{Captured, ExecutionScope, Resource, ScriptId, TriggerKind};
+
+/// Among how many times as many executions captured events are looked for: an event has
+/// one for each attempt, and of a large one only the beginning is kept.
+const AMONG: i64 = 5;
+
+/// What a script was started by.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CapturedEvent {
+    /// The event's id, or of a request its execution's.
+    id: String,
+    /// The kind of event; `http` for a request.
+    #[schema(value_type = String)]
+    kind: TriggerKind,
+    /// What happened; of a request its method.
+    operation: String,
+    /// Where: of a request its path.
+    source: String,
+    /// The script that was started.
+    script_id: String,
+    /// When it was started, in microseconds since 1970.
+    created_at: i64,
+    /// What the script saw as `ctx.event`; of a request what is kept of it.
+    event: Value,
+}
+
+impl CapturedEvent {
+    fn of(captured: Captured) -> Option<Self> {
+        let request: Value = captured.request.to().ok()?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, operation, source, event) = match request.get("event") {
+            Some(event) => {
+                let kind: TriggerKind = text(&event["kind"]).try_into().ok()?;
+                let details = &event[kind.as_str()];
+                let place = ["queue", "topic", "collection", "bucket", "schedule", "name"];
+                let source = place.iter().find_map(|name| details[name].as_str());
+                let source = source.unwrap_or_default().to_owned();
+                (kind, text(&event["operation"]), source, event.clone())
+            }
+            None if request.get("method").is_some() => {
+                let (method, path) = (text(&request["method"]), text(&request["path"]));
+                (TriggerKind::Http, method, path, request)
+            }
+            // What a script was called with, or the beginning of a large event.
+            None => return None,
+        };
+        Some(Self {
+            id: captured.event_id.map_or_else(|| captured.id.into(), Into::into),
+            kind,
+            operation,
+            source,
+            script_id: captured.script_id.into(),
+            created_at: captured.started_at,
+            event,
+        })
+    }
+}
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CapturedQuery {
+    /// Only of this kind; `http` for requests.
+    #[param(value_type = Option<String>)]
+    kind: Option<TriggerKind>,
+    /// Only what started the script with this id.
+    script_id: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    limit: Option<i64>,
+}
+
+/// Lists what an app's scripts were started by lately, the last first, from the log of
+/// executions.
+#[utoipa::path(get, path = "/apps/{app}/captured-events", tag = "executions",
+    params(("app" = String, Path, description = "The app's name"), CapturedQuery),
+    responses((status = 200, description = "The events", body = List<CapturedEvent>)))]
+pub(super) async fn list_captured_events(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<CapturedQuery>,
+) -> Result<Json<List<CapturedEvent>>> {
+    let page = Page::new(query.limit, None)?;
+    let app = control_plane.app(&name).await?;
+    let scope = match &query.script_id {
+        None => ExecutionScope::App(app.id),
+        Some(id) => {
+            let id: ScriptId = id.parse().map_err(|_| Error::not_found(Resource::Script))?;
+            ExecutionScope::Script(control_plane.script_of(&app.id, &id).await?.id)
+        }
+    };
+    control_plane.store.flush().await?;
+    let among = page.rows().limit * AMONG;
+    let rows = control_plane.store.list_captured(&scope, query.kind, among).await?;
+    let mut seen = HashSet::new();
+    let events = rows.into_iter().filter_map(CapturedEvent::of);
+    let events: Vec<_> = events.filter(|event| seen.insert(event.id.clone())).collect();
+    let List { items, .. } = page.list(events, |event| event);
+    Ok(Json(List { items, next_offset: None }))
+}

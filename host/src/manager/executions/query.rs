@@ -1,0 +1,111 @@
+//! Which executions a list is asked for.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::error::{Error, Refusal, Result};
+use crate::store::{EventId, ExecutionFilter, ExecutionId, ExecutionStatus, TriggerKind};
+
+/// The longest text that executions are searched for.
+const TEXT_CHARS_MAX: usize = 200;
+
+/// Which executions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExecutionsQuery {
+    /// Only those that ended so.
+    #[param(value_type = Option<String>)]
+    status: Option<ExecutionStatus>,
+    /// Only those that were started so: `http`, `execute`, `kv` …
+    #[param(value_type = Option<String>)]
+    trigger: Option<TriggerKind>,
+    /// Only those that came by the trigger with this id.
+    trigger_id: Option<String>,
+    /// Only those that ended then or later, in microseconds since 1970.
+    from: Option<i64>,
+    /// Only those that ended before then, in microseconds since 1970.
+    to: Option<i64>,
+    /// Only those with this text in the request, the log or the error, at most 200
+    /// characters; looked for among the last 20,000 that fit otherwise. Not together with
+    /// `after`.
+    q: Option<String>,
+    /// Only the attempts of the event with this id, and what they called; no other
+    /// filter counts then.
+    event_id: Option<String>,
+    /// Only what the execution with this id has led to by events; no other filter
+    /// counts then.
+    caused_by: Option<String>,
+    /// Only those that ended after this execution, and the first to end first: to
+    /// follow the log.
+    after: Option<String>,
+    /// At most so many, 1 to 200; 50 when left out.
+    pub(super) limit: Option<i64>,
+    /// So many are skipped first; not together with `after`.
+    pub(super) offset: Option<i64>,
+}
+
+/// What a query asks for.
+pub(super) enum Selection {
+    /// What fits, the last to end first.
+    Filtered(ExecutionFilter),
+    /// What fits and ended after an execution, the first to end first.
+    After(ExecutionId, ExecutionFilter),
+    /// The attempts of an event.
+    OfEvent(EventId),
+    /// What an execution has led to.
+    CausedBy(ExecutionId),
+}
+
+impl ExecutionsQuery {
+    pub(super) fn selection(&self) -> Result<Selection> {
+        let event_id = parsed("event_id", self.event_id.as_deref())?;
+        let cause = parsed("caused_by", self.caused_by.as_deref())?;
+        let (filter, after) = (self.filter()?, parsed("after", self.after.as_deref())?);
+        Ok(match (event_id, cause, after) {
+            (Some(event_id), _, _) => Selection::OfEvent(event_id),
+            (None, Some(cause), _) => Selection::CausedBy(cause),
+            (None, None, None) => Selection::Filtered(filter),
+            (None, None, Some(after)) => {
+                let excluded = [("offset", self.offset.is_some()), ("q", self.q.is_some())];
+                if let Some((field, _)) = excluded.into_iter().find(|(_, given)| *given) {
+                    return Err(refused(field, "must not be given together with `after`"));
+                }
+                Selection::After(after, filter)
+            }
+        })
+    }
+
+    fn filter(&self) -> Result<ExecutionFilter> {
+        let text = self.q.clone().filter(|text| !text.is_empty());
+        if let Some(text) = &text {
+            if text.chars().count() > TEXT_CHARS_MAX {
+                let refusal =
+                    Refusal::field("q", &format!("must have at most {TEXT_CHARS_MAX} characters"));
+                return Err(Error::Invalid(refusal.with("most", TEXT_CHARS_MAX)));
+            }
+            if text.contains('\0') {
+                return Err(refused("q", "must have no NUL"));
+            }
+        }
+        Ok(ExecutionFilter {
+            status: self.status,
+            trigger_kind: self.trigger,
+            trigger_id: parsed("trigger_id", self.trigger_id.as_deref())?,
+            from: self.from,
+            to: self.to,
+            text,
+        })
+    }
+}
+
+/// An id from a query.
+fn parsed<Id: FromStr>(field: &str, text: Option<&str>) -> Result<Option<Id>> {
+    text.map(|text| text.parse().map_err(|_| refused(field, "must be an id"))).transpose()
+}
+
+fn refused(field: &str, reason: &str) -> Error {
+    Error::Invalid(Refusal::field(field, reason))
+}

@@ -1,0 +1,49 @@
+//! `/schedules/preview`: when a schedule would fire, before there is a trigger.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::ControlPlane;
+use super::extract::Body;
+use super::triggers::{NEXT_RUNS, parse_schedule};
+use crate::cron::Dst;
+use crate::error::Result;
+
+/// A schedule to be looked at.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewSchedule {
+    /// As for a trigger.
+    #[schema(example = "30 7 * * MON-FRI")]
+    schedule: String,
+    /// An IANA time zone; UTC when left out.
+    #[schema(example = "Europe/Berlin")]
+    zone: Option<String>,
+    /// What to do about a time that a change of the clock leaves out or brings twice:
+    /// `skip`, `once`, `both`; `once` when left out.
+    #[schema(value_type = Option<String>)]
+    dst: Option<Dst>,
+}
+
+/// When it would fire.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SchedulePreview {
+    /// The next five firings, in microseconds since 1970.
+    next_runs: Vec<i64>,
+}
+
+/// Tells when a schedule would fire.
+#[utoipa::path(post, path = "/schedules/preview", tag = "triggers",
+    request_body = PreviewSchedule,
+    responses((status = 200, description = "Its next firings", body = SchedulePreview)))]
+pub(super) async fn preview_schedule(
+    State(control_plane): State<ControlPlane>,
+    Body(body): Body<PreviewSchedule>,
+) -> Result<Json<SchedulePreview>> {
+    let zone = body.zone.as_deref().unwrap_or("UTC");
+    let schedule = parse_schedule(&body.schedule, zone, body.dst.unwrap_or(Dst::Once))?;
+    let next_runs = schedule.upcoming(control_plane.clock.now_us(), NEXT_RUNS);
+    Ok(Json(SchedulePreview { next_runs }))
+}

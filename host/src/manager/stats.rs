@@ -1,0 +1,286 @@
+//! `/apps/{app}/stats`: how many executions there were over time, and what they took.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::ControlPlane;
+use super::extract::{Path, Query};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{ExecutionScope, ExecutionStatus, Resource, Sample, ScriptId};
+
+/// How many executions are looked at: the last ones.
+const SAMPLES_MAX: usize = 100_000;
+const BUCKETS_DEFAULT: i64 = 60;
+const BUCKETS_MAX: i64 = 240;
+const HOUR_US: i64 = 3_600_000_000;
+
+/// Executions over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stats {
+    /// Where the first bucket begins, in microseconds since 1970.
+    from_at: i64,
+    /// Where the last bucket ends.
+    to_at: i64,
+    /// How long a bucket is.
+    bucket_ms: i64,
+    /// Whether there were more executions than are looked at: the first buckets then lack
+    /// some.
+    truncated: bool,
+    /// Every bucket in order, also the empty ones.
+    buckets: Vec<Bucket>,
+    /// Every script that ran, the most runs first.
+    scripts: Vec<ScriptStats>,
+}
+
+/// A stretch of time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatsBucket)]
+pub struct Bucket {
+    /// Where it begins, in microseconds since 1970.
+    at: i64,
+    /// Executions that ended in it.
+    runs: usize,
+    /// Those of them that were no success.
+    errors: usize,
+    /// Half of them took no longer, in microseconds.
+    duration_p50_us: Option<i64>,
+    /// 95 in a hundred took no longer.
+    duration_p95_us: Option<i64>,
+    /// Half of them took no more fuel.
+    fuel_p50: Option<i64>,
+    /// The most fuel that one took.
+    fuel_max: Option<i64>,
+}
+
+/// A script's part.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScriptStats {
+    /// The script's id.
+    script_id: String,
+    /// Its name when it last ran.
+    name: String,
+    /// Its executions.
+    runs: usize,
+    /// Those of them that were no success.
+    errors: usize,
+    /// All the fuel that they took.
+    fuel_total: i64,
+    /// 95 in a hundred took no longer, in microseconds.
+    duration_p95_us: Option<i64>,
+}
+
+/// Which stretch of time.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatsQuery {
+    /// From when, in microseconds since 1970; an hour before the end when left out.
+    from: Option<i64>,
+    /// Until when; now when left out.
+    to: Option<i64>,
+    /// In how many parts, 1 to 240; 60 when left out.
+    buckets: Option<i64>,
+    /// Only of the script with this id.
+    script_id: Option<String>,
+}
+
+/// Counts an app's executions over time, from at most the last 100,000 of the time
+/// asked for.
+#[utoipa::path(get, path = "/apps/{app}/stats", tag = "executions",
+    params(("app" = String, Path, description = "The app's name"), StatsQuery),
+    responses((status = 200, description = "The figures", body = Stats)))]
+pub(super) async fn get_stats(
+    State(control_plane): State<ControlPlane>,
+    Path(name): Path<String>,
+    Query(query): Query<StatsQuery>,
+) -> Result<Json<Stats>> {
+    let span = Span::of(&query, control_plane.clock.now_us())?;
+    let app = control_plane.app(&name).await?;
+    let scope = match &query.script_id {
+        None => ExecutionScope::App(app.id),
+        Some(id) => {
+            let id: ScriptId = id.parse().map_err(|_| Error::not_found(Resource::Script))?;
+            ExecutionScope::Script(control_plane.script_of(&app.id, &id).await?.id)
+        }
+    };
+    let limit = SAMPLES_MAX as i64 + 1;
+    let store = &control_plane.store;
+    store.flush().await?;
+    let mut samples = store.list_samples(&scope, span.from, span.to, limit).await?;
+    let truncated = samples.len() > SAMPLES_MAX;
+    samples.truncate(SAMPLES_MAX);
+    Ok(Json(Stats {
+        from_at: span.from,
+        to_at: span.to,
+        bucket_ms: span.bucket_us / 1000,
+        truncated,
+        buckets: buckets(&span, &samples),
+        scripts: scripts(&samples),
+    }))
+}
+
+/// A stretch of time in equal parts of whole milliseconds.
+struct Span {
+    from: i64,
+    to: i64,
+    bucket_us: i64,
+    buckets: i64,
+}
+
+impl Span {
+    fn of(query: &StatsQuery, now: i64) -> Result<Self> {
+        let buckets = query.buckets.unwrap_or(BUCKETS_DEFAULT);
+        if !(1..=BUCKETS_MAX).contains(&buckets) {
+            let refusal = Refusal::field("buckets", &format!("must be 1 to {BUCKETS_MAX}"));
+            return Err(Error::Invalid(refusal.with("least", 1).with("most", BUCKETS_MAX)));
+        }
+        let to = query.to.unwrap_or(now.saturating_add(1));
+        let from = query.from.unwrap_or(to.saturating_sub(HOUR_US));
+        if from < 0 || from >= to {
+            return Err(Error::Invalid(Refusal::field(
+                "from",
+                "must be 0 or more and before `to`",
+            )));
+        }
+        let bucket_ms = (to - from - 1) / (buckets * 1000) + 1;
+        Ok(Self { from, to, bucket_us: bucket_ms * 1000, buckets })
+    }
+}
+
+fn buckets(span: &Span, samples: &[Sample]) -> Vec<Bucket> {
+    let place = |sample: &Sample| (sample.finished_at - span.from) / span.bucket_us;
+    let mut places: BTreeMap<i64, Vec<&Sample>> = BTreeMap::new();
+    for sample in samples {
+        places.entry(place(sample)).or_default().push(sample);
+    }
+    let bucket = |place: i64| {
+        let samples = places.remove(&place).unwrap_or_default();
+        let durations = sorted(&samples, |sample| sample.duration_us);
+        let fuel = sorted(&samples, |sample| sample.fuel_used);
+        Bucket {
+            at: span.from + place * span.bucket_us,
+            runs: samples.len(),
+            errors: errors(&samples),
+            duration_p50_us: percentile(&durations, 50),
+            duration_p95_us: percentile(&durations, 95),
+            fuel_p50: percentile(&fuel, 50),
+            fuel_max: fuel.last().copied(),
+        }
+    };
+    (0..span.buckets).map(bucket).collect()
+}
+
+fn scripts(samples: &[Sample]) -> Vec<ScriptStats> {
+    let mut of_script: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
+    for sample in samples {
+        of_script.entry(sample.script_id.as_str()).or_default().push(sample);
+    }
+    let mut scripts: Vec<ScriptStats> = of_script
+        .into_iter()
+        .map(|(script_id, samples)| ScriptStats {
+            script_id: script_id.to_owned(),
+            // The last one comes first.
+            name: samples[0].script_name.clone(),
+            runs: samples.len(),
+            errors: errors(&samples),
+            fuel_total: samples.iter().fold(0, |sum, sample| sum.saturating_add(sample.fuel_used)),
+            duration_p95_us: percentile(&sorted(&samples, |sample| sample.duration_us), 95),
+        })
+        .collect();
+    scripts.sort_by(|a, b| b.runs.cmp(&a.runs).then_with(|| a.name.cmp(&b.name)));
+    scripts
+}
+
+fn errors(samples: &[&Sample]) -> usize {
+    samples.iter().filter(|sample| sample.status != ExecutionStatus::Success).count()
+}
+
+fn sorted(samples: &[&Sample], value: impl Fn(&Sample) -> i64) -> Vec<i64> {
+    let mut values: Vec<i64> = samples.iter().map(|sample| value(sample)).collect();
+    values.sort_unstable();
+    values
+}
+
+/// The value that `percent` in a hundred do not exceed (nearest rank).
+fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(script: &str, finished_at: i64, duration_us: i64, ok: bool) -> Sample {
+        Sample {
+            script_id: uuid::Uuid::from_u128(script.len() as u128).into(),
+            script_name: script.to_owned(),
+            status: if ok { ExecutionStatus::Success } else { ExecutionStatus::Timeout },
+            fuel_used: duration_us * 10,
+            duration_us,
+            finished_at,
+        }
+    }
+
+    fn query(from: Option<i64>, to: Option<i64>, buckets: Option<i64>) -> StatsQuery {
+        StatsQuery { from, to, buckets, script_id: None }
+    }
+
+    #[test]
+    fn percentiles_are_values_that_there_were() {
+        let values: Vec<i64> = (1..=100).collect();
+        assert_eq!((percentile(&values, 50), percentile(&values, 95)), (Some(50), Some(95)));
+        assert_eq!((percentile(&[7], 50), percentile(&[7], 95)), (Some(7), Some(7)));
+        assert_eq!(percentile(&[], 95), None);
+    }
+
+    #[test]
+    fn every_execution_is_in_the_bucket_of_its_end() {
+        let span = Span::of(&query(Some(0), Some(4_000), Some(4)), 9).unwrap();
+        assert_eq!(span.bucket_us, 1000);
+        let samples = [
+            sample("a", 3_999, 30, true),
+            sample("bb", 1_000, 20, false),
+            sample("a", 999, 10, true),
+            sample("a", 0, 40, true),
+        ];
+        let buckets = buckets(&span, &samples);
+        let figures: Vec<_> = buckets
+            .iter()
+            .map(|b| (b.at, b.runs, b.errors, b.duration_p50_us, b.duration_p95_us, b.fuel_max))
+            .collect();
+        assert_eq!(
+            figures,
+            [
+                (0, 2, 0, Some(10), Some(40), Some(400)),
+                (1000, 1, 1, Some(20), Some(20), Some(200)),
+                (2000, 0, 0, None, None, None),
+                (3000, 1, 0, Some(30), Some(30), Some(300)),
+            ]
+        );
+        let scripts: Vec<_> = scripts(&samples)
+            .into_iter()
+            .map(|s| (s.name, s.runs, s.errors, s.fuel_total))
+            .collect();
+        assert_eq!(scripts, [("a".to_owned(), 3, 0, 800), ("bb".to_owned(), 1, 1, 200)]);
+    }
+
+    #[test]
+    fn the_time_asked_for_has_a_beginning_before_its_end() {
+        let hour = Span::of(&query(None, None, None), 5 * HOUR_US).unwrap();
+        assert_eq!((hour.to, hour.to - hour.from, hour.buckets), (5 * HOUR_US + 1, HOUR_US, 60));
+        for (from, to, buckets) in [
+            (Some(5), Some(5), None),
+            (Some(-1), Some(5), None),
+            (None, None, Some(0)),
+            (None, None, Some(241)),
+        ] {
+            assert!(Span::of(&query(from, to, buckets), 0).is_err(), "{from:?} {to:?} {buckets:?}");
+        }
+        assert!(Span::of(&query(None, None, Some(240)), HOUR_US).is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! Executions as numbers: what figures over time are made from.
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::{
+    EventId, ExecutionId, ExecutionScope, ExecutionStatus, Json, Result, ScriptId, Store,
+    TriggerId, TriggerKind,
+};
+
+/// An execution as a point in time.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Sample {
+    /// The script.
+    pub script_id: ScriptId,
+    /// The script's name at that time.
+    pub script_name: String,
+    /// How it ended.
+    #[sqlx(try_from = "String")]
+    pub status: ExecutionStatus,
+    /// Fuel that it took.
+    pub fuel_used: i64,
+    /// How long it took, µs.
+    pub duration_us: i64,
+    /// When it ended, µs.
+    pub finished_at: i64,
+}
+
+/// The last execution that a trigger has brought.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LastExecution {
+    /// The trigger.
+    pub trigger_id: TriggerId,
+    /// The execution.
+    pub id: ExecutionId,
+    /// How it ended.
+    #[sqlx(try_from = "String")]
+    pub status: ExecutionStatus,
+    /// What went wrong, if something did.
+    pub error: Option<Json>,
+    /// When it ended, µs.
+    pub finished_at: i64,
+}
+
+/// What an execution was started by.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Captured {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The event, if one started it.
+    pub event_id: Option<EventId>,
+    /// What started it.
+    #[sqlx(try_from = "String")]
+    pub trigger_kind: TriggerKind,
+    /// The script.
+    pub script_id: ScriptId,
+    /// The request or the event, as the execution's row has it.
+    pub request: Json,
+    /// When the execution began, µs.
+    pub started_at: i64,
+}
+
+impl Store {
+    /// What the last `limit` executions, of a kind if one is named, were started by.
+    pub async fn list_captured(
+        &self,
+        scope: &ExecutionScope,
+        kind: Option<TriggerKind>,
+        limit: i64,
+    ) -> Result<Vec<Captured>> {
+        let query = format!(
+            "SELECT id, event_id, trigger_kind, script_id, request, started_at FROM executions \
+             WHERE {} = $1 AND ($2 IS NULL OR trigger_kind = $2) AND parent_id IS NULL \
+             ORDER BY finished_at DESC, id DESC LIMIT $3",
+            scope.column()
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .bind(scope.id())
+            .bind(kind.map(TriggerKind::as_str))
+            .bind(limit)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// What finished from `from` to before `to`, µs, the last first, at most `limit`.
+    pub async fn list_samples(
+        &self,
+        scope: &ExecutionScope,
+        from: i64,
+        to: i64,
+        limit: i64,
+    ) -> Result<Vec<Sample>> {
+        let query = format!(
+            "SELECT script_id, script_name, status, fuel_used, duration_us, finished_at \
+             FROM executions WHERE {} = $1 AND finished_at >= $2 AND finished_at < $3 \
+             ORDER BY finished_at DESC LIMIT $4",
+            scope.column()
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .bind(scope.id())
+            .bind(from)
+            .bind(to)
+            .bind(limit)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// The last execution of each trigger of a script, among the script's last `limit`
+    /// executions: there is no index by trigger, which every execution would pay for.
+    pub async fn list_last_executions(
+        &self,
+        script_id: &ScriptId,
+        limit: i64,
+    ) -> Result<Vec<LastExecution>> {
+        let rows = sqlx::query_as(
+            "WITH newest AS (SELECT trigger_id, id, status, error, finished_at FROM executions \
+             WHERE script_id = $1 ORDER BY finished_at DESC LIMIT $2), \
+             numbered AS (SELECT newest.*, ROW_NUMBER() OVER (PARTITION BY trigger_id \
+             ORDER BY finished_at DESC, id DESC) AS place FROM newest WHERE trigger_id IS NOT NULL) \
+             SELECT trigger_id, id, status, error, finished_at FROM numbered WHERE place = 1",
+        )
+        .bind(script_id)
+        .bind(limit)
+        .fetch_all(self.reads())
+        .await?;
+        Ok(rows)
+    }
+}
