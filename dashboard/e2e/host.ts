@@ -1,0 +1,175 @@
+// A server of a test: the real program on a fresh database, and Caddy before it where a
+// test asks for it. Everything that is started here is ended here.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test as base } from '@playwright/test';
+import { Client } from 'pg';
+
+export type Database = 'sqlite' | 'postgres';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const PROGRAM = process.env.PICLOUD_PROGRAM ?? path.join(ROOT, 'target/debug/picloud');
+const KEY = 'owner-key-of-the-browser-tests';
+/** The first start compiles the interpreter. */
+const START_MS = 120_000;
+
+export interface Host {
+	/** Where browsers find it. */
+	url: string;
+	/** The owner key. */
+	key: string;
+	/** Asks the API as the owner; the answer's JSON. */
+	api<Answer = unknown>(method: string, path: string, body?: unknown): Promise<Answer>;
+}
+
+/** Starts a program; resolves with what `ready` finds in its output. */
+function start(
+	command: string,
+	args: string[],
+	env: Record<string, string>,
+	ready: RegExp
+): Promise<{ child: ChildProcess; found: RegExpMatchArray }> {
+	const child = spawn(command, args, {
+		cwd: ROOT,
+		env: { PATH: process.env.PATH ?? '', ...env },
+		stdio: ['ignore', 'pipe', 'pipe']
+	});
+	return new Promise((resolve, reject) => {
+		let output = '';
+		const fail = (why: string) => reject(new Error(`${command} ${why}:\n${output}`));
+		const timer = setTimeout(() => fail('did not become ready'), START_MS);
+		const read = (chunk: Buffer) => {
+			output += chunk.toString();
+			const found = output.match(ready);
+			if (!found) return;
+			clearTimeout(timer);
+			resolve({ child, found });
+		};
+		child.stdout.on('data', read);
+		child.stderr.on('data', read);
+		child.once('error', (error) => fail(String(error)));
+		child.once('exit', (code) => fail(`ended with ${code}`));
+	});
+}
+
+function ended(child: ChildProcess): Promise<void> {
+	if (child.exitCode !== null) return Promise.resolve();
+	return new Promise((resolve) => {
+		child.once('exit', () => resolve());
+		child.kill('SIGTERM');
+	});
+}
+
+function freePort(): Promise<number> {
+	return new Promise((resolve, reject) => {
+		const server = createServer();
+		server.once('error', reject);
+		server.listen(0, '127.0.0.1', () => {
+			const address = server.address();
+			server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+		});
+	});
+}
+
+/** A fresh PostgreSQL database, and what removes it. */
+async function freshPostgres(): Promise<{ url: string; drop: () => Promise<void> }> {
+	const server = process.env.PICLOUD_TEST_POSTGRES_URL;
+	if (!server) throw new Error('PICLOUD_TEST_POSTGRES_URL is not set: use `make e2e`');
+	const name = `picloud_browser_${process.pid}_${Date.now()}`;
+	const run = async (statement: string) => {
+		const client = new Client({ connectionString: server });
+		await client.connect();
+		await client.query(statement);
+		await client.end();
+	};
+	await run(`CREATE DATABASE ${name}`);
+	const url = new URL(server);
+	url.pathname = `/${name}`;
+	return { url: url.href, drop: () => run(`DROP DATABASE ${name} WITH (FORCE)`) };
+}
+
+export const test = base.extend<
+	{ signIn: () => Promise<void> },
+	{ database: Database; behindCaddy: boolean; host: Host }
+>({
+	database: ['sqlite', { option: true, scope: 'worker' }],
+	behindCaddy: [false, { option: true, scope: 'worker' }],
+
+	host: [
+		async ({ database, behindCaddy }, use) => {
+			const folder = await mkdtemp(path.join(tmpdir(), 'picloud-browser-'));
+			const postgres = database === 'postgres' ? await freshPostgres() : undefined;
+			const env: Record<string, string> = {
+				PICLOUD_DATA: path.join(folder, 'data'),
+				PICLOUD_LISTEN: '127.0.0.1:0',
+				PICLOUD_OWNER_KEY: KEY,
+				PICLOUD_TRUSTED_PROXIES: '127.0.0.1/32',
+				PICLOUD_TRIGGER_RETRY_BASE_MS: '50',
+				...(postgres ? { PICLOUD_DATABASE_URL: postgres.url } : {})
+			};
+			const server = await start(PROGRAM, ['serve'], env, /serves on (http:\/\/\S+)[^]*Ready\./);
+			const direct = server.found[1] ?? '';
+			let url = direct;
+			let caddy: ChildProcess | undefined;
+			if (behindCaddy) {
+				const port = await freePort();
+				const args = ['run', '--config', path.join(ROOT, 'caddy/Caddyfile')];
+				const started = await start(
+					'caddy',
+					args,
+					{
+						HOME: folder,
+						XDG_DATA_HOME: path.join(folder, 'caddy'),
+						XDG_CONFIG_HOME: path.join(folder, 'caddy'),
+						PICLOUD_DOMAIN: `https://localhost:${port}`,
+						PICLOUD_UPSTREAM: direct.replace('http://', ''),
+						...(await caddyPorts())
+					},
+					/serving initial configuration/
+				);
+				caddy = started.child;
+				url = `https://localhost:${port}`;
+			}
+			await use({
+				url,
+				key: KEY,
+				async api(method, path, body) {
+					const answer = await fetch(`${direct}/api/v1${path}`, {
+						method,
+						headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
+						body: body === undefined ? undefined : JSON.stringify(body)
+					});
+					if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`);
+					return answer.status === 204 ? undefined : answer.json();
+				}
+			});
+			if (caddy) await ended(caddy);
+			await ended(server.child);
+			await postgres?.drop();
+			await rm(folder, { recursive: true, force: true });
+		},
+		{ scope: 'worker', timeout: START_MS }
+	],
+
+	baseURL: async ({ host }, use) => use(host.url),
+
+	signIn: async ({ page, host }, use) => {
+		await use(async () => {
+			await page.goto('/');
+			await page.getByLabel('Owner key').fill(host.key);
+			await page.getByRole('button', { name: 'Sign in' }).click();
+			await page.getByRole('link', { name: 'Instance' }).waitFor();
+		});
+	}
+});
+
+/** Caddy's own ports, so that it disturbs no other on the machine. */
+async function caddyPorts(): Promise<Record<string, string>> {
+	return { PICLOUD_CADDY_ADMIN: `127.0.0.1:${await freePort()}` };
+}
+
+export { expect } from '@playwright/test';

@@ -1,0 +1,171 @@
+// A script's page: editing, saving, going back, limits.
+
+import type { Page } from '@playwright/test';
+import { expect, type Host, test } from './host';
+
+let count = 0;
+
+/** A script in an app of its own, and its page. */
+async function openScript(page: Page, host: Host, source: string) {
+	const app = `page${Date.now()}x${count++}`;
+	await host.api('POST', '/apps', { name: app });
+	const script = await host.api('POST', `/apps/${app}/scripts`, { name: 'hello', source });
+	await page.goto(`/apps/${app}/scripts/hello`);
+	const editor = page.getByRole('textbox', { name: 'Source of hello' });
+	await editor.waitFor();
+	return { app, editor, id: script.id as string };
+}
+
+test.beforeEach(async ({ signIn }) => signIn());
+
+test('a script is edited, and saved with the keyboard', async ({ page, host }) => {
+	const { app, editor } = await openScript(page, host, '"before"');
+	await editor.click();
+	await page.keyboard.press('ControlOrMeta+a');
+	await page.keyboard.type('"after"');
+	await expect(page.getByText('Not saved yet')).toBeVisible();
+	await page.keyboard.press('ControlOrMeta+s');
+	await expect(page.getByText('Saved as version 2')).toBeVisible();
+	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('after');
+});
+
+test('what does not parse is marked while it is typed, and again when it is saved', async ({
+	page,
+	host
+}) => {
+	const { editor } = await openScript(page, host, 'let a = 1;\n');
+	await editor.click();
+	await page.keyboard.press('ControlOrMeta+End');
+	await page.keyboard.type('let b = a +;');
+	await expect(page.locator('.cm-lint-marker-error')).toHaveCount(1);
+	await page.keyboard.press('ControlOrMeta+s');
+	await expect(page.getByRole('alert')).toContainText("Unexpected ';'");
+	await expect(page.getByText('Not saved yet')).toBeVisible();
+});
+
+test('functions are completed and explained', async ({ page, host }) => {
+	const { editor } = await openScript(page, host, 'let users = kv::collection("users");\n');
+	await editor.click();
+	await page.keyboard.press('ControlOrMeta+End');
+	await page.keyboard.type('users.inc');
+	const offered = page.getByRole('listbox', { name: 'Completions' });
+	await expect(offered.getByRole('option')).toHaveText([/^increment/]);
+	await expect(page.locator('.cm-completionInfo')).toContainText('Adds 1 to a number');
+	// An offer can be taken a moment after it appears, so that nobody takes it by mistake.
+	await expect(async () => {
+		await page.keyboard.press('Tab');
+		await expect(offered).toBeHidden({ timeout: 200 });
+	}).toPass();
+	await page.getByText('collection', { exact: true }).hover();
+	await expect(page.locator('.cm-tooltip-hover')).toContainText('kv::collection(name: text)');
+});
+
+test('tab indents, and escape and tab leave the editor', async ({ page, host }) => {
+	const { editor } = await openScript(page, host, '1');
+	await editor.click();
+	await page.keyboard.press('Tab');
+	await expect(editor).toBeFocused();
+	await page.keyboard.press('Escape');
+	await page.keyboard.press('Tab');
+	await expect(editor).not.toBeFocused();
+	expect(await editor.getAttribute('aria-description')).toContain('Escape and then Tab');
+});
+
+test('somebody else has saved meanwhile: nothing is lost', async ({ page, host }) => {
+	const { app, editor, id } = await openScript(page, host, '"mine"');
+	await host.api('PUT', `/scripts/${id}`, { source: '"theirs"' });
+	await editor.click();
+	await page.keyboard.press('ControlOrMeta+End');
+	await page.keyboard.type(' + "!"');
+	await page.keyboard.press('ControlOrMeta+s');
+	const dialog = page.getByRole('dialog', { name: 'Somebody else has saved' });
+	await expect(dialog.getByRole('textbox', { name: 'Theirs, version 2' })).toHaveText('"theirs"');
+	await dialog.getByRole('button', { name: 'Go on editing' }).click();
+	await expect(editor).toHaveText('"mine" + "!"');
+	await page.getByRole('button', { name: 'Save', exact: true }).click();
+	await dialog.getByRole('button', { name: 'Save mine as a new version' }).click();
+	await expect(page.getByText('Saved as version 3')).toBeVisible();
+	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('mine!');
+
+	await host.api('PUT', `/scripts/${id}`, { source: '"theirs again"' });
+	await editor.click();
+	await page.keyboard.type('// ');
+	await page.keyboard.press('ControlOrMeta+s');
+	await dialog.getByRole('button', { name: 'Load theirs' }).click();
+	await expect(editor).toHaveText('"theirs again"');
+	await expect(page.getByText('Saved as version 4')).toBeVisible();
+});
+
+test('what is typed stays when the page is left, and when the session ends', async ({
+	page,
+	host,
+	context
+}) => {
+	const { app, editor } = await openScript(page, host, '"before"');
+	await editor.click();
+	await page.keyboard.press('ControlOrMeta+a');
+	await page.keyboard.type('"typed"');
+	await page.getByRole('link', { name: 'Versions' }).click();
+	await expect(page).toHaveURL(/tab=versions/);
+	await page.getByRole('link', { name: 'Routes' }).click();
+	const dialog = page.getByRole('dialog', { name: 'Leave without saving?' });
+	await dialog.getByRole('button', { name: 'Stay' }).click();
+	await page.getByRole('link', { name: 'Edit and test' }).click();
+	await expect(editor).toHaveText('"typed"');
+
+	await context.clearCookies();
+	await page.getByRole('button', { name: 'Save', exact: true }).click();
+	await page.getByLabel('Owner key').fill(host.key);
+	await page.getByRole('button', { name: 'Sign in' }).click();
+	await expect(page.getByText('Saved as version 2')).toBeVisible();
+	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('typed');
+});
+
+test('versions are compared, and an older one is run again', async ({ page, host }) => {
+	const { app, id } = await openScript(page, host, '"first"');
+	await host.api('PUT', `/scripts/${id}`, { source: '"second"' });
+	await host.api('PUT', `/scripts/${id}`, { source: '"third"' });
+	await page.goto(`/apps/${app}/scripts/hello?tab=versions`);
+	await expect(page.getByRole('textbox', { name: 'Version 2' })).toHaveText('"second"');
+	await page.getByRole('radio', { name: 'from version 1' }).check();
+	await expect(page.getByRole('textbox', { name: 'Version 1' })).toHaveText('"first"');
+	await expect(page.getByRole('textbox', { name: 'Version 3' })).toHaveText('"third"');
+	await page.getByRole('button', { name: 'Run version 1' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Run version 1' }).click();
+	await expect(page.getByRole('row', { name: '1 runs' })).toBeVisible();
+	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('first');
+});
+
+test('limits are shown beside what runs have used, and refused at their field', async ({
+	page,
+	host
+}) => {
+	const { app } = await openScript(page, host, '1');
+	await page.request.get(`/x/${app}/hello`);
+	await page.getByRole('link', { name: 'Limits' }).click();
+	await expect(page.getByText('Used by the last run.')).toBeVisible();
+	const fuel = page.getByLabel('Fuel');
+	await fuel.fill('99000');
+	await page.getByRole('button', { name: 'Save limits' }).click();
+	await expect(fuel).toHaveAccessibleDescription(/99000000000 asked/);
+	await fuel.fill('900');
+	await page.getByRole('button', { name: 'Save limits' }).click();
+	await expect(page.getByText('Saved. The next run has them.')).toBeVisible();
+	const scripts = await host.api('GET', `/apps/${app}/scripts`);
+	expect(scripts.items[0].limits.fuel_max).toBe(900_000_000);
+});
+
+test('a script is described, and deleted when its name is typed', async ({ page, host }) => {
+	const { app } = await openScript(page, host, '1');
+	await page.getByRole('button', { name: 'Change description' }).click();
+	await page.getByLabel('Description').fill('Greets.');
+	await page.keyboard.press('Enter');
+	await expect(page.getByText('Greets.')).toBeVisible();
+	await page.getByRole('button', { name: 'Delete' }).click();
+	const dialog = page.getByRole('dialog');
+	await expect(dialog.getByRole('button', { name: 'Delete' })).toBeDisabled();
+	await dialog.getByLabel('Type hello to confirm').fill('hello');
+	await dialog.getByRole('button', { name: 'Delete' }).click();
+	await expect(page).toHaveURL(new RegExp(`/apps/${app}/scripts$`));
+	expect((await host.api('GET', `/apps/${app}/scripts`)).items).toEqual([]);
+});

@@ -1,0 +1,87 @@
+import { ApiError } from '$lib/api/error';
+import type { components } from '$lib/api/schema';
+
+type SessionInfo = components['schemas']['Session'];
+
+/**
+ * Who is signed in.
+ *
+ * ```text
+ *  unknown ─▶ signedOut ◀─▶ signedIn ─▶ expired ─▶ signedIn (same page, nothing lost)
+ * ```
+ *
+ * Invariant: no key and no cookie is in the page's reach. The key is sent once, to be
+ * exchanged for a cookie that only the browser sees.
+ */
+type State = 'unknown' | 'signedOut' | 'signedIn' | 'expired';
+
+class Session {
+	state = $state<State>('unknown');
+	info = $state.raw<SessionInfo>();
+
+	#waiting: ((again: boolean) => void)[] = [];
+
+	/** What a request that changes something must bring. */
+	get csrfToken(): string | undefined {
+		return this.info?.csrf_token ?? undefined;
+	}
+
+	/** Asks the server who is signed in. */
+	async find(): Promise<void> {
+		const answer = await this.#ask('/api/v1/auth/me');
+		if (answer.ok) this.#begin(await answer.json());
+		else this.state = 'signedOut';
+	}
+
+	/** Exchanges a key for a session; throws an {@link ApiError} when it is refused. */
+	async signIn(key: string): Promise<void> {
+		const answer = await this.#ask('/api/v1/auth/login', {
+			method: 'POST',
+			headers: { 'content-type': 'application/json' },
+			body: JSON.stringify({ key })
+		});
+		const body = await answer.json().catch(() => undefined);
+		if (!answer.ok) throw ApiError.of(answer.status, body);
+		this.#begin(body);
+		this.#wake(true);
+	}
+
+	/** Ends the session, here and on the server. */
+	async signOut(): Promise<void> {
+		const headers = this.csrfToken ? { 'X-CSRF-Token': this.csrfToken } : undefined;
+		await this.#ask('/api/v1/auth/logout', { method: 'POST', headers });
+		this.info = undefined;
+		this.state = 'signedOut';
+		this.#wake(false);
+	}
+
+	/**
+	 * Waits until somebody has signed in again, after an answer that the session is over.
+	 * False when there was no session to go on with.
+	 */
+	signedInAgain(): Promise<boolean> {
+		if (this.state !== 'signedIn' && this.state !== 'expired') return Promise.resolve(false);
+		this.state = 'expired';
+		return new Promise((resolve) => this.#waiting.push(resolve));
+	}
+
+	#begin(info: SessionInfo): void {
+		this.info = info;
+		this.state = 'signedIn';
+	}
+
+	#wake(again: boolean): void {
+		for (const resolve of this.#waiting.splice(0)) resolve(again);
+	}
+
+	async #ask(path: string, init?: RequestInit): Promise<Response> {
+		try {
+			return await fetch(path, init);
+		} catch {
+			throw ApiError.unreachable();
+		}
+	}
+}
+
+/** The page's session. */
+export const session = new Session();

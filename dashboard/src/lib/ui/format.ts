@@ -1,0 +1,79 @@
+// Figures as people read them.
+
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
+const whole = new Intl.NumberFormat('en');
+
+const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
+	['year', 365 * 86_400],
+	['month', 30 * 86_400],
+	['day', 86_400],
+	['hour', 3_600],
+	['minute', 60],
+	['second', 1]
+];
+
+/** The steps of the page's clock, in seconds. */
+const CLOCK_STEP_S = 10;
+
+/** How long ago, or until when: `5 min. ago`. `at` in µs, `now` in ms. */
+export function timeAgo(at: number, now: number): string {
+	const seconds = (at / 1000 - now) / 1000;
+	// The page's clock goes in steps: what has just been would be a little ahead of it.
+	if (seconds > 0 && seconds <= CLOCK_STEP_S) return 'now';
+	for (const [unit, length] of STEPS) {
+		if (Math.abs(seconds) >= length) return relative.format(Math.round(seconds / length), unit);
+	}
+	return 'now';
+}
+
+/** Date, time and zone of the viewer. `at` in µs. */
+export function exactTime(at: number): string {
+	return exact.format(new Date(at / 1000));
+}
+
+/** A duration from µs: `840 µs`, `12.3 ms`, `4.1 s`, `3 min`. */
+export function duration(us: number | null | undefined): string {
+	if (us === null || us === undefined) return '—';
+	if (us < 1_000) return `${Math.round(us)} µs`;
+	if (us < 1_000_000) return `${short(us / 1_000)} ms`;
+	if (us < 120_000_000) return `${short(us / 1_000_000)} s`;
+	if (us < 7_200_000_000) return `${Math.round(us / 60_000_000)} min`;
+	if (us < 172_800_000_000) return `${Math.round(us / 3_600_000_000)} h`;
+	return `${Math.round(us / 86_400_000_000)} days`;
+}
+
+/** A size: `512 B`, `4.2 KiB`, `31 MiB`. */
+export function bytes(size: number | null | undefined): string {
+	if (size === null || size === undefined) return '—';
+	if (size < 1024) return `${size} B`;
+	let value = size;
+	for (const unit of ['KiB', 'MiB', 'GiB']) {
+		value /= 1024;
+		if (value < 1024) return `${short(value)} ${unit}`;
+	}
+	return `${short(value / 1024)} TiB`;
+}
+
+/** A count in words' length: `999`, `12.3 k`, `4 M`. */
+export function count(value: number | null | undefined): string {
+	if (value === null || value === undefined) return '—';
+	if (value < 1_000) return String(value);
+	if (value < 1_000_000) return `${short(value / 1_000)} k`;
+	if (value < 1_000_000_000) return `${short(value / 1_000_000)} M`;
+	return `${short(value / 1_000_000_000)} G`;
+}
+
+/** A count to the last digit: `1,234,567`. */
+export function exactCount(value: number): string {
+	return whole.format(value);
+}
+
+/** One thing or several: `1 run`, `2 runs`. */
+export function plural(value: number, one: string, many = `${one}s`): string {
+	return `${whole.format(value)} ${value === 1 ? one : many}`;
+}
+
+function short(value: number): string {
+	return value < 10 ? String(Math.round(value * 10) / 10) : String(Math.round(value));
+}
