@@ -26,7 +26,7 @@ test('a script is edited, and saved with the keyboard', async ({ page, host }) =
 	await expect(page.getByText('Not saved yet')).toBeVisible();
 	await page.keyboard.press('ControlOrMeta+s');
 	await expect(page.getByText('Saved as version 2')).toBeVisible();
-	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('after');
+	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('after');
 });
 
 test('what does not parse is marked while it is typed, and again when it is saved', async ({
@@ -85,7 +85,7 @@ test('somebody else has saved meanwhile: nothing is lost', async ({ page, host }
 	await page.getByRole('button', { name: 'Save', exact: true }).click();
 	await dialog.getByRole('button', { name: 'Save mine as a new version' }).click();
 	await expect(page.getByText('Saved as version 3')).toBeVisible();
-	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('mine!');
+	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('mine!');
 
 	await host.api('PUT', `/scripts/${id}`, { source: '"theirs again"' });
 	await editor.click();
@@ -118,7 +118,7 @@ test('what is typed stays when the page is left, and when the session ends', asy
 	await page.getByLabel('Owner key').fill(host.key);
 	await page.getByRole('button', { name: 'Sign in' }).click();
 	await expect(page.getByText('Saved as version 2')).toBeVisible();
-	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('typed');
+	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('typed');
 });
 
 test('versions are compared, and an older one is run again', async ({ page, host }) => {
@@ -133,7 +133,7 @@ test('versions are compared, and an older one is run again', async ({ page, host
 	await page.getByRole('button', { name: 'Run version 1' }).click();
 	await page.getByRole('dialog').getByRole('button', { name: 'Run version 1' }).click();
 	await expect(page.getByRole('row', { name: '1 runs' })).toBeVisible();
-	expect(await (await page.request.get(`/x/${app}/hello`)).text()).toBe('first');
+	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('first');
 });
 
 test('limits are shown beside what runs have used, and refused at their field', async ({

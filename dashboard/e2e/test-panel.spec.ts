@@ -91,7 +91,7 @@ test('an event is written or taken from those that came', async ({ page, host })
 	const body = page.getByRole('region', { name: "The answer's body" });
 	await expect(body).toHaveText('"cron"');
 
-	const event = { kind: 'script', script: 'hello', payload: { order: 7 } };
+	const event = { script: 'hello', payload: { order: 7 } };
 	await host.api('POST', `/apps/${app}/events`, event);
 	await page.getByLabel('Kind', { exact: true }).selectOption('script');
 	const captured = page.getByLabel('A real script event of the app');
@@ -133,6 +133,6 @@ test('what is not saved is saved first, or is not run', async ({ page, host }) =
 	const body = page.getByRole('region', { name: "The answer's body" });
 	await expect(body).toContainText('"method"');
 	await page.getByRole('button', { name: 'Save and run' }).click();
-	await expect(body).toHaveText('new');
+	await expect(body).toHaveText('"new"');
 	await expect(page.getByText('Saved as version 2')).toBeVisible();
 });
