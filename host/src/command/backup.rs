@@ -46,7 +46,7 @@ impl Restore {
 /// better than none, but nobody should take it for a whole one.
 fn report(manifest: &Manifest, done: &str) -> ExitCode {
     let Manifest { database, files, files_bytes, lost, .. } = manifest;
-    eprintln!("{done}: the {database} database and {files} files of {files_bytes} bytes");
+    eprintln!("{done}: the {database} database, and files: {files}, of {files_bytes} bytes");
     if lost.is_empty() {
         return ExitCode::SUCCESS;
     }
