@@ -86,3 +86,33 @@ fn a_server_that_does_not_run_is_named() {
     let said = text(&refused.stderr);
     assert!(said.contains("is `picloud serve` running at http://127.0.0.1:1?"), "{said}");
 }
+
+/// What the files around the program call a setting is one, so that none is set in vain.
+#[test]
+fn what_is_packaged_and_documented_names_settings_that_exist() {
+    // Read by Caddy and by Compose.
+    let of_others = ["PICLOUD_DOMAIN", "PICLOUD_UPSTREAM", "PICLOUD_UPSTREAMS", "PICLOUD_SUBNET"];
+    let printed = picloud(&["config", "--json"], &[]);
+    let settings: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    for file in [
+        "Dockerfile",
+        "docker-compose.yml",
+        "packaging/picloud.service",
+        "packaging/picloud.env",
+        "packaging/compose.env",
+        "caddy/Caddyfile",
+        "caddy/Caddyfile.cluster",
+        "docs/operations.md",
+    ] {
+        let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
+        let content = std::fs::read_to_string(path).unwrap();
+        let words = content.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        let named: Vec<_> =
+            words.filter(|word| word.len() > 8 && word.starts_with("PICLOUD_")).collect();
+        assert!(!named.is_empty(), "{file}");
+        for name in named {
+            let exists = settings.get(name).is_some() || of_others.contains(&name);
+            assert!(exists, "{file}: {name}");
+        }
+    }
+}
