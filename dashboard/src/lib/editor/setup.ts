@@ -2,6 +2,7 @@
 // but types may be imported from here in any other way than `import()`.
 
 import {
+	acceptCompletion,
 	autocompletion,
 	closeBrackets,
 	closeBracketsKeymap,
@@ -98,6 +99,7 @@ export class Editor {
 					...foldKeymap,
 					...completionKeymap,
 					...lintKeymap,
+					{ key: 'Tab', run: acceptCompletion },
 					indentWithTab
 				]),
 				EditorView.contentAttributes.of({
