@@ -5,7 +5,7 @@ import { expect, test } from './host';
 import { seed } from './seed';
 
 /** Where pictures go: `make screenshots` puts them into the docs. */
-const PICTURES = process.env.PICLOUD_SCREENSHOTS ?? 'test-results/screenshots';
+const PICTURES = process.env.PICLOUD_SCREENSHOTS ?? '../target/screenshots';
 
 const PAGES: [string, string, RegExp][] = [
 	['apps', '/', /Apps/],
