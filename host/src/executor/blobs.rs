@@ -60,9 +60,7 @@ impl Blobs {
     ) -> io::Result<Described> {
         let (folders, app) = (Arc::clone(&self.0), app.to_owned());
         blocking(move || {
-            folders.create_dir_all(&app)?;
-            let folder = folders.open_dir(&app)?;
-            keep(&folder, blob, &content)?;
+            keep(&folder_of(&folders, &app)?, blob, &content)?;
             Ok(Described {
                 blob,
                 size_bytes: i64::try_from(content.len()).unwrap_or(i64::MAX),
@@ -108,8 +106,7 @@ impl Blobs {
             if hex::encode(Sha256::digest(&content)) != described.sha256 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged"));
             }
-            to.create_dir_all(&app)?;
-            keep(&to.open_dir(&app)?, described.blob, &content)
+            keep(&folder_of(&to, &app)?, described.blob, &content)
         })
         .await
     }
@@ -158,6 +155,16 @@ impl Blobs {
 fn made_us(blob: Uuid) -> i64 {
     let made = blob.get_timestamp().map_or((0, 0), |made| made.to_unix());
     i64::try_from(made.0).unwrap_or(0) * 1_000_000 + i64::from(made.1) / 1000
+}
+
+/// An app's folder, made with its first blob. Its own name has to be on disk too, or a
+/// power cut would take it with all that is in it.
+fn folder_of(folders: &Dir, app: &str) -> io::Result<Dir> {
+    if !folders.is_dir(app) {
+        folders.create_dir_all(app)?;
+        folders.open(".")?.sync_all()?;
+    }
+    folders.open_dir(app)
 }
 
 /// Writes a blob into its app's folder; it is on disk when this returns.
