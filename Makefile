@@ -9,16 +9,44 @@ help: ## This list
 .PHONY: run
 run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
 	@.ci/install run
+	@.ci/dashboard
 	cargo run --release --locked --package picloud -- serve --sample
 
 .PHONY: test
-test: ## Everything: format, lints, guest from source, all tests on both databases
+test: ## Everything: format, lints, guest from source, all tests on both databases, a browser
 	@.ci/install test
 	cargo fmt --all --check
+	$(MAKE) --no-print-directory check-dashboard
+	@.ci/dashboard
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked --no-run
 	target/debug/picloud-packer --check
+	.ci/with-postgres npm --prefix dashboard run --silent e2e
 	.ci/with-postgres cargo test --workspace --locked
+
+.PHONY: dashboard
+dashboard: ## Build the dashboard, which the next build of the server takes in
+	@.ci/install dashboard
+	@.ci/dashboard
+
+.PHONY: check-dashboard
+check-dashboard: ## The dashboard's types, lints and unit tests
+	@.ci/install dashboard
+	cd dashboard && npm run --silent types -- --check
+	cd dashboard && npm run --silent lint
+	cd dashboard && npm run --silent check
+	cd dashboard && npm run --silent unit
+
+.PHONY: e2e
+e2e: ## The browser tests alone; E2E="--project sqlite journey" for some of them
+	@.ci/install test
+	@.ci/dashboard
+	cargo build --workspace --locked
+	.ci/with-postgres npm --prefix dashboard run --silent e2e -- $(E2E)
+
+.PHONY: screenshots
+screenshots: ## Take the pictures in docs/screenshots anew
+	PICLOUD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(MAKE) e2e E2E="--project sqlite pages"
 
 .PHONY: chaos
 chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repeats a run
@@ -27,7 +55,7 @@ chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repe
 		cargo test --locked --package picloud --test process -- chaos --nocapture
 
 .PHONY: check
-check: ## The quick part: format, lints, unit tests
+check: check-dashboard ## The quick part: format, lints, unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked --lib
@@ -40,6 +68,8 @@ guest: ## Build guest/picloud_guest.wasm from its sources
 
 .PHONY: bench
 bench: ## Measure, and write docs/benchmarks.md
+	@.ci/install bench
+	@.ci/dashboard
 	cargo build --release --locked --package picloud
 	PICLOUD_TEST_POSTGRES_FSYNC=on .ci/with-postgres cargo bench --locked --package picloud-benches
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-report

@@ -1,4 +1,21 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import adapter from '@sveltejs/adapter-static';
+
+/** The same for the same sources, so that a build is reproducible. */
+function sourcesHash() {
+	const entries = ['src', 'static'].flatMap((folder) =>
+		readdirSync(folder, { recursive: true, withFileTypes: true })
+	);
+	const files = entries.filter((entry) => entry.isFile());
+	const names = files.map((file) => path.join(file.parentPath, file.name));
+	const hash = createHash('sha256');
+	for (const name of ['package-lock.json', ...names.sort()]) {
+		hash.update(name).update(readFileSync(name));
+	}
+	return hash.digest('hex').slice(0, 16);
+}
 
 /** @type {import('@sveltejs/kit').Config} */
 export default {
@@ -21,7 +38,7 @@ export default {
 				'base-uri': ['none']
 			}
 		},
-		// What a new version of the host serves is loaded at the next navigation.
-		version: { pollInterval: 0 }
+		// A page that is open while the host is upgraded is loaded anew when it misses a file.
+		version: { name: sourcesHash() }
 	}
 };

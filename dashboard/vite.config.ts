@@ -6,6 +6,7 @@ const host = process.env.PICLOUD_URL ?? 'http://127.0.0.1:8080';
 
 export default defineConfig({
 	plugins: [sveltekit()],
+	build: { rolldownOptions: { checks: { pluginTimings: false } } },
 	// The editor completes from docs/functions.json, which is outside of this folder.
 	server: { fs: { allow: ['../docs'] }, proxy: { '/api': host, '/x': host, '/health': host } },
 	test: { include: ['src/**/*.test.ts'] }

@@ -2,7 +2,7 @@
 // test asks for it. Everything that is started here is ended here.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -117,21 +117,7 @@ export const test = base.extend<
 			let caddy: ChildProcess | undefined;
 			if (behindCaddy) {
 				const port = await freePort();
-				const args = ['run', '--config', path.join(ROOT, 'caddy/Caddyfile')];
-				const started = await start(
-					'caddy',
-					args,
-					{
-						HOME: folder,
-						XDG_DATA_HOME: path.join(folder, 'caddy'),
-						XDG_CONFIG_HOME: path.join(folder, 'caddy'),
-						PICLOUD_DOMAIN: `https://localhost:${port}`,
-						PICLOUD_UPSTREAM: direct.replace('http://', ''),
-						...(await caddyPorts())
-					},
-					/serving initial configuration/
-				);
-				caddy = started.child;
+				caddy = await startCaddy(folder, port, direct.replace('http://', ''));
 				url = `https://localhost:${port}`;
 			}
 			await use({
@@ -167,9 +153,27 @@ export const test = base.extend<
 	}
 });
 
-/** Caddy's own ports, so that it disturbs no other on the machine. */
-async function caddyPorts(): Promise<Record<string, string>> {
-	return { PICLOUD_CADDY_ADMIN: `127.0.0.1:${await freePort()}` };
+/** Caddy with our file as it is, on ports of its own and with an authority of its own. */
+async function startCaddy(folder: string, port: number, upstream: string): Promise<ChildProcess> {
+	const config = path.join(folder, 'Caddyfile');
+	const options = [
+		'admin off',
+		'local_certs',
+		'skip_install_trust',
+		'default_bind 127.0.0.1',
+		`https_port ${port}`,
+		`http_port ${await freePort()}`
+	];
+	const ours = path.join(ROOT, 'caddy/Caddyfile');
+	await writeFile(config, `{\n\t${options.join('\n\t')}\n}\nimport ${ours}\n`);
+	const env = {
+		HOME: folder,
+		XDG_DATA_HOME: folder,
+		XDG_CONFIG_HOME: folder,
+		PICLOUD_UPSTREAM: upstream
+	};
+	const args = ['run', '--adapter', 'caddyfile', '--config', config];
+	return (await start('caddy', args, env, /serving initial configuration/)).child;
 }
 
 export { expect } from '@playwright/test';
