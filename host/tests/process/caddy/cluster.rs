@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::database::{Kind, with_fresh_database};
-use crate::gate::Gate;
+use crate::gate::{Arrival, Gate};
 
 /// How many requests are sent after a node has died.
 const REQUESTS: usize = 50;
+
+type Answering = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
 
 struct Cluster {
     _data: TempDir,
@@ -22,6 +24,16 @@ impl Cluster {
         let upstreams = format!("{} {}", address(&nodes[0]), address(&nodes[1]));
         let caddy = Caddy::start("Caddyfile.cluster", &[("PICLOUD_UPSTREAMS", &upstreams)]).await;
         Self { _data: data, nodes, caddy }
+    }
+
+    /// Waits, at most a minute, until every node has heard of a script.
+    async fn knows(&self, path: &str) {
+        let begun = Instant::now();
+        for node in &self.nodes {
+            while node.call(path).await.unwrap().0 != 200 {
+                assert!(begun.elapsed() < Duration::from_secs(60), "a node knows no script");
+            }
+        }
     }
 
     /// Waits, at most a minute, until a script runs on one of the nodes: which one.
@@ -48,13 +60,7 @@ async fn when_a_node_is_killed_requests_go_on() {
             let answer = cluster.caddy.get("/x/app/one").send().await.unwrap();
             (answer.status().as_u16(), answer.text().await.unwrap())
         };
-        // Each node hears of the script by itself.
-        let begun = Instant::now();
-        for node in &cluster.nodes {
-            while node.call("/x/app/one").await.unwrap().0 != 200 {
-                assert!(begun.elapsed() < Duration::from_secs(60), "a node knows no script");
-            }
-        }
+        cluster.knows("/x/app/one").await;
         for _ in 0..REQUESTS {
             assert_eq!(asked(&cluster).await, (200, "1".to_owned()));
         }
@@ -66,27 +72,37 @@ async fn when_a_node_is_killed_requests_go_on() {
     .await;
 }
 
+/// The run that a request leads to, before it is answered.
+async fn arrival(gate: &mut Gate, answer: &mut Answering) -> Arrival {
+    tokio::select! {
+        arrival = gate.arrival() => arrival,
+        answer = answer => panic!("it was answered: {answer:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_under_way_is_repeated_only_if_it_is_a_get() {
     with_fresh_database(Kind::Postgres, async |database: &Database| {
         let mut gate = Gate::open().await;
         let wait = format!(r#"http::get("{}1"); kv::collection("c").increment("n")"#, gate.url);
         let mut cluster = Cluster::start(database).await;
-        deploy(&cluster.nodes[0], &[("wait", &wait)]).await;
+        // In this order every node hears of them.
+        deploy(&cluster.nodes[0], &[("wait", &wait), ("one", "1")]).await;
+        cluster.knows("/x/app/one").await;
 
-        let answer = tokio::spawn(cluster.caddy.get("/x/app/wait").send());
-        let first = gate.arrival().await;
+        let mut answer = tokio::spawn(cluster.caddy.get("/x/app/wait").send());
+        let first = arrival(&mut gate, &mut answer).await;
         let busy = cluster.busy_node().await;
         cluster.nodes[busy].kill();
-        gate.arrival().await.let_go();
+        arrival(&mut gate, &mut answer).await.let_go();
         let answer = answer.await.unwrap().unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.text().await.unwrap(), "1");
         drop((first, cluster));
 
         let mut cluster = Cluster::start(database).await;
-        let answer = tokio::spawn(cluster.caddy.post("/x/app/wait").send());
-        let _first = gate.arrival().await;
+        let mut answer = tokio::spawn(cluster.caddy.post("/x/app/wait").send());
+        let _first = arrival(&mut gate, &mut answer).await;
         let busy = cluster.busy_node().await;
         cluster.nodes[busy].kill();
         assert_eq!(answer.await.unwrap().unwrap().status(), 502);
