@@ -31,10 +31,11 @@ function start(
 	command: string,
 	args: string[],
 	env: Record<string, string>,
+	cwd: string,
 	ready: RegExp
 ): Promise<{ child: ChildProcess; found: RegExpMatchArray }> {
 	const child = spawn(command, args, {
-		cwd: ROOT,
+		cwd,
 		env: { PATH: process.env.PATH ?? '', ...env },
 		stdio: ['ignore', 'pipe', 'pipe']
 	});
@@ -111,7 +112,13 @@ export const test = base.extend<
 				PICLOUD_TRIGGER_RETRY_BASE_MS: '50',
 				...(postgres ? { PICLOUD_DATABASE_URL: postgres.url } : {})
 			};
-			const server = await start(PROGRAM, ['serve'], env, /serves on (http:\/\/\S+)[^]*Ready\./);
+			const server = await start(
+				PROGRAM,
+				['serve'],
+				env,
+				folder,
+				/serves on (http:\/\/\S+)[^]*Ready\./
+			);
 			const direct = server.found[1] ?? '';
 			let url = direct;
 			let caddy: ChildProcess | undefined;
@@ -173,7 +180,7 @@ async function startCaddy(folder: string, port: number, upstream: string): Promi
 		PICLOUD_UPSTREAM: upstream
 	};
 	const args = ['run', '--adapter', 'caddyfile', '--config', config];
-	return (await start('caddy', args, env, /serving initial configuration/)).child;
+	return (await start('caddy', args, env, folder, /serving initial configuration/)).child;
 }
 
 export { expect } from '@playwright/test';

@@ -30,6 +30,7 @@ const PAGES: [string, string, RegExp][] = [
 	['empty-executions', '/apps/empty/executions', /Executions/],
 	['empty-dead-letters', '/apps/empty/dead-letters', /Dead letters/],
 	['instance', '/instance', /Instance/],
+	['sign-out', '/sign-out', /Sign out/],
 	['not-found', '/apps/shop/nothing/here', /Not found/]
 ];
 

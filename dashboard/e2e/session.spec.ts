@@ -26,6 +26,24 @@ test('what was typed is not lost, and is sent after signing in again', async ({
 	expect(app.description).toBe('typed before it was over');
 });
 
+test('signing out asks before what was typed is lost', async ({ page, signIn, host }) => {
+	const name = `leaving${Date.now()}`;
+	await host.api('POST', '/apps', { name });
+	await host.api('POST', `/apps/${name}/scripts`, { name: 'draft', source: '1' });
+	await signIn();
+	await page.goto(`/apps/${name}/scripts/draft`);
+	await page.getByRole('textbox', { name: 'Source of draft' }).click();
+	await page.keyboard.type('// typed');
+	await page.getByRole('link', { name: 'Sign out' }).click();
+	const dialog = page.getByRole('dialog', { name: 'Leave without saving?' });
+	await dialog.getByRole('button', { name: 'Stay' }).click();
+	await expect(page.getByRole('textbox', { name: 'Source of draft' })).toContainText('typed');
+	await page.getByRole('link', { name: 'Sign out' }).click();
+	await dialog.getByRole('button', { name: 'Leave and lose them' }).click();
+	await expect(page).toHaveTitle(/Sign in/);
+	await expect(page).toHaveURL('/');
+});
+
 test('another site can change nothing with the cookie', async ({ page, signIn, host }) => {
 	await signIn();
 	const forged = await page.evaluate(async () => {

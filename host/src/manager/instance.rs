@@ -26,6 +26,7 @@ pub struct About {
     execution_ms: i64,
     dead_letter_ms: i64,
     abandoned_execution_ms: i64,
+    session_ms: i64,
 }
 
 impl About {
@@ -50,6 +51,7 @@ impl About {
             settings: settings.collect(),
             execution_ms: i64::from(config.execution_log_retention_days) * DAY_MS,
             dead_letter_ms: i64::from(config.dead_letter_retention_days) * DAY_MS,
+            session_ms: i64::from(config.auth.sessions.days_max) * DAY_MS,
             abandoned_execution_ms: i64::from(config.abandoned_executions_retention_days) * DAY_MS,
         }
     }
@@ -60,6 +62,7 @@ impl About {
             "dead_letters" => Some(self.dead_letter_ms),
             "abandoned_executions" => Some(self.abandoned_execution_ms),
             "idempotency_keys" => Some(DAY_MS),
+            "sessions" => Some(self.session_ms),
             _ => None,
         }
     }

@@ -28,6 +28,7 @@ with_an_app! {
         assert_eq!(table(&before, "executions")["rows"], 0);
         assert_eq!(table(&before, "executions")["retention_ms"], 14 * 86_400_000_i64);
         assert_eq!(table(&before, "outbox")["retention_ms"], Value::Null);
+        assert_eq!(table(&before, "sessions")["retention_ms"], 30 * 86_400_000_i64);
 
         let fail = json!({"name": "fail", "source": r#"throw "no""#});
         let fail = app.deploy_with("shop", fail).await;
