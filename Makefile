@@ -38,7 +38,7 @@ check-dashboard: ## The dashboard's types, lints and unit tests
 	cd dashboard && npm run --silent unit
 
 .PHONY: e2e
-e2e: ## The browser tests alone; E2E="--project sqlite journey" for some of them
+e2e: ## The browser tests alone; E2E="--project=sqlite journey" for some of them
 	@.ci/install test
 	@.ci/dashboard
 	cargo build --workspace --locked
@@ -46,7 +46,7 @@ e2e: ## The browser tests alone; E2E="--project sqlite journey" for some of them
 
 .PHONY: screenshots
 screenshots: ## Take the pictures in docs/screenshots anew
-	PICLOUD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(MAKE) e2e E2E="--project sqlite pages"
+	PICLOUD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(MAKE) e2e E2E="--project=sqlite pages"
 
 .PHONY: chaos
 chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repeats a run
