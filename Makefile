@@ -38,7 +38,7 @@ check-dashboard: ## The dashboard's types, lints and unit tests
 	cd dashboard && npm run --silent unit
 
 .PHONY: e2e
-e2e: ## The browser tests alone; E2E="--project=sqlite journey" for some of them
+e2e: ## The browser tests alone; E2E="--project=sqlite script" for some of them
 	@.ci/install test
 	@.ci/dashboard
 	cargo build --workspace --locked

@@ -8,6 +8,21 @@ import type { Database } from './e2e/host';
 const chromium = process.env.PICLOUD_CHROMIUM ?? '/usr/bin/chromium';
 const isRoot = process.getuid?.() === 0;
 
+/** What is looked at on each server: all on one, and on the others what depends on them. */
+const SERVERS = [
+	{
+		name: 'sqlite',
+		files: /\.spec\.ts$/,
+		use: { database: 'sqlite' as const, behindCaddy: false }
+	},
+	{
+		name: 'postgres',
+		files: /session/,
+		use: { database: 'postgres' as const, behindCaddy: false }
+	},
+	{ name: 'caddy', files: /session/, use: { database: 'sqlite' as const, behindCaddy: true } }
+];
+
 export default defineConfig<object, { database: Database; behindCaddy: boolean }>({
 	testDir: 'e2e',
 	outputDir: 'test-results',
@@ -37,17 +52,9 @@ export default defineConfig<object, { database: Database; behindCaddy: boolean }
 		trace: 'retain-on-failure',
 		permissions: ['clipboard-read', 'clipboard-write']
 	},
-	projects: [
-		{ name: 'sqlite', use: { database: 'sqlite' } },
-		{
-			name: 'postgres',
-			testMatch: /journey|session/,
-			use: { database: 'postgres' }
-		},
-		{
-			name: 'caddy',
-			testMatch: /journey|session/,
-			use: { database: 'sqlite', behindCaddy: true }
-		}
-	]
+	projects: SERVERS.flatMap(({ name, files, use }) => [
+		// It needs a server that has nothing yet.
+		{ name: `${name}-journey`, testMatch: /journey/, use },
+		{ name, testMatch: files, testIgnore: /journey/, use }
+	])
 });
