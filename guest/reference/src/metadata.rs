@@ -132,17 +132,14 @@ fn first_paragraph(comment: &str) -> String {
 fn grouped(module: Option<&String>, forms: Vec<(Option<String>, String, Form)>) -> Vec<Function> {
     let mut by_name: BTreeMap<(Option<String>, String), Vec<Form>> = BTreeMap::new();
     for (of, name, form) in forms {
-        let known = by_name.entry((of, name)).or_default();
-        if !known.iter().any(|other| other.signature == form.signature) {
-            known.push(form);
-        }
+        by_name.entry((of, name)).or_default().push(form);
     }
     let function = |((of, name), mut forms): ((Option<String>, String), Vec<Form>)| {
-        // The interpreter keeps them in the order of their hashes.
-        forms.sort_by(|one, other| {
-            let key = |form: &Form| (form.parameters.len(), form.signature.clone());
-            key(one).cmp(&key(other))
-        });
+        // The interpreter keeps them in the order of their hashes, which differs from one
+        // build to the next; of two that are written alike the words decide.
+        let key = |form: &Form| (form.parameters.len(), form.signature.clone(), form.doc.clone());
+        forms.sort_by_cached_key(key);
+        forms.dedup_by(|later, first| later.signature == first.signature);
         Function { module: module.cloned(), of, name, forms }
     };
     by_name.into_iter().map(function).collect()
