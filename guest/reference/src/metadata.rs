@@ -144,3 +144,24 @@ fn grouped(module: Option<&String>, forms: Vec<(Option<String>, String, Form)>) 
     };
     by_name.into_iter().map(function).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_functions_that_are_written_alike_always_the_same_is_shown() {
+        let form = |doc: &str| Form {
+            signature: "extract(range: range)".to_owned(),
+            parameters: vec!["range".to_owned()],
+            doc: doc.to_owned(),
+        };
+        let shown = |docs: [&str; 2]| {
+            let forms = docs.map(|doc| (None, "extract".to_owned(), form(doc)));
+            grouped(None, forms.to_vec())
+        };
+        let one = shown(["an exclusive range", "an inclusive range"]);
+        assert_eq!(one, shown(["an inclusive range", "an exclusive range"]));
+        assert_eq!(one[0].forms, [form("an exclusive range")]);
+    }
+}
