@@ -16,7 +16,9 @@ mod execution;
 mod health;
 mod invoke;
 mod logs;
+mod master_key;
 mod owner_key;
+mod secrets;
 mod settings;
 mod triggers;
 
@@ -80,6 +82,9 @@ enum Verb {
     /// Events whose script failed too often: look, replay, resolve
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// What an app's scripts know and nobody sees
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Print every setting with its value, its default and its unit
     Config {
         /// As JSON
@@ -104,6 +109,9 @@ enum Verb {
     /// The key of the admin API
     #[command(subcommand)]
     OwnerKey(owner_key::OwnerKeyCommand),
+    /// The key that all secrets are encrypted under
+    #[command(subcommand)]
+    MasterKey(master_key::MasterKeyCommand),
 }
 
 /// How a command finds the server.
@@ -174,12 +182,14 @@ impl Command {
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,
+            Verb::Secrets(command) => command.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
             Verb::Backup(backup) => backup.run(&config).await,
             Verb::Restore(restore) => restore.run(&config).await,
             Verb::Health(health) => health.run(&config).await,
             Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,
+            Verb::MasterKey(command) => command.run(&config).await,
         };
         match done {
             Ok(code) => code,

@@ -65,6 +65,8 @@ pub enum Resource {
     Key,
     /// A file of a bucket.
     File,
+    /// A secret of an app.
+    Secret,
 }
 
 /// What was contradicted.
@@ -86,6 +88,10 @@ pub enum Conflict {
     Address,
     /// The dead letter was replayed before.
     Resolved,
+    /// The app has as many secrets as it may have.
+    SecretsMax(i64),
+    /// There are secrets under a newer master key than this process has.
+    MasterKey,
     /// The id is taken, or somebody else made the same change at the same time.
     Concurrent,
 }
@@ -105,6 +111,7 @@ impl fmt::Display for Resource {
             Self::DeadLetter => "dead_letter",
             Self::Key => "key",
             Self::File => "file",
+            Self::Secret => "secret",
         })
     }
 }
@@ -122,6 +129,8 @@ impl fmt::Display for Conflict {
             Self::Queue => f.write_str("the queue has a trigger already"),
             Self::Address => f.write_str("another trigger has this address"),
             Self::Resolved => f.write_str("the dead letter was replayed before"),
+            Self::SecretsMax(most) => write!(f, "an app has at most {most} secrets"),
+            Self::MasterKey => f.write_str("this node has another master key than the newest"),
             Self::Concurrent => f.write_str("it was changed at the same time"),
         }
     }
