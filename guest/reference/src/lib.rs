@@ -67,7 +67,7 @@ pub struct Function {
 }
 
 /// One way to call a function.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Form {
     /// As an author of Rhai would write it: `kv::collection(name: text) -> Collection`.
     pub signature: String,

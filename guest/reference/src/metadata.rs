@@ -132,18 +132,36 @@ fn first_paragraph(comment: &str) -> String {
 fn grouped(module: Option<&String>, forms: Vec<(Option<String>, String, Form)>) -> Vec<Function> {
     let mut by_name: BTreeMap<(Option<String>, String), Vec<Form>> = BTreeMap::new();
     for (of, name, form) in forms {
-        let known = by_name.entry((of, name)).or_default();
-        if !known.iter().any(|other| other.signature == form.signature) {
-            known.push(form);
-        }
+        by_name.entry((of, name)).or_default().push(form);
     }
     let function = |((of, name), mut forms): ((Option<String>, String), Vec<Form>)| {
-        // The interpreter keeps them in the order of their hashes.
-        forms.sort_by(|one, other| {
-            let key = |form: &Form| (form.parameters.len(), form.signature.clone());
-            key(one).cmp(&key(other))
-        });
+        // The interpreter keeps them in the order of their hashes, which differs from one
+        // build to the next; of two that are written alike the words decide.
+        let key = |form: &Form| (form.parameters.len(), form.signature.clone(), form.doc.clone());
+        forms.sort_by_cached_key(key);
+        forms.dedup_by(|later, first| later.signature == first.signature);
         Function { module: module.cloned(), of, name, forms }
     };
     by_name.into_iter().map(function).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_functions_that_are_written_alike_always_the_same_is_shown() {
+        let form = |doc: &str| Form {
+            signature: "extract(range: range)".to_owned(),
+            parameters: vec!["range".to_owned()],
+            doc: doc.to_owned(),
+        };
+        let shown = |docs: [&str; 2]| {
+            let forms = docs.map(|doc| (None, "extract".to_owned(), form(doc)));
+            grouped(None, forms.to_vec())
+        };
+        let one = shown(["an exclusive range", "an inclusive range"]);
+        assert_eq!(one, shown(["an inclusive range", "an exclusive range"]));
+        assert_eq!(one[0].forms, [form("an exclusive range")]);
+    }
 }
