@@ -22,6 +22,7 @@ pub(crate) mod queue;
 pub(crate) mod random;
 pub(crate) mod regex;
 pub(crate) mod scripts;
+pub(crate) mod secrets;
 pub(crate) mod time;
 
 macro_rules! services {
@@ -49,6 +50,7 @@ services! {
     random,
     regex,
     scripts,
+    secrets,
     time,
 }
 

@@ -4,6 +4,7 @@
 //! DEST/backup.json        what it is, and when it was made
 //! DEST/picloud.db         SQLite: the database          PostgreSQL: picloud.dump
 //! DEST/files/APP/BLOB     the contents of files
+//! DEST/master.key         the master key, unless it is in the environment
 //! ```
 //!
 //! A blob never changes, but one whose file was replaced is swept. The copy of the
@@ -24,6 +25,7 @@
 //! Invariant: what is backed up is not changed, and no server is waited for or stopped.
 
 mod files;
+mod key;
 mod manifest;
 mod postgres;
 mod restore;
@@ -43,7 +45,8 @@ use crate::store::{DatabaseUrl, Snapshot};
 
 use files::Copying;
 pub use files::Lost;
-pub use manifest::Manifest;
+use key::CopiedKey;
+pub use manifest::{Manifest, MasterKeyOf};
 pub use restore::restore;
 
 /// The copy of an SQLite database.
@@ -85,6 +88,7 @@ pub struct Backup {
     /// Where it is until it is whole.
     folder: PathBuf,
     files: Copying,
+    key: CopiedKey,
 }
 
 impl Backup {
@@ -96,6 +100,7 @@ impl Backup {
         let url = config.database_url().map_err(failed("the database"))?;
         let data = open(&config.data).map_err(failed_at("the data folder", &config.data))?;
         let source = Blobs::find(&data).map_err(failed_at("the files of", &config.data))?;
+        let key = CopiedKey::read(config)?;
         let dest = std::path::absolute(dest).map_err(failed_at("the backup", dest))?;
         if dest.symlink_metadata().is_ok() {
             return Err(Failed(format!("{} is there already", dest.display())));
@@ -108,12 +113,13 @@ impl Backup {
         made.map_err(failed_at("the backup", &folder))?;
         let target = open(&folder).and_then(|folder| Blobs::open(&folder));
         let files = Copying::new(source, target.map_err(failed_at("the backup", &folder))?);
-        Ok(Self { url, dest, folder, files })
+        Ok(Self { url, dest, folder, files, key })
     }
 
     async fn run(&mut self, clock: &Clock) -> Result<Manifest> {
         let lost = self.copy_rounds().await?;
-        let manifest = Manifest::new(&self.url, clock.now_us(), &self.files, lost);
+        let of_key = self.key.write_into(&self.folder)?;
+        let manifest = Manifest::new(&self.url, clock.now_us(), &self.files, lost, of_key);
         manifest.write(&self.folder)?;
         sync(&self.folder.join("files"))?;
         sync(&self.folder)?;

@@ -17,7 +17,9 @@ mod health;
 mod invoke;
 mod keys;
 mod logs;
+mod master_key;
 mod owner_key;
+mod secrets;
 mod settings;
 mod triggers;
 mod users;
@@ -88,6 +90,9 @@ enum Verb {
     /// The people who sign in, and what they may do
     #[command(subcommand)]
     Users(users::UsersCommand),
+    /// What an app's scripts know and nobody sees
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Print every setting with its value, its default and its unit
     Config {
         /// As JSON
@@ -112,6 +117,9 @@ enum Verb {
     /// The key of the admin API
     #[command(subcommand)]
     OwnerKey(owner_key::OwnerKeyCommand),
+    /// The key that all secrets are encrypted under
+    #[command(subcommand)]
+    MasterKey(master_key::MasterKeyCommand),
 }
 
 /// How a command finds the server.
@@ -184,12 +192,14 @@ impl Command {
             Verb::DeadLetters(command) => command.run(config).await,
             Verb::Keys(command) => command.run(config).await,
             Verb::Users(command) => command.run(config).await,
+            Verb::Secrets(command) => command.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
             Verb::Backup(backup) => backup.run(&config).await,
             Verb::Restore(restore) => restore.run(&config).await,
             Verb::Health(health) => health.run(&config).await,
             Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,
+            Verb::MasterKey(command) => command.run(&config).await,
         };
         match done {
             Ok(code) => code,

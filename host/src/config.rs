@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use crate::auth::{self, OidcSettings, OwnerKey};
 use crate::limits::Limits;
 use crate::orchestrator::EventSettings;
+use crate::secrets::{KeySettings, MasterKey};
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 
 pub use settings::{SETTINGS, Setting};
@@ -75,6 +76,10 @@ pub struct Config {
     pub auth: auth::Settings,
     /// The identity provider's settings, as far as they are set.
     pub oidc: OidcConfig,
+    /// The master key, if it is not the one in the data folder.
+    pub master_key: Option<MasterKey>,
+    /// The master key before.
+    pub master_key_previous: Option<MasterKey>,
     /// What is logged, as a filter of `tracing`.
     pub log: String,
     /// How it is logged.
@@ -108,6 +113,8 @@ impl Default for Config {
             api_key: None,
             auth: auth::Settings::default(),
             oidc: OidcConfig::default(),
+            master_key: None,
+            master_key_previous: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             url: "http://127.0.0.1:8080".to_owned(),
@@ -256,6 +263,16 @@ impl Config {
         Ok(settings)
     }
 
+    /// Where the master key comes from.
+    #[must_use]
+    pub fn key_settings(&self) -> KeySettings {
+        KeySettings {
+            data: self.data.clone(),
+            configured: self.master_key.clone(),
+            previous: self.master_key_previous.clone(),
+        }
+    }
+
     /// The database: the one that was set, or the SQLite file `picloud.db` in the
     /// data folder.
     ///
@@ -318,13 +335,15 @@ mod tests {
             ("PICLOUD_MAX_WALL_MS", "soon"),
             ("PICLOUD_LISTEN", "8080"),
             ("PICLOUD_OWNER_KEY", "too short"),
+            ("PICLOUD_MASTER_KEY", "too short"),
         ])
         .unwrap_err();
         let said = wrong.to_string();
-        assert_eq!(wrong.0.len(), 3, "{said}");
+        assert_eq!(wrong.0.len(), 4, "{said}");
         assert!(said.contains("PICLOUD_MAX_WALL_MS: \"soon\" was given, 1 to 3600000 is allowed"));
         assert!(said.contains("PICLOUD_LISTEN: \"8080\" was given"));
         assert!(said.contains("PICLOUD_OWNER_KEY: \"***\" was given"));
+        assert!(said.contains("PICLOUD_MASTER_KEY: \"***\" was given, 64 hexadecimal digits"));
         assert!(!said.contains("too short"));
     }
 

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::executor::Saturated;
 use crate::limits::OverCeiling;
-use crate::store;
+use crate::{secrets, store};
 
 /// The result of whatever answers a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -224,6 +224,15 @@ impl From<store::Error> for Error {
     }
 }
 
+impl From<secrets::Error> for Error {
+    fn from(error: secrets::Error) -> Self {
+        match error {
+            secrets::Error::Store(error) => error.into(),
+            secrets::Error::Sealed { .. } => Self::internal(error),
+        }
+    }
+}
+
 impl From<store::Conflict> for Refusal {
     fn from(conflict: store::Conflict) -> Self {
         let message = conflict.to_string();
@@ -237,6 +246,10 @@ impl From<store::Conflict> for Refusal {
             store::Conflict::UserName => Self::new("user_name_taken", message),
             store::Conflict::Identity => Self::new("identity_taken", message),
             store::Conflict::LastOwner => Self::new("last_owner", message),
+            store::Conflict::SecretsMax(most) => {
+                Self::new("secrets_full", message).with("most", most)
+            }
+            store::Conflict::MasterKey => Self::new("master_key_replaced", message),
             store::Conflict::Concurrent => Self::new("changed_concurrently", message),
             store::Conflict::Version(version) => {
                 Self::new("version_conflict", message).with("version", version)

@@ -20,6 +20,8 @@
 //! Guests run on threads of their own, never on those that accept requests.
 //!
 //! Invariant: nothing here knows who asked for a run or where its row is kept.
+//! Invariant: what a run came to says nothing of the secrets that it and those that it
+//! called have read, but for its response.
 //! Invariant: a run reads from the store and never writes to it: what it changes is
 //! its outcome's effects, and its caller's to commit.
 
@@ -51,6 +53,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::secrets::{Revealed, Secrets};
 use crate::store::{AppId, ExecutionId, Store};
 
 use blobs::Blobs;
@@ -82,11 +85,22 @@ pub struct Settings {
     pub private_hosts: Vec<String>,
 }
 
+/// What scripts read from.
+#[derive(Clone)]
+pub struct Backing {
+    /// What they have kept.
+    pub store: Store,
+    /// Their secrets.
+    pub secrets: Secrets,
+}
+
 /// What scripts use beside the sandbox. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Platform {
     /// What they read from.
     store: Store,
+    /// Their secrets.
+    secrets: Secrets,
     /// The contents of their files.
     blobs: Blobs,
     /// Their way to the outside.
@@ -128,19 +142,19 @@ impl Executor {
     ///
     /// # Errors
     /// When the data folder cannot be written, or wasmtime refuses the machine.
-    /// Without a store, scripts have nothing but their sandbox.
+    /// Without a backing, scripts have nothing but their sandbox.
     pub fn start(
         settings: &Settings,
         clock: Clock,
-        store: Option<Store>,
+        backing: Option<Backing>,
     ) -> Result<Self, StartError> {
         let engine = engine::GuestEngine::load(settings)?;
-        let platform = match store {
+        let platform = match backing {
             None => None,
-            Some(store) => {
+            Some(Backing { store, secrets }) => {
                 let data = Dir::open_ambient_dir(&settings.data, ambient_authority())?;
                 let outbound = Outbound::new(settings.private_hosts.clone())?;
-                Some(Platform { store, blobs: Blobs::open(&data)?, outbound })
+                Some(Platform { store, secrets, blobs: Blobs::open(&data)?, outbound })
             }
         };
         Ok(Self {
@@ -236,7 +250,9 @@ impl Executor {
     }
 
     async fn execute_in(&self, slot: Slot, run: Run) -> Outcome {
-        let scope = self.scope(&run).map(|scope| (scope, Effects::default()));
+        let scope = self.scope(&run);
+        let revealed = scope.as_ref().map(|scope| scope.revealed.clone());
+        let scope = scope.map(|scope| (scope, Effects::default()));
         let inner = &self.inner;
         let Run { image, request, limits, .. } = run;
         let mut outcome =
@@ -244,6 +260,9 @@ impl Executor {
         drop(slot);
         if outcome.failure.is_some() {
             outcome.effects.discard();
+        }
+        if let Some(revealed) = revealed {
+            outcome.mask(revealed.masker());
         }
         outcome
     }
@@ -256,6 +275,7 @@ impl Executor {
             app: run.request.execution.app.clone(),
             script: run.request.execution.script.clone(),
             execution_id: run.execution_id.clone(),
+            revealed: Revealed::default(),
             depth: 0,
         })
     }

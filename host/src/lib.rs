@@ -20,6 +20,7 @@ pub mod faults;
 pub mod limits;
 pub mod manager;
 pub mod orchestrator;
+pub mod secrets;
 pub mod store;
 pub mod telemetry;
 
@@ -37,13 +38,14 @@ use tokio::net::TcpListener;
 use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
 use config::Config;
-use executor::Executor;
+use executor::{Backing, Executor};
 use manager::{About, ControlPlane};
 use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
 use orchestrator::retention::Retention;
 use orchestrator::scheduler::Scheduler;
 use orchestrator::{Orchestrator, Parts};
+use secrets::Secrets;
 use store::Store;
 use telemetry::Metrics;
 
@@ -89,11 +91,14 @@ impl App {
         let owner_key = config.owner_key.as_ref();
         let started = Auth::start(&store, &clock, owner_key, config.auth()?).await?;
         let settings = executor_settings(config);
-        let executor = Executor::start(&settings, clock.clone(), Some(store.clone()))?;
+        let secrets = Secrets::start(&store, &clock, &config.key_settings()).await?;
+        let backing = Backing { store: store.clone(), secrets: secrets.clone() };
+        let executor = Executor::start(&settings, clock.clone(), Some(backing))?;
         let metrics = Metrics::default();
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
             executor: executor.clone(),
+            secrets: secrets.clone(),
             clock: clock.clone(),
             auth: started.auth.clone(),
             metrics: metrics.clone(),
@@ -105,6 +110,7 @@ impl App {
         let control_plane = ControlPlane::new(
             store.clone(),
             executor.clone(),
+            secrets,
             clock.clone(),
             started.auth,
             metrics.clone(),

@@ -31,6 +31,7 @@ mod routes;
 mod sample;
 mod schedules;
 mod scripts;
+mod secrets;
 mod sessions;
 mod source;
 mod stats;
@@ -53,6 +54,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::executor::Executor;
 use crate::limits::Limits;
+use crate::secrets::Secrets;
 use crate::store::{App, AppId, Resource, Script, ScriptId, Store, TriggerDetail};
 use crate::telemetry::Metrics;
 
@@ -66,6 +68,8 @@ pub struct ControlPlane {
     pub store: Store,
     /// Parses sources.
     pub executor: Executor,
+    /// Seals secrets.
+    pub secrets: Secrets,
     /// Times and ids.
     pub clock: Clock,
     /// Recognises callers.
@@ -82,9 +86,11 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Puts the parts together.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is another part, and it is called once")]
     pub fn new(
         store: Store,
         executor: Executor,
+        secrets: Secrets,
         clock: Clock,
         auth: Auth,
         metrics: Metrics,
@@ -92,7 +98,8 @@ impl ControlPlane {
         about: About,
     ) -> Self {
         let about = Arc::new(about);
-        Self { store, executor, clock, auth, metrics, ceiling, about, addressing: Arc::default() }
+        let addressing = Arc::default();
+        Self { store, executor, secrets, clock, auth, metrics, ceiling, about, addressing }
     }
 
     /// The app of that name, if the caller may do this in it.
@@ -206,6 +213,8 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(routes::get_route, routes::delete_route))
         .routes(routes!(triggers::list_triggers, triggers::create_trigger))
         .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(secrets::put_secret, secrets::delete_secret))
         .routes(routes!(outbox::list_outbox))
         .routes(routes!(outbox::list_backlog))
         .routes(routes!(outbox::get_event))

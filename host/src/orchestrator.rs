@@ -43,6 +43,7 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::limits::Limits;
+use crate::secrets::Secrets;
 use crate::store::{Backoff, Store};
 use crate::telemetry::Metrics;
 
@@ -53,6 +54,8 @@ pub struct Parts {
     pub store: Store,
     /// What runs scripts.
     pub executor: Executor,
+    /// What routes are guarded with.
+    pub secrets: Secrets,
     /// Time and ids.
     pub clock: Clock,
     /// Who sees more than a caller.

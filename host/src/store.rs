@@ -30,6 +30,7 @@ mod outbox;
 mod routes;
 mod samples;
 mod scripts;
+mod secrets;
 mod sessions;
 mod settings;
 mod snapshot;
@@ -68,6 +69,7 @@ pub use samples::{Captured, LastExecution, Sample};
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };
+pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
 pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
@@ -209,7 +211,7 @@ impl Store {
     }
 
     /// Grows with every commit that changed an app, a domain, a script, a
-    /// route or a trigger. A cache that was filled at an older revision must be filled again.
+    /// route, a trigger or a secret. A cache that was filled at an older revision must be filled again.
     #[must_use]
     pub fn revision(&self) -> u64 {
         *self.inner.signals.revision.borrow()

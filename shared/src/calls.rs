@@ -18,6 +18,7 @@ pub mod pubsub;
 pub mod queue;
 pub mod random;
 pub mod scripts;
+pub mod secrets;
 pub mod time;
 
 /// One host call: a request type that names its number and its reply.
@@ -130,6 +131,8 @@ calls! {
     FilesDelete = 18: files::Delete => bool;
     /// A part of a bucket.
     FilesList = 19: files::List => files::Listed;
+    /// The value of a secret.
+    SecretsGet = 20: secrets::Get => String;
 }
 
 #[cfg(test)]

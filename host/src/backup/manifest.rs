@@ -31,6 +31,22 @@ pub struct Manifest {
     pub files_bytes: i64,
     /// Files without their content.
     pub lost: BTreeSet<Lost>,
+    /// Where the master key is.
+    #[serde(default)]
+    pub master_key: MasterKeyOf,
+}
+
+/// Where the key of a backup's secrets is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MasterKeyOf {
+    /// There was none: nothing has ever been served.
+    #[default]
+    None,
+    /// It is in the backup.
+    Backup,
+    /// In the environment of the server, and not in the backup.
+    Environment,
 }
 
 impl Manifest {
@@ -39,6 +55,7 @@ impl Manifest {
         made_at: i64,
         files: &Copying,
         lost: BTreeSet<Lost>,
+        master_key: MasterKeyOf,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -48,6 +65,7 @@ impl Manifest {
             files: files.count(),
             files_bytes: files.bytes,
             lost,
+            master_key,
         }
     }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::files::{Copying, Lost};
+use super::key;
 use super::{
     Failed, Manifest, POSTGRES_DUMP, Result, SQLITE_COPY, failed, failed_at, open, postgres,
     see_copy, sync,
@@ -41,6 +42,7 @@ pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
     let data = open(&config.data).map_err(failed_at("the data folder", &config.data))?;
     let target = Blobs::open(&data).map_err(failed_at("the data folder", &config.data))?;
     let mut files = Copying::new(blobs, target);
+    key::restore(source, &config.data)?;
     manifest.lost = match url.file() {
         Some(file) => restore_sqlite(source, &file, &mut files).await?,
         None => restore_postgres(source, &url, &mut files).await?,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use picloud::backup::{Manifest, back_up, restore};
+use picloud::backup::{Manifest, MasterKeyOf, back_up, restore};
 use picloud::clock::Clock;
 use picloud::config::Config;
 
@@ -47,6 +47,12 @@ impl Restore {
 fn report(manifest: &Manifest, done: &str) -> ExitCode {
     let Manifest { database, files, files_bytes, lost, .. } = manifest;
     eprintln!("{done}: the {database} database, and files: {files}, of {files_bytes} bytes");
+    if manifest.master_key == MasterKeyOf::Environment {
+        eprintln!(
+            "the master key is not in the backup, because it is in PICLOUD_MASTER_KEY: without \
+             that key its secrets cannot be opened"
+        );
+    }
     if lost.is_empty() {
         return ExitCode::SUCCESS;
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::value::{Allowed, bytes, number, show_bytes};
 use super::{Config, LogFormat};
 use crate::limits::MEMORY_BYTES_MIN;
+use crate::secrets::MasterKeyError;
 use crate::store::Backoff;
 
 /// The most linear memory a wasm32 instance can have.
@@ -71,6 +72,24 @@ macro_rules! numeric {
                 Ok(())
             },
             show: |config| config.$($field).+.to_string(),
+        }
+    };
+}
+
+/// A row whose value is a master key.
+macro_rules! master_key {
+    ($name:literal, $doc:literal, $field:ident) => {
+        Setting {
+            name: $name,
+            unit: "",
+            doc: $doc,
+            secret: true,
+            set: |config, text| {
+                let key = text.parse();
+                config.$field = Some(key.map_err(|wrong: MasterKeyError| wrong.to_string())?);
+                Ok(())
+            },
+            show: |config| if config.$field.is_some() { "(set)" } else { "(not set)" }.to_owned(),
         }
     };
 }
@@ -246,6 +265,16 @@ pub const SETTINGS: &[Setting] = &[
             if is_set { "(set)" } else { "(not set)" }.to_owned()
         },
     },
+    master_key!(
+        "PICLOUD_MASTER_KEY",
+        "key of all secrets; without it one is made in the data folder at the first start",
+        master_key
+    ),
+    master_key!(
+        "PICLOUD_MASTER_KEY_PREVIOUS",
+        "the master key before, whose secrets are put under the new one at the start",
+        master_key_previous
+    ),
     numeric!("days" "PICLOUD_SESSION_IDLE_DAYS",
         "how long a browser stays signed in without a request",
         1..=3650, auth.sessions.idle_days),

@@ -113,6 +113,7 @@ async fn serve(
         Op::FilesStat => waiting!(calls::files::Stat, services::files::stat),
         Op::FilesDelete => waiting!(calls::files::Delete, services::files::delete),
         Op::FilesList => waiting!(calls::files::List, services::files::entries),
+        Op::SecretsGet => waiting!(calls::secrets::Get, services::secrets::get),
     })
 }
 

@@ -5,6 +5,7 @@ use picloud_shared::execution::{CompileError, Position};
 use serde::Serialize;
 
 use super::effects::Effects;
+use crate::secrets::Masker;
 use crate::store::{ExecutionId, ScriptId};
 
 /// How an execution ended.
@@ -28,7 +29,7 @@ pub enum Status {
 }
 
 /// One execution, ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
@@ -50,10 +51,13 @@ pub struct Outcome {
     pub effects: Effects,
     /// The runs that were a part of it, in the order of their ends.
     pub called: Vec<Called>,
+    /// Masks the secrets that they have read. Log and failure are masked; the response
+    /// is not, and neither is what started the run.
+    pub masker: Masker,
 }
 
 /// A run that another one called.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Called {
     /// Its id.
     pub execution_id: ExecutionId,
@@ -103,7 +107,24 @@ impl Outcome {
             started_at: 0,
             effects: Effects::default(),
             called: Vec::new(),
+            masker: Masker::default(),
         }
+    }
+
+    /// Takes the secrets out of what is told about the run.
+    pub(super) fn mask(&mut self, masker: Masker) {
+        if !masker.is_none() {
+            let log = self.called.iter_mut().flat_map(|called| &mut called.outcome.log);
+            log.chain(&mut self.log).for_each(|line| line.mask(&masker));
+            let failures = self.called.iter_mut().map(|called| &mut called.outcome.failure);
+            for failure in failures.chain([&mut self.failure]).flatten() {
+                failure.mask(&masker);
+            }
+            for called in &mut self.called {
+                called.outcome.masker = masker.clone();
+            }
+        }
+        self.masker = masker;
     }
 }
 
@@ -147,6 +168,11 @@ impl Failure {
         }
     }
 
+    fn mask(&mut self, masker: &Masker) {
+        self.message = masker.text(&self.message).into_owned();
+        self.thrown = self.thrown.take().map(|thrown| masker.json_text(thrown));
+    }
+
     /// A failure by a named limit.
     pub(super) fn limit(limit: LimitExceeded, at: Position) -> Self {
         let failure = Self::new(limit.to_string(), at);
@@ -166,4 +192,19 @@ pub struct LogLine {
     pub data: Option<String>,
     /// The script's line that wrote it, from 1; 0 when unknown.
     pub line: u32,
+}
+
+impl LogLine {
+    /// What is put where a long message was cut.
+    pub(super) const CUT: char = '…';
+
+    fn mask(&mut self, masker: &Masker) {
+        let masked = match self.message.strip_suffix(Self::CUT) {
+            // A secret that was read only afterwards may have been cut in two.
+            Some(head) => format!("{}{}", masker.cut_text(head), Self::CUT),
+            None => masker.text(&self.message).into_owned(),
+        };
+        self.message = masked;
+        self.data = self.data.take().map(|data| masker.json_text(data));
+    }
 }

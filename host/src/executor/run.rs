@@ -32,6 +32,7 @@ use super::response;
 use super::sandbox::{Sandbox, Scope, Trace};
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::secrets::Masker;
 
 /// Walking takes more fuel than bytecode.
 const WALK_FUEL_FACTOR: u64 = 4;
@@ -100,6 +101,7 @@ pub(super) async fn execute(
         started_at,
         effects,
         called,
+        masker: Masker::default(),
     }
 }
 
@@ -264,6 +266,7 @@ fn crash(sandbox: &Sandbox, trap: &wasmtime::Error) -> Failure {
         Some(panic) => panic.clone(),
         None => trap.root_cause().to_string(),
     };
+    let reason = sandbox.masker().text(&reason).into_owned();
     tracing::error!(%reason, "a sandbox crashed");
     Failure::new(format!("the sandbox crashed: {reason}"), NOWHERE)
 }
@@ -333,5 +336,6 @@ fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
         started_at,
         effects: Effects::default(),
         called: Vec::new(),
+        masker: Masker::default(),
     }
 }

@@ -8,6 +8,7 @@ use super::outcome::{Called, LogLine};
 use super::{Executor, Platform};
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::secrets::{Masker, Revealed};
 use crate::store::{AppId, ExecutionId};
 
 /// How many bytes of host answers are kept, so that the run can be repeated up to
@@ -55,6 +56,8 @@ pub(super) struct Scope {
     /// The script's name.
     pub(super) script: String,
     pub(super) execution_id: ExecutionId,
+    /// The secrets that have been read, by all runs that are a part of one another.
+    pub(super) revealed: Revealed,
     /// How many runs called one another before this one.
     pub(super) depth: u32,
 }
@@ -122,6 +125,11 @@ impl Sandbox {
             trace,
             guest: None,
         }
+    }
+
+    /// What masks the secrets that have been read until now.
+    pub(super) fn masker(&self) -> Masker {
+        self.scope.as_ref().map(|scope| scope.revealed.masker()).unwrap_or_default()
     }
 
     /// Adds `more` to what was used of a limit.

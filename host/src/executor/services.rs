@@ -9,6 +9,7 @@ pub(super) mod pubsub;
 pub(super) mod queue;
 pub(super) mod random;
 pub(super) mod scripts;
+pub(super) mod secrets;
 pub(super) mod time;
 
 use picloud_shared::calls::HostResult;

@@ -26,10 +26,17 @@ impl KeptAnswer {
     }
 }
 
-/// The answer to keep: the response, or the failure that a caller is told of.
+/// The answer to keep: the response, or the failure that a caller is told of. Secrets
+/// that the run has read are masked in it, because it is stored.
 pub(super) fn to_keep(id: &ExecutionId, outcome: &Outcome) -> Option<Json> {
     let (status, headers, body) = match &outcome.response {
-        Some(response) => (response.status, response.headers.clone(), response.body.clone()),
+        Some(response) => {
+            let masker = &outcome.masker;
+            let headers = response.headers.iter();
+            let headers =
+                headers.map(|(name, value)| (name.clone(), masker.text(value).into_owned()));
+            (response.status, headers.collect(), masker.bytes(&response.body).into_owned())
+        }
         None => {
             let (status, body) = failure(outcome.status, id);
             let json = ("content-type".to_owned(), "application/json".to_owned());

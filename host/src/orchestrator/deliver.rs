@@ -189,7 +189,7 @@ impl Orchestrator {
             resolves: resolves.map(|letter| (letter, resolution)),
             abandoned: response
                 .filter(|_| gone)
-                .and_then(|response| Json::of(&summary_of_response(response)).ok())
+                .and_then(|response| Json::of(&summary_of_response(response, &outcome.masker)).ok())
                 .map(|response| AbandonedExecution {
                     execution_id: id.clone(),
                     app_id: event.app_id.clone(),
@@ -307,7 +307,8 @@ impl Orchestrator {
             return;
         }
         let Some(response) = &reply.outcome.response else { return };
-        let Ok(response) = Json::of(&summary_of_response(response)) else { return };
+        let summary = summary_of_response(response, &reply.outcome.masker);
+        let Ok(response) = Json::of(&summary) else { return };
         let abandoned = AbandonedExecution {
             execution_id: reply.execution_id.clone(),
             app_id: event.app_id.clone(),

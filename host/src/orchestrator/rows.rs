@@ -1,11 +1,11 @@
 //! The rows of executions: what is kept of a run.
 
 use picloud_shared::execution::{HttpRequest, Input};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::run::Work;
 use crate::executor::{Called, Outcome, Response, Status};
+use crate::secrets::{MASK, Masker};
 use crate::store::{AppId, Execution, ExecutionId, ExecutionStatus, Json, TriggerKind};
 
 /// How much of a body a row keeps, in characters.
@@ -40,8 +40,8 @@ fn row(work: &Work, id: &ExecutionId, outcome: &Outcome) -> serde_json::Result<E
         trigger_kind: work.kind,
         attempt: work.origin.attempt,
         request: match &work.input {
-            Input::Http(request) => Json::of(&summary_of_request(request))?,
-            Input::Event(event) => summary_of_event(event),
+            Input::Http(request) => Json::of(&summary_of_request(request, &outcome.masker))?,
+            Input::Event(event) => summary_of_event(event, &outcome.masker),
         },
         event_id: work.origin.event_id.clone(),
         trigger_id: work.origin.trigger_id.clone(),
@@ -67,7 +67,8 @@ fn of_outcome(
     outcome: &Outcome,
 ) -> serde_json::Result<Execution> {
     let natural = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let response = outcome.response.as_ref().map(summary_of_response);
+    let response = outcome.response.as_ref();
+    let response = response.map(|response| summary_of_response(response, &outcome.masker));
     Ok(Execution {
         id: id.clone(),
         app_id: app_id.clone(),
@@ -94,16 +95,17 @@ fn of_outcome(
 }
 
 /// The event, whole unless it is large.
-fn summary_of_event(event: &str) -> Json {
+fn summary_of_event(event: &str, masker: &Masker) -> Json {
     if event.len() <= EVENT_CHARS {
-        return Json::from_text(format!("{{\"event\":{event}}}"));
+        return Json::from_text(masker.json_text(format!("{{\"event\":{event}}}")));
     }
-    let head: String = event.chars().take(EVENT_CHARS).collect();
+    let masked = masker.text(event);
+    let head: String = masked.chars().take(EVENT_CHARS).collect();
     Json::from_text(json!({ "event_bytes": event.len(), "event_head": head }).to_string())
 }
 
-fn summary_of_request(request: &HttpRequest) -> Value {
-    json!({
+fn summary_of_request(request: &HttpRequest, masker: &Masker) -> Value {
+    masker.json(json!({
         "method": request.method,
         "path": request.path,
         "params": pairs(&request.params),
@@ -111,17 +113,17 @@ fn summary_of_request(request: &HttpRequest) -> Value {
         "headers": pairs(&request.headers),
         "remote_address": request.remote_address,
         "body_bytes": request.raw.len(),
-        "body": preview(&request.raw),
-    })
+        "body": preview(&masker.bytes(&request.raw)),
+    }))
 }
 
-pub(super) fn summary_of_response(response: &Response) -> impl Serialize {
-    json!({
+pub(super) fn summary_of_response(response: &Response, masker: &Masker) -> Value {
+    masker.json(json!({
         "status": response.status,
         "headers": pairs(&response.headers),
         "body_bytes": response.body.len(),
-        "body": preview(&response.body),
-    })
+        "body": preview(&masker.bytes(&response.body)),
+    }))
 }
 
 /// Name and value, in order; a credential's value is not kept.
@@ -129,7 +131,7 @@ fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     pairs
         .iter()
         .map(|(name, value)| {
-            let shown = if MASKED.contains(&name.as_str()) { "***" } else { value };
+            let shown = if MASKED.contains(&name.as_str()) { MASK } else { value };
             (name.as_str(), shown)
         })
         .collect()

@@ -71,6 +71,8 @@ pub enum Resource {
     Member,
     /// An API key.
     ApiKey,
+    /// A secret of an app.
+    Secret,
 }
 
 /// What was contradicted.
@@ -98,6 +100,10 @@ pub enum Conflict {
     Identity,
     /// Without this user there would be no owner who can sign in.
     LastOwner,
+    /// The app has as many secrets as it may have.
+    SecretsMax(i64),
+    /// There are secrets under a newer master key than this process has.
+    MasterKey,
     /// The id is taken, or somebody else made the same change at the same time.
     Concurrent,
 }
@@ -120,6 +126,7 @@ impl fmt::Display for Resource {
             Self::User => "user",
             Self::Member => "member",
             Self::ApiKey => "api_key",
+            Self::Secret => "secret",
         })
     }
 }
@@ -140,6 +147,8 @@ impl fmt::Display for Conflict {
             Self::UserName => f.write_str("another user has this name"),
             Self::Identity => f.write_str("the identity is another user's"),
             Self::LastOwner => f.write_str("there must be an owner who can sign in"),
+            Self::SecretsMax(most) => write!(f, "an app has at most {most} secrets"),
+            Self::MasterKey => f.write_str("this node has another master key than the newest"),
             Self::Concurrent => f.write_str("it was changed at the same time"),
         }
     }

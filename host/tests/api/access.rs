@@ -87,6 +87,8 @@ impl Fixture {
         put("/apps/shop/kv/colours/red", json!({"value": 1})).await;
         let file = admin.request("PUT", "/apps/shop/files/pages/index").text("text");
         file.send().await.is(200);
+        let secret = admin.put("/apps/shop/secrets/TOKEN", json!({"value": "hidden"}));
+        secret.send().await.is(201);
         let ran = admin.post(&format!("/execute/{script}"), json!({})).send().await.is(200).json();
         let member = Browser::of_member(app, "member", "shop", "viewer").await.user_id(app).await;
         let user = Browser::of_user(app, "user", "member").await.user_id(app).await;
@@ -111,6 +113,7 @@ impl Fixture {
             ("{path}", "index".to_owned()),
             ("{user_id}", user),
             ("{user}", "member".to_owned()),
+            ("{name}", "TOKEN".to_owned()),
             ("{key_id}", key),
         ];
         Self { names }

@@ -3,14 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use picloud::backup::{Backup, back_up, restore};
+use picloud::backup::{Backup, MasterKeyOf, back_up, restore};
 use picloud::clock::Clock;
 use picloud::config::Config;
+use picloud::secrets::{KEY_FILE, NEXT_KEY_FILE, Secrets};
+use picloud::store::Store;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::app::TestApp;
-use crate::database::Database;
+use crate::database::{Database, Kind};
 use crate::{on_both_databases, with_an_app};
 
 /// Writes files: `path` and `content` from the query.
@@ -126,6 +128,51 @@ on_both_databases! {
         std::fs::write(backup.join("backup.json"), manifest.to_string()).unwrap();
         let other = refusal(&elsewhere(&parent.path().join("other"), None), &backup).await;
         assert!(other.contains("another database"), "{other}");
+        app.close().await;
+    }
+
+    async fn secrets_are_opened_after_a_restore(database) {
+        use std::os::unix::fs::PermissionsExt;
+        let app = TestApp::start(database).await;
+        app.deploy("shop", "read", r#"secrets::get("A")"#).await;
+        app.admin().put("/apps/shop/secrets/A", json!({"value": "kept"})).send().await.is(201);
+        let parent = folder();
+        let backup = parent.path().join("backup");
+        let made = back_up(app.config(), &Clock::system(), &backup).await.unwrap();
+        assert_eq!(made.master_key, MasterKeyOf::Backup);
+        let mode = backup.join(KEY_FILE).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        // Where another key is taking the place of the old one, none is copied.
+        let next = app.config().data.join(NEXT_KEY_FILE);
+        std::fs::write(&next, "").unwrap();
+        let refused = back_up(app.config(), &Clock::system(), &parent.path().join("b")).await;
+        assert!(refused.unwrap_err().to_string().contains("master-key rotate"));
+        std::fs::remove_file(&next).unwrap();
+
+        if database.kind == Kind::Sqlite {
+            let config = elsewhere(&parent.path().join("new"), None);
+            restore(&config, &backup).await.unwrap();
+            let store = Store::open(&config.database_url().unwrap()).await.unwrap();
+            let secrets = Secrets::start(&store, &Clock::system(), &config.key_settings()).await;
+            let id = store.find_app_by_name("shop").await.unwrap().id;
+            let value = secrets.unwrap().reveal(&id, "A").await.unwrap().unwrap();
+            assert_eq!(value.reveal(), "kept");
+            let mode = config.data.join(KEY_FILE).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            store.close().await.unwrap();
+        }
+        app.close().await;
+    }
+
+    async fn a_key_of_the_environment_is_not_in_a_backup(database) {
+        let key = "1111111111111111111111111111111111111111111111111111111111111111";
+        let app = TestApp::start_with(database, &[("PICLOUD_MASTER_KEY", key)]).await;
+        let parent = folder();
+        let backup = parent.path().join("backup");
+        let made = back_up(app.config(), &Clock::system(), &backup).await.unwrap();
+        assert_eq!(made.master_key, MasterKeyOf::Environment);
+        assert!(!backup.join(KEY_FILE).exists());
         app.close().await;
     }
 }

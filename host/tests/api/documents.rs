@@ -279,6 +279,8 @@ on_both_databases! {
             block.text = block.text.replace(OUTSIDE, &outside.url);
             let at = format!("line-{}", block.line);
             let script = app.deploy(&at, "example", &block.text).await;
+            let secret = format!("/apps/{at}/secrets/PAYMENTS_KEY");
+            app.admin().put(&secret, json!({"value": "key-of-payments"})).send().await.is(201);
             run_by_request(&app, &script, &block).await;
             // One that is both, an endpoint and what works off events.
             if block.text.contains("if ctx.event != ()") {

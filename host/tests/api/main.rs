@@ -8,7 +8,6 @@ mod app;
 #[path = "../support/compiled_guest.rs"]
 mod compiled_guest;
 #[path = "../support/database.rs"]
-#[expect(dead_code, reason = "the store's tests look behind the store, these do not")]
 mod database;
 #[path = "../support/gate.rs"]
 mod gate;
@@ -46,6 +45,7 @@ mod responses;
 mod retention;
 mod routes;
 mod scripts;
+mod secrets;
 mod serialisable;
 mod services;
 mod sessions;

@@ -20,6 +20,7 @@ mod frozen;
 mod gate;
 mod keeper;
 mod kinds;
+mod leaks;
 mod ledger;
 mod load;
 mod outage;

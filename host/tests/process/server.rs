@@ -40,12 +40,10 @@ impl Server {
 
     /// Starts a server by this command, to which `serve` is added.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut process = command
-            .arg("serve")
-            .env("PICLOUD_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a server");
+        if !command.get_envs().any(|(name, _)| name == "PICLOUD_LOG") {
+            command.env("PICLOUD_LOG", "warn");
+        }
+        let mut process = command.arg("serve").stdout(Stdio::piped()).spawn().expect("a server");
         let output = BufReader::new(process.stdout.take().expect("its output"));
         let mut greeting = Vec::new();
         let mut url = None;

@@ -20,6 +20,7 @@ mod recording;
 mod recovery;
 mod routes;
 mod scripts;
+mod secrets;
 mod sessions;
 mod settings;
 mod text;

@@ -458,6 +458,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/apps/{app}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists an app's secrets by name, without their values. */
+        get: operations["list_secrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/secrets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets a secret, a new one or one that there is. */
+        put: operations["put_secret"];
+        post?: never;
+        /** Deletes a secret. */
+        delete: operations["delete_secret"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apps/{app}/stats": {
         parameters: {
             query?: never;
@@ -2545,6 +2580,34 @@ export interface components {
             next_offset?: number | null;
         };
         /** @description A page of a list. */
+        List_Secret: {
+            /** @description What is on the page. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was first set, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description What scripts ask for. */
+                name: string;
+                /**
+                 * Format: int64
+                 * @description When its value was set, in microseconds since 1970.
+                 */
+                updated_at: number;
+                /**
+                 * Format: int64
+                 * @description From 1; grows with every new value.
+                 */
+                version: number;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
         List_Trigger: {
             /** @description What is on the page. */
             items: {
@@ -2785,6 +2848,14 @@ export interface components {
             /** @description The user's id. */
             user_id?: string | null;
         };
+        /** @description A secret's new value. */
+        PutSecret: {
+            /**
+             * Format: password
+             * @description 1 to 32768 bytes. It is not shown again.
+             */
+            value: string;
+        };
         /** @description What an error says: a code for programs, a message for people, and details. */
         Refusal: {
             /**
@@ -2988,6 +3059,26 @@ export interface components {
             source: string;
             /** @description Its SHA-256, in hexadecimal. */
             source_sha256: string;
+        };
+        /** @description A secret, without its value. */
+        Secret: {
+            /**
+             * Format: int64
+             * @description When it was first set, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description What scripts ask for. */
+            name: string;
+            /**
+             * Format: int64
+             * @description When its value was set, in microseconds since 1970.
+             */
+            updated_at: number;
+            /**
+             * Format: int64
+             * @description From 1; grows with every new value.
+             */
+            version: number;
         };
         /**
          * @description A message from outside of a script. One of `queue`, `topic` and `script` says where
@@ -4764,6 +4855,122 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Script"];
                 };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_secrets: {
+        parameters: {
+            query?: {
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of secrets */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Secret"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The secret's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutSecret"];
+            };
+        };
+        responses: {
+            /** @description It has a new value */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"];
+                };
+            };
+            /** @description It is new */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The secret's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description It was not done */
             default: {

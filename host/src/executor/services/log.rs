@@ -6,17 +6,19 @@ use picloud_shared::calls::log::Write;
 use crate::executor::outcome::LogLine;
 use crate::executor::sandbox::Sandbox;
 
-/// What is put where a long message was cut.
-const CUT: char = '…';
-
 /// Appends a line. A message longer than a line may be is cut; a run that logs
 /// too much in all ends.
 pub(in crate::executor) fn write(sandbox: &mut Sandbox, mut line: Write) -> HostResult<()> {
-    let limits = &sandbox.limits;
-    if let Some((end, _)) = line.message.char_indices().nth(limits.log_line_chars_max) {
-        line.message.truncate(end);
-        line.message.push(CUT);
+    let chars_max = sandbox.limits.log_line_chars_max;
+    if line.message.char_indices().nth(chars_max).is_some() {
+        // Before it is cut: nobody would know half of a secret again.
+        line.message = sandbox.masker().text(&line.message).into_owned();
     }
+    if let Some((end, _)) = line.message.char_indices().nth(chars_max) {
+        line.message.truncate(end);
+        line.message.push(LogLine::CUT);
+    }
+    let limits = &sandbox.limits;
     let bytes = line.message.len() + line.data.as_ref().map_or(0, String::len);
     let mut lines = sandbox.log.len() as u64;
     let reached = &mut sandbox.reached;

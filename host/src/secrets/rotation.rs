@@ -1,0 +1,204 @@
+//! Which master key there is at a start, and how another takes its place.
+//!
+//! ```text
+//!  environment   PICLOUD_MASTER_KEY new, PICLOUD_MASTER_KEY_PREVIOUS old, start
+//!  file          master.key.next written ─▶ secrets rewrapped ─▶ renamed to master.key
+//! ```
+//!
+//! Only the wrapped keys change, each in a write of its own: a rotation that was
+//! interrupted has left every secret under the old key or the new one, and both are there
+//! until it is done again and finishes.
+//!
+//! Invariant: no key is given up while there is a secret under it.
+
+use std::path::Path;
+
+use super::envelope::{self, Place};
+use super::key_file::{self, KEY_FILE, NEXT_KEY_FILE};
+use super::{KeyError, KeySettings, Keys, MasterKey};
+use crate::clock::Clock;
+use crate::store::{self, Store};
+
+/// How many secrets are read at once.
+const PAGE_ROWS: i64 = 200;
+/// After how many pages without any progress a rotation gives up.
+const STALLS_MAX: u32 = 10;
+
+/// What a rotation came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The id of the master key that all secrets are under now.
+    pub key_id: String,
+    /// How many secrets it was done for.
+    pub secrets: usize,
+}
+
+/// The keys of this process; every secret is under the newest when this returns.
+pub(super) async fn settle(
+    store: &Store,
+    clock: &Clock,
+    settings: &KeySettings,
+) -> Result<Keys, KeyError> {
+    let file = settings.data.join(KEY_FILE);
+    let used = store.list_secret_key_ids().await.map_err(|error| in_database(&error))?;
+    let keys = match &settings.configured {
+        Some(key) => Keys { newest: key.clone(), previous: settings.previous.clone() },
+        None => match key_file::read(&settings.data.join(NEXT_KEY_FILE))? {
+            // A rotation was interrupted.
+            Some(next) => {
+                let previous = key_file::read(&file)?;
+                let keys = Keys { newest: next, previous };
+                check(&keys, &used, settings)?;
+                finish_file(store, clock, settings, &keys).await?;
+                return Ok(keys);
+            }
+            None => Keys {
+                newest: find_or_make(&file, clock, &used)?,
+                previous: settings.previous.clone(),
+            },
+        },
+    };
+    check(&keys, &used, settings)?;
+    let rotated = rewrap_all(store, clock, &keys).await?;
+    if rotated.secrets > 0 {
+        tracing::info!(
+            secrets = rotated.secrets,
+            key = rotated.key_id,
+            "secrets are under a new master key"
+        );
+    }
+    Ok(keys)
+}
+
+/// Puts every secret under another master key: the configured one, or a new one in the
+/// data folder.
+///
+/// # Errors
+/// As [`super::Secrets::start`]; when it was interrupted, it can be done again.
+pub async fn rotate(
+    store: &Store,
+    clock: &Clock,
+    settings: &KeySettings,
+) -> Result<Rotated, KeyError> {
+    let used = store.list_secret_key_ids().await.map_err(|error| in_database(&error))?;
+    if let Some(key) = &settings.configured {
+        if settings.previous.is_none() {
+            return Err(KeyError(
+                "PICLOUD_MASTER_KEY is set: set PICLOUD_MASTER_KEY_PREVIOUS to its value, \
+                 PICLOUD_MASTER_KEY to a new key, and do this again or start the server"
+                    .to_owned(),
+            ));
+        }
+        let keys = Keys { newest: key.clone(), previous: settings.previous.clone() };
+        check(&keys, &used, settings)?;
+        return rewrap_all(store, clock, &keys).await;
+    }
+    let (file, next_file) = (settings.data.join(KEY_FILE), settings.data.join(NEXT_KEY_FILE));
+    let Some(old) = key_file::read(&file)? else {
+        return Err(KeyError(format!(
+            "there is no master key {}: the first start of the server makes one",
+            file.display()
+        )));
+    };
+    let next = key_file::find_or_create(&next_file, clock)?;
+    let keys = Keys { newest: next, previous: Some(old) };
+    check(&keys, &used, settings)?;
+    finish_file(store, clock, settings, &keys).await
+}
+
+async fn finish_file(
+    store: &Store,
+    clock: &Clock,
+    settings: &KeySettings,
+    keys: &Keys,
+) -> Result<Rotated, KeyError> {
+    let rotated = rewrap_all(store, clock, keys).await?;
+    key_file::replace(&settings.data.join(NEXT_KEY_FILE), &settings.data.join(KEY_FILE))?;
+    Ok(rotated)
+}
+
+fn find_or_make(file: &Path, clock: &Clock, used: &[String]) -> Result<MasterKey, KeyError> {
+    if !used.is_empty() && key_file::read(file)?.is_none() {
+        return Err(KeyError(format!(
+            "the database has secrets under the master key {}, and there is neither \
+             PICLOUD_MASTER_KEY nor {}: bring the key back from where it was, or from a backup",
+            used.join(", "),
+            file.display()
+        )));
+    }
+    key_file::find_or_create(file, clock)
+}
+
+/// Refuses keys that leave a secret closed.
+fn check(keys: &Keys, used: &[String], settings: &KeySettings) -> Result<(), KeyError> {
+    let Some(missing) = used.iter().find(|id| keys.find(id).is_none()) else {
+        return Ok(());
+    };
+    let from = match settings.configured {
+        Some(_) => "PICLOUD_MASTER_KEY".to_owned(),
+        None => settings.data.join(KEY_FILE).display().to_string(),
+    };
+    let file = key_file::read(&settings.data.join(KEY_FILE)).ok().flatten();
+    let hint = match file {
+        Some(key) if key.id() == *missing => format!(
+            "; that key is in {}: to go on with the new one, set PICLOUD_MASTER_KEY_PREVIOUS to it",
+            settings.data.join(KEY_FILE).display()
+        ),
+        _ => "; to go on with a new key, set PICLOUD_MASTER_KEY_PREVIOUS to that one".to_owned(),
+    };
+    Err(KeyError(format!(
+        "the database has secrets under the master key {missing}, and {from} is {}{hint}",
+        keys.newest.id()
+    )))
+}
+
+async fn rewrap_all(store: &Store, clock: &Clock, keys: &Keys) -> Result<Rotated, KeyError> {
+    let key_id = keys.newest.id();
+    let (mut secrets, mut stalls, mut has_begun) = (0, 0, false);
+    while stalls < STALLS_MAX {
+        let page = store.list_secrets_to_rewrap(&key_id, PAGE_ROWS).await;
+        let page = page.map_err(|error| in_database(&error))?;
+        if page.is_empty() {
+            return Ok(Rotated { key_id, secrets });
+        }
+        if !has_begun {
+            // From here no node with the old key adds to what is to be done.
+            let begun = store.begin_rewrapping(&key_id, clock.now_us()).await;
+            begun.map_err(|error| in_database(&error))?;
+            has_begun = true;
+        }
+        let mut done = 0;
+        for secret in page {
+            done += usize::from(rewrap(store, clock, keys, secret).await?);
+        }
+        secrets += done;
+        stalls = if done == 0 { stalls + 1 } else { 0 };
+    }
+    Err(KeyError("secrets are changed as fast as they are put under the new key".to_owned()))
+}
+
+/// `false` if it was changed meanwhile.
+async fn rewrap(
+    store: &Store,
+    clock: &Clock,
+    keys: &Keys,
+    secret: store::Secret,
+) -> Result<bool, KeyError> {
+    let place = Place { app_id: &secret.app_id, name: &secret.name };
+    let from = keys.find(&secret.key_id);
+    let wrapped =
+        from.map(|from| envelope::rewrap(clock, from, &keys.newest, place, &secret.wrapped_key));
+    let Some(Ok(wrapped)) = wrapped else {
+        return Err(KeyError(format!(
+            "the secret {} of app {} does not open with the master key {}: it is damaged; set or \
+             delete it with the old key",
+            secret.name, secret.app_id, secret.key_id
+        )));
+    };
+    let rewrapped = store.rewrap_secret(secret, wrapped, keys.newest.id()).await;
+    rewrapped.map_err(|error| in_database(&error))
+}
+
+fn in_database(error: &store::Error) -> KeyError {
+    KeyError(format!("the secrets in the database: {error}"))
+}
