@@ -61,7 +61,8 @@ const EVERYBODY = [
 	'Key-value',
 	'Files',
 	'Executions',
-	'Dead letters'
+	'Dead letters',
+	'Secrets'
 ];
 
 test('an editor and a viewer see and can do what their roles allow', async ({
@@ -152,6 +153,37 @@ test('an editor and a viewer see and can do what their roles allow', async ({
 	await expect(viewer.getByRole('alert')).toContainText('there is no such app');
 	await viewer.context().close();
 	await editor.context().close();
+});
+
+test('a secret is set, used, and never shown', async ({ page, signIn, host }) => {
+	const app = `secretive${Date.now()}`;
+	const value = 'a value that nobody sees';
+	await host.api('POST', '/apps', { name: app });
+	const source = 'log::info(`read ${secrets::get("TOKEN")}`); secrets::get("TOKEN").len()';
+	await host.api('POST', `/apps/${app}/scripts`, { name: 'reader', source });
+	await signIn();
+	await page.goto(`/apps/${app}/secrets`);
+	await page.getByRole('button', { name: 'New secret' }).first().click();
+	const dialog = page.getByRole('dialog');
+	await dialog.getByLabel('Name').fill('TOKEN');
+	await dialog.getByLabel('Value').fill(value);
+	await dialog.getByRole('button', { name: 'Set', exact: true }).click();
+	await expect(page.getByRole('row', { name: /TOKEN/ })).toBeVisible();
+	await page.goto(`/apps/${app}/scripts/reader`);
+	await page.getByRole('button', { name: 'Run', exact: true }).click();
+	await expect(page.getByText('It ended: success.')).toBeVisible();
+	for (const place of ['secrets', 'scripts/reader', 'executions', 'audit']) {
+		await page.goto(`/apps/${app}/${place}`);
+		await expect(page.getByRole('status', { name: 'Loading' })).toHaveCount(0);
+		expect(await page.content(), place).not.toContain(value);
+	}
+	await page.goto(`/apps/${app}/executions`);
+	await page
+		.getByRole('button', { name: /Details of reader/ })
+		.first()
+		.click();
+	await expect(page.getByText('read ***')).toBeVisible();
+	expect(await page.content()).not.toContain(value);
 });
 
 test('a key is made, used by curl, revoked and refused', async ({ page, signIn, host }) => {

@@ -29,6 +29,8 @@ const PAGES: [string, string, RegExp][] = [
 	['empty-files', '/apps/empty/files', /Files/],
 	['empty-executions', '/apps/empty/executions', /Executions/],
 	['empty-dead-letters', '/apps/empty/dead-letters', /Dead letters/],
+	['secrets', '/apps/shop/secrets', /Secrets/],
+	['empty-secrets', '/apps/empty/secrets', /Secrets/],
 	['members', '/apps/shop/members', /Members/],
 	['audit', '/apps/shop/audit', /Audit/],
 	['instance', '/instance', /Instance/],

@@ -49,6 +49,9 @@ export async function seed(host: Host): Promise<{ execution: string }> {
 		delivery: 'durable'
 	};
 	await host.api('POST', '/apps/shop/routes', route);
+	await host.api('PUT', '/apps/shop/secrets/MAIL_PASSWORD', { value: 'of the pictures' });
+	await host.api('POST', '/users', { name: 'ada' });
+	await host.api('PUT', '/apps/shop/members/ada', { role: 'editor' });
 	let execution = '';
 	for (let order = 0; order < 12; order++) {
 		const request = { method: 'POST', path: '/', body: '{}' };

@@ -103,6 +103,7 @@ fn what_is_packaged_and_documented_names_settings_that_exist() {
         "caddy/Caddyfile",
         "caddy/Caddyfile.cluster",
         "docs/operations.md",
+        "docs/accounts.md",
     ] {
         let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
         let content = std::fs::read_to_string(path).unwrap();

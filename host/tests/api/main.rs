@@ -50,4 +50,5 @@ mod serialisable;
 mod services;
 mod sessions;
 mod triggers;
+mod upgrades;
 mod versions;

@@ -261,3 +261,51 @@ fn what_is_refused_is_said_in_the_servers_words() {
         shell.fails(2, wrong);
     }
 }
+
+#[test]
+fn a_key_is_made_called_with_and_revoked() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    let key = shell.does(&["keys", "create", "CI", "--scope", "script:read", "--app", "demo"]);
+    assert!(key.starts_with("pck_") && key.len() == 89, "{key}");
+    let listed = shell.does(&["keys", "list"]);
+    assert!(listed.contains("CI · script:read · app demo · expires never"), "{listed}");
+    assert!(!listed.contains(&key));
+    let with_key = |arguments: &[&str]| {
+        let variables = [("PICLOUD_API_KEY", key.as_str()), ("PICLOUD_URL", &shell.server.url)];
+        picloud(shell.data.path()).args(arguments).envs(variables).output().unwrap()
+    };
+    let seen = with_key(&["triggers", "list", "demo"]);
+    assert!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
+    let refused = with_key(&["events", "list", "demo"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("has not the scope log:read"));
+
+    let keys: Value = serde_json::from_str(&shell.does(&["keys", "list", "--json"])).unwrap();
+    shell.does(&["keys", "revoke", text(&keys[0], "id")]);
+    let refused = with_key(&["triggers", "list", "demo"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("does not accept this key"));
+    shell.fails(2, &["keys", "create", "CI", "--scope", "everything"]);
+    shell.fails(2, &["keys", "create", "CI"]);
+}
+
+#[test]
+fn a_user_is_made_given_roles_and_removed() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    let link = shell.does(&["users", "create", "ada"]);
+    let beginning = format!("{}/invitation#", shell.server.url);
+    assert!(link.starts_with(&beginning), "{link}");
+    assert_ne!(shell.does(&["users", "invite", "ada"]), link);
+    shell.does(&["users", "role", "ada", "editor", "--app", "demo"]);
+    shell.does(&["users", "role", "ada", "admin"]);
+    let listed = shell.does(&["users", "list"]);
+    assert!(listed.contains("admin                owner"), "{listed}");
+    assert!(listed.contains("ada                  admin   never signed in"), "{listed}");
+    shell.does(&["users", "role", "ada", "none", "--app", "demo"]);
+    shell.does(&["users", "disable", "ada"]);
+    assert!(shell.does(&["users", "list"]).contains("disabled"));
+    shell.does(&["users", "enable", "ada"]);
+    shell.does(&["users", "delete", "ada"]);
+    assert!(shell.fails(1, &["users", "invite", "ada"]).contains("there is no user ada"));
+    assert!(shell.fails(1, &["users", "delete", "admin"]).contains("must be an owner"));
+}

@@ -14,6 +14,7 @@ mod events;
 mod executions;
 mod fixtures;
 mod handover;
+mod identity;
 mod leases;
 mod lifecycle;
 mod recording;
