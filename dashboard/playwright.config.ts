@@ -17,10 +17,14 @@ const SERVERS = [
 	},
 	{
 		name: 'postgres',
-		files: /session/,
+		files: /session|accounts/,
 		use: { database: 'postgres' as const, behindCaddy: false }
 	},
-	{ name: 'caddy', files: /session/, use: { database: 'sqlite' as const, behindCaddy: true } }
+	{
+		name: 'caddy',
+		files: /session|accounts/,
+		use: { database: 'sqlite' as const, behindCaddy: true }
+	}
 ];
 
 export default defineConfig<object, { database: Database; behindCaddy: boolean }>({

@@ -194,7 +194,7 @@ test('a key is made, used by curl, revoked and refused', async ({ page, signIn, 
 	await page.getByRole('button', { name: 'New key' }).first().click();
 	const dialog = page.getByRole('dialog');
 	await dialog.getByLabel('Name').fill(`from ${app}`);
-	await dialog.getByLabel('App').fill(app);
+	await dialog.getByLabel('App', { exact: true }).fill(app);
 	await dialog.getByRole('button', { name: 'Create' }).click();
 	const key = (await dialog.getByTestId('key').textContent()) ?? '';
 	expect(key).toMatch(/^pck_[0-9a-f]{12}_[0-9a-f]{72}$/);
