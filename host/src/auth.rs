@@ -72,6 +72,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Whose word is taken for where a request came from.
     pub trusted_proxies: TrustedProxies,
+    /// The only host that the dashboard is on, in lower case; every host without one.
+    pub dashboard_host: Option<String>,
 }
 
 /// Recognises callers. Cheap to clone.
@@ -147,7 +149,8 @@ impl Auth {
         if headers.contains_key(header::AUTHORIZATION) {
             return Err(Error::unauthorized());
         }
-        let token = sessions::token_of(headers).ok_or_else(Error::unauthorized)?;
+        let token = sessions::token_of(headers).filter(|_| self.is_dashboard_host(headers));
+        let token = token.ok_or_else(Error::unauthorized)?;
         let inner = &*self.inner;
         let place = (&inner.store, &inner.clock);
         match sessions::find(place, inner.settings.sessions, token).await? {
@@ -169,6 +172,10 @@ impl Auth {
     /// `Forbidden` for a request from another site; `Unavailable` from the store.
     pub async fn sign_in(&self, key: &str, request: &Parts) -> Result<Begun, Error> {
         sessions::check_site(&request.headers)?;
+        if !self.is_dashboard_host(&request.headers) {
+            let message = "this host is not the dashboard's";
+            return Err(Error::Forbidden(Refusal::new("not_the_dashboard", message)));
+        }
         let inner = &*self.inner;
         let from = self.caller_address(&request.extensions, &request.headers);
         let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -206,6 +213,15 @@ impl Auth {
         self.inner.settings.trusted_proxies.caller(extensions, headers)
     }
 
+    /// Whether a request was sent to the host that the dashboard is on, so that a page which
+    /// answers it may have the dashboard's origin.
+    #[must_use]
+    pub fn is_dashboard_host(&self, headers: &HeaderMap) -> bool {
+        let Some(dashboard) = &self.inner.settings.dashboard_host else { return true };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        host.is_some_and(|host| without_port(host).eq_ignore_ascii_case(dashboard))
+    }
+
     /// Whether a request came by TLS; see [`TrustedProxies::is_https`].
     #[must_use]
     pub fn is_https(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
@@ -236,6 +252,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Error::internal("nobody was asked who is calling"))
+    }
+}
+
+/// A host without its port (RFC 9110, section 7.2).
+#[must_use]
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
     }
 }
 

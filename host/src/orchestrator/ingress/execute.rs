@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::read_body;
 use super::request::{Envelope, for_script};
+use super::throttle::Pass;
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
 use crate::orchestrator::Orchestrator;
@@ -149,8 +150,9 @@ async fn execute_script(
     };
     let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
-    let finished =
-        orchestrator.run_to_the_end(target, TriggerKind::Execute, Input::Http(request)).await?;
+    let finished = orchestrator
+        .run_to_the_end(target, TriggerKind::Execute, Input::Http(request), Pass::free())
+        .await?;
     Ok(Json(answer(finished)))
 }
 
@@ -180,7 +182,8 @@ async fn test_script(
     let event = serde_json::Value::Object(event).to_string();
     let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
     let input = Input::Event(event);
-    let finished = orchestrator.run_to_the_end(target, TriggerKind::Execute, input).await?;
+    let finished =
+        orchestrator.run_to_the_end(target, TriggerKind::Execute, input, Pass::free()).await?;
     Ok(Json(answer(finished)))
 }
 
