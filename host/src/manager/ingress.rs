@@ -11,8 +11,9 @@ use super::ControlPlane;
 use super::extract::{Body, Path};
 use super::policies;
 use super::routes::routes_of;
+use crate::auth::{Caller, Capability, Change};
 use crate::error::Result;
-use crate::store::{AppId, Endpoints, IngressPolicy, RateLimit, ScriptId};
+use crate::store::{AppId, Endpoints, IngressPolicy, RateLimit, Resource, ScriptId};
 
 /// What an app asks of every request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,12 +48,14 @@ pub struct UpdateIngress {
 /// Shows what an app asks of every request.
 #[utoipa::path(get, path = "/apps/{app}/ingress", tag = "routes",
     params(("app" = String, Path, description = "The app's name")),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "Its policy", body = Ingress)))]
 pub(super) async fn get_ingress(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Ingress>> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let policy = control_plane.store.find_ingress(&app.id).await?;
     let guarded = guarded_scripts(&control_plane, &app.id).await?;
     Ok(Json(shown(policy, guarded)))
@@ -62,21 +65,27 @@ pub(super) async fn get_ingress(
 /// endpoints.
 #[utoipa::path(put, path = "/apps/{app}/ingress", tag = "routes",
     params(("app" = String, Path, description = "The app's name")), request_body = UpdateIngress,
+    security(("key" = ["route:write"])),
     responses((status = 200, description = "The policy as it is now", body = Ingress)))]
 pub(super) async fn update_ingress(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<UpdateIngress>,
+    body: Body<UpdateIngress>,
 ) -> Result<Json<Ingress>> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppManageRoutes).await?;
+    let body = body.read()?;
     policies::check_limits(body.rate_limit.as_ref(), body.concurrency_max)?;
     let policy = IngressPolicy {
         rate_limit: body.rate_limit,
         concurrency_max: body.concurrency_max,
         endpoints: body.endpoints,
     };
+    let before = control_plane.store.find_ingress(&app.id).await?;
+    let change = Change::new("update_ingress", Resource::App, app.id.as_str(), &app.name);
+    let change = change.in_app(&app.id).from(&before).to(&policy);
     let now = control_plane.clock.now_us();
-    control_plane.store.update_ingress(&app.id, &policy, now).await?;
+    control_plane.change(&caller, change).update_ingress(&app.id, &policy, now).await?;
     let guarded = guarded_scripts(&control_plane, &app.id).await?;
     Ok(Json(shown(policy, guarded)))
 }

@@ -58,10 +58,10 @@ use self::throttle::Pass;
 use super::Orchestrator;
 use super::matching::{Found, Match, Target};
 use super::run::{Finished, Origin, Work};
-use crate::auth::without_port;
+use crate::auth::{Caller, Capability, without_port};
 use crate::error::{Error, Refusal};
 use crate::serving::is_too_slow;
-use crate::store::{Delivery, RateBy, RouteAuth, TriggerKind};
+use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
 const PREFIX: &str = "/x/";
@@ -131,6 +131,19 @@ fn host_of(request: &Request) -> Option<String> {
 }
 
 impl Orchestrator {
+    /// The app of that name, if the caller may do this in it.
+    async fn app(
+        &self,
+        caller: &Caller,
+        name: &str,
+        capability: Capability,
+        resource: Resource,
+    ) -> Result<App, Error> {
+        let app = self.parts.store.find_app_by_name(name).await?;
+        self.parts.auth.allow(caller, &app.id, capability, resource).await?;
+        Ok(app)
+    }
+
     async fn answer(&self, found: Found, request: Request) -> Response {
         let found = match found {
             Found::Script(found) => found,
@@ -167,7 +180,7 @@ impl Orchestrator {
     async fn answer_by(&self, found: Match, request: Request) -> Result<Response, Error> {
         let (mut head, body) = request.into_parts();
         let auth = &self.parts.auth;
-        let to_owner = auth.is_owner(&head.headers);
+        let sees_logs = auth.sees_logs(&found.target.app_id, &head.headers).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
         self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
@@ -189,8 +202,8 @@ impl Orchestrator {
             }
             guard::strip(&route.policy.auth, &mut head.headers);
         }
-        if to_owner {
-            // The owner's key is not for scripts.
+        if auth.shows_a_key(&head.headers) {
+            // A key of the platform is not for scripts.
             head.headers.remove(header::AUTHORIZATION);
         }
         let envelope = Envelope {
@@ -204,7 +217,7 @@ impl Orchestrator {
         if delivery == Delivery::Sync {
             let input = Input::Http(request);
             let finished = self.run_to_the_end(target, TriggerKind::Http, input, pass).await?;
-            return Ok(reply::answer(finished, to_owner));
+            return Ok(reply::answer(finished, sees_logs));
         }
         let scope = format!("{} {}", head.method, head.uri.path());
         let at = self.parts.clock.now_us();
@@ -213,7 +226,7 @@ impl Orchestrator {
             let scope = format!("message {} {}", head.method, head.uri.path());
             delivery::key_of_message(message_id?, &target.app_id, scope, at)
         });
-        self.deliver_request(&target, delivery, &request, key, to_owner).await
+        self.deliver_request(&target, delivery, &request, key, sees_logs).await
     }
 
     /// [`Orchestrator::run`], also when the caller goes away meanwhile.

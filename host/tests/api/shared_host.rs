@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::app::{Answer, OWNER_KEY, TestApp};
+use crate::app::{ADMIN_PASSWORD, Answer, TestApp};
+use crate::browser::try_password;
 use crate::{on_both_databases, with_an_app};
 
 const PAGE: &str = r#"#{
@@ -22,8 +23,8 @@ fn policies(answer: &Answer) -> Vec<String> {
 
 /// The cookie of somebody who is signed in.
 async fn signed_in(app: &TestApp, host: &str) -> String {
-    let call = app.post("/api/v1/auth/login").header("host", host);
-    let answer = call.json(&json!({"key": OWNER_KEY})).send().await.is(200);
+    let call = try_password(app, "admin", ADMIN_PASSWORD).header("host", host);
+    let answer = call.send().await.is(200);
     answer.header("set-cookie").unwrap().split_once(';').unwrap().0.to_owned()
 }
 
@@ -67,8 +68,8 @@ with_an_app! {
         }
         me().header("origin", "null").send().await.refuses(403, "cross_site_request");
         me().header("origin", "http://pi.example").send().await.is(200);
-        let login = app.post("/api/v1/auth/login").header("origin", "null");
-        let refused = login.json(&json!({"key": OWNER_KEY})).send().await;
+        let login = try_password(app, "admin", ADMIN_PASSWORD).header("origin", "null");
+        let refused = login.send().await;
         refused.refuses(403, "cross_site_request");
         // A key is no cookie: nothing sends it by itself.
         app.admin().get("/auth/me").header("sec-fetch-site", "cross-site").send().await.is(200);
@@ -98,9 +99,15 @@ with_an_app! {
         assert_eq!(set.header("set-cookie"), Some("mine=picloud_session; Path=/apis"));
     }
 
-    async fn the_owners_key_is_not_for_scripts(app) {
+    async fn a_key_of_the_platform_is_not_for_scripts(app) {
         app.deploy("shop", "hello", "ctx.request.headers.keys()").await;
         let seen = app.get("/x/shop/hello").by_owner().send().await.is(200).json();
+        assert!(!seen.as_array().unwrap().contains(&json!("authorization")), "{seen}");
+        // Nor is an API key, also one that may not see what is logged.
+        let key = app.key(json!({"name": "a key", "scopes": ["script:read"]})).await;
+        let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+        let call = app.get("/x/shop/hello").header("authorization", &bearer);
+        let seen = call.send().await.is(200).json();
         assert!(!seen.as_array().unwrap().contains(&json!("authorization")), "{seen}");
         let theirs = app.get("/x/shop/hello").header("authorization", "Bearer theirs");
         let seen = theirs.send().await.is(200).json();
@@ -153,8 +160,8 @@ on_both_databases! {
         assert_eq!(policies(&get("apps.example", "/x/shop/page").await.is(200)).len(), 1);
 
         let cookie = signed_in(&app, "admin.example").await;
-        let login = app.post("/api/v1/auth/login").header("host", "apps.example");
-        let refused = login.json(&json!({"key": OWNER_KEY})).send().await;
+        let login = try_password(&app, "admin", ADMIN_PASSWORD).header("host", "apps.example");
+        let refused = login.send().await;
         refused.refuses(403, "not_the_dashboard");
         let me = |host: &str| {
             app.get("/api/v1/auth/me").header("host", host).header("cookie", &cookie).send()

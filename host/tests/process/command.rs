@@ -236,6 +236,15 @@ fn triggers_are_made_listed_fired_switched_and_deleted() {
 fn routes_are_made_listed_changed_and_deleted() {
     let shell = Shell::start();
     shell.deploy_mailer();
+    let value = shell.data.path().join("value");
+    std::fs::write(&value, "a-secret-of-the-hook").unwrap();
+    let set = picloud(shell.data.path())
+        .args(["secrets", "set", "hook", "--app", "demo"])
+        .envs([("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &shell.server.url)])
+        .stdin(std::fs::File::open(&value).unwrap())
+        .output()
+        .unwrap();
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
     let plain = shell.does(&["routes", "create", "demo/mailer", "get", "/mails/{id}"]);
     let asked = [
         "routes",

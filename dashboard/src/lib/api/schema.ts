@@ -61,6 +61,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/apps/{app}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what was done in an app, newest first. */
+        get: operations["list_app_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apps/{app}/backlog": {
         parameters: {
             query?: never;
@@ -297,27 +314,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/apps/{app}/ingress": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Shows what an app asks of every request. */
-        get: operations["get_ingress"];
-        /**
-         * Changes what an app asks of every request, to its routes as well as to its scripts'
-         *     endpoints.
-         */
-        put: operations["update_ingress"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/apps/{app}/kv": {
         parameters: {
             query?: never;
@@ -366,6 +362,44 @@ export interface paths {
         post?: never;
         /** Deletes a key. Triggers that listen to its collection fire. */
         delete: operations["delete_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists an app's members by name. Owners and admins of the instance may everything in
+         *     every app, and are not among them.
+         */
+        get: operations["list_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Makes a user a member of an app, or changes what they may do there. */
+        put: operations["set_member"];
+        post?: never;
+        /** Ends a membership. The member's triggers in the app stop. */
+        delete: operations["delete_member"];
         options?: never;
         head?: never;
         patch?: never;
@@ -500,6 +534,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what was done anywhere, newest first. */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tells whom an invitation is for. */
+        post: operations["get_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/invitation/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets the password of whoever was invited, and signs them in. The invitation is used
+         *     up.
+         */
+        post: operations["accept_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -510,8 +598,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Exchanges the owner key for a session. The cookie is the browser's; a request with
-         *     it that changes something also needs `X-CSRF-Token`.
+         * Exchanges a name and a password for a session. The cookie is the browser's; a request
+         *     with it that changes something also needs `X-CSRF-Token`.
          */
         post: operations["sign_in"];
         delete?: never;
@@ -544,11 +632,105 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Tells who is signed in. */
+        /** Tells who is calling, and what they may do outside of apps. */
         get: operations["get_session"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where the identity provider sends a browser back to. It begins a session and leads to
+         *     the page that was wanted, or back to the sign-in with the reason why not.
+         */
+        get: operations["finish_oidc"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/oidc/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to sign in by the identity provider: the browser is to go to the address that
+         *     is answered.
+         */
+        post: operations["start_oidc"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells how one can sign in. */
+        get: operations["get_sign_in_options"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Changes the own password. All sessions end but this one, which is another from now
+         *     on.
+         */
+        put: operations["change_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends all sessions of the caller, in every browser. */
+        delete: operations["sign_out_everywhere"];
         options?: never;
         head?: never;
         patch?: never;
@@ -673,6 +855,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists one's own keys, or those of everybody, newest first. */
+        get: operations["list_api_keys"];
+        put?: never;
+        /**
+         * Makes a key of one's own. It acts for its owner, with no more than its scopes, and is
+         *     shown only now.
+         */
+        post: operations["create_api_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a key: it is refused from then on. */
+        delete: operations["delete_api_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/routes/{id}": {
         parameters: {
             query?: never;
@@ -682,12 +902,7 @@ export interface paths {
         };
         /** Shows a route. */
         get: operations["get_route"];
-        /**
-         * Changes a route: its script, how requests are served and what is asked of them before.
-         *     It holds from the next request on; one that is being counted is counted anew only if its
-         *     limit has changed.
-         */
-        put: operations["update_route"];
+        put?: never;
         post?: never;
         /** Deletes a route. */
         delete: operations["delete_route"];
@@ -885,6 +1100,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists users by name. */
+        get: operations["list_users"];
+        put?: never;
+        /** Makes a user, and an invitation to choose a password with, which is shown only now. */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a user. */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /** Deletes a user with their memberships, keys and sessions. Their triggers stop. */
+        delete: operations["delete_user"];
+        options?: never;
+        head?: never;
+        /** Changes what a user may do. Their triggers stop when they may not have them any more. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes another invitation for a user, which is shown only now: with it they choose a
+         *     new password. Until then the old one is good.
+         */
+        post: operations["invite_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -956,6 +1228,46 @@ export interface components {
             /** @description The script that answered. */
             script_id: string;
         };
+        /** @description What an invited user decides. */
+        AcceptInvitation: {
+            /** @description Their password from now on: 10 to 256 characters. */
+            password: string;
+            /** @description From the link. */
+            token: string;
+        };
+        /** @description An API key, without what is secret about it. */
+        ApiKey: {
+            /** @description The name of the one app that it may be used in. */
+            app?: string | null;
+            /**
+             * Format: int64
+             * @description When it was made, in microseconds since 1970.
+             */
+            created_at: number;
+            /**
+             * Format: int64
+             * @description When its time is up, in microseconds since 1970; never if `null`.
+             */
+            expires_at?: number | null;
+            /** @description Its id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description When it was used last, in microseconds since 1970, a minute more or less.
+             */
+            last_used_at?: number | null;
+            /** @description What its owner calls it. */
+            name: string;
+            /** @description Whose it is. */
+            owner: string;
+            /**
+             * @description How it begins.
+             * @example pck_1f2e3d4c5b6a
+             */
+            prefix: string;
+            /** @description What it may be used for. */
+            scopes: string[];
+        };
         /** @description An app. */
         App: {
             /**
@@ -981,6 +1293,43 @@ export interface components {
             description?: string | null;
             /** @description The new name. The app's endpoints move with it. */
             name?: string | null;
+        };
+        /** @description An app, and what the caller may do in it. */
+        AppInFull: components["schemas"]["App"] & {
+            /** @description Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, …. */
+            capabilities: string[];
+        };
+        /** @description What somebody did. */
+        AuditEntry: {
+            /** @description What they did, as the operation of this API: `update_script`. */
+            action: string;
+            /** @description The address that it came from; `null` where that is not known. */
+            address?: string | null;
+            /** @description What was there afterwards, or what was changed, without secret values. */
+            after?: Record<string, never> | null;
+            /** @description The id of the app that it concerns. */
+            app_id?: string | null;
+            /** @description What was there before, without secret values. */
+            before?: Record<string, never> | null;
+            /**
+             * Format: int64
+             * @description When, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description Its id. */
+            id: string;
+            /** @description How the key began that they used, if it was an API key. */
+            key_prefix?: string | null;
+            /** @description Who: `owner`, or `user:` and an id. */
+            principal: string;
+            /** @description Their name at that time. */
+            principal_name: string;
+            /** @description To what kind of thing: `script`. */
+            resource: string;
+            /** @description To which. */
+            resource_id: string;
+            /** @description Its name at that time. */
+            resource_name: string;
         };
         /** @description What waits by one way in. */
         Backlog: {
@@ -1044,6 +1393,13 @@ export interface components {
             /** @description Where: of a request its path. */
             source: string;
         };
+        /** @description A new password for the old one. */
+        ChangePassword: {
+            /** @description The one that is good now; ignored for a user who has none yet. */
+            current?: string;
+            /** @description 10 to 256 characters. */
+            password: string;
+        };
         /** @description A source that is still being written. */
         CheckSource: {
             /** @description The Rhai source, at most 256 KiB. */
@@ -1064,45 +1420,25 @@ export interface components {
              */
             version: number;
         };
-        /** @description Pages of which other origins may read the answers (WHATWG Fetch, "CORS protocol"). */
-        Cors: {
-            /** @description Whether cookies and other credentials come along; not with `*`. */
-            credentials?: boolean;
-            /** @description Response headers that a page may read beside the safe ones; `*` for all. */
-            exposed_headers?: string[];
-            /** @description Request headers that a page may send beside the safe ones; `*` for all. */
-            headers?: string[];
+        /** @description A key to be made. */
+        CreateApiKey: {
+            /** @description The name of the one app that it may be used in; all of its owner's when left out. */
+            app?: string | null;
             /**
-             * Format: int32
-             * @description For how long a browser keeps the permission, 0 to 86,400 seconds.
+             * Format: int64
+             * @description For how many days it is good, 1 to 3,650; for ever when left out.
              */
-            max_age_s?: number;
-            /** @description Origins like `https://shop.example`, exactly; or `*` alone for all. */
-            origins: string[];
-        };
-        /** @description A signature of another sender. */
-        CustomSignature: {
-            /** @description The hash function. */
-            algorithm?: components["schemas"]["SignatureAlgorithm"];
-            /** @description How it is written. */
-            encoding?: components["schemas"]["SignatureEncoding"];
+            expires_in_days?: number | null;
             /**
-             * @description The header that brings it.
-             * @example x-signature
+             * @description What it is for, 1 to 100 characters.
+             * @example deploys from CI
              */
-            header: string;
+            name: string;
             /**
-             * @description What stands before it there.
-             * @example sha256=
+             * @description What it may be used for: `script:read`, `script:write`, `route:write`,
+             *     `domain:manage`, `app:admin`, `log:read`, `instance:admin`; at least one.
              */
-            prefix?: string;
-            /**
-             * @description What is signed: a text with `{body}` once, and `{timestamp}` if there is a time.
-             * @example {timestamp}.{body}
-             */
-            signed?: string;
-            /** @description The header that brings the time of signing, in seconds since 1970. */
-            timestamp_header?: string | null;
+            scopes: string[];
         };
         /** @description Where everything is kept. */
         Database: {
@@ -1229,11 +1565,14 @@ export interface components {
             /** @description The host name, in lower case. */
             host: string;
         };
-        /**
-         * @description Which scripts of an app answer at `/x/{app}/{script}`.
-         * @enum {string}
-         */
-        Endpoints: "unguarded" | "open" | "closed";
+        /** @description How many sessions are over. */
+        EndedSessions: {
+            /**
+             * Format: int64
+             * @description So many.
+             */
+            ended: number;
+        };
         /** @description A part of a collection. */
         Entries: {
             /** @description The entries, in the order of their names' bytes. */
@@ -1557,46 +1896,6 @@ export interface components {
             /** @description `live` or `ready`. */
             status: string;
         };
-        /** @description How a signature is made: `preset` or `custom`. */
-        HmacAuth: {
-            custom?: components["schemas"]["CustomSignature"] | null;
-            preset?: components["schemas"]["SignaturePreset"] | null;
-            /** @description The names of 1 to 5 secrets. */
-            secrets: string[];
-            /**
-             * Format: int32
-             * @description By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
-             *     left out. Only where a time is signed.
-             */
-            tolerance_s?: number | null;
-        };
-        /** @description What an app asks of every request. */
-        Ingress: {
-            /**
-             * Format: int32
-             * @description How many requests are run at once on each node; `null` for what the settings say.
-             */
-            concurrency_max?: number | null;
-            /** @description Which scripts answer at their own endpoints, `/x/{app}/{script}`. */
-            endpoints: components["schemas"]["Endpoints"];
-            /**
-             * @description The ids of the scripts that a route with `auth` leads to. Their endpoints are closed,
-             *     unless `endpoints` is `open`: then they are ways around it.
-             */
-            guarded_script_ids: string[];
-            rate_limit?: components["schemas"]["RateLimit"] | null;
-        };
-        /** @description What an app asks of every request from now on; what is left out is as it was at first. */
-        IngressChange: {
-            /**
-             * Format: int32
-             * @description How many requests are run at once on each node, 1 to 10,000.
-             */
-            concurrency_max?: number | null;
-            /** @description Which scripts answer at their own endpoints, `/x/{app}/{script}`. */
-            endpoints?: components["schemas"]["Endpoints"];
-            rate_limit?: components["schemas"]["RateLimit"] | null;
-        };
         /** @description The server, its database and its settings. */
         Instance: {
             /** @description Where everything is kept. */
@@ -1653,6 +1952,20 @@ export interface components {
             /** @description Its value; of a secret, whether it is set. */
             value: string;
         };
+        /** @description Whom an invitation is for. */
+        Invited: {
+            /** @description The name to sign in with. */
+            name: string;
+        };
+        /** @description A user with an invitation that is shown once. */
+        InvitedUser: components["schemas"]["User"] & {
+            /**
+             * @description The path, on this server, of the page where they choose a password: the link to
+             *     hand over.
+             * @example /invitation#…
+             */
+            invitation_path: string;
+        };
         /** @description A key and its value. */
         Key: {
             /** @description The collection. */
@@ -1676,6 +1989,20 @@ export interface components {
              * @description Grows with every change.
              */
             version: number;
+        };
+        /** @description What an API key gives. */
+        KeyInUse: {
+            /** @description The id of the one app that it may be used in. */
+            app_id?: string | null;
+            /**
+             * Format: int64
+             * @description When its time is up, in microseconds since 1970.
+             */
+            expires_at?: number | null;
+            /** @description The part of it that may be shown. */
+            prefix: string;
+            /** @description What it may be used for. */
+            scopes: string[];
         };
         /** @description What a trigger has brought last. */
         LastExecution: {
@@ -1716,6 +2043,47 @@ export interface components {
             next_offset?: number | null;
         };
         /** @description A page of a list. */
+        List_ApiKey: {
+            /** @description What is on the page. */
+            items: {
+                /** @description The name of the one app that it may be used in. */
+                app?: string | null;
+                /**
+                 * Format: int64
+                 * @description When it was made, in microseconds since 1970.
+                 */
+                created_at: number;
+                /**
+                 * Format: int64
+                 * @description When its time is up, in microseconds since 1970; never if `null`.
+                 */
+                expires_at?: number | null;
+                /** @description Its id. */
+                id: string;
+                /**
+                 * Format: int64
+                 * @description When it was used last, in microseconds since 1970, a minute more or less.
+                 */
+                last_used_at?: number | null;
+                /** @description What its owner calls it. */
+                name: string;
+                /** @description Whose it is. */
+                owner: string;
+                /**
+                 * @description How it begins.
+                 * @example pck_1f2e3d4c5b6a
+                 */
+                prefix: string;
+                /** @description What it may be used for. */
+                scopes: string[];
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
         List_App: {
             /** @description What is on the page. */
             items: {
@@ -1735,6 +2103,46 @@ export interface components {
                  * @description When it was last changed, in microseconds since 1970.
                  */
                 updated_at: number;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
+        List_AuditEntry: {
+            /** @description What is on the page. */
+            items: {
+                /** @description What they did, as the operation of this API: `update_script`. */
+                action: string;
+                /** @description The address that it came from; `null` where that is not known. */
+                address?: string | null;
+                /** @description What was there afterwards, or what was changed, without secret values. */
+                after?: Record<string, never> | null;
+                /** @description The id of the app that it concerns. */
+                app_id?: string | null;
+                /** @description What was there before, without secret values. */
+                before?: Record<string, never> | null;
+                /**
+                 * Format: int64
+                 * @description When, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description Its id. */
+                id: string;
+                /** @description How the key began that they used, if it was an API key. */
+                key_prefix?: string | null;
+                /** @description Who: `owner`, or `user:` and an id. */
+                principal: string;
+                /** @description Their name at that time. */
+                principal_name: string;
+                /** @description To what kind of thing: `script`. */
+                resource: string;
+                /** @description To which. */
+                resource_id: string;
+                /** @description Its name at that time. */
+                resource_name: string;
             }[];
             /**
              * Format: int64
@@ -2043,17 +2451,36 @@ export interface components {
             next_offset?: number | null;
         };
         /** @description A page of a list. */
+        List_Member: {
+            /** @description What is on the page. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Since when they are one, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description Their name. */
+                name: string;
+                /** @description What they may do: `app_admin`, `editor` or `viewer`. */
+                role: string;
+                /**
+                 * Format: int64
+                 * @description When the role was last changed, in microseconds since 1970.
+                 */
+                updated_at: number;
+                /** @description The user's id. */
+                user_id: string;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
         List_Route: {
             /** @description What is on the page. */
             items: {
-                /** @description Who is let in. */
-                auth: components["schemas"]["RouteAuth"];
-                /**
-                 * Format: int32
-                 * @description How many requests are run at once on each node; `null` without a limit.
-                 */
-                concurrency_max?: number | null;
-                cors?: components["schemas"]["Cors"] | null;
                 /**
                  * Format: int64
                  * @description When it was made, in microseconds since 1970.
@@ -2072,7 +2499,6 @@ export interface components {
                 method: string;
                 /** @description The path pattern, in its normal form. */
                 path: string;
-                rate_limit?: components["schemas"]["RateLimit"] | null;
                 /** @description The id of the script that it leads to. */
                 script_id: string;
             }[];
@@ -2199,12 +2625,15 @@ export interface components {
                 next_runs?: number[] | null;
                 /** @description What it fires on. */
                 on: components["schemas"]["TriggerOn"];
-                /** @description As whom the script runs. */
+                /** @description As whom the script runs: `owner`, or `user:` and an id. */
                 registered_by: string;
+                /** @description Their name, if they are a user. */
+                registered_by_name?: string | null;
                 /** @description What to do when the script fails. */
                 retry: components["schemas"]["TriggerRetry"];
                 /** @description The id of the script that it runs. */
                 script_id: string;
+                stopped?: components["schemas"]["Stopped"] | null;
                 /**
                  * Format: int64
                  * @description When it was last changed, in microseconds since 1970.
@@ -2216,6 +2645,73 @@ export interface components {
              * @description The `offset` of the next page; `null` on the last one.
              */
             next_offset?: number | null;
+        };
+        /** @description A page of a list. */
+        List_User: {
+            /** @description What is on the page. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When they were made, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description Whether they may sign in. */
+                enabled: boolean;
+                /** @description Whether an identity provider knows them. */
+                has_identity: boolean;
+                /** @description Whether they have a password. */
+                has_password: boolean;
+                /** @description Their id. */
+                id: string;
+                /**
+                 * Format: int64
+                 * @description Until when an invitation is good that is not used yet, in microseconds since 1970.
+                 */
+                invited_until?: number | null;
+                /** @description The name that they sign in with. */
+                name: string;
+                /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+                role: string;
+                /**
+                 * Format: int64
+                 * @description When they have signed in last, in microseconds since 1970.
+                 */
+                signed_in_at?: number | null;
+                /**
+                 * Format: int64
+                 * @description When they were last changed, in microseconds since 1970.
+                 */
+                updated_at: number;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A member of an app. */
+        Member: {
+            /**
+             * Format: int64
+             * @description Since when they are one, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description Their name. */
+            name: string;
+            /** @description What they may do: `app_admin`, `editor` or `viewer`. */
+            role: string;
+            /**
+             * Format: int64
+             * @description When the role was last changed, in microseconds since 1970.
+             */
+            updated_at: number;
+            /** @description The user's id. */
+            user_id: string;
+        };
+        /** @description A key that has just been made. */
+        NewApiKey: components["schemas"]["ApiKey"] & {
+            /** @description The key itself: shown only now. */
+            key: string;
         };
         /** @description An app to be made. */
         NewApp: {
@@ -2237,14 +2733,6 @@ export interface components {
         };
         /** @description A route to be made. */
         NewRoute: {
-            /** @description Who is let in; everybody when left out. */
-            auth?: components["schemas"]["RouteAuth"];
-            /**
-             * Format: int32
-             * @description How many requests are run at once on each node, 1 to 10,000.
-             */
-            concurrency_max?: number | null;
-            cors?: components["schemas"]["Cors"] | null;
             /**
              * @description `sync`: run now and answer the result; `durable`: store, run, and answer the
              *     result if it comes in time; `async`: store and answer 202.
@@ -2264,7 +2752,6 @@ export interface components {
              * @example /orders/{id}
              */
             path: string;
-            rate_limit?: components["schemas"]["RateLimit"] | null;
             /** @description The id of a script of the app. */
             script_id: string;
         };
@@ -2295,6 +2782,24 @@ export interface components {
             retry?: components["schemas"]["TriggerRetry"];
             /** @description The id of a script of the app. */
             script_id: string;
+        };
+        /** @description A user to be made. */
+        NewUser: {
+            /**
+             * @description 1 to 63 lower-case letters, digits, and `.`, `_`, `-`, `@`, `+`; unique.
+             * @example ada
+             */
+            name: string;
+            /**
+             * @description What they may do in the instance: `owner`, `admin` or `member`.
+             * @example member
+             */
+            role?: string;
+        };
+        /** @description Where to sign in. */
+        OidcDeparture: {
+            /** @description The identity provider's address. */
+            url: string;
         };
         /** @description What waits. */
         Outbox: {
@@ -2332,12 +2837,16 @@ export interface components {
              */
             zone?: string | null;
         };
-        /** @description Somebody or something that may do something. */
+        /** @description Somebody who may do something. */
         Principal: {
-            /** @description `owner`. */
+            /** @description `user`, or `owner` for whoever has the owner key. */
             kind: string;
-            /** @description Its name. */
+            /** @description Their name. */
             name: string;
+            /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+            role: string;
+            /** @description The user's id. */
+            user_id?: string | null;
         };
         /** @description A secret's new value. */
         PutSecret: {
@@ -2346,31 +2855,6 @@ export interface components {
              * @description 1 to 32768 bytes. It is not shown again.
              */
             value: string;
-        };
-        /**
-         * @description Whose requests are counted together.
-         * @enum {string}
-         */
-        RateBy: "all" | "address";
-        /**
-         * @description So many requests at once, then one each `per_s / requests` seconds. Counted on each
-         *     node of a cluster.
-         */
-        RateLimit: {
-            /** @description Whose requests are counted together. */
-            by?: components["schemas"]["RateBy"];
-            /**
-             * Format: int32
-             * @description In how many seconds, 1 to 86,400.
-             * @example 1
-             */
-            per_s?: number;
-            /**
-             * Format: int32
-             * @description How many, 1 to 1,000,000.
-             * @example 100
-             */
-            requests: number;
         };
         /** @description What an error says: a code for programs, a message for people, and details. */
         Refusal: {
@@ -2401,14 +2885,6 @@ export interface components {
         };
         /** @description A route. */
         Route: {
-            /** @description Who is let in. */
-            auth: components["schemas"]["RouteAuth"];
-            /**
-             * Format: int32
-             * @description How many requests are run at once on each node; `null` without a limit.
-             */
-            concurrency_max?: number | null;
-            cors?: components["schemas"]["Cors"] | null;
             /**
              * Format: int64
              * @description When it was made, in microseconds since 1970.
@@ -2427,55 +2903,7 @@ export interface components {
             method: string;
             /** @description The path pattern, in its normal form. */
             path: string;
-            rate_limit?: components["schemas"]["RateLimit"] | null;
             /** @description The id of the script that it leads to. */
-            script_id: string;
-        };
-        /**
-         * @description Who is let in. Secrets are named: they are the app's, any of them will do, so that
-         *     one can be exchanged while the other still works.
-         */
-        RouteAuth: {
-            /** @enum {string} */
-            mode: "none";
-        } | {
-            /** @description A header that brings it instead, such as `x-gitlab-token`. */
-            header?: string | null;
-            /** @enum {string} */
-            mode: "key";
-            /** @description The names of 1 to 5 secrets. */
-            secrets: string[];
-        } | {
-            /** @enum {string} */
-            mode: "basic";
-            /** @description The names of 1 to 5 secrets. */
-            secrets: string[];
-            /** @description The user's name, without a colon. */
-            user: string;
-        } | (components["schemas"]["HmacAuth"] & {
-            /** @enum {string} */
-            mode: "hmac";
-        });
-        /**
-         * @description What a route is from now on. Its method, host and path stay; all that is left out is as
-         *     if it had been left out when the route was made.
-         */
-        RouteChange: {
-            /** @description Who is let in. */
-            auth?: components["schemas"]["RouteAuth"];
-            /**
-             * Format: int32
-             * @description How many requests are run at once on each node, 1 to 10,000.
-             */
-            concurrency_max?: number | null;
-            cors?: components["schemas"]["Cors"] | null;
-            /**
-             * @description `sync`, `durable` or `async`.
-             * @example sync
-             */
-            delivery?: string;
-            rate_limit?: components["schemas"]["RateLimit"] | null;
-            /** @description The id of a script of the app. */
             script_id: string;
         };
         /** @description When it would fire. */
@@ -2694,8 +3122,13 @@ export interface components {
              */
             event_ids: string[];
         };
-        /** @description Who is signed in. */
+        /** @description Who is signed in, or has called with a key. */
         Session: {
+            /**
+             * @description Everything that they may do outside of apps: `platform_use`,
+             *     `instance_manage_users`, ….
+             */
+            capabilities: string[];
             /**
              * @description What a request with the cookie that changes something must bring as
              *     `X-CSRF-Token`; `null` for a caller with a key, who needs none.
@@ -2707,6 +3140,7 @@ export interface components {
              *     1970; `null` for a caller with a key.
              */
             expires_at?: number | null;
+            key?: components["schemas"]["KeyInUse"] | null;
             /** @description Who it is. */
             principal: components["schemas"]["Principal"];
         };
@@ -2725,28 +3159,33 @@ export interface components {
             /** @description The value: any JSON. */
             value: unknown;
         };
-        /**
-         * @description The hash function of an HMAC.
-         * @enum {string}
-         */
-        SignatureAlgorithm: "sha256" | "sha512";
-        /**
-         * @description How a signature is written.
-         * @enum {string}
-         */
-        SignatureEncoding: "hex" | "base64";
-        /**
-         * @description A sender whose signatures are known.
-         * @enum {string}
-         */
-        SignaturePreset: "standard_webhooks" | "github" | "stripe" | "slack" | "shopify";
+        /** @description What a member may do from now on. */
+        SetMember: {
+            /**
+             * @description `app_admin`, `editor` or `viewer`.
+             * @example editor
+             */
+            role: string;
+        };
+        /** @description The token of an invitation. */
+        ShowInvitation: {
+            /** @description From the link. */
+            token: string;
+        };
         /** @description What to sign in with. */
         SignIn: {
             /**
-             * @description The owner key.
-             * @example pco_…
+             * @description The user's name.
+             * @example admin
              */
-            key: string;
+            name: string;
+            /** @description Their password. */
+            password: string;
+        };
+        /** @description How one can sign in here. */
+        SignInOptions: {
+            /** @description What the button of the identity provider says; `null` without one. */
+            oidc?: string | null;
         };
         /** @description Whether a source parses; where it does not, why and where. */
         SourceCheck: {
@@ -2764,6 +3203,13 @@ export interface components {
             message?: string | null;
             /** @description Whether it does. */
             ok: boolean;
+        };
+        /** @description Where to go by the identity provider. */
+        StartOidc: {
+            /** @description The token of an invitation: the identity becomes the invited user's. */
+            invitation?: string | null;
+            /** @description The page to come back to, a path of this server. */
+            return_to?: string;
         };
         /** @description Executions over time. */
         Stats: {
@@ -2824,6 +3270,13 @@ export interface components {
             /** @description Executions that ended in it. */
             runs: number;
         };
+        /** @description Why a trigger has stopped. */
+        Stopped: {
+            /** @description The same for people. */
+            message: string;
+            /** @description `registrant_gone`, `registrant_disabled` or `registrant_not_allowed`. */
+            reason: string;
+        };
         /** @description How full a table is, and for how long its rows are kept. */
         Table: {
             /** @description Its name. */
@@ -2869,12 +3322,15 @@ export interface components {
             next_runs?: number[] | null;
             /** @description What it fires on. */
             on: components["schemas"]["TriggerOn"];
-            /** @description As whom the script runs. */
+            /** @description As whom the script runs: `owner`, or `user:` and an id. */
             registered_by: string;
+            /** @description Their name, if they are a user. */
+            registered_by_name?: string | null;
             /** @description What to do when the script fails. */
             retry: components["schemas"]["TriggerRetry"];
             /** @description The id of the script that it runs. */
             script_id: string;
+            stopped?: components["schemas"]["Stopped"] | null;
             /**
              * Format: int64
              * @description When it was last changed, in microseconds since 1970.
@@ -2990,6 +3446,48 @@ export interface components {
              */
             jitter?: number | null;
         };
+        /** @description A user. */
+        User: {
+            /**
+             * Format: int64
+             * @description When they were made, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description Whether they may sign in. */
+            enabled: boolean;
+            /** @description Whether an identity provider knows them. */
+            has_identity: boolean;
+            /** @description Whether they have a password. */
+            has_password: boolean;
+            /** @description Their id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Until when an invitation is good that is not used yet, in microseconds since 1970.
+             */
+            invited_until?: number | null;
+            /** @description The name that they sign in with. */
+            name: string;
+            /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+            role: string;
+            /**
+             * Format: int64
+             * @description When they have signed in last, in microseconds since 1970.
+             */
+            signed_in_at?: number | null;
+            /**
+             * Format: int64
+             * @description When they were last changed, in microseconds since 1970.
+             */
+            updated_at: number;
+        };
+        /** @description What to change about a user; what is left out stays. */
+        UserChange: {
+            /** @description Whether they may sign in; their sessions end when they may not. */
+            enabled?: boolean | null;
+            /** @description What they may do in the instance. */
+            role?: string | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -3086,7 +3584,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["App"];
+                    "application/json": components["schemas"]["AppInFull"];
                 };
             };
             /** @description It was not done */
@@ -3190,6 +3688,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["List_AbandonedExecution"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_app_audit: {
+        parameters: {
+            query?: {
+                /** @description Only this: `update_script`. */
+                action?: string;
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+                /** @description Only what this principal did: `owner`, or `user:` and an id. */
+                principal?: string;
+                /** @description Only what was done to the thing of this id. */
+                resource_id?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_AuditEntry"];
                 };
             };
             /** @description It was not done */
@@ -3838,74 +4379,6 @@ export interface operations {
             };
         };
     };
-    get_ingress: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The app's name */
-                app: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Its policy */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Ingress"];
-                };
-            };
-            /** @description It was not done */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-        };
-    };
-    update_ingress: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The app's name */
-                app: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["IngressChange"];
-            };
-        };
-        responses: {
-            /** @description The policy as it is now */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Ingress"];
-                };
-            };
-            /** @description It was not done */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-        };
-    };
     list_collections: {
         parameters: {
             query?: {
@@ -4077,6 +4550,113 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description It is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_members: {
+        parameters: {
+            query?: {
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of members */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Member"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    set_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The user's name */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetMember"];
+            };
+        };
+        responses: {
+            /** @description The member */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The user's name */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are no member any more */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -4519,6 +5099,112 @@ export interface operations {
             };
         };
     };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description Only this: `update_script`. */
+                action?: string;
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+                /** @description Only what this principal did: `owner`, or `user:` and an id. */
+                principal?: string;
+                /** @description Only what was done to the thing of this id. */
+                resource_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_AuditEntry"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShowInvitation"];
+            };
+        };
+        responses: {
+            /** @description Whom it is for */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invited"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    accept_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcceptInvitation"];
+            };
+        };
+        responses: {
+            /** @description The session; its cookie is set */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     sign_in: {
         parameters: {
             query?: never;
@@ -4595,6 +5281,164 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    finish_oidc: {
+        parameters: {
+            query?: {
+                /** @description To be exchanged for who it is. */
+                code?: string;
+                /** @description Why it was refused there. */
+                error?: string;
+                /** @description Which sign-in it is about. */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To a page of the dashboard */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    start_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartOidc"];
+            };
+        };
+        responses: {
+            /** @description Where to go */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OidcDeparture"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_sign_in_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ways */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInOptions"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePassword"];
+            };
+        };
+        responses: {
+            /** @description The new session */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    sign_out_everywhere: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many are over */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedSessions"];
                 };
             };
             /** @description It was not done */
@@ -4772,7 +5616,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The owner key is missing */
+            /** @description A key or a session is missing */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4865,25 +5709,29 @@ export interface operations {
             };
         };
     };
-    get_route: {
+    list_api_keys: {
         parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The route's id */
-                id: string;
+            query?: {
+                /** @description Those of everybody, for who may manage users; else one's own. */
+                all?: boolean;
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
             };
+            header?: never;
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The route */
+            /** @description A page of keys */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Route"];
+                    "application/json": components["schemas"]["List_ApiKey"];
                 };
             };
             /** @description It was not done */
@@ -4897,7 +5745,70 @@ export interface operations {
             };
         };
     };
-    update_route: {
+    create_api_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateApiKey"];
+            };
+        };
+        responses: {
+            /** @description The new key */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewApiKey"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_api_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key's id */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is revoked */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_route: {
         parameters: {
             query?: never;
             header?: never;
@@ -4907,13 +5818,9 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RouteChange"];
-            };
-        };
+        requestBody?: never;
         responses: {
-            /** @description The route as it is now */
+            /** @description The route */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5459,6 +6366,203 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SentEvents"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: {
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of users */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_User"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description The new user */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitedUser"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description The user as they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    invite_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user, invited */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitedUser"];
                 };
             };
             /** @description It was not done */
