@@ -69,6 +69,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Whose word is taken for where a request came from.
     pub trusted_proxies: TrustedProxies,
+    /// The only host that the dashboard is on, in lower case; every host without one.
+    pub dashboard_host: Option<String>,
     /// The first owner's password, if it is not to be made.
     pub admin_password: Option<FirstPassword>,
     /// The identity provider, if there is one.
@@ -151,6 +153,14 @@ impl Auth {
         key_of(headers).is_some_and(|key| self.inner.owner.matches(key))
     }
 
+    /// Whether the request shows a key of the platform: the owner key, or what has the form
+    /// of an API key.
+    #[must_use]
+    pub fn shows_a_key(&self, headers: &HeaderMap) -> bool {
+        let is_one = |key| self.inner.owner.matches(key) || api_keys::is_key(key);
+        key_of(headers).is_some_and(is_one)
+    }
+
     /// Whether whoever has sent this request to a script may see what is logged of it.
     /// What goes wrong while that is looked up is a no.
     pub async fn sees_logs(&self, app_id: &AppId, headers: &HeaderMap) -> bool {
@@ -195,7 +205,9 @@ impl Auth {
     }
 
     async fn signed_in(&self, request: &Parts) -> Result<Caller> {
-        let token = sessions::token_of(&request.headers).ok_or_else(Error::unauthorized)?;
+        let token = sessions::token_of(&request.headers);
+        let token = token.filter(|_| self.is_dashboard_host(&request.headers));
+        let token = token.ok_or_else(Error::unauthorized)?;
         let inner = &*self.inner;
         let place = (&inner.store, &inner.clock);
         let found = sessions::find(place, inner.settings.sessions, token).await?;
@@ -207,6 +219,17 @@ impl Auth {
         }
         let message = "the session is over: sign in again";
         Err(Error::Unauthorized(Refusal::new("session_expired", message)))
+    }
+
+    /// Refuses a sign-in from a page of another origin, or on a host that is not the
+    /// dashboard's.
+    fn check_sign_in(&self, request: &Parts) -> Result<()> {
+        sessions::check_site(&request.headers)?;
+        if self.is_dashboard_host(&request.headers) {
+            return Ok(());
+        }
+        let message = "this host is not the dashboard's";
+        Err(Error::Forbidden(Refusal::new("not_the_dashboard", message)))
     }
 
     /// Whoever has just begun a session.
@@ -270,6 +293,15 @@ impl Auth {
         self.inner.settings.trusted_proxies.caller(extensions, headers)
     }
 
+    /// Whether a request was sent to the host that the dashboard is on, so that a page which
+    /// answers it may have the dashboard's origin.
+    #[must_use]
+    pub fn is_dashboard_host(&self, headers: &HeaderMap) -> bool {
+        let Some(dashboard) = &self.inner.settings.dashboard_host else { return true };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        host.is_some_and(|host| without_port(host).eq_ignore_ascii_case(dashboard))
+    }
+
     /// Whether a request came by TLS; see [`TrustedProxies::is_https`].
     #[must_use]
     pub fn is_https(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
@@ -297,6 +329,15 @@ impl Auth {
 /// The key that a request shows.
 fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()))
+}
+
+/// A host without its port (RFC 9110, section 7.2).
+#[must_use]
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// The credentials of the scheme `Bearer`, whose name has no case (RFC 9110,

@@ -19,6 +19,7 @@ mod keys;
 mod logs;
 mod master_key;
 mod owner_key;
+mod routes;
 mod secrets;
 mod settings;
 mod triggers;
@@ -75,6 +76,9 @@ enum Verb {
     Invoke(invoke::Invoke),
     /// Print what ran lately, or what runs from now on
     Logs(logs::Logs),
+    /// Where scripts answer, who is let in, and how often
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
     /// What makes a script run besides a request: messages, schedules, changes
     #[command(subcommand)]
     Triggers(triggers::TriggersCommand),
@@ -187,6 +191,7 @@ impl Command {
             Verb::Deploy(deploy) => deploy.run(config).await,
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
+            Verb::Routes(command) => command.run(config).await,
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,

@@ -17,8 +17,9 @@ use std::path::PathBuf;
 
 use crate::auth::{self, OidcSettings, OwnerKey};
 use crate::limits::Limits;
-use crate::orchestrator::EventSettings;
+use crate::orchestrator::{EventSettings, IngressSettings};
 use crate::secrets::{KeySettings, MasterKey};
+use crate::serving::ConnectionLimits;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 
 pub use settings::{SETTINGS, Setting};
@@ -48,6 +49,8 @@ pub struct Config {
     pub ceiling: Limits,
     /// The largest request body that a script is given, in bytes.
     pub request_bytes_max: u64,
+    /// What no caller may take more of.
+    pub connections: ConnectionLimits,
     /// How many executions run at once.
     pub concurrency_max: usize,
     /// How many executions wait for a slot at once; more are refused.
@@ -66,6 +69,8 @@ pub struct Config {
     pub audit_retention_days: u32,
     /// How events are carried out.
     pub events: EventSettings,
+    /// What an app gets that has no limits of its own.
+    pub ingress: IngressSettings,
     /// Hosts that scripts reach although they have no public address.
     pub private_hosts: Vec<String>,
     /// The owner key, if it is not the one in the database.
@@ -99,6 +104,7 @@ impl Default for Config {
             database: None,
             ceiling: Limits::CEILING,
             request_bytes_max: 4 << 20,
+            connections: ConnectionLimits::default(),
             concurrency_max: 64,
             queue_max: 1024,
             queue_timeout_ms: 1000,
@@ -108,6 +114,7 @@ impl Default for Config {
             abandoned_executions_retention_days: 14,
             audit_retention_days: 365,
             events: EventSettings::default(),
+            ingress: IngressSettings::default(),
             private_hosts: Vec::new(),
             owner_key: None,
             api_key: None,

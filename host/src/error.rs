@@ -46,6 +46,9 @@ pub enum Error {
     /// 405: use another method.
     #[error("this path does not answer this method")]
     MethodNotAllowed,
+    /// 408: send faster.
+    #[error("{0}")]
+    TooSlow(Refusal),
     /// 409: look at what is there now.
     #[error("{0}")]
     Conflict(Refusal),
@@ -145,6 +148,12 @@ impl Error {
         ))
     }
 
+    /// A body did not come in time: code `body_too_slow`.
+    #[must_use]
+    pub fn body_too_slow() -> Self {
+        Self::TooSlow(Refusal::new("body_too_slow", "the request's body did not arrive in time"))
+    }
+
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -154,6 +163,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -171,6 +181,7 @@ impl Error {
             | Self::Unauthorized(refusal)
             | Self::Forbidden(refusal)
             | Self::NotFound(refusal)
+            | Self::TooSlow(refusal)
             | Self::Conflict(refusal)
             | Self::TooLarge(refusal)
             | Self::Unprocessable(refusal)

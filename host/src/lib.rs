@@ -5,6 +5,7 @@
 //! orchestrator  ingress, and what brings work to the executor
 //! executor      every run in its own sandbox
 //! store         all SQL; the cellar under the three
+//! serving       connections, in front of all
 //! ```
 //!
 //! [`App::build`] is the one seam for tests: the whole server but its socket.
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod manager;
 pub mod orchestrator;
 pub mod secrets;
+pub mod serving;
 pub mod store;
 pub mod telemetry;
 
@@ -32,7 +34,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::Response;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use auth::{Auth, FirstPassword, OwnerKey};
@@ -105,6 +106,7 @@ impl App {
             ceiling: config.ceiling,
             request_bytes_max: usize::try_from(config.request_bytes_max)?,
             events: config.events.clone(),
+            ingress: config.ingress.clone(),
             node: node.clone(),
         });
         let control_plane = ControlPlane::new(
@@ -181,14 +183,8 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     let (stop, told) = tokio::sync::watch::channel(false);
     let dispatcher = tokio::spawn(app.dispatcher.clone().run(told.clone()));
     let scheduler = tokio::spawn(app.scheduler.clone().run(told));
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let service = app.router.into_make_service_with_connect_info::<SocketAddr>();
     let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, service).with_graceful_shutdown(async {
+    let server = serving::serve(listener, app.router, config.connections.clone(), async {
         told_to_stop().await;
         tracing::info!("stopping: requests under way are finished");
         let _ = stopping.send(());
@@ -202,7 +198,7 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
         }
     };
     tokio::select! {
-        ended = server => ended?,
+        () = server => {}
         () = late => tracing::warn!("some requests were not finished in time"),
     }
     retention.abort();

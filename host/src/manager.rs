@@ -19,13 +19,16 @@ mod dead_letters;
 mod domains;
 mod executions;
 mod extract;
+mod hardening;
 mod health;
+mod ingress;
 mod instance;
 mod lists;
 mod members;
 mod names;
 mod openapi;
 mod outbox;
+mod policies;
 mod route_pattern;
 mod routes;
 mod sample;
@@ -44,6 +47,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use axum::routing::any;
 use tokio::sync::{Mutex, MutexGuard};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -160,6 +164,8 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
     let api = Router::from(api().with_state(control_plane.clone()).merge(data_plane));
     let probes = Router::from(probes().with_state(control_plane.clone()));
     let sign_in = Router::from(sign_in().with_state(control_plane.clone()));
+    let harden = from_fn_with_state(control_plane.auth.clone(), hardening::harden);
+    let pages = any(dashboard::answer).with_state(control_plane.auth.clone());
     let guard = from_fn_with_state(control_plane.auth, Auth::require_caller);
     let api = api
         .fallback(unknown_path)
@@ -171,8 +177,9 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .nest("/api/v1", sign_in)
         .merge(probes)
         .merge(openapi::router(&doc))
-        .fallback(dashboard::answer)
+        .fallback_service(pages)
         .method_not_allowed_fallback(wrong_method)
+        .layer(harden)
 }
 
 /// The description of everything that [`router`] answers, made from the handlers;
@@ -201,6 +208,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(members::set_member, members::delete_member))
         .routes(routes!(apps::list_apps, apps::create_app))
         .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
+        .routes(routes!(ingress::get_ingress, ingress::update_ingress))
         .routes(routes!(domains::list_domains, domains::claim_domain))
         .routes(routes!(domains::release_domain))
         .routes(routes!(scripts::list_scripts, scripts::create_script))
@@ -210,7 +218,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(versions::get_version))
         .routes(routes!(versions::rollback_script))
         .routes(routes!(routes::list_routes, routes::create_route))
-        .routes(routes!(routes::get_route, routes::delete_route))
+        .routes(routes!(routes::get_route, routes::update_route, routes::delete_route))
         .routes(routes!(triggers::list_triggers, triggers::create_trigger))
         .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))
         .routes(routes!(secrets::list_secrets))

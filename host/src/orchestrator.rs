@@ -39,6 +39,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub use self::ingress::throttle::IngressSettings;
+use self::ingress::throttle::Throttle;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::executor::Executor;
@@ -68,6 +70,8 @@ pub struct Parts {
     pub request_bytes_max: usize,
     /// How events are carried out.
     pub events: EventSettings,
+    /// What an app gets that has no limits of its own.
+    pub ingress: IngressSettings,
     /// Names this process.
     pub node: String,
 }
@@ -129,6 +133,7 @@ pub struct Orchestrator {
     parts: Arc<Parts>,
     table: Arc<table::CurrentTable>,
     inbox: Arc<inbox::Inbox>,
+    throttle: Arc<Throttle>,
     turns: Arc<run::Turns>,
     /// How many events run at once, so that requests find slots.
     event_slots: Arc<Semaphore>,
@@ -138,11 +143,13 @@ impl Orchestrator {
     /// An orchestrator that has not read the definitions yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let throttle = Throttle::new(parts.clock.clone(), parts.ingress.clone());
         Self {
             event_slots: Arc::new(Semaphore::new(parts.events.concurrency)),
             parts: Arc::new(parts),
             table: Arc::default(),
             inbox: Arc::default(),
+            throttle: Arc::new(throttle),
             turns: Arc::default(),
         }
     }

@@ -27,6 +27,7 @@ mod ids;
 mod members;
 mod names;
 mod outbox;
+mod policies;
 mod routes;
 mod samples;
 mod scripts;
@@ -46,7 +47,7 @@ pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
-pub use definitions::{Definitions, RouteDefinition, ScriptDefinition};
+pub use definitions::{AppIngress, Definitions, RouteDefinition, ScriptDefinition};
 pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
 pub use domains::Domain;
 pub use entries::{Collection, Entry, EntryName, EntryRange};
@@ -64,7 +65,11 @@ pub use names::{
 pub use outbox::{
     Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey, Offer, Taken,
 };
-pub use routes::Route;
+pub use policies::{
+    Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,
+    RoutePolicy, SignatureAlgorithm, SignatureEncoding, SignaturePreset,
+};
+pub use routes::{Route, RouteChange};
 pub use samples::{Captured, LastExecution, Sample};
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,

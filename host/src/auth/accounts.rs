@@ -124,7 +124,7 @@ impl Auth {
     /// `Unauthorized` if it is another; `RateLimited` after too many tries;
     /// `Forbidden` for a request from another site; `Unavailable`.
     pub async fn sign_in(&self, name: &str, password: &str, request: &Parts) -> Result<Begun> {
-        sessions::check_site(&request.headers)?;
+        self.check_sign_in(request)?;
         let inner = &*self.inner;
         let from = self.caller_address(&request.extensions, &request.headers);
         let network = network_of(from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
@@ -213,7 +213,7 @@ impl Auth {
         password: &str,
         request: &Parts,
     ) -> Result<Begun> {
-        sessions::check_site(&request.headers)?;
+        self.check_sign_in(request)?;
         let user = self.invited(token).await?;
         self.set_password(&user.id, password).await?;
         self.sign_out_everywhere(&Principal::User(user.id.clone())).await?;

@@ -63,6 +63,11 @@ fn prefix_of(key: &[u8]) -> Option<&str> {
     is_one.then(|| key.split_at_checked(PREFIX_CHARS)).flatten().map(|(prefix, _)| prefix)
 }
 
+/// Whether the text has the form of a key.
+pub(super) fn is_key(key: &[u8]) -> bool {
+    prefix_of(key).is_some()
+}
+
 /// For whom a key acts, and what it gives; nobody if it is none, or its time is up.
 ///
 /// # Errors

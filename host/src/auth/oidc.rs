@@ -23,7 +23,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::key_hash::KeyHash;
-use super::sessions::{Begun, check_site};
+use super::sessions::Begun;
 use super::{Auth, Principal, check_user_name};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{self, InstanceRole, User, UserChange, UserId};
@@ -113,7 +113,7 @@ impl Auth {
         invitation: Option<&str>,
         request: &Parts,
     ) -> Result<Departure> {
-        check_site(&request.headers)?;
+        self.check_sign_in(request)?;
         let provider = self.provider()?;
         if let Some(token) = invitation {
             self.invited(token).await?;

@@ -11,7 +11,7 @@
 //!
 //! Invariant: the cookie alone changes nothing. A request that is not safe (RFC 9110,
 //! section 9.2.1) brings the session's CSRF token, which a page of another origin
-//! cannot read, and does not come from another site.
+//! cannot read. None comes from a page of another origin, or of none.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
@@ -78,10 +78,11 @@ pub struct Session {
 impl Session {
     /// Refuses a request that another site may have made the browser send.
     pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Error> {
+        // Also of what only reads: it tells the token.
+        check_site(headers)?;
         if method.is_safe() {
             return Ok(());
         }
-        check_site(headers)?;
         let brought = headers.get(CSRF_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
         if bool::from(brought.ct_eq(self.csrf_token.as_bytes())) {
             return Ok(());
@@ -91,16 +92,17 @@ impl Session {
     }
 }
 
-/// Refuses what a browser says to come from another site.
+/// Refuses what a browser says to come from a page of another origin, or of none, which is
+/// that of a script's page (decision 15). `none` is somebody who has typed the address.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Error> {
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
-    match site {
-        Some(b"cross-site" | b"same-site") => {
-            let message = "the request comes from a page of another origin";
-            Err(Error::Forbidden(Refusal::new("cross_site_request", message)))
-        }
-        _ => Ok(()),
+    let is_ours = matches!(site, None | Some(b"same-origin" | b"none"));
+    let has_none = headers.get(header::ORIGIN).is_some_and(|origin| origin == "null");
+    if is_ours && !has_none {
+        return Ok(());
     }
+    let message = "the request comes from a page of another origin";
+    Err(Error::Forbidden(Refusal::new("cross_site_request", message)))
 }
 
 /// A session that has just begun, and the `Set-Cookie` for its browser.

@@ -7,7 +7,7 @@ use super::value::{Allowed, bytes, number, show_bytes};
 use super::{Config, LogFormat};
 use crate::limits::MEMORY_BYTES_MIN;
 use crate::secrets::MasterKeyError;
-use crate::store::Backoff;
+use crate::store::{Backoff, RateBy, RateLimit};
 
 /// The most linear memory a wasm32 instance can have.
 const WASM_MEMORY_BYTES_MAX: u64 = 4 << 30;
@@ -141,6 +141,53 @@ pub const SETTINGS: &[Setting] = &[
         "largest response of a script", 1024..=1 << 30, ceiling.response_bytes_max),
     numeric!(bytes "PICLOUD_MAX_REQUEST_BYTES",
         "largest request body that a script is given", 1024..=1 << 30, request_bytes_max),
+    numeric!("connections" "PICLOUD_MAX_CONNECTIONS",
+        "how many connections are open at once; more wait",
+        1..=1_000_000, connections.connections_max),
+    numeric!("ms" "PICLOUD_HEADER_TIMEOUT_MS",
+        "how long the head of a request may take", 1..=3_600_000, connections.header_timeout_ms),
+    numeric!("ms" "PICLOUD_BODY_TIMEOUT_MS",
+        "how long the body of a request may take", 1..=3_600_000, connections.body_timeout_ms),
+    numeric!("ms" "PICLOUD_IDLE_TIMEOUT_MS",
+        "how long a connection stays open without a request, or unread",
+        1..=86_400_000, connections.idle_timeout_ms),
+    numeric!(bytes "PICLOUD_MAX_HEADER_BYTES",
+        "largest head of a request", 1024..=1 << 20, connections.header_bytes_max),
+    numeric!("headers" "PICLOUD_MAX_HEADERS",
+        "most headers of a request", 8..=1000, connections.headers_max),
+    numeric!("bytes" "PICLOUD_MAX_URI_BYTES",
+        "longest path and query of a request", 64..=65_000, connections.uri_bytes_max),
+    Setting {
+        name: "PICLOUD_APP_RATE_LIMIT",
+        unit: "requests/s",
+        doc: "rate of an app without its own: REQUESTS/SECONDS, or unlimited",
+        secret: false,
+        set: |config, text| {
+            config.ingress.rate_limit = rate(text).ok_or("unlimited, or a rate like 100/1")?;
+            Ok(())
+        },
+        show: |config| match &config.ingress.rate_limit {
+            Some(rate) => format!("{}/{}", rate.requests, rate.per_s),
+            None => UNLIMITED.to_owned(),
+        },
+    },
+    Setting {
+        name: "PICLOUD_APP_MAX_CONCURRENCY",
+        unit: "requests",
+        doc: "how many requests of an app without its own limit run at once, or unlimited",
+        secret: false,
+        set: |config, text| {
+            config.ingress.concurrency_max = match text {
+                UNLIMITED => None,
+                number_or_not => Some(number(number_or_not, 1..=10_000)?),
+            };
+            Ok(())
+        },
+        show: |config| match config.ingress.concurrency_max {
+            Some(most) => most.to_string(),
+            None => UNLIMITED.to_owned(),
+        },
+    },
     numeric!(bytes "PICLOUD_MAX_LOG_BYTES",
         "most that an execution logs", 0..=64 << 20, ceiling.log_bytes_max),
     numeric!("lines" "PICLOUD_MAX_LOG_LINES",
@@ -367,6 +414,22 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.auth.trusted_proxies.to_string(),
     },
     Setting {
+        name: "PICLOUD_DASHBOARD_HOST",
+        unit: "",
+        doc: "the only host that the dashboard is on, so that scripts' pages on others have an origin",
+        secret: false,
+        set: |config, text| {
+            let authority: Option<http::uri::Authority> = text.parse().ok();
+            let is_host = authority.is_some_and(|authority| authority.host() == text);
+            if text != EVERY && !is_host {
+                return Err("a host without a port like pi.example.org, or every".to_owned());
+            }
+            config.auth.dashboard_host = (text != EVERY).then(|| text.to_ascii_lowercase());
+            Ok(())
+        },
+        show: |config| config.auth.dashboard_host.clone().unwrap_or_else(|| EVERY.to_owned()),
+    },
+    Setting {
         name: "PICLOUD_LOG",
         unit: "",
         doc: "what the server logs, like info or picloud=debug,warn",
@@ -409,6 +472,23 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.url.clone(),
     },
 ];
+
+/// No limit.
+const UNLIMITED: &str = "unlimited";
+/// No one host.
+const EVERY: &str = "every";
+
+/// `None` for what is no rate.
+#[expect(clippy::option_option, reason = "an unlimited rate is one, too")]
+fn rate(text: &str) -> Option<Option<RateLimit>> {
+    if text == UNLIMITED {
+        return Some(None);
+    }
+    let (requests, per_s) = text.split_once('/')?;
+    let requests = number(requests, 1..=1_000_000).ok()?;
+    let per_s = number(per_s, 1..=86_400).ok()?;
+    Some(Some(RateLimit { requests, per_s, by: RateBy::All }))
+}
 
 /// What stands for a value that is not set.
 const NONE: &str = "none";

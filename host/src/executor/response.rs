@@ -4,7 +4,7 @@
 //! Source: RFC 9110, sections 5 and 15.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderName, HeaderValue};
 use picloud_shared::execution::HttpResponse;
@@ -17,6 +17,12 @@ const RESERVED: [HeaderName; 6] =
 
 /// Headers in which the platform tells about itself.
 const PLATFORM: &str = "x-picloud-";
+
+/// What the names of the platform's cookies begin with.
+const PLATFORM_COOKIE: &str = "picloud_";
+
+/// Where the platform's cookies are sent.
+const API_PATH: &str = "/api";
 
 /// How many headers a response may have.
 const HEADERS_MAX: usize = 100;
@@ -56,12 +62,33 @@ fn check_header(name: &str, value: String) -> Result<(String, String), String> {
     if RESERVED.contains(&known) || known.as_str().starts_with(PLATFORM) {
         return Err(format!("the header {known} belongs to the server and cannot be set"));
     }
+    if known == SET_COOKIE && is_cookie_of_platform(&value) {
+        return Err("a cookie of the platform's name or path cannot be set".to_owned());
+    }
     if HeaderValue::from_str(&value).is_err() {
         return Err(format!(
             "the value of the header {known} has characters that no header may have"
         ));
     }
     Ok((known.as_str().to_owned(), value))
+}
+
+/// Whether a cookie could be taken for one of the platform's, or would be sent to its API.
+/// One without a name is sent as its value alone, which then reads like a name (RFC 6265bis,
+/// section 5.7).
+fn is_cookie_of_platform(cookie: &str) -> bool {
+    let mut parts = cookie.split(';').map(str::trim);
+    let pair = parts.next().unwrap_or_default().trim_start_matches(['=', ' ', '\t']);
+    let begins = |text: &str, with: &str| {
+        text.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+    };
+    begins(pair, PLATFORM_COOKIE)
+        || parts.filter_map(|attribute| attribute.split_once('=')).any(|(name, path)| {
+            let path = path.trim();
+            let is_api = begins(path, API_PATH)
+                && path[API_PATH.len()..].chars().next().is_none_or(|next| next == '/');
+            name.trim().eq_ignore_ascii_case("path") && is_api
+        })
 }
 
 #[cfg(test)]
@@ -104,6 +131,25 @@ mod tests {
             ["Connection", "content-length", "Transfer-Encoding", "upgrade", "X-PiCloud-Fuel"]
         {
             assert!(with_header(name, "1").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_of_the_platform_is_not_a_scripts() {
+        for ours in [
+            "picloud_session=a",
+            "PiCloud_anything=a",
+            "=picloud_session=a",
+            " = picloud_session=a",
+            "a=b; Path=/api",
+            "a=b;path = /api/v1",
+            "a=b; Path=/; Path=/API/",
+        ] {
+            assert!(with_header("Set-Cookie", ours).is_err(), "{ours}");
+        }
+        for theirs in ["a=picloud_session", "a=b; Path=/", "a=b; Path=/apis", "xpicloud_=a", "ü=a"]
+        {
+            assert!(!is_cookie_of_platform(theirs), "{theirs}");
         }
     }
 

@@ -9,12 +9,13 @@
 //! Invariant: it loads nothing from elsewhere, and the browser is told so: the page
 //! itself names the scripts that may run, by their hashes.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::unknown_path;
+use crate::auth::Auth;
 
 /// What `make dashboard` has built. In a debug build it is read from the folder.
 #[derive(RustEmbed)]
@@ -35,9 +36,10 @@ const NOT_PAGES: [&str; 5] = ["/api/", "/x/", "/health/", "/metrics", "/_app/"];
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 /// Answers what nothing else does.
-pub(super) async fn answer(request: Request) -> Response {
+pub(super) async fn answer(State(auth): State<Auth>, request: Request) -> Response {
     let (path, headers) = (request.uri().path(), request.headers());
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_read || !auth.is_dashboard_host(headers) {
         return unknown_path().await.into_response();
     }
     let name = path.trim_start_matches('/');
@@ -85,8 +87,6 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     set(header::CACHE_CONTROL, caching);
     set(header::ETAG, &etag);
     set(header::VARY, "accept-encoding");
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::REFERRER_POLICY, "same-origin");
     if name == PAGE {
         // The rest of the policy is in the page, where its scripts' hashes are known.
         set(header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'");

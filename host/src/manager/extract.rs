@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Refusal};
+use crate::serving::is_too_slow;
 use crate::store::{
     ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
 };
@@ -49,6 +50,7 @@ where
                 let refusal = Refusal::new("body_too_large", message);
                 Err(Error::TooLarge(refusal.with("most", BODY_BYTES_MAX)))
             }
+            Err(rejection) if is_too_slow(&rejection) => Err(Error::body_too_slow()),
             Err(rejection) => {
                 Err(Error::Invalid(Refusal::new("body_invalid", rejection.body_text())))
             }

@@ -5,25 +5,31 @@
 //! two of the same shape are never there at once, nor a route in the place of
 //! another script's endpoint.
 
+mod addresses;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+pub(super) use self::addresses::{check_endpoint_is_free, routes_of};
+use self::addresses::{check_no_endpoint_is_hidden, conflict, route_conflict};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::names::normalise_host;
+use super::policies;
 use super::route_pattern::RoutePattern;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{self, AppId, Delivery, Resource, RouteId, ScriptId};
+use crate::store::{
+    self, AppId, Cors, Delivery, RateLimit, Resource, RouteAuth, RouteChange, RouteId, RoutePolicy,
+    ScriptId,
+};
 
 /// The methods that a route can be for; `*` stands for all of them.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "*"];
-/// How many routes are read at once while conflicts are sought.
-const SEARCH_ROWS: i64 = 500;
 
 /// A route.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,6 +48,14 @@ pub struct Route {
     /// How a request is served: `sync`, `durable` or `async`.
     #[schema(value_type = String)]
     delivery: Delivery,
+    /// Who is let in.
+    auth: RouteAuth,
+    /// How often; `null` without a limit.
+    rate_limit: Option<RateLimit>,
+    /// How many requests are run at once on each node; `null` without a limit.
+    concurrency_max: Option<u32>,
+    /// Pages of which other origins may read the answers; `null` where the script decides.
+    cors: Option<Cors>,
     /// When it was made, in microseconds since 1970.
     created_at: i64,
 }
@@ -55,6 +69,10 @@ impl From<store::Route> for Route {
             host: Some(route.host).filter(|host| !host.is_empty()),
             path: route.path,
             delivery: route.delivery,
+            auth: route.policy.auth,
+            rate_limit: route.policy.rate_limit,
+            concurrency_max: route.policy.concurrency_max,
+            cors: route.policy.cors,
             created_at: route.created_at,
         }
     }
@@ -81,6 +99,45 @@ pub struct CreateRoute {
     #[serde(default = "default_delivery")]
     #[schema(value_type = String, example = "sync")]
     delivery: Delivery,
+    /// Who is let in; everybody when left out.
+    #[serde(default)]
+    auth: RouteAuth,
+    /// How often; any number of times when left out.
+    #[serde(default)]
+    rate_limit: Option<RateLimit>,
+    /// How many requests are run at once on each node, 1 to 10,000.
+    #[serde(default)]
+    concurrency_max: Option<u32>,
+    /// Pages of which other origins may read the answers. Preflights are answered, and what
+    /// the script says about origins is replaced.
+    #[serde(default)]
+    cors: Option<Cors>,
+}
+
+/// What a route is from now on. Its method, host and path stay; all that is left out is as
+/// if it had been left out when the route was made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RouteChange)]
+pub struct UpdateRoute {
+    /// The id of a script of the app.
+    script_id: String,
+    /// `sync`, `durable` or `async`.
+    #[serde(default = "default_delivery")]
+    #[schema(value_type = String, example = "sync")]
+    delivery: Delivery,
+    /// Who is let in.
+    #[serde(default)]
+    auth: RouteAuth,
+    /// How often.
+    #[serde(default)]
+    rate_limit: Option<RateLimit>,
+    /// How many requests are run at once on each node, 1 to 10,000.
+    #[serde(default)]
+    concurrency_max: Option<u32>,
+    /// Pages of which other origins may read the answers.
+    #[serde(default)]
+    cors: Option<Cors>,
 }
 
 fn default_delivery() -> Delivery {
@@ -142,8 +199,15 @@ pub(super) async fn create_route(
         path: pattern.path.clone(),
         shape: pattern.shape.clone(),
         delivery: body.delivery,
+        policy: policies::checked(RoutePolicy {
+            auth: body.auth,
+            rate_limit: body.rate_limit,
+            concurrency_max: body.concurrency_max,
+            cors: body.cors,
+        })?,
         created_at: control_plane.clock.now_us(),
     };
+    check_secrets_are_set(&control_plane, &app.id, &route.policy).await?;
 
     let _addresses = control_plane.lock_addresses().await;
     for other in routes_of(&control_plane, &app.id).await? {
@@ -168,6 +232,47 @@ pub(super) async fn get_route(
     Path(id): Path<RouteId>,
 ) -> Result<Json<Route>> {
     Ok(Json(route_of(&control_plane, &caller, &id, Capability::AppRead).await?.into()))
+}
+
+/// Changes a route: its script, how requests are served and what is asked of them before.
+/// It holds from the next request on; one that is being counted is counted anew only if its
+/// limit has changed.
+#[utoipa::path(put, path = "/routes/{id}", tag = "routes",
+    params(("id" = String, Path, description = "The route's id")), request_body = UpdateRoute,
+    security(("key" = ["route:write"])),
+    responses((status = 200, description = "The route as it is now", body = Route)))]
+pub(super) async fn update_route(
+    State(control_plane): State<ControlPlane>,
+    caller: Caller,
+    Path(id): Path<RouteId>,
+    body: Body<UpdateRoute>,
+) -> Result<Json<Route>> {
+    route_of(&control_plane, &caller, &id, Capability::AppManageRoutes).await?;
+    let body = body.read()?;
+    let script_id = body.script_id.parse().map_err(|_| Error::not_found(Resource::Script))?;
+    let policy = policies::checked(RoutePolicy {
+        auth: body.auth,
+        rate_limit: body.rate_limit,
+        concurrency_max: body.concurrency_max,
+        cors: body.cors,
+    })?;
+    // A route in the place of its script's endpoint cannot lead to another script.
+    let _addresses = control_plane.lock_addresses().await;
+    let route = control_plane.store.find_route(&id).await?;
+    let pattern = RoutePattern::parse(&route.path)
+        .map_err(|reason| Error::Invalid(Refusal::field("path", &reason)))?;
+    check_secrets_are_set(&control_plane, &route.app_id, &policy).await?;
+    let wanted = store::Route { script_id, delivery: body.delivery, policy, ..route.clone() };
+    check_no_endpoint_is_hidden(&control_plane, &wanted, &pattern).await?;
+    let audited = changed("update_route", &route);
+    let audited = audited.from(&Route::from(route)).to(&Route::from(wanted.clone()));
+    let change = RouteChange {
+        script_id: wanted.script_id,
+        delivery: wanted.delivery,
+        policy: wanted.policy,
+    };
+    let store = control_plane.change(&caller, audited);
+    Ok(Json(store.update_route(&id, change).await?.into()))
 }
 
 /// Deletes a route.
@@ -212,78 +317,23 @@ fn normalise_method(method: &str) -> Result<String> {
     Err(Error::Invalid(Refusal::field("method", &reason)))
 }
 
-async fn routes_of(control_plane: &ControlPlane, app_id: &AppId) -> Result<Vec<store::Route>> {
-    let mut routes = Vec::new();
-    loop {
-        let page = store::Page { limit: SEARCH_ROWS, offset: routes.len() as i64 };
-        let rows = control_plane.store.list_routes(app_id, page).await?;
-        let is_last = (rows.len() as i64) < SEARCH_ROWS;
-        routes.extend(rows);
-        if is_last {
-            return Ok(routes);
-        }
-    }
-}
-
-/// Whether one request could be answered by both, neither being more specific.
-fn conflict(a: &store::Route, b: &store::Route) -> bool {
-    let same_method = a.method == b.method || a.method == "*" || b.method == "*";
-    same_method && a.host == b.host && a.shape == b.shape
-}
-
-fn route_conflict(new: &store::Route, other: &store::Route) -> Refusal {
-    let message = format!(
-        "{} {} answers the same requests as {} {} (route {}, to script {})",
-        new.method, new.path, other.method, other.path, other.id, other.script_id
-    );
-    Refusal::new("route_conflict", message)
-        .with("route", format!("{} {}", new.method, new.path))
-        .with("script_id", new.script_id.as_str())
-        .with("conflicting_route", format!("{} {}", other.method, other.path))
-        .with("conflicting_route_id", other.id.as_str())
-        .with("conflicting_script_id", other.script_id.as_str())
-}
-
-/// `/x/{app}/orders` answers for the script `orders`, whatever routes there are.
-async fn check_no_endpoint_is_hidden(
+/// A route without its secret would let nobody in, and say so to its callers only.
+async fn check_secrets_are_set(
     control_plane: &ControlPlane,
-    route: &store::Route,
-    pattern: &RoutePattern,
+    app_id: &AppId,
+    policy: &RoutePolicy,
 ) -> Result<()> {
-    let Some(segment) = pattern.only_static_segment().filter(|_| route.host.is_empty()) else {
+    if policy.auth.is_none() {
         return Ok(());
-    };
-    match control_plane.store.find_script_by_name(&route.app_id, segment).await {
-        Ok(script) if script.id != route.script_id => {
-            let message = format!("{} is the endpoint of the script {}", route.path, script.name);
-            let refusal = Refusal::new("route_hides_endpoint", message);
-            Err(Error::Conflict(refusal.with("conflicting_script_id", script.id.as_str())))
-        }
-        Ok(_) | Err(store::Error::NotFound(_)) => Ok(()),
-        Err(error) => Err(error.into()),
     }
-}
-
-/// Refuses a script whose endpoint would be in the place of a route.
-///
-/// # Errors
-/// `Conflict` with the route.
-pub(super) async fn check_endpoint_is_free(
-    control_plane: &ControlPlane,
-    app: &store::App,
-    script_name: &str,
-) -> Result<()> {
-    let path = format!("/{script_name}");
-    let routes = routes_of(control_plane, &app.id).await?;
-    match routes.iter().find(|route| route.host.is_empty() && route.path == path) {
+    let set = control_plane.store.list_secrets(app_id).await?;
+    let is_set = |name: &String| set.iter().any(|secret| secret.name == *name);
+    match policy.auth.secrets().iter().find(|name| !is_set(name)) {
         None => Ok(()),
-        Some(route) => {
-            let message = format!(
-                "the endpoint of a script {script_name} is the path of {} {} (route {})",
-                route.method, route.path, route.id
-            );
-            let refusal = Refusal::new("endpoint_taken_by_route", message);
-            Err(Error::Conflict(refusal.with("conflicting_route_id", route.id.as_str())))
+        Some(name) => {
+            let message = format!("the app has no secret {name}: set it first");
+            let refusal = Refusal::new("secret_not_found", message);
+            Err(Error::NotFound(refusal.with("secret", name.as_str())))
         }
     }
 }
@@ -291,41 +341,6 @@ pub(super) async fn check_endpoint_is_free(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn route(method: &str, host: &str, path: &str) -> store::Route {
-        let id = "0197f3a4-5c1e-7b7a-8f6e-3d2c1b0a9f8e";
-        let RoutePattern { path, shape } = RoutePattern::parse(path).unwrap();
-        store::Route {
-            id: id.parse().unwrap(),
-            app_id: id.parse().unwrap(),
-            script_id: id.parse().unwrap(),
-            method: method.to_owned(),
-            host: host.to_owned(),
-            path,
-            shape,
-            delivery: Delivery::Sync,
-            created_at: 0,
-        }
-    }
-
-    #[test]
-    fn routes_conflict_when_one_request_could_be_answered_by_both() {
-        let table = [
-            (("GET", "", "/a/{id}"), ("GET", "", "/a/{name}"), true),
-            (("GET", "", "/a/{id}"), ("*", "", "/a/{name}"), true),
-            (("*", "", "/a"), ("DELETE", "", "/%61"), true),
-            (("GET", "", "/{*a}"), ("GET", "", "/{*b}"), true),
-            (("GET", "", "/a/{id}"), ("POST", "", "/a/{id}"), false),
-            (("GET", "", "/a/{id}"), ("GET", "", "/a/b"), false),
-            (("GET", "", "/a/{id}"), ("GET", "", "/a/{*id}"), false),
-            (("GET", "", "/a"), ("GET", "a.example", "/a"), false),
-        ];
-        for ((m1, h1, p1), (m2, h2, p2), expected) in table {
-            let (a, b) = (route(m1, h1, p1), route(m2, h2, p2));
-            assert_eq!(conflict(&a, &b), expected, "{m1} {p1} and {m2} {p2}");
-            assert_eq!(conflict(&b, &a), expected, "{m2} {p2} and {m1} {p1}");
-        }
-    }
 
     #[test]
     fn a_method_is_one_of_eight_in_any_case() {

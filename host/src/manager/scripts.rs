@@ -261,7 +261,7 @@ pub(super) async fn update_script(
         .to(&json!({
             "source_sha256": change.source.as_ref().map(|source| &source.sha256),
             "description": change.description,
-            "limits": change.limits.clone().map(Limits::from),
+            "limits": change.limits.map(Limits::from),
         }));
     let script = control_plane.change(&caller, audited).update_script(&id, change).await?;
     Ok(Json(Script::of(&app, &control_plane.ceiling, script)))

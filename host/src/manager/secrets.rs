@@ -131,7 +131,9 @@ pub(super) async fn delete_secret(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// # Errors
+/// `Invalid` for what cannot be a secret's name.
+pub(super) fn check_name(name: &str) -> Result<()> {
     let mut bytes = name.bytes();
     let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     let goes_on = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));

@@ -4,6 +4,11 @@
 //! /x/{app}/…                     a script's endpoint or one of the app's routes
 //! any path on a claimed domain   the app's routes there
 //!
+//! cors      pages of other origins
+//! throttle  how often, and how many at once
+//! guard     who is let in; pure
+//! admission the same with the app's secrets, and the body
+//! shared    what may not happen on the host that the dashboard is on too
 //! request   from an HTTP request to what a script sees
 //! reply     from what a run came to, to an HTTP response
 //! delivery  requests that are stored before they are run
@@ -13,13 +18,26 @@
 //! ```
 //!
 //! A run goes on when its caller hangs up, so that every run has its row.
+//!
+//! ```text
+//! preflight ─▶ 204
+//! request ─▶ rate of its caller ─▶ secret ─▶ body ─▶ signature ─▶ rate of all ─▶ permit ─▶ run
+//!             429                  401      408, 413   401         429           429
+//! ```
+//!
+//! Invariant: of a request that is refused nothing is stored.
 
+mod admission;
+mod cors;
 pub(super) mod delivery;
 mod entries;
 mod events;
 mod execute;
+mod guard;
 mod reply;
 mod request;
+mod shared;
+pub(super) mod throttle;
 
 use std::sync::Arc;
 
@@ -34,13 +52,16 @@ use http_body_util::LengthLimitError;
 use picloud_shared::execution::Input;
 use utoipa_axum::router::OpenApiRouter;
 
+use self::guard::Scheme;
 use self::request::{Envelope, for_script};
+use self::throttle::Pass;
 use super::Orchestrator;
-use super::matching::{Found, Target};
+use super::matching::{Found, Match, Target};
 use super::run::{Finished, Origin, Work};
-use crate::auth::{Caller, Capability};
+use crate::auth::{Caller, Capability, without_port};
 use crate::error::{Error, Refusal};
-use crate::store::{App, Delivery, Resource, TriggerKind};
+use crate::serving::is_too_slow;
+use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
 const PREFIX: &str = "/x/";
@@ -70,7 +91,12 @@ async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Reques
         Ok(table) => table.find_in_app(app, request.method().as_str(), rest),
         Err(error) => return Error::from(error).into_response(),
     };
-    orchestrator.answer(found, request).await
+    let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
+    let mut answer = orchestrator.answer(found, request).await;
+    if is_shared {
+        shared::confine(answer.headers_mut());
+    }
+    answer
 }
 
 /// Middleware that answers what is asked of a claimed domain, before any path of
@@ -101,11 +127,7 @@ fn host_of(request: &Request) -> Option<String> {
         Some(host) => host.to_str().ok()?,
         None => request.uri().host()?,
     };
-    let host = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    Some(host.to_ascii_lowercase())
+    Some(without_port(host).to_ascii_lowercase())
 }
 
 impl Orchestrator {
@@ -123,45 +145,87 @@ impl Orchestrator {
     }
 
     async fn answer(&self, found: Found, request: Request) -> Response {
-        let answer = match found {
-            Found::Script(target, params, delivery) => {
-                self.answer_by(target, params, delivery, request).await
+        let found = match found {
+            Found::Script(found) => found,
+            Found::Preflight(routes, otherwise) => {
+                if cors::is_preflight(request.method(), request.headers()) {
+                    return cors::preflight(&routes, request.headers());
+                }
+                return Box::pin(self.answer(*otherwise, request)).await;
             }
-            Found::OtherMethods(methods) => Ok(other_methods(&methods)),
+            Found::OtherMethods(methods) => return other_methods(&methods),
+            Found::Closed => {
+                let message = "this script answers at its routes only";
+                return Error::NotFound(Refusal::new("endpoint_closed", message)).into_response();
+            }
             Found::Nothing => {
-                Err(Error::NotFound(Refusal::new("endpoint_not_found", "no script answers here")))
+                let refusal = Refusal::new("endpoint_not_found", "no script answers here");
+                return Error::NotFound(refusal).into_response();
             }
         };
-        answer.unwrap_or_else(IntoResponse::into_response)
+        let Some(route) = found.route.clone().filter(|route| route.policy.cors.is_some()) else {
+            let answer = self.answer_by(found, request).await;
+            return answer.unwrap_or_else(IntoResponse::into_response);
+        };
+        let asked = request.headers().clone();
+        let answer = self.answer_by(found, request).await;
+        let mut answer = answer.unwrap_or_else(IntoResponse::into_response);
+        // Also of a refusal, so that the page learns why.
+        if let Some(cors) = &route.policy.cors {
+            cors::decorate(cors, &asked, answer.headers_mut());
+        }
+        answer
     }
 
-    async fn answer_by(
-        &self,
-        target: Arc<Target>,
-        params: Vec<(String, String)>,
-        delivery: Delivery,
-        request: Request,
-    ) -> Result<Response, Error> {
-        let (head, body) = request.into_parts();
+    async fn answer_by(&self, found: Match, request: Request) -> Result<Response, Error> {
+        let (mut head, body) = request.into_parts();
         let auth = &self.parts.auth;
-        let sees_logs = auth.sees_logs(&target.app_id, &head.headers).await;
+        let sees_logs = auth.sees_logs(&found.target.app_id, &head.headers).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
+        self.throttle.count(&found, RateBy::Address, remote_address)?;
+        let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
+        let body = match &guarded {
+            None => read_body(body, self.parts.request_bytes_max).await?,
+            Some(route) => {
+                match self.let_in(&found, &route.policy.auth, &head.headers, body).await? {
+                    Ok(body) => body,
+                    Err(denied) => return Ok(denied.into_response()),
+                }
+            }
+        };
+        self.throttle.count(&found, RateBy::All, None)?;
+        let pass = self.throttle.enter(&found)?;
+        let mut message_id = None;
+        if let Some(route) = &guarded {
+            if let RouteAuth::Hmac(hmac) = &route.policy.auth {
+                message_id = Scheme::of(hmac).message_id(&head.headers).map(str::to_owned);
+            }
+            guard::strip(&route.policy.auth, &mut head.headers);
+        }
+        if auth.shows_a_key(&head.headers) {
+            // A key of the platform is not for scripts.
+            head.headers.remove(header::AUTHORIZATION);
+        }
         let envelope = Envelope {
             method: head.method.as_str(),
             uri: &head.uri,
             headers: &head.headers,
             remote_address: remote_address.map(|a| a.to_string()).unwrap_or_default(),
         };
-        let body = read_body(body, self.parts.request_bytes_max).await?;
+        let Match { target, params, delivery, .. } = found;
         let request = for_script(&envelope, params, body)?;
         if delivery == Delivery::Sync {
             let input = Input::Http(request);
-            let finished = self.run_to_the_end(target, TriggerKind::Http, input).await?;
+            let finished = self.run_to_the_end(target, TriggerKind::Http, input, pass).await?;
             return Ok(reply::answer(finished, sees_logs));
         }
         let scope = format!("{} {}", head.method, head.uri.path());
         let at = self.parts.clock.now_us();
         let key = delivery::key_of(&head.headers, &target.app_id, scope, at)?;
+        let key = key.or_else(|| {
+            let scope = format!("message {} {}", head.method, head.uri.path());
+            delivery::key_of_message(message_id?, &target.app_id, scope, at)
+        });
         self.deliver_request(&target, delivery, &request, key, sees_logs).await
     }
 
@@ -171,10 +235,14 @@ impl Orchestrator {
         target: Arc<Target>,
         trigger_kind: TriggerKind,
         input: Input,
+        pass: Pass,
     ) -> Result<Finished, Error> {
         let here = self.clone();
         let work = Work { target, kind: trigger_kind, input, origin: Origin::request() };
-        let run = tokio::spawn(async move { here.run(work).await });
+        let run = tokio::spawn(async move {
+            let _pass = pass;
+            here.run(work).await
+        });
         run.await.map_err(Error::internal)?
     }
 }
@@ -190,6 +258,9 @@ async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
                 return Err(Error::TooLarge(
                     refusal.with("limit", "request_bytes").with("most", bytes_max),
                 ));
+            }
+            if is_too_slow(&error) {
+                return Err(Error::body_too_slow());
             }
             Err(Error::Invalid(Refusal::new(
                 "body_incomplete",

@@ -8,12 +8,15 @@
 //!
 //! A static segment goes before a parameter, a parameter before a rest; a method
 //! before `*`, a route before an endpoint.
+//!
+//! Invariant: what a route or an app asks of a request comes with what was found, so that
+//! no request is answered without it; where nothing is asked, nothing comes.
 
 pub(crate) mod glob;
 mod path_tree;
 mod triggers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use path_tree::PathTree;
@@ -21,7 +24,10 @@ use percent_encoding::percent_decode_str;
 pub(crate) use triggers::Triggers;
 
 use crate::limits::Budget;
-use crate::store::{AppId, Definitions, Delivery, ScriptDefinition, ScriptId, ScriptLimits};
+use crate::store::{
+    AppId, Definitions, Delivery, Endpoints, IngressPolicy, RouteId, RoutePolicy, ScriptDefinition,
+    ScriptId, ScriptLimits,
+};
 
 /// The method that stands for every method.
 const ANY: &str = "*";
@@ -70,11 +76,40 @@ impl From<&ScriptLimits> for Budget {
     }
 }
 
+/// A script that answers a request, and what is asked of the request before.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The script.
+    pub target: Arc<Target>,
+    /// The path's parameters, decoded.
+    pub params: Vec<(String, String)>,
+    /// How it is to be run.
+    pub delivery: Delivery,
+    /// What its route asks.
+    pub route: Option<Arc<RouteRules>>,
+    /// What its app asks.
+    pub app: Option<Arc<IngressPolicy>>,
+}
+
+/// A route that asks something of its requests.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteRules {
+    /// The route.
+    pub id: RouteId,
+    /// What it asks.
+    pub policy: RoutePolicy,
+}
+
 /// What a request leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// This script, with the path's parameters, decoded, and how it is to be run.
-    Script(Arc<Target>, Vec<(String, String)>, Delivery),
+    /// This script.
+    Script(Match),
+    /// The routes of an `OPTIONS` request's path that answer pages of other origins, by
+    /// method; and what the request leads to if it does not ask on behalf of such a page.
+    Preflight(Vec<(String, Arc<RouteRules>)>, Box<Found>),
+    /// A script's endpoint that is closed, and no route in its place.
+    Closed,
     /// The path is known, with these methods.
     OtherMethods(Vec<String>),
     /// Nothing.
@@ -88,6 +123,11 @@ pub struct Table {
     domains: HashMap<String, PathTree<Methods>>,
     scripts: HashMap<ScriptId, Arc<Target>>,
     names: HashMap<(String, String), Arc<Target>>,
+    /// The routes that ask something.
+    asking: HashSet<RouteId>,
+    app_ids: HashSet<AppId>,
+    /// The endpoints that are closed, by app and path.
+    closed: HashSet<(String, String)>,
     triggers: Triggers,
 }
 
@@ -99,6 +139,8 @@ struct Candidate {
     parameters: Vec<String>,
     target: Arc<Target>,
     delivery: Delivery,
+    route: Option<Arc<RouteRules>>,
+    app: Option<Arc<IngressPolicy>>,
 }
 
 impl Table {
@@ -114,7 +156,16 @@ impl Table {
         for domain in definitions.domains {
             table.domains.insert(domain.host, PathTree::default());
         }
+        let policies: HashMap<_, _> = definitions
+            .ingress
+            .into_iter()
+            .map(|app| (app.app_id, Arc::new(app.ingress)))
+            .collect();
+        let mut guarded = HashSet::new();
         for route in definitions.routes {
+            if !route.policy.auth.is_none() {
+                guarded.insert(route.script_id.clone());
+            }
             let Some(target) = table.scripts.get(&route.script_id) else {
                 continue;
             };
@@ -125,20 +176,43 @@ impl Table {
             };
             let target = Arc::clone(target);
             let parameters = parameters(&route.path);
-            let (path, method, delivery) = (route.path, route.method, route.delivery);
-            place.entry(&path).push(Candidate { method, parameters, target, delivery });
+            let asks = route.policy != RoutePolicy::default();
+            let rules = asks.then_some(RouteRules { id: route.id, policy: route.policy });
+            table.asking.extend(rules.iter().map(|rules| rules.id.clone()));
+            place.entry(&route.path).push(Candidate {
+                method: route.method,
+                parameters,
+                app: policies.get(&target.app_id).cloned(),
+                target,
+                delivery: route.delivery,
+                route: rules.map(Arc::new),
+            });
         }
         // After the routes, so that a route goes before an endpoint.
         for target in table.scripts.values() {
+            table.app_ids.insert(target.app_id.clone());
+            let policy = policies.get(&target.app_id);
+            let is_closed = match policy.map(|policy| policy.endpoints).unwrap_or_default() {
+                Endpoints::Unguarded => guarded.contains(&target.script_id),
+                Endpoints::Open => false,
+                Endpoints::Closed => true,
+            };
             let app = table.apps.entry(target.app.clone()).or_default();
-            app.entry(&format!("/{}", target.script)).push(Candidate {
+            let path = format!("/{}", target.script);
+            let name = (target.app.clone(), target.script.clone());
+            table.names.insert(name, Arc::clone(target));
+            if is_closed {
+                table.closed.insert((target.app.clone(), path));
+                continue;
+            }
+            app.entry(&path).push(Candidate {
                 method: ANY.to_owned(),
                 parameters: Vec::new(),
                 target: Arc::clone(target),
                 delivery: Delivery::Sync,
+                route: None,
+                app: policy.cloned(),
             });
-            let name = (target.app.clone(), target.script.clone());
-            table.names.insert(name, Arc::clone(target));
         }
         table.triggers = Triggers::of(definitions.triggers);
         table
@@ -147,7 +221,13 @@ impl Table {
     /// What answers `method path` under `/x/{app}`.
     #[must_use]
     pub fn find_in_app(&self, app: &str, method: &str, path: &str) -> Found {
-        self.apps.get(app).map_or(Found::Nothing, |paths| find(paths, method, path))
+        let Some(paths) = self.apps.get(app) else { return Found::Nothing };
+        match find(paths, method, path) {
+            Found::Nothing if self.closed.contains(&(app.to_owned(), path.to_owned())) => {
+                Found::Closed
+            }
+            found => found,
+        }
     }
 
     /// What answers `method path` on a domain, given in lower case.
@@ -174,6 +254,18 @@ impl Table {
         self.names.get(&(app.to_owned(), script.to_owned())).cloned()
     }
 
+    /// Whether there is such a route, and it asks something of its requests.
+    #[must_use]
+    pub fn has_asking_route(&self, id: &RouteId) -> bool {
+        self.asking.contains(id)
+    }
+
+    /// Whether there is such an app, with a script.
+    #[must_use]
+    pub fn has_app(&self, id: &AppId) -> bool {
+        self.app_ids.contains(id)
+    }
+
     /// What fires on events.
     pub(crate) fn triggers(&self) -> &Triggers {
         &self.triggers
@@ -184,6 +276,20 @@ fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
     let Some((candidates, values)) = paths.find(path) else {
         return Found::Nothing;
     };
+    if method == "OPTIONS" && !candidates.iter().any(|candidate| candidate.method == method) {
+        let answering = candidates.iter().filter_map(|candidate| {
+            let rules = candidate.route.as_ref().filter(|rules| rules.policy.cors.is_some())?;
+            Some((candidate.method.clone(), Arc::clone(rules)))
+        });
+        let answering: Vec<_> = answering.collect();
+        if !answering.is_empty() {
+            return Found::Preflight(answering, Box::new(choose(candidates, values, method)));
+        }
+    }
+    choose(candidates, values, method)
+}
+
+fn choose(candidates: &[Candidate], values: Vec<&str>, method: &str) -> Found {
     let with = |wanted| candidates.iter().find(|candidate| candidate.method == wanted);
     // RFC 9110, section 9.3.2: a HEAD is a GET whose body is not sent.
     let head = || (method == "HEAD").then(|| with("GET")).flatten();
@@ -192,8 +298,13 @@ fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
         return Found::OtherMethods(methods.collect());
     };
     let values = values.into_iter().map(decoded);
-    let parameters = candidate.parameters.iter().cloned().zip(values).collect();
-    Found::Script(Arc::clone(&candidate.target), parameters, candidate.delivery)
+    Found::Script(Match {
+        target: Arc::clone(&candidate.target),
+        params: candidate.parameters.iter().cloned().zip(values).collect(),
+        delivery: candidate.delivery,
+        route: candidate.route.clone(),
+        app: candidate.app.clone(),
+    })
 }
 
 /// The names of a pattern's parameters, in order.
@@ -210,111 +321,4 @@ fn decoded(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::RouteDefinition;
-    use uuid::Uuid;
-
-    fn script(number: u128, name: &str) -> ScriptDefinition {
-        ScriptDefinition {
-            app_id: AppId::from(Uuid::from_u128(1)),
-            app_name: "shop".to_owned(),
-            script_id: ScriptId::from(Uuid::from_u128(number)),
-            script_name: name.to_owned(),
-            version: 1,
-            source_sha256: String::new(),
-            limits: ScriptLimits { fuel_max: None, memory_bytes_max: None, wall_ms_max: None },
-        }
-    }
-
-    fn route(
-        number: u128,
-        script: &ScriptDefinition,
-        method: &str,
-        host: &str,
-        path: &str,
-    ) -> RouteDefinition {
-        RouteDefinition {
-            id: Uuid::from_u128(number).into(),
-            app_id: script.app_id.clone(),
-            app_name: script.app_name.clone(),
-            script_id: script.script_id.clone(),
-            script_name: script.script_name.clone(),
-            method: method.to_owned(),
-            host: host.to_owned(),
-            path: path.to_owned(),
-            shape: String::new(),
-            delivery: Delivery::Sync,
-        }
-    }
-
-    fn table() -> Table {
-        let (list, show, all) = (script(10, "list"), script(11, "show"), script(12, "all"));
-        let routes = vec![
-            route(20, &list, "GET", "", "/items"),
-            route(21, &show, "GET", "", "/items/{id}"),
-            route(22, &all, "POST", "", "/items/{other}"),
-            route(23, &list, "GET", "", "/items/new"),
-            route(24, &all, "*", "", "/files/{*path}"),
-            route(25, &show, "GET", "shop.example", "/{id}"),
-        ];
-        let scripts = vec![list, show, all];
-        Table::of(Definitions {
-            revision: 0,
-            scripts,
-            routes,
-            domains: Vec::new(),
-            triggers: Vec::new(),
-        })
-    }
-
-    fn in_app(method: &str, path: &str) -> (String, Vec<(String, String)>) {
-        match table().find_in_app("shop", method, path) {
-            Found::Script(target, parameters, _) => (target.script.clone(), parameters),
-            other => (format!("{other:?}"), Vec::new()),
-        }
-    }
-
-    fn pair(name: &str, value: &str) -> Vec<(String, String)> {
-        vec![(name.to_owned(), value.to_owned())]
-    }
-
-    #[test]
-    fn a_script_answers_at_its_own_endpoint_to_every_method() {
-        assert_eq!(in_app("GET", "/show").0, "show");
-        assert_eq!(in_app("PROPFIND", "/show").0, "show");
-        assert_eq!(table().find_in_app("other", "GET", "/show"), Found::Nothing);
-        assert_eq!(table().find_in_app("shop", "GET", "/show/"), Found::Nothing);
-    }
-
-    #[test]
-    fn parameters_have_the_name_of_their_own_route_and_are_decoded() {
-        assert_eq!(in_app("GET", "/items/a%20b"), ("show".to_owned(), pair("id", "a b")));
-        assert_eq!(in_app("POST", "/items/7"), ("all".to_owned(), pair("other", "7")));
-        assert_eq!(in_app("PUT", "/files/a/b"), ("all".to_owned(), pair("path", "a/b")));
-    }
-
-    #[test]
-    fn what_is_static_goes_before_what_is_not() {
-        assert_eq!(in_app("GET", "/items/new").0, "list");
-    }
-
-    #[test]
-    fn head_is_answered_by_get() {
-        assert_eq!(in_app("HEAD", "/items").0, "list");
-    }
-
-    #[test]
-    fn a_known_path_names_its_methods() {
-        let found = table().find_in_app("shop", "DELETE", "/items");
-        assert_eq!(found, Found::OtherMethods(vec!["GET".to_owned()]));
-    }
-
-    #[test]
-    fn a_domain_has_its_routes_at_its_root() {
-        let found = table().find_on_domain("shop.example", "GET", "/7");
-        assert!(matches!(found, Found::Script(target, _, _) if target.script == "show"));
-        assert_eq!(table().find_on_domain("other.example", "GET", "/7"), Found::Nothing);
-        assert_eq!(table().find_in_app("shop", "GET", "/7"), Found::Nothing);
-    }
-}
+mod tests;

@@ -47,6 +47,7 @@ impl Orchestrator {
         let definitions = self.parts.store.definitions().await?;
         let read_at = definitions.revision;
         let table = Arc::new(Table::of(definitions));
+        self.throttle.forget_all_but(&table);
         let mut current = self.table.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Some((read_at, Arc::clone(&table)));
         Ok(table)

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::writer::Touches;
-use super::{AppId, Conflict, Error, Page, Resource, Result, Store, UserId, text};
+use super::{AppId, Conflict, Error, IngressPolicy, Page, Resource, Result, Store, UserId, text};
 
 /// An app as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -136,6 +136,42 @@ impl Store {
                 .await
                 .map_err(|error| Error::from(error).on_unique(Conflict::AppName))?
                 .ok_or(Error::NotFound(Resource::App))
+            })
+        })
+        .await
+    }
+
+    /// What the app asks of every request. Errors: `NotFound(App)`.
+    pub async fn find_ingress(&self, id: &AppId) -> Result<IngressPolicy> {
+        let json: Option<String> = sqlx::query_scalar("SELECT ingress FROM apps WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.reads())
+            .await?;
+        let json = json.ok_or(Error::NotFound(Resource::App))?;
+        json.try_into()
+            .map_err(|error: serde_json::Error| Error::from(sqlx::Error::Decode(error.into())))
+    }
+
+    /// Puts another policy in the place of the app's. Errors: `NotFound(App)`.
+    pub async fn update_ingress(&self, id: &AppId, policy: &IngressPolicy, at: i64) -> Result<()> {
+        let id = id.clone();
+        // An app that asks for nothing costs a request nothing.
+        let json = if *policy == IngressPolicy::default() {
+            "{}".to_owned()
+        } else {
+            serde_json::to_string(policy)
+                .map_err(|error| Error::from(sqlx::Error::Encode(error.into())))?
+        };
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                let done =
+                    sqlx::query("UPDATE apps SET ingress = $2, updated_at = $3 WHERE id = $1")
+                        .bind(id)
+                        .bind(json)
+                        .bind(at)
+                        .execute(connection)
+                        .await?;
+                if done.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound(Resource::App)) }
             })
         })
         .await

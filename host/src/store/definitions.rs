@@ -4,7 +4,8 @@
 use sqlx::{Connection, FromRow};
 
 use super::{
-    AppId, Delivery, Domain, Result, RouteId, ScriptId, ScriptLimits, Store, Trigger, triggers,
+    AppId, Delivery, Domain, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
+    Store, Trigger, triggers,
 };
 
 /// All scripts, routes and domains as of one moment.
@@ -20,6 +21,18 @@ pub struct Definitions {
     pub domains: Vec<Domain>,
     /// Every trigger of every app.
     pub triggers: Vec<Trigger>,
+    /// The policies of the apps that have one.
+    pub ingress: Vec<AppIngress>,
+}
+
+/// What an app asks of every request.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct AppIngress {
+    /// The app.
+    pub app_id: AppId,
+    /// Its policy.
+    #[sqlx(try_from = "String")]
+    pub ingress: IngressPolicy,
 }
 
 /// What is needed to run a script that is asked for as `/x/{app}/{script}`.
@@ -66,6 +79,9 @@ pub struct RouteDefinition {
     /// How a request is served.
     #[sqlx(try_from = "String")]
     pub delivery: Delivery,
+    /// What is asked of a request before.
+    #[sqlx(try_from = "String")]
+    pub policy: RoutePolicy,
 }
 
 impl Store {
@@ -86,7 +102,7 @@ impl Store {
         .await?;
         let routes = sqlx::query_as(
             "SELECT r.id, r.app_id, a.name AS app_name, r.script_id, s.name AS script_name, \
-             r.method, r.host, r.path, r.shape, r.delivery \
+             r.method, r.host, r.path, r.shape, r.delivery, r.policy \
              FROM routes r JOIN apps a ON a.id = r.app_id \
              JOIN scripts s ON s.id = r.script_id ORDER BY r.id",
         )
@@ -95,7 +111,12 @@ impl Store {
         let domains =
             sqlx::query_as("SELECT * FROM domains ORDER BY host").fetch_all(&mut *snapshot).await?;
         let triggers = triggers::all(&mut snapshot).await?;
+        let ingress = sqlx::query_as(
+            "SELECT id AS app_id, ingress FROM apps WHERE ingress <> '{}' ORDER BY id",
+        )
+        .fetch_all(&mut *snapshot)
+        .await?;
         snapshot.commit().await?;
-        Ok(Definitions { revision, scripts, routes, domains, triggers })
+        Ok(Definitions { revision, scripts, routes, domains, triggers, ingress })
     }
 }

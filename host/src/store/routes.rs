@@ -7,7 +7,8 @@ use sqlx::{AnyConnection, FromRow};
 
 use super::writer::Touches;
 use super::{
-    AppId, Conflict, Delivery, Error, Page, Resource, Result, RouteId, ScriptId, Store, text,
+    AppId, Conflict, Delivery, Error, Page, Resource, Result, RouteId, RoutePolicy, ScriptId,
+    Store, text,
 };
 
 /// A route as it is stored.
@@ -31,8 +32,22 @@ pub struct Route {
     /// How a request is served.
     #[sqlx(try_from = "String")]
     pub delivery: Delivery,
+    /// What is asked of a request before.
+    #[sqlx(try_from = "String")]
+    pub policy: RoutePolicy,
     /// When it was made, µs.
     pub created_at: i64,
+}
+
+/// What a route is from now on; its method and path stay.
+#[derive(Debug, Clone)]
+pub struct RouteChange {
+    /// The script that it leads to.
+    pub script_id: ScriptId,
+    /// How a request is served.
+    pub delivery: Delivery,
+    /// What is asked of a request before.
+    pub policy: RoutePolicy,
 }
 
 impl Store {
@@ -73,6 +88,35 @@ impl Store {
         Ok(routes)
     }
 
+    /// Changes a route. Errors: `NotFound(Route)`; `NotFound(Script)`, also if it is another
+    /// app's.
+    pub async fn update_route(&self, id: &RouteId, change: RouteChange) -> Result<Route> {
+        let (id, policy) = (id.clone(), json_of(&change.policy)?);
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                let route: Route = sqlx::query_as("SELECT * FROM routes WHERE id = $1")
+                    .bind(&id)
+                    .fetch_optional(&mut *connection)
+                    .await?
+                    .ok_or(Error::NotFound(Resource::Route))?;
+                check_script(connection, &change.script_id, &route.app_id).await?;
+                sqlx::query_as(
+                    "UPDATE routes SET script_id = $2, delivery = $3, policy = $4 \
+                     WHERE id = $1 RETURNING *",
+                )
+                .bind(id)
+                .bind(change.script_id)
+                .bind(change.delivery.as_str())
+                .bind(policy)
+                .fetch_optional(connection)
+                .await
+                .map_err(|error| Error::from(error).on_foreign_key(Resource::Script))?
+                .ok_or(Error::NotFound(Resource::Route))
+            })
+        })
+        .await
+    }
+
     /// Deletes a route. Errors: `NotFound(Route)`.
     pub async fn delete_route(&self, id: &RouteId) -> Result<()> {
         let id = id.clone();
@@ -93,15 +137,26 @@ impl Store {
     }
 }
 
-async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
+fn json_of(policy: &RoutePolicy) -> Result<String> {
+    serde_json::to_string(policy).map_err(|error| Error::from(sqlx::Error::Encode(error.into())))
+}
+
+async fn check_script(
+    connection: &mut AnyConnection,
+    script_id: &ScriptId,
+    app_id: &AppId,
+) -> Result<()> {
     let script = sqlx::query("SELECT 1 FROM scripts WHERE id = $1 AND app_id = $2")
-        .bind(&route.script_id)
-        .bind(&route.app_id)
-        .fetch_optional(&mut *connection)
+        .bind(script_id)
+        .bind(app_id)
+        .fetch_optional(connection)
         .await?;
-    if script.is_none() {
-        return Err(Error::NotFound(Resource::Script));
-    }
+    script.map(drop).ok_or(Error::NotFound(Resource::Script))
+}
+
+async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
+    check_script(connection, &route.script_id, &route.app_id).await?;
+    let policy = json_of(&route.policy)?;
     if !route.host.is_empty() {
         let domain = sqlx::query("SELECT 1 FROM domains WHERE host = $1 AND app_id = $2")
             .bind(&route.host)
@@ -126,8 +181,8 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
         return Err(Error::Conflict(Conflict::Route(Box::new(same))));
     }
     sqlx::query_as(
-        "INSERT INTO routes (id, app_id, script_id, method, host, path, shape, delivery, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+        "INSERT INTO routes (id, app_id, script_id, method, host, path, shape, delivery, policy, \
+         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *",
     )
     .bind(route.id)
     .bind(route.app_id)
@@ -137,6 +192,7 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
     .bind(route.path)
     .bind(route.shape)
     .bind(route.delivery.as_str())
+    .bind(policy)
     .bind(route.created_at)
     .fetch_one(connection)
     .await

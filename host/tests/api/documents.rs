@@ -1,6 +1,7 @@
 //! The guides are true: every example of `docs/scripting.md` and `docs/events.md` is
 //! run, every event that they show has the form of a real one, and every trigger that
-//! they show has the defaults that they say.
+//! they show has the defaults that they say. Every route and policy of `docs/ingress.md`
+//! is taken as it is shown.
 //!
 //! A block of Rhai may end with `// → JSON`: its result. One of `docs/events.md` that
 //! reads `ctx.event.<kind>` is run for the event of that kind that the guide shows.
@@ -17,6 +18,7 @@ use crate::stand_in::{Asked, StandIn};
 
 const SCRIPTING: &str = include_str!("../../../docs/scripting.md");
 const EVENTS: &str = include_str!("../../../docs/events.md");
+const INGRESS: &str = include_str!("../../../docs/ingress.md");
 
 /// What the guides call the outside.
 const OUTSIDE: &str = "https://api.example.com";
@@ -172,12 +174,25 @@ fn same_form(at: &str, documented: &Value, real: &Value) {
     }
 }
 
-/// Every operation of the API that the guide to events names is there.
+/// Fails where `real` lacks something of `shown`, or has it otherwise.
+fn includes(at: &str, real: &Value, shown: &Value) {
+    match (real, shown) {
+        (Value::Object(real), Value::Object(shown)) => {
+            for (name, value) in shown {
+                includes(&format!("{at}: {name}"), real.get(name).unwrap_or(&Value::Null), value);
+            }
+        }
+        _ => assert_eq!(real, shown, "{at}"),
+    }
+}
+
+/// Every operation of the API that the guides name is there.
 #[test]
 fn every_operation_that_the_guide_names_is_there() {
     let api: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
     let mut named = 0;
-    for quoted in EVENTS.split('`').skip(1).step_by(2) {
+    let quoted = |guide: &'static str| guide.split('`').skip(1).step_by(2);
+    for quoted in quoted(EVENTS).chain(quoted(INGRESS)) {
         let Some((method, path)) = quoted.split_once(" /api/v1/") else { continue };
         let path = format!("/api/v1/{path}");
         let operation = &api["paths"][&path][method.to_ascii_lowercase()];
@@ -185,6 +200,24 @@ fn every_operation_that_the_guide_names_is_there() {
         named += 1;
     }
     assert!(named > 15, "{named}");
+}
+
+/// The limits that the guide to routes tells are the defaults.
+#[test]
+fn every_setting_that_the_guide_to_routes_names_is_there() {
+    for name in INGRESS.split('`').filter(|quoted| quoted.starts_with("PICLOUD_")) {
+        assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
+    }
+    let config = Config::default();
+    let limits = &config.connections;
+    assert_eq!(
+        (limits.connections_max, limits.header_timeout_ms, limits.body_timeout_ms),
+        (10_000, 30_000, 60_000)
+    );
+    assert_eq!((limits.idle_timeout_ms, limits.header_bytes_max), (150_000, 64 << 10));
+    assert_eq!((limits.headers_max, limits.uri_bytes_max), (100, 16 << 10));
+    assert_eq!(config.request_bytes_max, 4 << 20);
+    assert!(config.ingress.rate_limit.is_none() && config.ingress.concurrency_max.is_none());
 }
 
 /// The settings that the guide to events names are there. Who changes a default finds
@@ -342,6 +375,41 @@ on_both_databases! {
         let documented = blocks(EVENTS, "json").into_iter().map(|block| block.json());
         let mut documented = documented.filter(|block| block["body_kind"].is_string());
         same_form("http", &documented.next().unwrap(), &letter["payload"]);
+        app.close().await;
+    }
+
+    async fn every_route_of_the_guide_to_routes_is_taken_as_it_is_shown(database) {
+        let app = server(database).await;
+        let script = app.deploy("shop", "work", "1").await;
+        let names = blocks(INGRESS, "json");
+        let names = names.iter().filter_map(|block| block.json()["auth"]["secrets"].as_array().cloned());
+        for name in names.flatten() {
+            app.secret("shop", name.as_str().unwrap(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").await;
+        }
+        let mut modes = Vec::new();
+        for block in blocks(INGRESS, "json") {
+            let mut wanted = block.json();
+            let made = if wanted["script_id"].is_string() {
+                wanted["script_id"] = json!(script);
+                let made = app.admin().post("/apps/shop/routes", wanted.clone()).send().await;
+                let made = made.is(201).json();
+                modes.push(made["auth"]["mode"].as_str().unwrap().to_owned());
+                let path = format!("/routes/{}", made["id"].as_str().unwrap());
+                let mut change = wanted.clone();
+                for fixed in ["method", "path"] {
+                    change.as_object_mut().unwrap().remove(fixed).unwrap();
+                }
+                let changed = app.admin().put(&path, change).send().await.is(200).json();
+                assert_eq!(changed, made, "line {}", block.line);
+                made
+            } else {
+                app.admin().put("/apps/shop/ingress", wanted.clone()).send().await.is(200).json()
+            };
+            includes(&format!("line {}", block.line), &made, &wanted);
+        }
+        for mode in ["key", "basic", "hmac", "none"] {
+            assert!(modes.iter().any(|shown| shown == mode), "the guide has no {mode}");
+        }
         app.close().await;
     }
 

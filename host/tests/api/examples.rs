@@ -4,7 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::app::TestApp;
 use crate::database::Database;
@@ -38,6 +42,10 @@ async fn deploy(app: &TestApp, folder: &Path) -> Vec<String> {
     let wanted: Value = serde_json::from_str(&text).unwrap();
     let name = wanted["app"].as_str().unwrap();
     assert_eq!(name, name_of(folder));
+    app.admin().post("/apps", json!({"name": name})).send().await.is(201);
+    for (secret, value) in wanted["secrets"].as_object().into_iter().flatten() {
+        app.secret(name, secret, value.as_str().unwrap()).await;
+    }
     let mut ids = serde_json::Map::new();
     for script in wanted["scripts"].as_array().unwrap() {
         let source = fs::read_to_string(folder.join(script["file"].as_str().unwrap())).unwrap();
@@ -80,8 +88,12 @@ fn check_files(folder: &Path) {
     }
     for route in wanted["routes"].as_array().unwrap() {
         let (script, method) = (route["script"].as_str().unwrap(), &route["method"]);
-        let command = format!("route {script} {} ", method.as_str().unwrap());
-        assert!(readme.contains(&command), "{command} is not in the README");
+        let method = method.as_str().unwrap();
+        // By a function of the README around the API, or by the command line.
+        let commands =
+            [format!("route {script} {method} "), format!("routes create $app/{script} {method} ")];
+        let has_one = commands.iter().any(|command| readme.contains(command));
+        assert!(has_one, "none of {commands:?} is in the README");
         assert!(readme.contains(route["path"].as_str().unwrap()), "{route}");
     }
 }
@@ -95,6 +107,7 @@ on_both_databases! {
             match name_of(&folder) {
                 "url-shortener" => url_shortener(&app).await,
                 "webhook-receiver" => webhook_receiver(&app).await,
+                "signed-webhooks" => signed_webhooks(&app).await,
                 "order-pipeline" => order_pipeline(&app).await,
                 "nightly-digest" => nightly_digest(&app, &triggers[0]).await,
                 "dead-letter-notifier" => dead_letter_notifier(&app).await,
@@ -149,6 +162,44 @@ async fn webhook_receiver(app: &TestApp) {
     app.settled("webhook-receiver").await;
     let page = app.admin().get("/apps/webhook-receiver/kv/hooks:shop").send().await.is(200);
     assert_eq!(page.json()["items"].as_array().unwrap().len(), 2);
+}
+
+async fn signed_webhooks(app: &TestApp) {
+    let sign = |key: &[u8], signed: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.update(signed.as_bytes());
+        mac.finalize().into_bytes()
+    };
+    let body = r#"{"action": "opened"}"#;
+    let github = |body: &'static str, signature: &str| {
+        let call = app.post("/x/signed-webhooks/hooks/github").body("application/json", body);
+        call.header("x-github-delivery", "72d3162e").header("x-hub-signature-256", signature).send()
+    };
+    let signature = hex::encode(sign(b"It's a Secret to Everybody", body));
+    let signature = format!("sha256={signature}");
+    github(body, &signature).await.is(202);
+    github(r#"{"action": "closed"}"#, &signature).await.refuses(401, "signature_invalid");
+    app.settled("signed-webhooks").await;
+    let kept = app.value("signed-webhooks", "messages", "72d3162e").await;
+    assert_eq!(kept["body"], json!({"action": "opened"}));
+    let unsigned = app.post("/x/signed-webhooks/hooks/github").json(&json!({})).send().await;
+    unsigned.refuses(401, "signature_missing");
+    let around = app.post("/x/signed-webhooks/receive").json(&json!({})).send().await;
+    around.refuses(404, "endpoint_closed");
+
+    // A few looks at the clock of the tests ago, each of which is a minute.
+    let at_s = app.now_s();
+    let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let signature = STANDARD.encode(sign(&key, &format!("msg_1.{at_s}.{body}")));
+    let deliver = || {
+        let call = app.post("/x/signed-webhooks/hooks/standard").body("application/json", body);
+        let call =
+            call.header("webhook-id", "msg_1").header("webhook-timestamp", &at_s.to_string());
+        call.header("webhook-signature", &format!("v1,{signature}")).send()
+    };
+    assert_eq!(deliver().await.is(201).json(), json!({"id": "msg_1"}));
+    let kept = app.value("signed-webhooks", "messages", "msg_1").await;
+    assert_eq!(kept["from"], "/x/signed-webhooks/hooks/standard");
 }
 
 async fn order_pipeline(app: &TestApp) {

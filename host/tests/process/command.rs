@@ -233,6 +233,61 @@ fn triggers_are_made_listed_fired_switched_and_deleted() {
 }
 
 #[test]
+fn routes_are_made_listed_changed_and_deleted() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    let value = shell.data.path().join("value");
+    std::fs::write(&value, "a-secret-of-the-hook").unwrap();
+    let set = picloud(shell.data.path())
+        .args(["secrets", "set", "hook", "--app", "demo"])
+        .envs([("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &shell.server.url)])
+        .stdin(std::fs::File::open(&value).unwrap())
+        .output()
+        .unwrap();
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    let plain = shell.does(&["routes", "create", "demo/mailer", "get", "/mails/{id}"]);
+    let asked = [
+        "routes",
+        "create",
+        "demo/mailer",
+        "POST",
+        "/mails",
+        "--delivery",
+        "async",
+        "--rate",
+        "100/60",
+        "--rate-by",
+        "address",
+        "--at-once",
+        "3",
+        "--cors-origin",
+        "https://a.example",
+        "--auth",
+        "github",
+        "--secret",
+        "hook",
+    ];
+    let guarded = shell.run(&asked);
+    assert_eq!(guarded.code, Some(0), "{}", guarded.err);
+    assert!(guarded.err.contains("mailer now answers at its routes only"), "{}", guarded.err);
+    let guarded = guarded.out.trim().to_owned();
+    let listed = shell.does(&["routes", "list", "demo"]);
+    let line = format!(
+        "POST    /mails → mailer · {guarded} · async · auth github · rate 100/60 · 3 at once · cors"
+    );
+    assert!(listed.contains(&line), "{listed}");
+    assert!(listed.contains(&format!("GET     /mails/{{id}} → mailer · {plain}")), "{listed}");
+
+    shell.does(&["routes", "update", &guarded, "--auth", "none", "--rate", "none"]);
+    let shown: Value =
+        serde_json::from_str(&shell.does(&["routes", "show", &guarded, "--json"])).unwrap();
+    assert_eq!((&shown["auth"], &shown["rate_limit"]), (&json!({"mode": "none"}), &Value::Null));
+    assert_eq!((&shown["delivery"], &shown["concurrency_max"]), (&json!("async"), &json!(3)));
+    shell.does(&["routes", "delete", &guarded]);
+    assert!(!shell.does(&["routes", "list", "demo"]).contains(&guarded));
+}
+
+#[test]
 fn what_is_refused_is_said_in_the_servers_words() {
     let shell = Shell::start();
     shell.deploy_mailer();
@@ -242,6 +297,9 @@ fn what_is_refused_is_said_in_the_servers_words() {
         (&["events", "show", nowhere], "there is no such event"),
         (&["dead-letters", "show", nowhere], "there is no such dead"),
         (&["triggers", "show", "7"], "there is no such trigger"),
+        (&["routes", "show", "7"], "there is no such route"),
+        (&["routes", "create", "demo/mailer", "GET", "/a", "--at-once", "0"], "concurrency_max"),
+        (&["routes", "create", "demo/mailer", "GET", "/a", "--rate", "9"], "--rate is"),
         (&["triggers", "create", "demo/mailer", "--queue", "mails"], "queue"),
         (&["triggers", "create", "demo/mailer", "--cron", "61 * * * *"], "61"),
         (&["triggers", "create", "demo/nobody", "--queue", "q"], "has no script nobody"),

@@ -1,7 +1,7 @@
 //! What the ingress reads, and the revision that says when to read it again.
 
 use picloud::store::{
-    AppChange, Delivery, RouteDefinition, ScriptChange, ScriptDefinition, ScriptLimits,
+    AppChange, Delivery, RouteDefinition, RoutePolicy, ScriptChange, ScriptDefinition, ScriptLimits,
 };
 
 use crate::fixtures::{app, domain_of, execution, id, new_app, now, open, route, script, source};
@@ -54,6 +54,7 @@ on_both_databases! {
             path: "/{id}".into(),
             shape: "/{id}".into(),
             delivery: Delivery::Sync,
+            policy: RoutePolicy::default(),
         };
         assert_eq!(definitions.routes, [expected_route]);
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use picloud::store::{
     App, AppId, Delivery, Domain, Execution, ExecutionId, ExecutionStatus, Json, NewApp, NewScript,
-    NewSource, Page, Route, RouteId, Script, ScriptId, ScriptLimits, Store, TriggerKind,
+    NewSource, Page, Route, RouteId, RoutePolicy, Script, ScriptId, ScriptLimits, Store,
+    TriggerKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use uuid::Uuid;
@@ -79,6 +80,7 @@ pub(crate) fn route(script: &Script, method: &str, host: &str, path: &str) -> Ro
         path: path.to_owned(),
         shape: path.to_owned(),
         delivery: Delivery::Sync,
+        policy: RoutePolicy::default(),
         created_at: now(),
     }
 }

@@ -195,6 +195,11 @@ impl TestApp {
         page["items"].as_array().expect("a page").clone()
     }
 
+    /// The time, in seconds since 1970.
+    pub(crate) fn now_s(&self) -> i64 {
+        self.now_us.load(Ordering::Relaxed) / 1_000_000
+    }
+
     /// Lets days pass.
     pub(crate) fn pass_days(&self, days: i64) {
         self.now_us.fetch_add(days * DAY_US, Ordering::Relaxed);
@@ -236,6 +241,13 @@ impl TestApp {
         assert!([201, 409].contains(&made.status), "{made:?}");
         let made = self.admin().post(&format!("/apps/{app}/scripts"), script).send().await;
         made.is(201).json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Sets a secret of an app.
+    pub(crate) async fn secret(&self, app: &str, name: &str, value: &str) {
+        let path = format!("/apps/{app}/secrets/{name}");
+        let set = self.admin().put(&path, json!({"value": value})).send().await;
+        assert!([200, 201].contains(&set.status), "{set:?}");
     }
 
     /// Gives a script a new source.

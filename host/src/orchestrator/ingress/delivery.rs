@@ -52,10 +52,18 @@ pub(super) fn key_of(
         let reason = format!("must be 1 to {KEY_CHARS_MAX} printable ASCII characters");
         return Err(Error::Invalid(Refusal::field("Idempotency-Key", &reason)));
     }
-    let (app_id, key) = (app_id.clone(), key.to_owned());
-    let event_id = uuid::Uuid::nil().into();
+    Ok(Some(new_key(key.to_owned(), app_id, scope, at)))
+}
+
+/// The id of a signed message in the place of a key: whoever sends it again means the same.
+pub(super) fn key_of_message(id: String, app_id: &AppId, scope: String, at: i64) -> Option<NewKey> {
+    (id.len() <= KEY_CHARS_MAX).then(|| new_key(id, app_id, scope, at))
+}
+
+fn new_key(key: String, app_id: &AppId, scope: String, at: i64) -> NewKey {
+    let (app_id, event_id) = (app_id.clone(), uuid::Uuid::nil().into());
     let (answer, answer_when_dropped) = (None, None);
-    Ok(Some(NewKey { app_id, scope, key, event_id, answer, answer_when_dropped, created_at: at }))
+    NewKey { app_id, scope, key, event_id, answer, answer_when_dropped, created_at: at }
 }
 
 impl Orchestrator {

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::read_body;
 use super::request::{Envelope, for_script};
+use super::throttle::Pass;
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
@@ -153,8 +154,9 @@ async fn execute_script(
         serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
     };
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
-    let finished =
-        orchestrator.run_to_the_end(target, TriggerKind::Execute, Input::Http(request)).await?;
+    let finished = orchestrator
+        .run_to_the_end(target, TriggerKind::Execute, Input::Http(request), Pass::free())
+        .await?;
     Ok(Json(answer(finished)))
 }
 
@@ -185,7 +187,8 @@ async fn test_script(
     }
     let event = serde_json::Value::Object(event).to_string();
     let input = Input::Event(event);
-    let finished = orchestrator.run_to_the_end(target, TriggerKind::Execute, input).await?;
+    let finished =
+        orchestrator.run_to_the_end(target, TriggerKind::Execute, input, Pass::free()).await?;
     Ok(Json(answer(finished)))
 }
 

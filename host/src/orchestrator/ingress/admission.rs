@@ -1,0 +1,80 @@
+//! Letting a request in to its route, and its body with it.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+
+use super::guard::{Denied, Scheme, credentials};
+use super::read_body;
+use crate::error::{Error, Refusal};
+use crate::orchestrator::Orchestrator;
+use crate::orchestrator::matching::{Match, Target};
+use crate::secrets::SecretValue;
+use crate::store::RouteAuth;
+
+/// When to come back to a route without a secret: somebody has to set it first.
+const SECRET_RETRY_AFTER_S: u32 = 60;
+
+impl Orchestrator {
+    /// The body of a request that is let in to its route. What the headers alone tell is
+    /// looked at before a body is waited for.
+    ///
+    /// # Errors
+    /// `Unavailable` when none of the route's secrets is there; those of [`read_body`].
+    pub(super) async fn let_in(
+        &self,
+        found: &Match,
+        auth: &RouteAuth,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Result<Vec<u8>, Denied>, Error> {
+        let secrets = self.secrets_of(found, auth).await?;
+        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.reveal().as_bytes()).collect();
+        let bytes_max = self.parts.request_bytes_max;
+        let checked = match auth {
+            RouteAuth::None => Ok(()),
+            RouteAuth::Key { header, .. } => {
+                credentials::check_key(headers, header.as_deref(), &secrets)
+            }
+            RouteAuth::Basic { user, .. } => credentials::check_basic(headers, user, &secrets),
+            RouteAuth::Hmac(hmac) => {
+                let (scheme, now_s) = (Scheme::of(hmac), self.parts.clock.now_us() / 1_000_000);
+                let claim = scheme.claim(headers);
+                let claim =
+                    claim.and_then(|claim| claim.check_time(&scheme, now_s).map(|()| claim));
+                let claim = match claim {
+                    Ok(claim) => claim,
+                    Err(denied) => return Ok(Err(denied)),
+                };
+                let body = read_body(body, bytes_max).await?;
+                return Ok(claim.check(&scheme, &secrets, &body).map(|()| body));
+            }
+        };
+        match checked {
+            Ok(()) => Ok(Ok(read_body(body, bytes_max).await?)),
+            Err(denied) => Ok(Err(denied)),
+        }
+    }
+
+    /// The secrets of a route that are there. One may be gone: it has been exchanged.
+    ///
+    /// # Errors
+    /// `Unavailable` when none is there: nobody is let in for want of a secret.
+    async fn secrets_of(&self, found: &Match, auth: &RouteAuth) -> Result<Vec<SecretValue>, Error> {
+        let (app_id, mut secrets) = (&found.target.app_id, Vec::new());
+        for name in auth.secrets() {
+            match self.parts.secrets.reveal(app_id, name).await? {
+                Some(secret) => secrets.push(secret),
+                None => {
+                    let Target { app, script, .. } = &*found.target;
+                    tracing::warn!(%app, %script, secret = name, "a route's secret is not set");
+                }
+            }
+        }
+        if secrets.is_empty() {
+            let message = "this route's secret is not set: its app's owner has to set it";
+            let refusal = Refusal::new("route_secret_missing", message);
+            return Err(Error::Unavailable { refusal, retry_after_s: SECRET_RETRY_AFTER_S });
+        }
+        Ok(secrets)
+    }
+}

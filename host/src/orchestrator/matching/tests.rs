@@ -1,0 +1,187 @@
+use super::*;
+use crate::store::{AppIngress, Cors, RouteAuth, RouteDefinition};
+use uuid::Uuid;
+
+fn script(number: u128, name: &str) -> ScriptDefinition {
+    ScriptDefinition {
+        app_id: AppId::from(Uuid::from_u128(1)),
+        app_name: "shop".to_owned(),
+        script_id: ScriptId::from(Uuid::from_u128(number)),
+        script_name: name.to_owned(),
+        version: 1,
+        source_sha256: String::new(),
+        limits: ScriptLimits { fuel_max: None, memory_bytes_max: None, wall_ms_max: None },
+    }
+}
+
+fn route(
+    number: u128,
+    script: &ScriptDefinition,
+    method: &str,
+    host: &str,
+    path: &str,
+) -> RouteDefinition {
+    RouteDefinition {
+        id: Uuid::from_u128(number).into(),
+        app_id: script.app_id.clone(),
+        app_name: script.app_name.clone(),
+        script_id: script.script_id.clone(),
+        script_name: script.script_name.clone(),
+        method: method.to_owned(),
+        host: host.to_owned(),
+        path: path.to_owned(),
+        shape: String::new(),
+        delivery: Delivery::Sync,
+        policy: RoutePolicy::default(),
+    }
+}
+
+fn table() -> Table {
+    let (list, show, all) = (script(10, "list"), script(11, "show"), script(12, "all"));
+    let routes = vec![
+        route(20, &list, "GET", "", "/items"),
+        route(21, &show, "GET", "", "/items/{id}"),
+        route(22, &all, "POST", "", "/items/{other}"),
+        route(23, &list, "GET", "", "/items/new"),
+        route(24, &all, "*", "", "/files/{*path}"),
+        route(25, &show, "GET", "shop.example", "/{id}"),
+    ];
+    let scripts = vec![list, show, all];
+    Table::of(Definitions {
+        revision: 0,
+        scripts,
+        routes,
+        domains: Vec::new(),
+        triggers: Vec::new(),
+        ingress: Vec::new(),
+    })
+}
+
+fn in_app(method: &str, path: &str) -> (String, Vec<(String, String)>) {
+    match table().find_in_app("shop", method, path) {
+        Found::Script(found) => (found.target.script.clone(), found.params),
+        other => (format!("{other:?}"), Vec::new()),
+    }
+}
+
+fn pair(name: &str, value: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), value.to_owned())]
+}
+
+#[test]
+fn a_script_answers_at_its_own_endpoint_to_every_method() {
+    assert_eq!(in_app("GET", "/show").0, "show");
+    assert_eq!(in_app("PROPFIND", "/show").0, "show");
+    assert_eq!(table().find_in_app("other", "GET", "/show"), Found::Nothing);
+    assert_eq!(table().find_in_app("shop", "GET", "/show/"), Found::Nothing);
+}
+
+#[test]
+fn parameters_have_the_name_of_their_own_route_and_are_decoded() {
+    assert_eq!(in_app("GET", "/items/a%20b"), ("show".to_owned(), pair("id", "a b")));
+    assert_eq!(in_app("POST", "/items/7"), ("all".to_owned(), pair("other", "7")));
+    assert_eq!(in_app("PUT", "/files/a/b"), ("all".to_owned(), pair("path", "a/b")));
+}
+
+#[test]
+fn what_is_static_goes_before_what_is_not() {
+    assert_eq!(in_app("GET", "/items/new").0, "list");
+}
+
+#[test]
+fn head_is_answered_by_get() {
+    assert_eq!(in_app("HEAD", "/items").0, "list");
+}
+
+#[test]
+fn a_known_path_names_its_methods() {
+    let found = table().find_in_app("shop", "DELETE", "/items");
+    assert_eq!(found, Found::OtherMethods(vec!["GET".to_owned()]));
+}
+
+#[test]
+fn a_domain_has_its_routes_at_its_root() {
+    let found = table().find_on_domain("shop.example", "GET", "/7");
+    assert!(matches!(found, Found::Script(found) if found.target.script == "show"));
+    assert_eq!(table().find_on_domain("other.example", "GET", "/7"), Found::Nothing);
+    assert_eq!(table().find_in_app("shop", "GET", "/7"), Found::Nothing);
+}
+
+fn with_policy(policy: RoutePolicy, endpoints: Option<Endpoints>) -> Table {
+    let (list, show) = (script(10, "list"), script(11, "show"));
+    let guarded = RouteDefinition { policy, ..route(20, &list, "POST", "", "/in") };
+    let routes =
+        vec![guarded, route(21, &list, "GET", "", "/in"), route(22, &show, "*", "", "/{a}")];
+    let ingress = endpoints.map(|endpoints| AppIngress {
+        app_id: list.app_id.clone(),
+        ingress: IngressPolicy { endpoints, ..IngressPolicy::default() },
+    });
+    Table::of(Definitions {
+        scripts: vec![list, show],
+        routes,
+        ingress: ingress.into_iter().collect(),
+        ..Definitions::default()
+    })
+}
+
+fn key() -> RoutePolicy {
+    let auth = RouteAuth::Key { secrets: vec!["a".to_owned()], header: None };
+    RoutePolicy { auth, ..RoutePolicy::default() }
+}
+
+/// The script that answers, or what else was found.
+fn by(found: Found) -> String {
+    match found {
+        Found::Script(found) => found.target.script.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_route_asks_comes_with_it_and_where_nothing_is_asked_nothing_comes() {
+    let table = with_policy(key(), None);
+    let rules = |method: &str| match table.find_in_app("shop", method, "/in") {
+        Found::Script(found) => (found.route.map(|rules| rules.policy.clone()), found.app),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rules("POST"), (Some(key()), None));
+    assert_eq!(rules("GET"), (None, None));
+    let table = with_policy(key(), Some(Endpoints::Closed));
+    let Found::Script(found) = table.find_in_app("shop", "GET", "/in") else { panic!() };
+    assert_eq!(found.app.map(|app| app.endpoints), Some(Endpoints::Closed));
+}
+
+#[test]
+fn an_endpoint_that_would_be_a_way_around_is_not_there() {
+    // Its path is free for a route with a parameter.
+    let answers = |table: &Table, path: &str| by(table.find_in_app("shop", "GET", path));
+    assert_eq!(answers(&with_policy(key(), None), "/list"), "show");
+    assert_eq!(answers(&with_policy(key(), Some(Endpoints::Open)), "/list"), "list");
+    assert_eq!(answers(&with_policy(RoutePolicy::default(), None), "/list"), "list");
+    let list = script(10, "list");
+    let closed = Table::of(Definitions {
+        ingress: vec![AppIngress {
+            app_id: list.app_id.clone(),
+            ingress: IngressPolicy { endpoints: Endpoints::Closed, ..IngressPolicy::default() },
+        }],
+        scripts: vec![list],
+        ..Definitions::default()
+    });
+    assert_eq!(closed.find_in_app("shop", "GET", "/list"), Found::Closed);
+    assert_eq!(closed.find_in_app("shop", "GET", "/other"), Found::Nothing);
+    // Who has its name from elsewhere still finds the script.
+    assert!(closed.find_script_by_name("shop", "list").is_some());
+}
+
+#[test]
+fn a_preflight_finds_the_routes_that_answer_other_origins() {
+    let cors = Cors { origins: vec!["*".to_owned()], ..Cors::default() };
+    let table = with_policy(RoutePolicy { cors: Some(cors), ..RoutePolicy::default() }, None);
+    let Found::Preflight(routes, otherwise) = table.find_in_app("shop", "OPTIONS", "/in") else {
+        panic!()
+    };
+    let methods: Vec<_> = routes.iter().map(|(method, _)| &**method).collect();
+    assert_eq!(methods, ["POST"]);
+    assert!(matches!(*otherwise, Found::OtherMethods(_)));
+    assert_eq!(by(table.find_in_app("shop", "OPTIONS", "/x")), "show");
+}

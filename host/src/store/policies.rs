@@ -1,0 +1,284 @@
+//! What routes and apps ask of a request before a script runs. Stored as one JSON
+//! each, because it is read and written as a whole.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a route asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoutePolicy {
+    /// Who is let in.
+    pub auth: RouteAuth,
+    /// How often.
+    pub rate_limit: Option<RateLimit>,
+    /// How many requests are run at once, on each node.
+    pub concurrency_max: Option<u32>,
+    /// Pages of which other origins may read the answers.
+    pub cors: Option<Cors>,
+}
+
+/// What an app asks of every request to its routes and endpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IngressPolicy {
+    /// How often.
+    pub rate_limit: Option<RateLimit>,
+    /// How many requests are run at once, on each node.
+    pub concurrency_max: Option<u32>,
+    /// Which scripts answer at their own endpoints.
+    pub endpoints: Endpoints,
+}
+
+/// Which scripts of an app answer at `/x/{app}/{script}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoints {
+    /// All but those that a route with `auth` leads to: else the endpoint would be a way
+    /// around it.
+    #[default]
+    Unguarded,
+    /// All, also those that a route with `auth` leads to.
+    Open,
+    /// None: the app is its routes.
+    Closed,
+}
+
+/// So many requests at once, then one each `per_s / requests` seconds. Counted on each
+/// node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// How many, 1 to 1,000,000.
+    #[schema(example = 100)]
+    pub requests: u32,
+    /// In how many seconds, 1 to 86,400.
+    #[serde(default = "one")]
+    #[schema(example = 1)]
+    pub per_s: u32,
+    /// Whose requests are counted together.
+    #[serde(default)]
+    pub by: RateBy,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateBy {
+    /// Everybody's that were let in.
+    #[default]
+    All,
+    /// Each caller's own, also those that were refused. An IPv6 caller is its /64.
+    Address,
+}
+
+/// Pages of which other origins may read the answers (WHATWG Fetch, "CORS protocol").
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Origins like `https://shop.example`, exactly; or `*` alone for all.
+    pub origins: Vec<String>,
+    /// Request headers that a page may send beside the safe ones; `*` for all.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Response headers that a page may read beside the safe ones; `*` for all.
+    #[serde(default)]
+    pub exposed_headers: Vec<String>,
+    /// Whether cookies and other credentials come along; not with `*`.
+    #[serde(default)]
+    pub credentials: bool,
+    /// For how long a browser keeps the permission, 0 to 86,400 seconds.
+    #[serde(default)]
+    pub max_age_s: u32,
+}
+
+/// Who is let in. Secrets are named: they are the app's, any of them will do, so that
+/// one can be exchanged while the other still works.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RouteAuth {
+    /// Everybody.
+    #[default]
+    None,
+    /// Who sends a secret: as `Authorization: Bearer …` or as `X-API-Key`.
+    Key {
+        /// The names of 1 to 5 secrets.
+        secrets: Vec<String>,
+        /// A header that brings it instead, such as `x-gitlab-token`.
+        #[serde(default)]
+        header: Option<String>,
+    },
+    /// Who sends a user's name and a secret as a password (RFC 7617).
+    Basic {
+        /// The user's name, without a colon.
+        user: String,
+        /// The names of 1 to 5 secrets.
+        secrets: Vec<String>,
+    },
+    /// Who has signed the body with a secret.
+    Hmac(HmacAuth),
+}
+
+/// How a signature is made: `preset` or `custom`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HmacAuth {
+    /// The names of 1 to 5 secrets.
+    pub secrets: Vec<String>,
+    /// As a known sender does it.
+    #[serde(default)]
+    pub preset: Option<SignaturePreset>,
+    /// As described.
+    #[serde(default)]
+    pub custom: Option<CustomSignature>,
+    /// By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
+    /// left out. Only where a time is signed.
+    #[serde(default)]
+    pub tolerance_s: Option<u32>,
+}
+
+/// A sender whose signatures are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignaturePreset {
+    /// Standard Webhooks, and Svix under its own names of headers.
+    StandardWebhooks,
+    /// GitHub, and whoever signs as it does: `X-Hub-Signature-256`.
+    Github,
+    /// Stripe.
+    Stripe,
+    /// Slack.
+    Slack,
+    /// Shopify.
+    Shopify,
+}
+
+/// A signature of another sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomSignature {
+    /// The header that brings it.
+    #[schema(example = "x-signature")]
+    pub header: String,
+    /// What stands before it there.
+    #[serde(default)]
+    #[schema(example = "sha256=")]
+    pub prefix: String,
+    /// How it is written.
+    #[serde(default)]
+    pub encoding: SignatureEncoding,
+    /// The hash function.
+    #[serde(default)]
+    pub algorithm: SignatureAlgorithm,
+    /// The header that brings the time of signing, in seconds since 1970.
+    #[serde(default)]
+    pub timestamp_header: Option<String>,
+    /// What is signed: a text with `{body}` once, and `{timestamp}` if there is a time.
+    #[serde(default = "body_alone")]
+    #[schema(example = "{timestamp}.{body}")]
+    pub signed: String,
+}
+
+fn body_alone() -> String {
+    "{body}".to_owned()
+}
+
+/// How a signature is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureEncoding {
+    /// Hexadecimal, in either case.
+    #[default]
+    Hex,
+    /// RFC 4648, section 4.
+    Base64,
+}
+
+/// The hash function of an HMAC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureAlgorithm {
+    /// SHA-256.
+    #[default]
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl RouteAuth {
+    /// Whether anybody is let in.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// The names of the secrets that it takes.
+    #[must_use]
+    pub fn secrets(&self) -> &[String] {
+        match self {
+            Self::None => &[],
+            Self::Key { secrets, .. } | Self::Basic { secrets, .. } => secrets,
+            Self::Hmac(hmac) => &hmac.secrets,
+        }
+    }
+}
+
+/// A policy that cannot be read is an error, never a policy that asks for nothing.
+impl TryFrom<String> for RoutePolicy {
+    type Error = serde_json::Error;
+
+    fn try_from(json: String) -> Result<Self, Self::Error> {
+        serde_json::from_str(&json)
+    }
+}
+
+impl TryFrom<String> for IngressPolicy {
+    type Error = serde_json::Error;
+
+    fn try_from(json: String) -> Result<Self, Self::Error> {
+        serde_json::from_str(&json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_asks_for_nothing() {
+        let policy = RoutePolicy::try_from("{}".to_owned()).unwrap();
+        assert_eq!(policy, RoutePolicy::default());
+        assert!(policy.auth.is_none() && policy.auth.secrets().is_empty());
+        let ingress = IngressPolicy::try_from("{}".to_owned()).unwrap();
+        assert_eq!(ingress, IngressPolicy::default());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_never_nothing() {
+        for wrong in ["", "{", r#"{"auth":{"mode":"later"}}"#, r#"{"auth":{"mode":"key"}}"#] {
+            assert!(RoutePolicy::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_read_as_it_was_written() {
+        let hmac = HmacAuth {
+            secrets: vec!["new".to_owned(), "old".to_owned()],
+            preset: Some(SignaturePreset::StandardWebhooks),
+            custom: None,
+            tolerance_s: Some(60),
+        };
+        let policy = RoutePolicy {
+            auth: RouteAuth::Hmac(hmac),
+            rate_limit: Some(RateLimit { requests: 5, per_s: 60, by: RateBy::Address }),
+            concurrency_max: Some(2),
+            cors: Some(Cors { origins: vec!["*".to_owned()], ..Cors::default() }),
+        };
+        let json = serde_json::to_string(&policy).unwrap();
+        assert_eq!(RoutePolicy::try_from(json).unwrap(), policy);
+    }
+}
