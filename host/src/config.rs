@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::auth::{self, OwnerKey};
+use crate::executor::PrivateHost;
 use crate::limits::Limits;
 use crate::orchestrator::EventSettings;
 use crate::secrets::{KeySettings, MasterKey};
@@ -65,7 +66,7 @@ pub struct Config {
     /// How events are carried out.
     pub events: EventSettings,
     /// Hosts that scripts reach although they have no public address.
-    pub private_hosts: Vec<String>,
+    pub private_hosts: Vec<PrivateHost>,
     /// The owner key, if it is not the one in the database.
     pub owner_key: Option<OwnerKey>,
     /// What callers are recognised by.

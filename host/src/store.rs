@@ -23,6 +23,7 @@ mod error;
 mod executions;
 mod ids;
 mod names;
+mod outbound;
 mod outbox;
 mod routes;
 mod samples;

@@ -20,6 +20,7 @@ use path_tree::PathTree;
 use percent_encoding::percent_decode_str;
 pub(crate) use triggers::Triggers;
 
+use crate::executor::PrivateHosts;
 use crate::limits::Budget;
 use crate::store::{AppId, Definitions, Delivery, ScriptDefinition, ScriptId, ScriptLimits};
 
@@ -43,6 +44,8 @@ pub struct Target {
     pub source_sha256: String,
     /// What the script asked for.
     pub budget: Budget,
+    /// What is open to the app's requests.
+    pub private_hosts: Arc<PrivateHosts>,
 }
 
 impl From<ScriptDefinition> for Target {
@@ -55,6 +58,7 @@ impl From<ScriptDefinition> for Target {
             version: script.version,
             source_sha256: script.source_sha256,
             budget: Budget::from(&script.limits),
+            private_hosts: Arc::new(PrivateHosts::of_text(&script.private_hosts)),
         }
     }
 }
@@ -224,6 +228,7 @@ mod tests {
             version: 1,
             source_sha256: String::new(),
             limits: ScriptLimits { fuel_max: None, memory_bytes_max: None, wall_ms_max: None },
+            private_hosts: String::new(),
         }
     }
 

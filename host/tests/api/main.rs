@@ -34,6 +34,7 @@ mod health;
 mod hostile;
 mod instance;
 mod limits;
+mod outbound;
 mod payloads;
 mod responses;
 mod retention;

@@ -350,6 +350,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/apps/{app}/outbound": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is open to an app's scripts. */
+        get: operations["get_outbound"];
+        /** Sets what is open to an app's scripts, in the place of what was. */
+        put: operations["put_outbound"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apps/{app}/outbox": {
         parameters: {
             query?: never;
@@ -2167,6 +2185,18 @@ export interface components {
             /** @description The id of a script of the app. */
             script_id: string;
         };
+        /** @description What is open to an app's scripts. */
+        Outbound: {
+            /**
+             * @description Hosts that are reached although they have no public address: names or addresses,
+             *     each with or without a port; at most 50. What is open to all apps comes beside them.
+             * @example [
+             *       "intranet.example:8080",
+             *       "10.0.0.7"
+             *     ]
+             */
+            private_hosts: string[];
+        };
         /** @description What waits. */
         Outbox: {
             /**
@@ -3789,6 +3819,74 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_outbound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is open */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Outbound"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_outbound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Outbound"];
+            };
+        };
+        responses: {
+            /** @description What is open now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Outbound"];
+                };
             };
             /** @description It was not done */
             default: {
