@@ -102,6 +102,7 @@ impl Platform {
         };
         self.store.insert_script(script).await.expect("a script");
         let trigger = Trigger {
+            registrant: None,
             id: self.trigger_id.clone(),
             app_id: self.app_id.clone(),
             script_id: self.script_id.clone(),

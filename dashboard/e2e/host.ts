@@ -6,14 +6,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test as base } from '@playwright/test';
+import { type Locator, type Page, test as base } from '@playwright/test';
 import { Client } from 'pg';
+import { startProvider } from './provider';
 
 export type Database = 'sqlite' | 'postgres';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const PROGRAM = process.env.PICLOUD_PROGRAM ?? path.join(ROOT, 'target/debug/picloud');
 const KEY = 'owner-key-of-the-browser-tests';
+const PASSWORD = 'password of the browser tests';
 /** The first start compiles the interpreter. */
 const START_MS = 120_000;
 
@@ -22,6 +24,8 @@ export interface Host {
 	url: string;
 	/** The owner key. */
 	key: string;
+	/** The password of the first owner, `admin`. */
+	password: string;
 	/** Asks the API as the owner; the answer's JSON. */
 	api<Answer = unknown>(method: string, path: string, body?: unknown): Promise<Answer>;
 }
@@ -104,34 +108,31 @@ export const test = base.extend<
 		async ({ database, behindCaddy }, use) => {
 			const folder = await mkdtemp(path.join(tmpdir(), 'picloud-browser-'));
 			const postgres = database === 'postgres' ? await freshPostgres() : undefined;
+			const [direct, tls] = [await freePort(), await freePort()];
+			const url = behindCaddy ? `https://localhost:${tls}` : `http://127.0.0.1:${direct}`;
+			const provider = await startProvider(`${url}/api/v1/auth/oidc/callback`);
 			const env: Record<string, string> = {
 				PICLOUD_DATA: path.join(folder, 'data'),
-				PICLOUD_LISTEN: '127.0.0.1:0',
+				PICLOUD_LISTEN: `127.0.0.1:${direct}`,
 				PICLOUD_OWNER_KEY: KEY,
+				PICLOUD_ADMIN_PASSWORD: PASSWORD,
+				PICLOUD_PUBLIC_URL: url,
+				PICLOUD_OIDC_ISSUER: provider.issuer,
+				PICLOUD_OIDC_CLIENT_ID: provider.clientId,
+				PICLOUD_OIDC_CLIENT_SECRET: provider.clientSecret,
+				PICLOUD_OIDC_NAME: 'the test provider',
 				PICLOUD_TRUSTED_PROXIES: '127.0.0.1/32',
 				PICLOUD_TRIGGER_RETRY_BASE_MS: '50',
 				...(postgres ? { PICLOUD_DATABASE_URL: postgres.url } : {})
 			};
-			const server = await start(
-				PROGRAM,
-				['serve'],
-				env,
-				folder,
-				/serves on (http:\/\/\S+)[^]*Ready\./
-			);
-			const direct = server.found[1] ?? '';
-			let url = direct;
-			let caddy: ChildProcess | undefined;
-			if (behindCaddy) {
-				const port = await freePort();
-				caddy = await startCaddy(folder, port, direct.replace('http://', ''));
-				url = `https://localhost:${port}`;
-			}
+			const server = await start(PROGRAM, ['serve'], env, folder, /serves on [^]*Ready\./);
+			const caddy = behindCaddy ? await startCaddy(folder, tls, `127.0.0.1:${direct}`) : undefined;
 			await use({
 				url,
 				key: KEY,
+				password: PASSWORD,
 				async api(method, path, body) {
-					const answer = await fetch(`${direct}/api/v1${path}`, {
+					const answer = await fetch(`http://127.0.0.1:${direct}/api/v1${path}`, {
 						method,
 						headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
 						body: body === undefined ? undefined : JSON.stringify(body)
@@ -142,6 +143,7 @@ export const test = base.extend<
 			});
 			if (caddy) await ended(caddy);
 			await ended(server.child);
+			await provider.close();
 			await postgres?.drop();
 			await rm(folder, { recursive: true, force: true });
 		},
@@ -153,12 +155,18 @@ export const test = base.extend<
 	signIn: async ({ page, host }, use) => {
 		await use(async () => {
 			await page.goto('/');
-			await page.getByLabel('Owner key').fill(host.key);
-			await page.getByRole('button', { name: 'Sign in' }).click();
+			await signInAs(page, 'admin', host.password);
 			await page.getByRole('link', { name: 'Instance' }).waitFor();
 		});
 	}
 });
+
+/** Fills in the sign-in that is shown. */
+export async function signInAs(page: Page | Locator, name: string, password: string) {
+	await page.getByLabel('Name', { exact: true }).fill(name);
+	await page.getByLabel('Password', { exact: true }).fill(password);
+	await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+}
 
 /** Caddy with our file as it is, on ports of its own and with an authority of its own. */
 async function startCaddy(folder: string, port: number, upstream: string): Promise<ChildProcess> {

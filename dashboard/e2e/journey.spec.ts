@@ -1,7 +1,7 @@
 // A new owner's first hour, from an empty server on. Each step needs those before it.
 
 import type { Page } from '@playwright/test';
-import { expect, test } from './host';
+import { expect, signInAs, test } from './host';
 
 const ORDERS = `let order = ctx.request.body;
 kv::collection("orders").set(order.id, order);
@@ -41,14 +41,12 @@ const tab = (page: Page, name: RegExp) =>
 
 test.describe.configure({ mode: 'serial' });
 
-test('from a key to a first answered request', async ({ page, host }) => {
+test('from a password to a first answered request', async ({ page, host }) => {
 	await page.goto('/apps/demo/scripts/hello');
 	await expect(page).toHaveTitle(/Sign in/);
-	await page.getByLabel('Owner key').fill('not-the-key-of-this-server');
-	await page.getByRole('button', { name: 'Sign in' }).click();
-	await expect(page.getByRole('alert')).toContainText(/key/);
-	await page.getByLabel('Owner key').fill(host.key);
-	await page.getByRole('button', { name: 'Sign in' }).click();
+	await signInAs(page, 'admin', 'not the password');
+	await expect(page.getByRole('alert')).toContainText(/password/);
+	await signInAs(page, 'admin', host.password);
 	// The page that was asked for, which is not there yet.
 	await expect(page.getByRole('alert').first()).toContainText('app');
 	await page.getByRole('link', { name: 'Apps', exact: true }).first().click();
@@ -62,11 +60,11 @@ test('from a key to a first answered request', async ({ page, host }) => {
 
 	// Nothing that could sign somebody in is where a script of the page could take it.
 	const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, document.cookie]));
-	expect(kept).not.toContain(host.key);
+	expect(kept).not.toContain(host.password);
 	const [cookie] = await page.context().cookies(`${host.url}/api/v1/apps`);
 	expect(cookie).toMatchObject({ httpOnly: true, sameSite: 'Strict' });
 	expect(cookie?.secure).toBe(host.url.startsWith('https:'));
-	expect(cookie?.value).not.toContain(host.key);
+	expect(cookie?.value).not.toContain(host.password);
 });
 
 test('an app, and a script whose error is seen and mended', async ({ page, signIn }) => {

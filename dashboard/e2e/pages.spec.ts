@@ -29,7 +29,14 @@ const PAGES: [string, string, RegExp][] = [
 	['empty-files', '/apps/empty/files', /Files/],
 	['empty-executions', '/apps/empty/executions', /Executions/],
 	['empty-dead-letters', '/apps/empty/dead-letters', /Dead letters/],
+	['members', '/apps/shop/members', /Members/],
+	['audit', '/apps/shop/audit', /Audit/],
 	['instance', '/instance', /Instance/],
+	['users', '/instance/users', /Users/],
+	['keys', '/instance/keys', /Keys/],
+	['instance-audit', '/instance/audit', /Audit/],
+	['account', '/account', /Account/],
+	['invitation', '/invitation#nothing', /Invitation/],
 	['sign-out', '/sign-out', /Sign out/],
 	['not-found', '/apps/shop/nothing/here', /Not found/]
 ];
@@ -49,7 +56,7 @@ for (const theme of ['light', 'dark'] as const) {
 		test.slow();
 		await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
 		await page.goto('/');
-		await page.getByLabel('Owner key').waitFor();
+		await page.getByLabel('Password').waitFor();
 		const check = async (name: string) => {
 			const { violations } = await new AxeBuilder({ page }).analyze();
 			const found = violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]);

@@ -118,8 +118,7 @@ test('what is typed stays when the page is left, and when the session ends', asy
 
 	await context.clearCookies();
 	await page.getByRole('button', { name: 'Save', exact: true }).click();
-	await page.getByLabel('Owner key').fill(host.key);
-	await page.getByRole('button', { name: 'Sign in' }).click();
+	await signInAs(page.getByRole('dialog'), 'admin', host.password);
 	await expect(page.getByText('Saved as version 2')).toBeVisible();
 	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('typed');
 });

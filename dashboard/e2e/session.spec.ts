@@ -1,6 +1,6 @@
 // A session that is over while somebody works.
 
-import { expect, test } from './host';
+import { expect, signInAs, test } from './host';
 
 test('what was typed is not lost, and is sent after signing in again', async ({
 	page,
@@ -18,8 +18,8 @@ test('what was typed is not lost, and is sent after signing in again', async ({
 	await expect(dialog).toBeVisible();
 	await page.keyboard.press('Escape');
 	await expect(dialog).toBeVisible();
-	await dialog.getByLabel('Owner key').fill(host.key);
-	await dialog.getByRole('button', { name: 'Sign in' }).click();
+	await expect(dialog.getByLabel('Name', { exact: true })).toHaveValue('admin');
+	await signInAs(dialog, 'admin', host.password);
 	await expect(dialog).toHaveCount(0);
 	await expect(page.getByText('Saved', { exact: true })).toBeVisible();
 	const app = await host.api<{ description: string }>('GET', `/apps/${name}`);

@@ -1,69 +1,66 @@
-//! Who calls the admin API.
+//! Who calls, and what they may do.
 //!
 //! ```text
-//! owner_key  the key of the owner
-//! sessions   a browser that has shown the key, by its cookie
-//! tries      how fast keys may be tried at sign-in
-//! proxies    whose word is taken for where a request came from
+//! caller      who has sent a request, and by what that is known
+//! capability  roles, capabilities and scopes: who may do what; pure
+//! owner_key   the key of the owner
+//! api_keys    the keys of programs
+//! audit       what a caller does, as it is kept
+//! accounts    users: the first one, passwords, invitations
+//! passwords   argon2id
+//! oidc        signing in by an identity provider
+//! sessions    a browser that has signed in, by its cookie
+//! tries       how fast one may try to sign in
+//! registrant  whether a trigger may go on; pure
+//! proxies     whose word is taken for where a request came from
+//! key_hash    what is kept of a key
 //! ```
 //!
 //! Invariant: the admin API is never open; there is no setting that opens it.
 
+mod accounts;
+mod api_keys;
+mod audit;
+mod caller;
+mod capability;
+mod key_hash;
+mod oidc;
 mod owner_key;
+mod passwords;
 mod proxies;
+mod registrant;
 mod sessions;
 mod tries;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Method, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::clock::Clock;
-use crate::error::{Error, Refusal};
-use crate::store::Store;
+use crate::error::{Error, Refusal, Result};
+use crate::store::{self, AppId, InstanceRole, Resource, Store};
 
+pub use accounts::{FirstPassword, INVITATION_DAYS, Invitation, check_user_name};
+pub use api_keys::{NewKey, generate as generate_api_key, scopes_of};
+pub use audit::Change;
+pub use caller::{Caller, KeyGrant, Principal, Via};
+pub use capability::{Capability, Scope};
+pub use key_hash::KeyHash;
+pub use oidc::{Arrival, Departure, OidcSettings};
 pub use owner_key::{OwnerKey, OwnerKeyError};
+pub use passwords::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
 pub use proxies::{TrustedProxies, TrustedProxiesError};
+pub use registrant::{StopReason, stop_reason};
 pub use sessions::{Begun, COOKIE, Session, SessionSettings, removed_cookie, without_token};
 
-use owner_key::KeyHash;
+use oidc::{Pending, Provider};
+use passwords::Passwords;
 use tries::Tries;
-
-/// Somebody or something that may do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// Whoever has the owner key.
-    Owner,
-}
-
-impl Principal {
-    /// As it is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-        }
-    }
-
-    /// The principal of that name, if there is one.
-    fn of(name: &str) -> Option<Self> {
-        (name == Self::Owner.as_str()).then_some(Self::Owner)
-    }
-}
-
-/// Who has sent a request, and how that is known.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Who it is.
-    pub principal: Principal,
-    /// The session; none for a caller with a key.
-    pub session: Option<Session>,
-}
 
 /// What callers are recognised by.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +69,10 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Whose word is taken for where a request came from.
     pub trusted_proxies: TrustedProxies,
+    /// The first owner's password, if it is not to be made.
+    pub admin_password: Option<FirstPassword>,
+    /// The identity provider, if there is one.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// Recognises callers. Cheap to clone.
@@ -85,20 +86,27 @@ struct Inner {
     store: Store,
     clock: Clock,
     settings: Settings,
-    tries: Tries,
+    passwords: Passwords,
+    provider: Option<Provider>,
+    pending: Pending,
+    tries_of_networks: Tries<IpAddr>,
+    tries_of_accounts: Tries<String>,
 }
 
-/// What the start of a server found out about the owner key.
+/// What the start of a server found out about keys and accounts.
 pub struct Started {
     /// What recognises callers from now on.
     pub auth: Auth,
-    /// The key, if there was none and it has just been made: to be printed once.
+    /// The owner key, if there was none and it has just been made: to be printed once.
     pub generated: Option<OwnerKey>,
+    /// The password of the user `admin`, if both have just been made: to be printed once.
+    pub first_password: Option<FirstPassword>,
 }
 
 impl Auth {
     /// Loads the owner key's hash. A configured key replaces it, and ends the sessions
-    /// of another one; when there is neither, a key is made.
+    /// of another one; when there is neither, a key is made. When there is no user, the
+    /// owner `admin` is made.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
@@ -107,11 +115,24 @@ impl Auth {
         clock: &Clock,
         configured: Option<&OwnerKey>,
         settings: Settings,
-    ) -> Result<Started, Error> {
+    ) -> Result<Started> {
         let found = owner_key::load(store, clock, configured).await?;
-        let (store, clock) = (store.clone(), clock.clone());
-        let inner = Inner { owner: found.hash, store, clock, settings, tries: Tries::default() };
-        Ok(Started { auth: Self { inner: Arc::new(inner) }, generated: found.generated })
+        let oidc = settings.oidc.clone();
+        let provider = oidc.map(|oidc| Provider::new(oidc, clock)).transpose()?;
+        let inner = Inner {
+            owner: found.hash,
+            store: store.clone(),
+            clock: clock.clone(),
+            settings,
+            passwords: Passwords::new(clock)?,
+            provider,
+            pending: Pending::default(),
+            tries_of_networks: Tries::new(tries::NETWORK),
+            tries_of_accounts: Tries::new(tries::ACCOUNT),
+        };
+        let auth = Self { inner: Arc::new(inner) };
+        let first_password = auth.make_first_owner().await?;
+        Ok(Started { auth, generated: found.generated, first_password })
     }
 
     /// Puts a new owner key in the place of the one in the database; `None` when
@@ -120,17 +141,25 @@ impl Auth {
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
-    pub async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>, Error> {
+    pub async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>> {
         owner_key::reset(store, clock).await
     }
 
     /// Whether the request carries the owner key, as `Authorization: Bearer KEY`.
     #[must_use]
     pub fn is_owner(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| bearer(value.as_bytes()))
-            .is_some_and(|key| self.inner.owner.matches(key))
+        key_of(headers).is_some_and(|key| self.inner.owner.matches(key))
+    }
+
+    /// Whether whoever has sent this request to a script may see what is logged of it.
+    /// What goes wrong while that is looked up is a no.
+    pub async fn sees_logs(&self, app_id: &AppId, headers: &HeaderMap) -> bool {
+        let Some(key) = key_of(headers) else { return false };
+        if self.inner.owner.matches(key) {
+            return true;
+        }
+        let Ok(Some(caller)) = self.caller_with(key).await else { return false };
+        self.allow(&caller, app_id, Capability::AppReadLogs, Resource::App).await.is_ok()
     }
 
     /// Who has sent a request: whoever has the key in it, else whoever is signed in by
@@ -139,65 +168,100 @@ impl Auth {
     /// # Errors
     /// `Unauthorized`; `Forbidden` for a request that another site may have made a
     /// browser send; `Unavailable` from the store.
-    pub async fn recognise(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Error> {
-        if self.is_owner(headers) {
-            return Ok(Caller { principal: Principal::Owner, session: None });
-        }
-        // Whoever shows a key means the key.
-        if headers.contains_key(header::AUTHORIZATION) {
-            return Err(Error::unauthorized());
-        }
-        let token = sessions::token_of(headers).ok_or_else(Error::unauthorized)?;
-        let inner = &*self.inner;
-        let place = (&inner.store, &inner.clock);
-        match sessions::find(place, inner.settings.sessions, token).await? {
-            Some((principal, session)) => {
-                session.check(method, headers)?;
-                Ok(Caller { principal, session: Some(session) })
+    pub async fn recognise(&self, request: &Parts) -> Result<Caller> {
+        let headers = &request.headers;
+        let mut caller = match key_of(headers) {
+            Some(key) => self.caller_with(key).await?.ok_or_else(Error::unauthorized)?,
+            // Whoever shows anything of the kind means that.
+            None if headers.contains_key(header::AUTHORIZATION) => {
+                return Err(Error::unauthorized());
             }
-            None => Err(Error::Unauthorized(Refusal::new(
-                "session_expired",
-                "the session is over: sign in again",
-            ))),
+            None => self.signed_in(request).await?,
+        };
+        caller.address = self.caller_address(&request.extensions, headers);
+        Ok(caller)
+    }
+
+    /// Whoever has this key.
+    async fn caller_with(&self, key: &[u8]) -> Result<Option<Caller>> {
+        let inner = &*self.inner;
+        if inner.owner.matches(key) {
+            return Ok(Some(Caller::owner(Via::OwnerKey)));
+        }
+        match api_keys::find((&inner.store, &inner.clock), key).await? {
+            Some((principal, grant)) => self.caller_as(principal, Via::ApiKey(grant)).await,
+            None => Ok(None),
         }
     }
 
-    /// Begins a session for whoever shows the owner key.
+    async fn signed_in(&self, request: &Parts) -> Result<Caller> {
+        let token = sessions::token_of(&request.headers).ok_or_else(Error::unauthorized)?;
+        let inner = &*self.inner;
+        let place = (&inner.store, &inner.clock);
+        let found = sessions::find(place, inner.settings.sessions, token).await?;
+        if let Some((principal, session)) = found {
+            session.check(&request.method, &request.headers)?;
+            if let Some(caller) = self.caller_as(principal, Via::Session(session)).await? {
+                return Ok(caller);
+            }
+        }
+        let message = "the session is over: sign in again";
+        Err(Error::Unauthorized(Refusal::new("session_expired", message)))
+    }
+
+    /// Whoever has just begun a session.
     ///
     /// # Errors
-    /// `Unauthorized` for another key; `RateLimited` after too many of them;
-    /// `Forbidden` for a request from another site; `Unavailable` from the store.
-    pub async fn sign_in(&self, key: &str, request: &Parts) -> Result<Begun, Error> {
-        sessions::check_site(&request.headers)?;
-        let inner = &*self.inner;
-        let from = self.caller_address(&request.extensions, &request.headers);
-        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let tried =
-            inner.tries.attempt(from, inner.clock.now_us(), || inner.owner.matches(key.as_bytes()));
-        match tried {
-            Ok(true) => {}
-            Ok(false) => {
-                let refusal = Refusal::new("wrong_key", "this is not the owner key");
-                return Err(Error::Unauthorized(refusal));
-            }
-            Err(retry_after_s) => {
-                let message = "too many wrong keys were tried; wait before the next";
-                let refusal = Refusal::new("too_many_sign_ins", message);
-                let refusal = refusal.with("retry_after_s", retry_after_s);
-                return Err(Error::RateLimited { refusal, retry_after_s });
-            }
-        }
-        let is_https = self.is_https(&request.extensions, &request.headers);
-        let place = (&inner.store, &inner.clock);
-        sessions::begin(place, inner.settings.sessions, Principal::Owner, is_https).await
+    /// `Unauthorized` if they are gone already; `Unavailable` from the store.
+    pub async fn signed_in_as(&self, principal: Principal, session: Session) -> Result<Caller> {
+        let caller = self.caller_as(principal, Via::Session(session)).await?;
+        caller.ok_or_else(Error::unauthorized)
     }
 
-    /// Ends a session.
+    /// The principal as they are now; nobody if they are gone or may not sign in.
+    async fn caller_as(&self, principal: Principal, via: Via) -> Result<Option<Caller>> {
+        let Principal::User(id) = &principal else { return Ok(Some(Caller::owner(via))) };
+        match self.inner.store.find_user(id).await {
+            Ok(user) if user.disabled_at.is_none() => {
+                Ok(Some(Caller { principal, name: user.name, role: user.role, via, address: None }))
+            }
+            Ok(_) | Err(store::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What a caller may do in an app, by their role there.
     ///
     /// # Errors
     /// `Unavailable` from the store.
-    pub async fn sign_out(&self, session: &Session) -> Result<(), Error> {
-        Ok(self.inner.store.delete_session(&session.token_sha256).await?)
+    pub async fn app_role(
+        &self,
+        caller: &Caller,
+        app_id: &AppId,
+    ) -> Result<Option<store::AppRole>> {
+        match caller.user_id() {
+            // Others need no membership, and a member's is looked up each time, so that
+            // who has lost it has lost it.
+            Some(id) if caller.role == InstanceRole::Member => {
+                Ok(self.inner.store.find_app_role(app_id, id).await?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a caller may do something in an app; `resource` is what they asked for.
+    ///
+    /// # Errors
+    /// `NotFound(resource)` if they may not even see the app; `Forbidden`.
+    pub async fn allow(
+        &self,
+        caller: &Caller,
+        app_id: &AppId,
+        capability: Capability,
+        resource: Resource,
+    ) -> Result<()> {
+        let app_role = self.app_role(caller, app_id).await?;
+        caller.check_in(app_id, app_role, capability, resource)
     }
 
     /// The address that a request came from; see [`TrustedProxies::caller`].
@@ -216,27 +280,23 @@ impl Auth {
     /// is; everybody else gets 401 or 403.
     pub async fn require_caller(
         State(auth): State<Self>,
-        mut request: Request,
+        request: Request,
         next: Next,
     ) -> Response {
-        match auth.recognise(request.method(), request.headers()).await {
+        let (mut parts, body) = request.into_parts();
+        match auth.recognise(&parts).await {
             Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                next.run(request).await
+                parts.extensions.insert(caller);
+                next.run(Request::from_parts(parts, body)).await
             }
             Err(error) => error.into_response(),
         }
     }
 }
 
-/// Behind [`Auth::require_caller`] only.
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| Error::internal("nobody was asked who is calling"))
-    }
+/// The key that a request shows.
+fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()))
 }
 
 /// The credentials of the scheme `Bearer`, whose name has no case (RFC 9110,
@@ -247,100 +307,4 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-    use crate::store::DatabaseUrl;
-
-    fn with(authorization: &str) -> HeaderMap {
-        HeaderMap::from_iter([(
-            header::AUTHORIZATION,
-            HeaderValue::from_str(authorization).unwrap(),
-        )])
-    }
-
-    async fn open(folder: &tempfile::TempDir) -> Store {
-        let url = DatabaseUrl::sqlite_file(&folder.path().join("picloud.db")).unwrap();
-        Store::open(&url).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn only_the_key_itself_is_let_in() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, clock) = (open(&folder).await, Clock::system());
-        let key: OwnerKey = "pco_0123456789abcdef".parse().unwrap();
-        let started = Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
-        let auth = started.auth;
-        assert!(auth.is_owner(&with("Bearer pco_0123456789abcdef")));
-        assert!(auth.is_owner(&with("bearer  pco_0123456789abcdef ")));
-        for wrong in [
-            "Bearer pco_0123456789abcdeF",
-            "Bearer pco_0123456789abcde",
-            "Bearer",
-            "Bearer ",
-            "",
-            "pco_0123456789abcdef",
-            "Basic pco_0123456789abcdef",
-        ] {
-            assert!(!auth.is_owner(&with(wrong)), "{wrong}");
-        }
-        assert!(!auth.is_owner(&HeaderMap::new()));
-        store.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_key_is_made_once_and_replaced_by_a_configured_one_or_a_reset() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, clock) = (open(&folder).await, Clock::system());
-        let start = async |configured: Option<&OwnerKey>| {
-            Auth::start(&store, &clock, configured, Settings::default()).await.unwrap()
-        };
-        let is_let_in = async |key: &OwnerKey| {
-            start(None).await.auth.is_owner(&with(&format!("Bearer {}", key.reveal())))
-        };
-
-        assert_eq!(Auth::reset(&store, &clock).await.unwrap(), None);
-        let first = start(None).await.generated.unwrap();
-        assert!(first.reveal().starts_with("pco_") && first.reveal().len() == 4 + 64);
-        assert!(is_let_in(&first).await);
-        assert!(start(None).await.generated.is_none());
-
-        let configured: OwnerKey = "0123456789abcdef".parse().unwrap();
-        assert!(start(Some(&configured)).await.generated.is_none());
-        assert!(is_let_in(&configured).await && !is_let_in(&first).await);
-
-        let reset = Auth::reset(&store, &clock).await.unwrap().unwrap();
-        assert!(is_let_in(&reset).await && !is_let_in(&configured).await);
-        store.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn the_sessions_of_a_key_end_with_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, clock) = (open(&folder).await, Clock::system());
-        let place = (&store, &clock);
-        let settings = SessionSettings::default();
-        let begin = async || {
-            let begun = sessions::begin(place, settings, Principal::Owner, false).await.unwrap();
-            let (pair, _) = begun.cookie.split_once(';').unwrap();
-            pair.split_once('=').unwrap().1.to_owned()
-        };
-        let goes_on =
-            async |token: &str| sessions::find(place, settings, token).await.unwrap().is_some();
-        let start = async |key: &str| {
-            let key: OwnerKey = key.parse().unwrap();
-            Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
-        };
-        start("0123456789abcdef").await;
-        let token = begin().await;
-        start("0123456789abcdef").await;
-        assert!(goes_on(&token).await, "the key is the same");
-        start("another-0123456789abcdef").await;
-        assert!(!goes_on(&token).await);
-        let token = begin().await;
-        Auth::reset(&store, &clock).await.unwrap().unwrap();
-        assert!(!goes_on(&token).await);
-        store.close().await.unwrap();
-    }
-}
+mod tests;

@@ -15,12 +15,14 @@ mod excerpt;
 mod execution;
 mod health;
 mod invoke;
+mod keys;
 mod logs;
 mod master_key;
 mod owner_key;
 mod secrets;
 mod settings;
 mod triggers;
+mod users;
 
 use std::fmt;
 use std::io::Write;
@@ -82,6 +84,12 @@ enum Verb {
     /// Events whose script failed too often: look, replay, resolve
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// Keys for programs: make, list, revoke
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// The people who sign in, and what they may do
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     /// What an app's scripts know and nobody sees
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -120,8 +128,8 @@ struct Server {
     /// Where the server is [default: PICLOUD_URL, or http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The owner key [default: PICLOUD_OWNER_KEY, which other users of this
-    /// machine cannot read]
+    /// An API key or the owner key [default: PICLOUD_API_KEY, else PICLOUD_OWNER_KEY,
+    /// which other users of this machine cannot read]
     #[arg(long, value_name = "KEY")]
     key: Option<OwnerKey>,
 }
@@ -132,7 +140,7 @@ impl Server {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => config.url,
         };
-        Client::new(url, self.key.or(config.owner_key))
+        Client::new(url, self.key.or(config.api_key).or(config.owner_key))
     }
 }
 
@@ -182,6 +190,8 @@ impl Command {
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,
+            Verb::Keys(command) => command.run(config).await,
+            Verb::Users(command) => command.run(config).await,
             Verb::Secrets(command) => command.run(config).await,
             Verb::Config { json } => settings::show(&config, json),
             Verb::Backup(backup) => backup.run(&config).await,

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::auth::{self, OwnerKey};
+use crate::auth::{self, OidcSettings, OwnerKey};
 use crate::executor::PrivateHost;
 use crate::limits::Limits;
 use crate::orchestrator::EventSettings;
@@ -63,14 +63,20 @@ pub struct Config {
     pub dead_letter_retention_days: u32,
     /// How long abandoned executions are kept, in days.
     pub abandoned_executions_retention_days: u32,
+    /// How long the audit log is kept, in days.
+    pub audit_retention_days: u32,
     /// How events are carried out.
     pub events: EventSettings,
     /// Hosts that scripts reach although they have no public address.
     pub private_hosts: Vec<PrivateHost>,
     /// The owner key, if it is not the one in the database.
     pub owner_key: Option<OwnerKey>,
+    /// The key that the command line calls with, if it is not the owner key.
+    pub api_key: Option<OwnerKey>,
     /// What callers are recognised by.
     pub auth: auth::Settings,
+    /// The identity provider's settings, as far as they are set.
+    pub oidc: OidcConfig,
     /// The master key, if it is not the one in the data folder.
     pub master_key: Option<MasterKey>,
     /// The master key before.
@@ -101,10 +107,13 @@ impl Default for Config {
             execution_log_retention_days: 14,
             dead_letter_retention_days: 90,
             abandoned_executions_retention_days: 14,
+            audit_retention_days: 365,
             events: EventSettings::default(),
             private_hosts: Vec::new(),
             owner_key: None,
+            api_key: None,
             auth: auth::Settings::default(),
+            oidc: OidcConfig::default(),
             master_key: None,
             master_key_previous: None,
             log: "info".to_owned(),
@@ -113,6 +122,33 @@ impl Default for Config {
             #[cfg(debug_assertions)]
             crash_at: None,
         }
+    }
+}
+
+/// What is set about the identity provider.
+#[derive(Clone, Debug, Default)]
+pub struct OidcConfig {
+    /// Its issuer.
+    pub issuer: Option<String>,
+    /// What PiCloud is called there.
+    pub client_id: Option<String>,
+    /// What it proves itself with there.
+    pub client_secret: Option<ClientSecret>,
+    /// What the button says.
+    pub name: Option<String>,
+    /// Whether whoever it knows becomes a member.
+    pub sign_up: bool,
+    /// Where browsers find PiCloud, without a slash at its end.
+    pub public_url: Option<String>,
+}
+
+/// `Debug` does not show it.
+#[derive(Clone)]
+pub struct ClientSecret(pub String);
+
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientSecret(***)")
     }
 }
 
@@ -201,6 +237,31 @@ impl Config {
         }
         let warnings = ours.keys().map(|name| unknown(name)).collect();
         Ok(Loaded { config, warnings })
+    }
+
+    /// What callers are recognised by.
+    ///
+    /// # Errors
+    /// When the identity provider is set up in part.
+    pub fn auth(&self) -> Result<auth::Settings, &'static str> {
+        let mut settings = self.auth.clone();
+        let oidc = &self.oidc;
+        settings.oidc = match (&oidc.issuer, &oidc.client_id, &oidc.public_url) {
+            (None, None, _) => None,
+            (Some(issuer), Some(client_id), Some(public_url)) => Some(OidcSettings {
+                issuer: issuer.clone(),
+                client_id: client_id.clone(),
+                client_secret: oidc.client_secret.clone().map(|secret| secret.0),
+                name: oidc.name.clone().unwrap_or_else(|| "single sign-on".to_owned()),
+                sign_up: oidc.sign_up,
+                public_url: public_url.clone(),
+            }),
+            _ => {
+                return Err("an identity provider needs all of PICLOUD_OIDC_ISSUER, \
+                            PICLOUD_OIDC_CLIENT_ID and PICLOUD_PUBLIC_URL");
+            }
+        };
+        Ok(settings)
     }
 
     /// Where the master key comes from.

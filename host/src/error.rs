@@ -243,6 +243,9 @@ impl From<store::Conflict> for Refusal {
             store::Conflict::Queue => Self::new("queue_taken", message),
             store::Conflict::Address => Self::new("address_taken", message),
             store::Conflict::Resolved => Self::new("dead_letter_replayed", message),
+            store::Conflict::UserName => Self::new("user_name_taken", message),
+            store::Conflict::Identity => Self::new("identity_taken", message),
+            store::Conflict::LastOwner => Self::new("last_owner", message),
             store::Conflict::SecretsMax(most) => {
                 Self::new("secrets_full", message).with("most", most)
             }

@@ -35,7 +35,7 @@ use axum::response::Response;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
-use auth::{Auth, OwnerKey};
+use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
 use config::Config;
 use executor::{Backing, Executor, PrivateHosts};
@@ -73,6 +73,8 @@ pub struct App {
     pub scheduler: Scheduler,
     /// The owner key, if it has just been made: to be printed once.
     pub generated_key: Option<OwnerKey>,
+    /// The password of the user `admin`, if both have just been made: to be printed once.
+    pub first_password: Option<FirstPassword>,
 }
 
 impl App {
@@ -87,7 +89,7 @@ impl App {
         let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
         let store = Store::open(&database).await?;
         let owner_key = config.owner_key.as_ref();
-        let started = Auth::start(&store, &clock, owner_key, config.auth.clone()).await?;
+        let started = Auth::start(&store, &clock, owner_key, config.auth()?).await?;
         let settings = executor_settings(config);
         let secrets = Secrets::start(&store, &clock, &config.key_settings()).await?;
         let backing = Backing { store: store.clone(), secrets: secrets.clone() };
@@ -126,6 +128,7 @@ impl App {
                 store: store.clone(),
                 clock,
                 blobs: executor.blobs().cloned(),
+                audit_days: config.audit_retention_days,
                 execution_log_days: config.execution_log_retention_days,
                 dead_letter_days: config.dead_letter_retention_days,
                 abandoned_execution_days: config.abandoned_executions_retention_days,
@@ -136,6 +139,7 @@ impl App {
             executor,
             control_plane,
             generated_key: started.generated,
+            first_password: started.first_password,
         })
     }
 }
@@ -216,6 +220,11 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
 fn announce(app: &App, address: SocketAddr) {
     tracing::info!(%address, guest = &app.executor.guest_sha256()[..12], "ready");
     println!("PiCloud serves on http://{address}");
+    if let Some(password) = &app.first_password {
+        println!();
+        println!("  Sign in with a browser as `admin`, password: {}", password.reveal());
+        println!("  It is shown only now; change it there.");
+    }
     if let Some(key) = &app.generated_key {
         println!();
         println!("  Owner key: {}", key.reveal());

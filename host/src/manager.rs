@@ -4,11 +4,14 @@
 //! One file per resource; what they share is how a request is read ([`extract`]),
 //! what things may be called ([`names`]) and how lists are paged ([`lists`]).
 //!
-//! Invariant: whatever is under `/api/v1`, also a path that does not exist, needs
-//! the owner key or a session; only signing in and the API's own description do not.
+//! Invariant: whatever is under `/api/v1`, also a path that does not exist, needs a key
+//! or a session; only signing in and the API's own description do not.
+//! Invariant: each handler asks for a capability before it looks at what was sent.
 //! Invariant: nothing here runs a script; a source is only parsed.
 
+mod api_keys;
 mod apps;
+mod audit;
 mod captured;
 mod collections;
 mod dashboard;
@@ -19,6 +22,7 @@ mod extract;
 mod health;
 mod instance;
 mod lists;
+mod members;
 mod names;
 mod openapi;
 mod outbound;
@@ -33,6 +37,7 @@ mod sessions;
 mod source;
 mod stats;
 mod triggers;
+mod users;
 mod versions;
 
 use std::sync::Arc;
@@ -45,13 +50,13 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Caller, Capability, Change, Principal, stop_reason};
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::executor::Executor;
 use crate::limits::Limits;
 use crate::secrets::Secrets;
-use crate::store::{App, AppId, Resource, Script, ScriptId, Store};
+use crate::store::{App, AppId, Resource, Script, ScriptId, Store, TriggerDetail};
 use crate::telemetry::Metrics;
 
 pub use instance::About;
@@ -98,15 +103,47 @@ impl ControlPlane {
         Self { store, executor, secrets, clock, auth, metrics, ceiling, about, addressing }
     }
 
-    /// The app of that name.
-    async fn app(&self, name: &str) -> Result<App> {
-        Ok(self.store.find_app_by_name(name).await?)
+    /// The app of that name, if the caller may do this in it.
+    async fn app(&self, caller: &Caller, name: &str, capability: Capability) -> Result<App> {
+        let app = self.store.find_app_by_name(name).await?;
+        self.auth.allow(caller, &app.id, capability, Resource::App).await?;
+        Ok(app)
+    }
+
+    /// The script of that id, if the caller may do this in its app.
+    async fn script(
+        &self,
+        caller: &Caller,
+        id: &ScriptId,
+        capability: Capability,
+    ) -> Result<Script> {
+        let script = self.store.find_script(id).await?;
+        self.auth.allow(caller, &script.app_id, capability, Resource::Script).await?;
+        Ok(script)
+    }
+
+    /// The store for one change that the caller makes: what is written, is written with
+    /// its entry in the audit log.
+    fn change(&self, caller: &Caller, change: Change) -> Store {
+        self.store.on_behalf(caller.entry(&self.clock, change))
     }
 
     /// The script of that id, if it is the app's.
     async fn script_of(&self, app_id: &AppId, id: &ScriptId) -> Result<Script> {
         let script = self.store.find_script(id).await?;
         if script.app_id == *app_id { Ok(script) } else { Err(Error::not_found(Resource::Script)) }
+    }
+
+    /// Has a principal's triggers go on that may: the messages that came to their queues
+    /// while they had stopped are theirs.
+    async fn resume_triggers_of(&self, principal: &Principal) -> Result<()> {
+        for trigger in self.store.list_triggers_of(&principal.to_string()).await? {
+            let is_queue = matches!(trigger.detail, TriggerDetail::Queue { .. });
+            if is_queue && trigger.disabled_at.is_none() && stop_reason(&trigger).is_none() {
+                self.store.hand_over_messages(&trigger.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Held from looking whether an address (an endpoint, a route) is free until it
@@ -152,6 +189,17 @@ fn api() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::default()
         .routes(routes!(sessions::get_session))
         .routes(routes!(sessions::sign_out))
+        .routes(routes!(sessions::sign_out_everywhere))
+        .routes(routes!(sessions::change_password))
+        .routes(routes!(users::list_users, users::create_user))
+        .routes(routes!(users::get_user, users::update_user, users::delete_user))
+        .routes(routes!(users::invite_user))
+        .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
+        .routes(routes!(api_keys::delete_api_key))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::list_app_audit))
+        .routes(routes!(members::list_members))
+        .routes(routes!(members::set_member, members::delete_member))
         .routes(routes!(apps::list_apps, apps::create_app))
         .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
         .routes(routes!(domains::list_domains, domains::claim_domain))
@@ -195,7 +243,13 @@ fn api() -> OpenApiRouter<ControlPlane> {
 
 /// What of the admin API is for whoever is not known yet.
 fn sign_in() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::default().routes(routes!(sessions::sign_in))
+    OpenApiRouter::default()
+        .routes(routes!(sessions::sign_in))
+        .routes(routes!(sessions::get_sign_in_options))
+        .routes(routes!(sessions::start_oidc))
+        .routes(routes!(sessions::finish_oidc))
+        .routes(routes!(sessions::get_invitation))
+        .routes(routes!(sessions::accept_invitation))
 }
 
 /// What a supervisor asks.

@@ -119,7 +119,8 @@ impl EventSettings {
     }
 }
 
-/// Who everything runs as, until there are accounts.
+/// As whom runs what a request from outside has started: a route is the app's, whoever
+/// has made it.
 const OWNER: &str = "owner";
 
 /// Runs scripts for whoever asks. Cheap to clone.

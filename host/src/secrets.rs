@@ -157,17 +157,19 @@ impl Secrets {
         Ok(Self { inner: Arc::new(Inner { store, clock, keys, rows }) })
     }
 
-    /// Sets an app's secret. Its name and its size are the caller's to check.
+    /// Sets an app's secret through `store`, which is the same store as this one's, for
+    /// somebody. Its name and its size are the caller's to check.
     ///
     /// # Errors
     /// As [`Store::put_secret`].
     pub async fn set(
         &self,
+        store: &Store,
         app_id: &AppId,
         name: &str,
         value: &SecretValue,
     ) -> Result<SecretFacts, Error> {
-        let Inner { store, clock, keys, .. } = &*self.inner;
+        let Inner { clock, keys, .. } = &*self.inner;
         let (place, key_id, now) = (Place { app_id, name }, keys.newest.id(), clock.now_us());
         let sealed = |_| Error::Sealed {
             app_id: app_id.clone(),

@@ -11,7 +11,9 @@
 //! Invariant: what `Ok` was answered for is on disk, except [`Store::record`].
 
 mod abandoned;
+mod api_keys;
 mod apps;
+mod audit;
 mod bulk;
 mod commit;
 mod dead_letters;
@@ -22,6 +24,7 @@ mod entries;
 mod error;
 mod executions;
 mod ids;
+mod members;
 mod names;
 mod outbound;
 mod outbox;
@@ -35,10 +38,13 @@ mod snapshot;
 mod statistics;
 mod text;
 mod triggers;
+mod users;
 mod writer;
 
 pub use abandoned::AbandonedExecution;
+pub use api_keys::{ApiKey, ApiKeyScope};
 pub use apps::{App, AppChange, NewApp};
+pub use audit::{AuditEntry, AuditFilter};
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{Definitions, RouteDefinition, ScriptDefinition};
@@ -47,9 +53,14 @@ pub use domains::Domain;
 pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
 pub use executions::{Execution, ExecutionFilter, ExecutionScope};
-pub use ids::{AppId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId, TriggerId};
+pub use ids::{
+    ApiKeyId, AppId, AuditId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId,
+    TriggerId, UserId,
+};
+pub use members::Member;
 pub use names::{
-    Backoff, Delivery, ExecutionStatus, Operation, Resolution, Space, TriggerKind, UnknownName,
+    AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, Resolution, Space,
+    TriggerKind, UnknownName,
 };
 pub use outbox::{
     Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey, Offer, Taken,
@@ -65,8 +76,10 @@ pub use snapshot::{Snapshot, StoredFile};
 pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
 pub use text::Json;
 pub use triggers::{
-    Firing, NoOperation, Operations, RetryOverrides, Trigger, TriggerChange, TriggerDetail,
+    Firing, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
+    TriggerDetail,
 };
+pub use users::{User, UserChange};
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -100,6 +113,8 @@ pub struct Page {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// What is noted beside each write; see [`Store::on_behalf`].
+    entry: Option<Arc<AuditEntry>>,
 }
 
 struct Inner {
@@ -154,6 +169,7 @@ impl Store {
         let writer = Writer::start(dialect, options.clone(), connection, signals.clone(), session);
         let handover = Handover::default();
         Ok(Self {
+            entry: None,
             inner: Arc::new(Inner {
                 dialect,
                 reads: dialect.read_pool(options),
@@ -249,6 +265,34 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
     {
-        self.inner.writer.submit(move |_| touches, operation).await
+        let Some(entry) = self.entry.clone() else {
+            return self.inner.writer.submit(move |_| touches, operation).await;
+        };
+        self.inner
+            .writer
+            .submit(
+                move |_| touches,
+                move |connection: &mut AnyConnection| {
+                    write_with_entry(connection, operation, entry)
+                },
+            )
+            .await
     }
+}
+
+/// Runs an operation, and notes in the same transaction who had it done.
+fn write_with_entry<'c, T, F>(
+    connection: &'c mut AnyConnection,
+    operation: F,
+    entry: Arc<AuditEntry>,
+) -> BoxFuture<'c, Result<T>>
+where
+    T: Send + 'static,
+    F: for<'o> FnOnce(&'o mut AnyConnection) -> BoxFuture<'o, Result<T>> + Send + 'static,
+{
+    Box::pin(async move {
+        let done = operation(connection).await?;
+        audit::append(connection, &entry).await?;
+        Ok(done)
+    })
 }

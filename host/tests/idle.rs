@@ -134,6 +134,7 @@ async fn make_triggers(store: &Store) {
             }
         };
         let trigger = Trigger {
+            registrant: None,
             id: clock.new_id().into(),
             app_id: id.clone(),
             script_id: script.id.clone(),

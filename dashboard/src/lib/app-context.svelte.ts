@@ -12,7 +12,7 @@ export class AppContext {
 	/** The app's name. */
 	readonly name: string;
 	/** The app itself. */
-	readonly app = new Loaded<Schema['App']>();
+	readonly app = new Loaded<Schema['AppInFull']>();
 	/** How many dead letters nobody has dealt with. */
 	readonly deadLetters = new Loaded<number>();
 	/** The scripts, by name: what triggers and routes can lead to. */
@@ -25,6 +25,11 @@ export class AppContext {
 	/** What paths of the API have for this app. */
 	get path(): { app: string } {
 		return { app: this.name };
+	}
+
+	/** Whether whoever is signed in may do this in the app: `app_write_scripts`. */
+	may(capability: string): boolean {
+		return this.app.data?.capabilities.includes(capability) ?? false;
 	}
 
 	/** An address of this app. */

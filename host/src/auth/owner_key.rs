@@ -9,10 +9,7 @@
 
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
-use super::Principal;
+use super::{KeyHash, Principal};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::store::{self, Store};
@@ -69,30 +66,6 @@ impl std::fmt::Debug for OwnerKey {
     }
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct KeyHash([u8; 32]);
-
-impl KeyHash {
-    pub(super) fn of(key: &[u8]) -> Self {
-        Self(Sha256::digest(key).into())
-    }
-
-    pub(super) fn to_hex(self) -> String {
-        hex::encode(self.0)
-    }
-
-    fn from_hex(text: &str) -> Result<Self, Error> {
-        let mut hash = [0; 32];
-        hex::decode_to_slice(text, &mut hash)
-            .map_err(|_| Error::internal(format!("the setting {SETTING} is damaged")))?;
-        Ok(Self(hash))
-    }
-
-    pub(super) fn matches(self, key: &[u8]) -> bool {
-        self.0.ct_eq(&Self::of(key).0).into()
-    }
-}
-
 /// What the start of a server found out about the owner key.
 pub(super) struct Found {
     pub(super) hash: KeyHash,
@@ -129,7 +102,7 @@ pub(super) async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKe
     let hash = key.sha256().to_hex();
     match store.update_setting(SETTING, &hash, clock.now_us()).await {
         Ok(()) => {
-            store.delete_sessions_of(Principal::Owner.as_str()).await?;
+            store.delete_sessions_of(&Principal::Owner.to_string()).await?;
             Ok(Some(key))
         }
         Err(store::Error::NotFound(_)) => Ok(None),
@@ -143,7 +116,7 @@ async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error>
         let unchanged = store.find_setting(SETTING).await?.as_deref() == Some(hash.as_str());
         if !unchanged {
             store.update_setting(SETTING, &hash, now).await?;
-            store.delete_sessions_of(Principal::Owner.as_str()).await?;
+            store.delete_sessions_of(&Principal::Owner.to_string()).await?;
         }
     }
     Ok(())

@@ -105,6 +105,8 @@ pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Error> {
 
 /// A session that has just begun, and the `Set-Cookie` for its browser.
 pub struct Begun {
+    /// Whose it is.
+    pub principal: Principal,
     /// The session.
     pub session: Session,
     /// The value of `Set-Cookie`.
@@ -115,13 +117,13 @@ pub struct Begun {
 pub(super) async fn begin(
     (store, clock): (&Store, &Clock),
     settings: SessionSettings,
-    principal: Principal,
+    principal: &Principal,
     is_https: bool,
 ) -> Result<Begun, Error> {
     let (now, token) = (clock.now_us(), hex::encode(clock.random::<32>()));
     let session = store::Session {
         token_sha256: sha256(&token),
-        principal: principal.as_str().to_owned(),
+        principal: principal.to_string(),
         csrf_token: hex::encode(clock.random::<32>()),
         created_at: now,
         seen_at: now,
@@ -130,7 +132,7 @@ pub(super) async fn begin(
     store.insert_session(session.clone()).await?;
     let max_age_s = i64::from(settings.days_max) * DAY_US / 1_000_000;
     let cookie = set_cookie(&token, max_age_s, is_https);
-    Ok(Begun { session: shown(session), cookie })
+    Ok(Begun { principal: principal.clone(), session: shown(session), cookie })
 }
 
 /// The session of a token and who is signed in by it, renewed if it is time.

@@ -52,7 +52,7 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match (refused.status, refused.error["message"].as_str()) {
             (StatusCode::UNAUTHORIZED, Some(_)) => Self::new(
-                "the server does not accept this owner key; it prints the key at its first start, \
+                "the server does not accept this key; it prints the owner key at its first start, \
                  and `picloud owner-key reset` makes a new one",
             ),
             (_, Some(message)) => Self::new(message),
@@ -69,8 +69,8 @@ impl Client {
     pub(super) fn new(url: String, key: Option<OwnerKey>) -> Result<Self, Failure> {
         let key = key.ok_or_else(|| {
             Failure::new(
-                "the owner key is needed: set PICLOUD_OWNER_KEY to the key that the first start \
-                 of `picloud serve` has printed",
+                "a key is needed: set PICLOUD_OWNER_KEY to the key that the first start of \
+                 `picloud serve` has printed, or PICLOUD_API_KEY to one of `picloud keys create`",
             )
         })?;
         Ok(Self { http: http(&url, CONNECT_TIMEOUT)?, url, key })

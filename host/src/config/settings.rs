@@ -173,6 +173,8 @@ pub const SETTINGS: &[Setting] = &[
     numeric!("days" "PICLOUD_ABANDONED_EXECUTIONS_RETENTION_DAYS",
         "how long answers that nobody took are kept",
         1..=36_500, abandoned_executions_retention_days),
+    numeric!("days" "PICLOUD_AUDIT_RETENTION_DAYS",
+        "how long the audit log is kept", 1..=36_500, audit_retention_days),
     numeric!("events" "PICLOUD_MAX_TRIGGER_DEPTH",
         "how many events may lead to one another", 1..=1000, events.depth_max),
     numeric!("events" "PICLOUD_MAX_EVENT_CONCURRENCY",
@@ -243,6 +245,32 @@ pub const SETTINGS: &[Setting] = &[
         },
         show: |config| if config.owner_key.is_some() { "(set)" } else { "(not set)" }.to_owned(),
     },
+    Setting {
+        name: "PICLOUD_API_KEY",
+        unit: "",
+        doc: "key that the command line calls with, in the place of the owner key",
+        secret: true,
+        set: |config, text| {
+            config.api_key =
+                Some(text.parse().map_err(|wrong: crate::auth::OwnerKeyError| wrong.to_string())?);
+            Ok(())
+        },
+        show: |config| if config.api_key.is_some() { "(set)" } else { "(not set)" }.to_owned(),
+    },
+    Setting {
+        name: "PICLOUD_ADMIN_PASSWORD",
+        unit: "",
+        doc: "password of the user admin, if the first start is to make it; without it one is made",
+        secret: true,
+        set: |config, text| {
+            config.auth.admin_password = Some(text.parse()?);
+            Ok(())
+        },
+        show: |config| {
+            let is_set = config.auth.admin_password.is_some();
+            if is_set { "(set)" } else { "(not set)" }.to_owned()
+        },
+    },
     master_key!(
         "PICLOUD_MASTER_KEY",
         "key of all secrets; without it one is made in the data folder at the first start",
@@ -258,6 +286,79 @@ pub const SETTINGS: &[Setting] = &[
         1..=3650, auth.sessions.idle_days),
     numeric!("days" "PICLOUD_SESSION_MAX_DAYS",
         "how long a browser stays signed in at most", 1..=3650, auth.sessions.days_max),
+    Setting {
+        name: "PICLOUD_PUBLIC_URL",
+        unit: "",
+        doc: "where browsers find the server: https://cloud.example",
+        secret: false,
+        set: |config, text| {
+            config.oidc.public_url = unless_none(text).map(url).transpose()?;
+            Ok(())
+        },
+        show: |config| config.oidc.public_url.clone().unwrap_or_else(|| NONE.to_owned()),
+    },
+    Setting {
+        name: "PICLOUD_OIDC_ISSUER",
+        unit: "",
+        doc: "identity provider to sign in by: its issuer",
+        secret: false,
+        set: |config, text| {
+            unless_none(text).map(url).transpose()?;
+            config.oidc.issuer = unless_none(text).map(str::to_owned);
+            Ok(())
+        },
+        show: |config| config.oidc.issuer.clone().unwrap_or_else(|| NONE.to_owned()),
+    },
+    Setting {
+        name: "PICLOUD_OIDC_CLIENT_ID",
+        unit: "",
+        doc: "what PiCloud is called at the identity provider",
+        secret: false,
+        set: |config, text| {
+            config.oidc.client_id = unless_none(text).map(str::to_owned);
+            Ok(())
+        },
+        show: |config| config.oidc.client_id.clone().unwrap_or_else(|| NONE.to_owned()),
+    },
+    Setting {
+        name: "PICLOUD_OIDC_CLIENT_SECRET",
+        unit: "",
+        doc: "what PiCloud proves itself with there",
+        secret: true,
+        set: |config, text| {
+            config.oidc.client_secret = Some(super::ClientSecret(text.to_owned()));
+            Ok(())
+        },
+        show: |config| {
+            if config.oidc.client_secret.is_some() { "(set)" } else { "(not set)" }.to_owned()
+        },
+    },
+    Setting {
+        name: "PICLOUD_OIDC_NAME",
+        unit: "",
+        doc: "what the button says that leads there",
+        secret: false,
+        set: |config, text| {
+            config.oidc.name = Some(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.oidc.name.clone().unwrap_or_else(|| "single sign-on".to_owned()),
+    },
+    Setting {
+        name: "PICLOUD_OIDC_SIGN_UP",
+        unit: "",
+        doc: "what whoever the provider knows becomes without being invited: off or member",
+        secret: false,
+        set: |config, text| {
+            config.oidc.sign_up = match text {
+                "off" => false,
+                "member" => true,
+                _ => return Err("off or member".into()),
+            };
+            Ok(())
+        },
+        show: |config| if config.oidc.sign_up { "member" } else { "off" }.to_owned(),
+    },
     Setting {
         name: "PICLOUD_TRUSTED_PROXIES",
         unit: "",
@@ -308,17 +409,29 @@ pub const SETTINGS: &[Setting] = &[
         doc: "where the command line finds the server",
         secret: false,
         set: |config, text| {
-            config.url = value_url(text).ok_or("a URL like http://127.0.0.1:8080")?;
+            config.url = url(text)?;
             Ok(())
         },
         show: |config| config.url.clone(),
     },
 ];
 
+/// What stands for a value that is not set.
+const NONE: &str = "none";
+
+fn unless_none(text: &str) -> Option<&str> {
+    Some(text).filter(|text| *text != NONE)
+}
+
 /// An absolute `http` or `https` URL, without a slash at its end.
-fn value_url(text: &str) -> Option<String> {
-    let uri: http::Uri = text.parse().ok()?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    let plain = uri.authority().is_some() && uri.query().is_none();
-    (known && plain).then(|| text.trim_end_matches('/').to_owned())
+fn url(text: &str) -> Result<String, Allowed> {
+    let uri: Option<http::Uri> = text.parse().ok();
+    let is_plain = |uri: &http::Uri| {
+        let known = matches!(uri.scheme_str(), Some("http" | "https"));
+        known && uri.authority().is_some() && uri.query().is_none()
+    };
+    match uri.is_some_and(|uri| is_plain(&uri)) {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("a URL like http://127.0.0.1:8080".into()),
+    }
 }

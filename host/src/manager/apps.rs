@@ -4,14 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::names::{check_app_name, check_description};
+use crate::auth::{Caller, Capability, Change};
 use crate::error::Result;
-use crate::store::{self, AppChange, NewApp};
+use crate::store::{self, AppChange, InstanceRole, NewApp, Resource};
 
 /// How many apps are read at once while names are searched.
 const SEARCH_ROWS: i64 = 500;
@@ -41,6 +43,16 @@ impl From<store::App> for App {
             updated_at: app.updated_at,
         }
     }
+}
+
+/// An app, and what the caller may do in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AppInFull {
+    /// The app.
+    #[serde(flatten)]
+    app: App,
+    /// Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, ….
+    capabilities: Vec<&'static str>,
 }
 
 /// An app to be made.
@@ -82,14 +94,17 @@ pub struct AppsQuery {
 
 /// Lists apps, newest first.
 #[utoipa::path(get, path = "/apps", tag = "apps", params(AppsQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of apps", body = List<App>)))]
 pub(super) async fn list_apps(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Query(query): Query<AppsQuery>,
 ) -> Result<Json<List<App>>> {
+    caller.check(Capability::PlatformUse)?;
     let page = Page::new(query.limit, query.offset)?;
     let Some(sought) = query.q.filter(|sought| !sought.is_empty()) else {
-        let apps = control_plane.store.list_apps(page.rows()).await?;
+        let apps = seen_apps(&control_plane, &caller, page.rows()).await?;
         return Ok(Json(page.list(apps, App::from)));
     };
     let sought = sought.to_lowercase();
@@ -98,8 +113,8 @@ pub(super) async fn list_apps(
     };
     let mut found = Vec::new();
     for offset in (0..).step_by(SEARCH_ROWS as usize) {
-        let apps =
-            control_plane.store.list_apps(store::Page { limit: SEARCH_ROWS, offset }).await?;
+        let part = store::Page { limit: SEARCH_ROWS, offset };
+        let apps = seen_apps(&control_plane, &caller, part).await?;
         let is_last = (apps.len() as i64) < SEARCH_ROWS;
         found.extend(apps.into_iter().filter(matches));
         if is_last {
@@ -109,13 +124,36 @@ pub(super) async fn list_apps(
     Ok(Json(page.list_part(found, App::from)))
 }
 
+/// A page of the apps that the caller may see.
+async fn seen_apps(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    page: store::Page,
+) -> Result<Vec<store::App>> {
+    let store = &control_plane.store;
+    if let Some(only) = caller.key().and_then(|key| key.app_id.as_ref()) {
+        let app = store.find_app(only).await;
+        let seen = app.ok().filter(|_| page.offset == 0);
+        let may = control_plane.auth.allow(caller, only, Capability::AppRead, Resource::App).await;
+        return Ok(seen.filter(|_| may.is_ok()).into_iter().collect());
+    }
+    Ok(match caller.user_id().filter(|_| caller.role == InstanceRole::Member) {
+        Some(user_id) => store.list_apps_of(user_id, page).await?,
+        None => store.list_apps(page).await?,
+    })
+}
+
 /// Makes an app.
 #[utoipa::path(post, path = "/apps", tag = "apps", request_body = CreateApp,
+    security(("key" = ["instance:admin"])),
     responses((status = 201, description = "The new app", body = App)))]
 pub(super) async fn create_app(
     State(control_plane): State<ControlPlane>,
-    Body(body): Body<CreateApp>,
+    caller: Caller,
+    body: Body<CreateApp>,
 ) -> Result<(StatusCode, Json<App>)> {
+    caller.check(Capability::InstanceCreateApps)?;
+    let body = body.read()?;
     check_app_name(&body.name)?;
     check_description(&body.description)?;
     let app = NewApp {
@@ -124,51 +162,73 @@ pub(super) async fn create_app(
         description: body.description,
         created_at: control_plane.clock.now_us(),
     };
-    let app = control_plane.store.insert_app(app).await?;
+    let change = Change::new("create_app", Resource::App, app.id.as_str(), &app.name);
+    let change =
+        change.in_app(&app.id).to(&json!({ "name": app.name, "description": app.description }));
+    let app = control_plane.change(&caller, change).insert_app(app).await?;
     Ok((StatusCode::CREATED, Json(app.into())))
 }
 
 /// Shows an app.
 #[utoipa::path(get, path = "/apps/{app}", tag = "apps",
     params(("app" = String, Path, description = "The app's name")),
-    responses((status = 200, description = "The app", body = App)))]
+    security(("key" = ["script:read"])),
+    responses((status = 200, description = "The app", body = AppInFull)))]
 pub(super) async fn get_app(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<App>> {
-    Ok(Json(control_plane.app(&name).await?.into()))
+) -> Result<Json<AppInFull>> {
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
+    let app_role = control_plane.auth.app_role(&caller, &app.id).await?;
+    let capabilities = caller.capabilities_in(&app.id, app_role);
+    let capabilities = capabilities.into_iter().map(Capability::as_str).collect();
+    Ok(Json(AppInFull { app: app.into(), capabilities }))
 }
 
 /// Changes an app.
 #[utoipa::path(patch, path = "/apps/{app}", tag = "apps",
     params(("app" = String, Path, description = "The app's name")), request_body = UpdateApp,
+    security(("key" = ["app:admin"])),
     responses((status = 200, description = "The app as it is now", body = App)))]
 pub(super) async fn update_app(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<UpdateApp>,
+    body: Body<UpdateApp>,
 ) -> Result<Json<App>> {
+    let app = control_plane.app(&caller, &name, Capability::AppManage).await?;
+    let body = body.read()?;
     body.name.as_deref().map_or(Ok(()), check_app_name)?;
     body.description.as_deref().map_or(Ok(()), check_description)?;
-    let app = control_plane.app(&name).await?;
+    let audited = Change::new("update_app", Resource::App, app.id.as_str(), &app.name)
+        .in_app(&app.id)
+        .from(&json!({ "name": app.name, "description": app.description }))
+        .to(&json!({ "name": body.name, "description": body.description }));
     let change = AppChange {
         name: body.name,
         description: body.description,
         updated_at: control_plane.clock.now_us(),
     };
-    Ok(Json(control_plane.store.update_app(&app.id, change).await?.into()))
+    let store = control_plane.change(&caller, audited);
+    Ok(Json(store.update_app(&app.id, change).await?.into()))
 }
 
 /// Deletes an app with its scripts, routes and domains. Its executions stay until
 /// they are too old.
 #[utoipa::path(delete, path = "/apps/{app}", tag = "apps",
     params(("app" = String, Path, description = "The app's name")),
+    security(("key" = ["app:admin"])),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_app(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode> {
-    let app = control_plane.app(&name).await?;
-    control_plane.store.delete_app(&app.id).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppManage).await?;
+    let change = Change::new("delete_app", Resource::App, app.id.as_str(), &app.name)
+        .in_app(&app.id)
+        .from(&json!({ "name": app.name, "description": app.description }));
+    control_plane.change(&caller, change).delete_app(&app.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Path, Query};
 use super::lists::{List, Page};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::store::{Captured, ExecutionScope, Resource, ScriptId, TriggerKind};
 
@@ -88,14 +89,16 @@ pub struct CapturedQuery {
 /// executions.
 #[utoipa::path(get, path = "/apps/{app}/captured-events", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), CapturedQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The events", body = List<CapturedEvent>)))]
 pub(super) async fn list_captured_events(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<CapturedQuery>,
 ) -> Result<Json<List<CapturedEvent>>> {
     let page = Page::new(query.limit, None)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let scope = match &query.script_id {
         None => ExecutionScope::App(app.id),
         Some(id) => {

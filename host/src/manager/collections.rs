@@ -9,8 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Path, Query};
 use super::lists::{List, Page};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{self, EntryRange, Space};
+use crate::store::{self, App, EntryRange, Space};
 
 /// A collection or a bucket.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,37 +75,46 @@ pub struct EntriesQuery {
 /// Lists an app's key-value collections by name.
 #[utoipa::path(get, path = "/apps/{app}/kv", tag = "storage",
     params(("app" = String, Path, description = "The app's name"), CollectionsQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of collections", body = List<Collection>)))]
 pub(super) async fn list_collections(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<CollectionsQuery>,
 ) -> Result<Json<List<Collection>>> {
-    list(&control_plane, Space::Kv, &name, &query).await
+    let app = control_plane.app(&caller, &name, Capability::AppReadData).await?;
+    list(&control_plane, Space::Kv, &app, &query).await
 }
 
 /// Lists an app's buckets by name.
 #[utoipa::path(get, path = "/apps/{app}/files", tag = "storage",
     params(("app" = String, Path, description = "The app's name"), CollectionsQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of buckets", body = List<Collection>)))]
 pub(super) async fn list_buckets(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<CollectionsQuery>,
 ) -> Result<Json<List<Collection>>> {
-    list(&control_plane, Space::Files, &name, &query).await
+    let app = control_plane.app(&caller, &name, Capability::AppReadData).await?;
+    list(&control_plane, Space::Files, &app, &query).await
 }
 
 /// Lists the entries of a collection.
 #[utoipa::path(get, path = "/apps/{app}/kv/{collection}", tag = "storage",
     params(("app" = String, Path, description = "The app's name"),
         ("collection" = String, Path, description = "The collection"), EntriesQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A part of the collection", body = Entries)))]
 pub(super) async fn list_entries(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path((app, collection)): Path<(String, String)>,
     Query(query): Query<EntriesQuery>,
 ) -> Result<Json<Entries>> {
+    let app = control_plane.app(&caller, &app, Capability::AppReadData).await?;
     entries(&control_plane, Space::Kv, &app, &collection, &query).await
 }
 
@@ -112,23 +122,25 @@ pub(super) async fn list_entries(
 #[utoipa::path(get, path = "/apps/{app}/files/{bucket}", tag = "storage",
     params(("app" = String, Path, description = "The app's name"),
         ("bucket" = String, Path, description = "The bucket"), EntriesQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A part of the bucket", body = Entries)))]
 pub(super) async fn list_files(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path((app, bucket)): Path<(String, String)>,
     Query(query): Query<EntriesQuery>,
 ) -> Result<Json<Entries>> {
+    let app = control_plane.app(&caller, &app, Capability::AppReadData).await?;
     entries(&control_plane, Space::Files, &app, &bucket, &query).await
 }
 
 async fn list(
     control_plane: &ControlPlane,
     space: Space,
-    app: &str,
+    app: &App,
     query: &CollectionsQuery,
 ) -> Result<Json<List<Collection>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(app).await?;
     let rows = control_plane.store.list_collections(&app.id, space, page.rows()).await?;
     Ok(Json(page.list(rows, |row| Collection {
         name: row.name,
@@ -140,7 +152,7 @@ async fn list(
 async fn entries(
     control_plane: &ControlPlane,
     space: Space,
-    app: &str,
+    app: &App,
     collection: &str,
     query: &EntriesQuery,
 ) -> Result<Json<Entries>> {
@@ -149,7 +161,6 @@ async fn entries(
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Err(Error::Invalid(Refusal::new("query_invalid", "a name contains no NUL")));
     }
-    let app = control_plane.app(app).await?;
     let range = EntryRange {
         prefix: query.prefix.as_deref().unwrap_or_default(),
         after: query.after.as_deref(),

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{
     self, AppId, DeadLetterFilter, DeadLetterId, EventId, NewEvent, Resolution, Resource,
@@ -168,14 +169,16 @@ pub struct BulkDone {
 /// Lists an app's dead letters, newest first.
 #[utoipa::path(get, path = "/apps/{app}/dead-letters", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name"), DeadLettersQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of dead letters", body = List<DeadLetter>)))]
 pub(super) async fn list_dead_letters(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Json<List<DeadLetter>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let filter = query.filter()?;
     let rows = control_plane.store.list_dead_letters(&app.id, &filter, page.rows()).await?;
     Ok(Json(page.list(rows, DeadLetter::from)))
@@ -184,13 +187,15 @@ pub(super) async fn list_dead_letters(
 /// Counts an app's dead letters.
 #[utoipa::path(get, path = "/apps/{app}/dead-letters/count", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name"), DeadLettersQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The count", body = DeadLetterCount)))]
 pub(super) async fn count_dead_letters(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Json<DeadLetterCount>> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let count = control_plane.store.count_dead_letters(&app.id, &query.filter()?).await?;
     Ok(Json(DeadLetterCount { count }))
 }
@@ -198,69 +203,109 @@ pub(super) async fn count_dead_letters(
 /// Shows a dead letter.
 #[utoipa::path(get, path = "/dead-letters/{id}", tag = "dead letters",
     params(("id" = String, Path, description = "The dead letter's id")),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The dead letter", body = DeadLetter)))]
 pub(super) async fn get_dead_letter(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Json<DeadLetter>> {
-    Ok(Json(control_plane.store.find_dead_letter(&id).await?.into()))
+    Ok(Json(letter(&control_plane, &caller, &id, Capability::AppReadLogs).await?.into()))
+}
+
+/// The dead letter of that id, if the caller may do this in its app.
+async fn letter(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    id: &DeadLetterId,
+    capability: Capability,
+) -> Result<store::DeadLetter> {
+    let letter = control_plane.store.find_dead_letter(id).await?;
+    let (auth, resource) = (&control_plane.auth, Resource::DeadLetter);
+    auth.allow(caller, &letter.app_id, capability, resource).await?;
+    Ok(letter)
 }
 
 /// Enqueues the event of a dead letter anew. Each can be replayed once.
 #[utoipa::path(post, path = "/dead-letters/{id}/replay", tag = "dead letters",
     params(("id" = String, Path, description = "The dead letter's id")),
     request_body = ReplayDeadLetter,
+    security(("key" = ["script:write"])),
     responses((status = 202, description = "The new event", body = ReplayedDeadLetter)))]
 pub(super) async fn replay_dead_letter(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<DeadLetterId>,
-    Body(body): Body<ReplayDeadLetter>,
+    body: Body<ReplayDeadLetter>,
 ) -> Result<(axum::http::StatusCode, Json<ReplayedDeadLetter>)> {
-    let letter = control_plane.store.find_dead_letter(&id).await?;
+    let capability = Capability::AppManageDeadLetters;
+    let letter = letter(&control_plane, &caller, &id, capability).await?;
+    let body = body.read()?;
+    let change = dealt_with("replay_dead_letter", &letter)
+        .to(&json!({ "same_version": body.same_version, "edited": body.payload.is_some() }));
     let mut event = event_again(&control_plane, letter, body.same_version);
     if let Some(payload) = body.payload {
         event.payload = edited(&control_plane, &payload)?;
     }
     let event_id = event.id.to_string();
-    control_plane.store.replay_dead_letter(&id, event).await?;
+    control_plane.change(&caller, change).replay_dead_letter(&id, event).await?;
     Ok((axum::http::StatusCode::ACCEPTED, Json(ReplayedDeadLetter { event_id })))
 }
 
 /// Marks a dead letter as ignored.
 #[utoipa::path(post, path = "/dead-letters/{id}/resolve", tag = "dead letters",
     params(("id" = String, Path, description = "The dead letter's id")),
+    security(("key" = ["script:write"])),
     responses((status = 200, description = "The dead letter", body = DeadLetter)))]
 pub(super) async fn resolve_dead_letter(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Json<DeadLetter>> {
-    control_plane.store.ignore_dead_letter(&id, control_plane.clock.now_us()).await?;
+    let capability = Capability::AppManageDeadLetters;
+    let letter = letter(&control_plane, &caller, &id, capability).await?;
+    let store = control_plane.change(&caller, dealt_with("resolve_dead_letter", &letter));
+    store.ignore_dead_letter(&id, control_plane.clock.now_us()).await?;
     Ok(Json(control_plane.store.find_dead_letter(&id).await?.into()))
 }
 
 /// Enqueues the events of many dead letters anew.
 #[utoipa::path(post, path = "/apps/{app}/dead-letters/replay", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
+    security(("key" = ["script:write"])),
     responses((status = 200, description = "How many", body = BulkDone)))]
 pub(super) async fn replay_dead_letters(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<BulkDeadLetters>,
+    body: Body<BulkDeadLetters>,
 ) -> Result<Json<BulkDone>> {
+    let app = control_plane.app(&caller, &name, Capability::AppManageDeadLetters).await?;
+    let body = body.read()?;
     let action = Action::Replay { same_version: body.same_version };
-    bulk(&control_plane, &name, &body.filter, action).await
+    bulk(&control_plane, &caller, &app.id, &body.filter, action).await
 }
 
 /// Marks many dead letters as ignored.
 #[utoipa::path(post, path = "/apps/{app}/dead-letters/resolve", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
+    security(("key" = ["script:write"])),
     responses((status = 200, description = "How many", body = BulkDone)))]
 pub(super) async fn resolve_dead_letters(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<BulkDeadLetters>,
+    body: Body<BulkDeadLetters>,
 ) -> Result<Json<BulkDone>> {
-    bulk(&control_plane, &name, &body.filter, Action::Ignore).await
+    let app = control_plane.app(&caller, &name, Capability::AppManageDeadLetters).await?;
+    bulk(&control_plane, &caller, &app.id, &body.read()?.filter, Action::Ignore).await
+}
+
+/// The change that dealing with a dead letter is.
+fn dealt_with(action: &'static str, letter: &store::DeadLetter) -> Change {
+    Change::new(action, Resource::DeadLetter, letter.id.as_str(), &letter.script_name)
+        .in_app(&letter.app_id)
+        .from(&json!({ "resolution": letter.resolution, "event_id": letter.event_id }))
 }
 
 /// What is done with many.
@@ -274,11 +319,11 @@ enum Action {
 /// dealt with meanwhile is left out.
 async fn bulk(
     control_plane: &ControlPlane,
-    app: &str,
+    caller: &Caller,
+    app_id: &AppId,
     query: &DeadLettersQuery,
     action: Action,
 ) -> Result<Json<BulkDone>> {
-    let app_id: AppId = control_plane.app(app).await?.id;
     let filter = query.filter()?;
     let limit = query.limit.unwrap_or(BULK_MAX);
     if !(1..=BULK_MAX).contains(&limit) {
@@ -287,23 +332,29 @@ async fn bulk(
     }
     let page = store::Page { limit, offset: query.offset.unwrap_or(0).max(0) };
     let mut done = 0;
-    for letter in control_plane.store.list_dead_letters(&app_id, &filter, page).await? {
-        let (store, id) = (&control_plane.store, letter.id.clone());
-        let dealt_with = match action {
+    for letter in control_plane.store.list_dead_letters(app_id, &filter, page).await? {
+        let id = letter.id.clone();
+        let store = |action| control_plane.change(caller, dealt_with(action, &letter));
+        let done_with_it = match action {
             Action::Replay { same_version } => {
+                let store = store("replay_dead_letter");
                 let event = event_again(control_plane, letter, same_version);
                 store.replay_dead_letter(&id, event).await
             }
-            Action::Ignore => store.ignore_dead_letter(&id, control_plane.clock.now_us()).await,
+            Action::Ignore => {
+                store("resolve_dead_letter")
+                    .ignore_dead_letter(&id, control_plane.clock.now_us())
+                    .await
+            }
         };
-        match dealt_with {
+        match done_with_it {
             Ok(()) => done += 1,
             Err(store::Error::Conflict(_) | store::Error::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
     let unresolved = DeadLetterFilter { unresolved: true, ..filter };
-    let left = control_plane.store.count_dead_letters(&app_id, &unresolved).await?;
+    let left = control_plane.store.count_dead_letters(app_id, &unresolved).await?;
     Ok(Json(BulkDone { done, left }))
 }
 

@@ -10,6 +10,7 @@ use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::names::normalise_host;
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Result};
 use crate::store::{self, Resource};
 
@@ -52,14 +53,16 @@ pub struct DomainsQuery {
 /// Lists an app's domains, newest first.
 #[utoipa::path(get, path = "/apps/{app}/domains", tag = "domains",
     params(("app" = String, Path, description = "The app's name"), DomainsQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of domains", body = List<Domain>)))]
 pub(super) async fn list_domains(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<DomainsQuery>,
 ) -> Result<Json<List<Domain>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let domains = control_plane.store.list_domains(&app.id).await?;
     Ok(Json(page.list_part(domains, Domain::from)))
 }
@@ -67,17 +70,21 @@ pub(super) async fn list_domains(
 /// Claims a domain for an app.
 #[utoipa::path(post, path = "/apps/{app}/domains", tag = "domains",
     params(("app" = String, Path, description = "The app's name")), request_body = ClaimDomain,
+    security(("key" = ["domain:manage"])),
     responses((status = 201, description = "The claimed domain", body = Domain)))]
 pub(super) async fn claim_domain(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<ClaimDomain>,
+    body: Body<ClaimDomain>,
 ) -> Result<(StatusCode, Json<Domain>)> {
-    let host = normalise_host(&body.host)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppManageDomains).await?;
+    let host = normalise_host(&body.read()?.host)?;
     let created_at = control_plane.clock.now_us();
     let domain = store::Domain { host, app_id: app.id, created_at };
-    let domain = control_plane.store.insert_domain(domain).await?;
+    let change = Change::new("claim_domain", Resource::Domain, &domain.host, &domain.host);
+    let store = control_plane.change(&caller, change.in_app(&domain.app_id));
+    let domain = store.insert_domain(domain).await?;
     Ok((StatusCode::CREATED, Json(domain.into())))
 }
 
@@ -85,13 +92,16 @@ pub(super) async fn claim_domain(
 #[utoipa::path(delete, path = "/apps/{app}/domains/{host}", tag = "domains",
     params(("app" = String, Path, description = "The app's name"),
         ("host" = String, Path, description = "The host name")),
+    security(("key" = ["domain:manage"])),
     responses((status = 204, description = "It is free")))]
 pub(super) async fn release_domain(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path((name, host)): Path<(String, String)>,
 ) -> Result<StatusCode> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppManageDomains).await?;
     let host = normalise_host(&host).map_err(|_| Error::not_found(Resource::Domain))?;
-    control_plane.store.delete_domain(&app.id, &host).await?;
+    let change = Change::new("release_domain", Resource::Domain, &host, &host).in_app(&app.id);
+    control_plane.change(&caller, change).delete_domain(&app.id, &host).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,8 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Path, Query};
 use super::lists::{List, Page};
+use crate::auth::{Caller, Capability};
 use crate::error::Result;
-use crate::store::{self, ExecutionId, ExecutionScope, ScriptId};
+use crate::store::{self, ExecutionId, ExecutionScope, Resource, ScriptId};
 use query::{ExecutionsQuery, Selection};
 
 /// An execution in one row.
@@ -104,26 +105,30 @@ pub struct ExecutionError {
 /// Lists a script's executions, the last to end first.
 #[utoipa::path(get, path = "/scripts/{id}/logs", tag = "executions",
     params(("id" = String, Path, description = "The script's id"), ExecutionsQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of executions", body = List<ExecutionSummary>)))]
 pub(super) async fn list_script_executions(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ScriptId>,
     Query(query): Query<ExecutionsQuery>,
 ) -> Result<Json<List<ExecutionSummary>>> {
-    let script = control_plane.store.find_script(&id).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppReadLogs).await?;
     list(&control_plane, &ExecutionScope::Script(script.id), query).await
 }
 
 /// Lists the executions of all scripts of an app, the last to end first.
 #[utoipa::path(get, path = "/apps/{app}/executions", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), ExecutionsQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of executions", body = List<ExecutionSummary>)))]
 pub(super) async fn list_app_executions(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<ExecutionsQuery>,
 ) -> Result<Json<List<ExecutionSummary>>> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     list(&control_plane, &ExecutionScope::App(app.id), query).await
 }
 
@@ -156,14 +161,16 @@ pub struct AbandonedQuery {
 /// Lists the answers of an app whose callers had gone, newest first.
 #[utoipa::path(get, path = "/apps/{app}/abandoned-executions", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), AbandonedQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of answers", body = List<AbandonedExecution>)))]
 pub(super) async fn list_abandoned_executions(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<AbandonedQuery>,
 ) -> Result<Json<List<AbandonedExecution>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let rows = control_plane.store.list_abandoned_executions(&app.id, page.rows()).await?;
     Ok(Json(page.list(rows, |row| AbandonedExecution {
         execution_id: row.execution_id.into(),
@@ -177,13 +184,17 @@ pub(super) async fn list_abandoned_executions(
 /// Shows an execution.
 #[utoipa::path(get, path = "/executions/{id}", tag = "executions",
     params(("id" = String, Path, description = "The execution's id")),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The execution", body = Execution)))]
 pub(super) async fn get_execution(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ExecutionId>,
 ) -> Result<Json<Execution>> {
     commit_recorded(&control_plane).await;
     let row = control_plane.store.find_execution(&id).await?;
+    let (auth, resource) = (&control_plane.auth, Resource::Execution);
+    auth.allow(&caller, &row.app_id, Capability::AppReadLogs, resource).await?;
     Ok(Json(row.into()))
 }
 

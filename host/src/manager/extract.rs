@@ -8,14 +8,27 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Refusal};
-use crate::store::{DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId};
+use crate::store::{
+    ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
+};
 
 /// The largest body that the admin API reads, in bytes: a source of the largest
 /// size with every character escaped, and the rest of its request.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
 
-/// A JSON body.
-pub struct Body<T>(pub T);
+/// A JSON body. It is read only when it is asked for, so that who may not do something
+/// is told that, and not what is wrong with how they asked.
+pub struct Body<T>(Result<T, Error>);
+
+impl<T> Body<T> {
+    /// What was sent.
+    ///
+    /// # Errors
+    /// `Invalid`, `TooLarge`.
+    pub fn read(self) -> Result<T, Error> {
+        self.0
+    }
+}
 
 impl<S, T> FromRequest<S> for Body<T>
 where
@@ -25,8 +38,8 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        match extract::Json::from_request(request, state).await {
-            Ok(extract::Json(body)) => Ok(Self(body)),
+        Ok(Self(match extract::Json::from_request(request, state).await {
+            Ok(extract::Json(body)) => Ok(body),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::Invalid(Refusal::new(
                 "body_not_json",
                 "the body must be JSON, with `Content-Type: application/json`",
@@ -39,7 +52,7 @@ where
             Err(rejection) => {
                 Err(Error::Invalid(Refusal::new("body_invalid", rejection.body_text())))
             }
-        }
+        }))
     }
 }
 
@@ -114,7 +127,15 @@ impl Names for DeadLetterId {
     const RESOURCE: Resource = Resource::DeadLetter;
 }
 
-/// A domain of an app.
+impl Names for UserId {
+    const RESOURCE: Resource = Resource::User;
+}
+
+impl Names for ApiKeyId {
+    const RESOURCE: Resource = Resource::ApiKey;
+}
+
+/// A domain of an app, or one of its members.
 impl Names for (String, String) {
     const RESOURCE: Resource = Resource::Domain;
 }

@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ControlPlane;
+use crate::auth::Capability;
 use crate::error::{Error, Result};
 
 /// What OpenMetrics wants its text to be called.
@@ -37,15 +39,14 @@ pub(super) async fn get_ready(State(control_plane): State<ControlPlane>) -> Resu
 
 /// Tells the metrics of this process, in the text format of OpenMetrics.
 #[utoipa::path(get, path = "/metrics", tag = "health",
+    security(("key" = ["instance:admin"])),
     responses((status = 200, description = "The metrics", content_type = OPENMETRICS, body = String)))]
 pub(super) async fn get_metrics(
     State(control_plane): State<ControlPlane>,
-    headers: HeaderMap,
+    request: Parts,
 ) -> Result<impl IntoResponse> {
     // Beside the probes, outside of the API's guard: it looks itself.
-    if !control_plane.auth.is_owner(&headers) {
-        return Err(Error::unauthorized());
-    }
+    control_plane.auth.recognise(&request).await?.check(Capability::InstanceRead)?;
     let store_is_up = control_plane.store.ping().await.is_ok();
     let slots = control_plane.executor.slots();
     let text = control_plane.metrics.encode(&slots, store_is_up).map_err(Error::internal)?;

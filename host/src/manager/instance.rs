@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ControlPlane;
+use crate::auth::{Caller, Capability};
 use crate::config::{Config, SETTINGS};
 use crate::error::Result;
 use crate::store;
@@ -27,6 +28,7 @@ pub struct About {
     dead_letter_ms: i64,
     abandoned_execution_ms: i64,
     session_ms: i64,
+    audit_ms: i64,
 }
 
 impl About {
@@ -51,6 +53,7 @@ impl About {
             settings: settings.collect(),
             execution_ms: i64::from(config.execution_log_retention_days) * DAY_MS,
             dead_letter_ms: i64::from(config.dead_letter_retention_days) * DAY_MS,
+            audit_ms: i64::from(config.audit_retention_days) * DAY_MS,
             session_ms: i64::from(config.auth.sessions.days_max) * DAY_MS,
             abandoned_execution_ms: i64::from(config.abandoned_executions_retention_days) * DAY_MS,
         }
@@ -63,6 +66,7 @@ impl About {
             "abandoned_executions" => Some(self.abandoned_execution_ms),
             "idempotency_keys" => Some(DAY_MS),
             "sessions" => Some(self.session_ms),
+            "audit" => Some(self.audit_ms),
             _ => None,
         }
     }
@@ -174,10 +178,13 @@ pub struct Setting {
 
 /// Shows what this server is, what it keeps and how it is set.
 #[utoipa::path(get, path = "/instance", tag = "instance",
+    security(("key" = ["instance:admin"])),
     responses((status = 200, description = "The instance", body = Instance)))]
 pub(super) async fn get_instance(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
 ) -> Result<Json<Instance>> {
+    caller.check(Capability::InstanceRead)?;
     let (store, about) = (&control_plane.store, &*control_plane.about);
     let database = store.database_facts().await?;
     let outbox = store.outbox_facts().await?;

@@ -19,7 +19,7 @@ use crate::error::{ErrorBody, Refusal};
 /// Where the API starts.
 const API: &str = "/api/v1";
 /// The name of the one way to be let in.
-const OWNER_KEY: &str = "owner_key";
+const KEY: &str = "key";
 
 /// The whole description: the API, of which the paths lack their beginning, and
 /// the probes.
@@ -34,10 +34,13 @@ pub(super) fn document(api: OpenApi, probes: OpenApi) -> OpenApi {
         .build();
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("The owner key, which the first start prints."))
+        .description(Some(
+            "An API key with the scope that the operation names, or the owner key, which the \
+             first start prints.",
+        ))
         .build();
     let mut components = Components::new();
-    components.add_security_scheme(OWNER_KEY, SecurityScheme::Http(scheme));
+    components.add_security_scheme(KEY, SecurityScheme::Http(scheme));
     for (name, schema) in
         [(ErrorBody::name(), ErrorBody::schema()), (Refusal::name(), Refusal::schema())]
     {
@@ -46,7 +49,7 @@ pub(super) fn document(api: OpenApi, probes: OpenApi) -> OpenApi {
     let mut doc = OpenApiBuilder::new()
         .info(info)
         .components(Some(components))
-        .security(Some([SecurityRequirement::new(OWNER_KEY, [] as [&str; 0])]))
+        .security(Some([SecurityRequirement::new(KEY, [] as [&str; 0])]))
         .build()
         .nest(API, api);
     doc.merge(probes);

@@ -10,8 +10,10 @@ use utoipa::ToSchema;
 
 use super::ControlPlane;
 use super::extract::{Body, Path};
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::executor::{PrivateHost, PrivateHostError};
+use crate::store::Resource;
 
 /// The most hosts of an app.
 const HOSTS_MAX: usize = 50;
@@ -26,29 +28,40 @@ pub struct Outbound {
     private_hosts: Vec<String>,
 }
 
+impl Outbound {
+    fn of_text(hosts: &str) -> Self {
+        Self { private_hosts: hosts.split_whitespace().map(str::to_owned).collect() }
+    }
+}
+
 /// What is open to an app's scripts.
 #[utoipa::path(get, path = "/apps/{app}/outbound", tag = "outbound",
     params(("app" = String, Path, description = "The app's name")),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "What is open", body = Outbound)))]
 pub(super) async fn get_outbound(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Outbound>> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let hosts = control_plane.store.find_private_hosts(&app.id).await?;
-    let private_hosts = hosts.split_whitespace().map(str::to_owned).collect();
-    Ok(Json(Outbound { private_hosts }))
+    Ok(Json(Outbound::of_text(&hosts)))
 }
 
 /// Sets what is open to an app's scripts, in the place of what was.
 #[utoipa::path(put, path = "/apps/{app}/outbound", tag = "outbound",
     params(("app" = String, Path, description = "The app's name")), request_body = Outbound,
+    security(("key" = ["instance:admin"])),
     responses((status = 200, description = "What is open now", body = Outbound)))]
 pub(super) async fn put_outbound(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<Outbound>,
+    body: Body<Outbound>,
 ) -> Result<Json<Outbound>> {
+    let app = control_plane.app(&caller, &name, Capability::AppManagePrivateHosts).await?;
+    let body = body.read()?;
     let refused = |reason: String| Error::Invalid(Refusal::field("private_hosts", &reason));
     if body.private_hosts.len() > HOSTS_MAX {
         return Err(refused(format!("must be at most {HOSTS_MAX} hosts")));
@@ -58,8 +71,13 @@ pub(super) async fn put_outbound(
         host.parse::<PrivateHost>().map(|host| host.to_string()).map_err(wrong)
     };
     let private_hosts = body.private_hosts.iter().map(parse).collect::<Result<Vec<_>>>()?;
-    let app = control_plane.app(&name).await?;
-    let (text, now) = (private_hosts.join(" "), control_plane.clock.now_us());
-    control_plane.store.put_private_hosts(&app.id, text, now).await?;
-    Ok(Json(Outbound { private_hosts }))
+    let before = control_plane.store.find_private_hosts(&app.id).await?;
+    let after = Outbound { private_hosts };
+    let change = Change::new("put_outbound", Resource::App, app.id.as_str(), &app.name)
+        .in_app(&app.id)
+        .from(&Outbound::of_text(&before))
+        .to(&after);
+    let (text, now) = (after.private_hosts.join(" "), control_plane.clock.now_us());
+    control_plane.change(&caller, change).put_private_hosts(&app.id, text, now).await?;
+    Ok(Json(after))
 }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Path, Query};
 use super::lists::{List, Page};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::store::{self, EventFilter, EventId, Resource, TriggerKind};
 
@@ -123,14 +124,16 @@ pub struct BacklogQuery {
 /// Lists an app's events that are not done, the last accepted first.
 #[utoipa::path(get, path = "/apps/{app}/outbox", tag = "events",
     params(("app" = String, Path, description = "The app's name"), OutboxQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of events", body = List<Event>)))]
 pub(super) async fn list_outbox(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<OutboxQuery>,
 ) -> Result<Json<List<Event>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let trigger_id = query.trigger_id.as_deref().map(str::parse).transpose();
     let cause = query.caused_by.as_deref().map(str::parse).transpose();
     let filter = EventFilter {
@@ -146,14 +149,16 @@ pub(super) async fn list_outbox(
 /// Counts what waits in an app, by kind and source.
 #[utoipa::path(get, path = "/apps/{app}/backlog", tag = "events",
     params(("app" = String, Path, description = "The app's name"), BacklogQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "A page of counts", body = List<Backlog>)))]
 pub(super) async fn list_backlog(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<BacklogQuery>,
 ) -> Result<Json<List<Backlog>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let rows = control_plane.store.list_backlog(&app.id, page.rows()).await?;
     Ok(Json(page.list(rows, |row| Backlog {
         kind: row.kind,
@@ -166,10 +171,15 @@ pub(super) async fn list_backlog(
 /// Shows an event that is not done; one that is, is found by its executions.
 #[utoipa::path(get, path = "/events/{id}", tag = "events",
     params(("id" = String, Path, description = "The event's id")),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The event", body = Event)))]
 pub(super) async fn get_event(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<EventId>,
 ) -> Result<Json<Event>> {
-    Ok(Json(control_plane.store.find_event(&id).await?.into()))
+    let event = control_plane.store.find_event(&id).await?;
+    let (auth, resource) = (&control_plane.auth, Resource::Event);
+    auth.allow(&caller, &event.app_id, Capability::AppReadLogs, resource).await?;
+    Ok(Json(event.into()))
 }

@@ -16,6 +16,7 @@ use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::names::normalise_host;
 use super::route_pattern::RoutePattern;
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{self, AppId, Delivery, Resource, RouteId, ScriptId};
 
@@ -100,14 +101,16 @@ pub struct RoutesQuery {
 /// Lists an app's routes, newest first.
 #[utoipa::path(get, path = "/apps/{app}/routes", tag = "routes",
     params(("app" = String, Path, description = "The app's name"), RoutesQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of routes", body = List<Route>)))]
 pub(super) async fn list_routes(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<RoutesQuery>,
 ) -> Result<Json<List<Route>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let routes = control_plane.store.list_routes(&app.id, page.rows()).await?;
     Ok(Json(page.list(routes, Route::from)))
 }
@@ -115,13 +118,16 @@ pub(super) async fn list_routes(
 /// Makes a route. One that would answer the same requests as another is refused.
 #[utoipa::path(post, path = "/apps/{app}/routes", tag = "routes",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateRoute,
+    security(("key" = ["route:write"])),
     responses((status = 201, description = "The new route", body = Route)))]
 pub(super) async fn create_route(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<CreateRoute>,
+    body: Body<CreateRoute>,
 ) -> Result<(StatusCode, Json<Route>)> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppManageRoutes).await?;
+    let body = body.read()?;
     let script_id: ScriptId =
         body.script_id.parse().map_err(|_| Error::not_found(Resource::Script))?;
     let pattern = RoutePattern::parse(&body.path)
@@ -146,31 +152,55 @@ pub(super) async fn create_route(
         }
     }
     check_no_endpoint_is_hidden(&control_plane, &route, &pattern).await?;
-    let route = control_plane.store.insert_route(route).await?;
+    let change = changed("create_route", &route).to(&Route::from(route.clone()));
+    let route = control_plane.change(&caller, change).insert_route(route).await?;
     Ok((StatusCode::CREATED, Json(route.into())))
 }
 
 /// Shows a route.
 #[utoipa::path(get, path = "/routes/{id}", tag = "routes",
     params(("id" = String, Path, description = "The route's id")),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "The route", body = Route)))]
 pub(super) async fn get_route(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<RouteId>,
 ) -> Result<Json<Route>> {
-    Ok(Json(control_plane.store.find_route(&id).await?.into()))
+    Ok(Json(route_of(&control_plane, &caller, &id, Capability::AppRead).await?.into()))
 }
 
 /// Deletes a route.
 #[utoipa::path(delete, path = "/routes/{id}", tag = "routes",
     params(("id" = String, Path, description = "The route's id")),
+    security(("key" = ["route:write"])),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_route(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<RouteId>,
 ) -> Result<StatusCode> {
-    control_plane.store.delete_route(&id).await?;
+    let route = route_of(&control_plane, &caller, &id, Capability::AppManageRoutes).await?;
+    let change = changed("delete_route", &route).from(&Route::from(route));
+    control_plane.change(&caller, change).delete_route(&id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The route of that id, if the caller may do this in its app.
+async fn route_of(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    id: &RouteId,
+    capability: Capability,
+) -> Result<store::Route> {
+    let route = control_plane.store.find_route(id).await?;
+    control_plane.auth.allow(caller, &route.app_id, capability, Resource::Route).await?;
+    Ok(route)
+}
+
+fn changed(action: &'static str, route: &store::Route) -> Change {
+    let name = format!("{} {}{}", route.method, route.host, route.path);
+    Change::new(action, Resource::Route, route.id.as_str(), &name).in_app(&route.app_id)
 }
 
 fn normalise_method(method: &str) -> Result<String> {

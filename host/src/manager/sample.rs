@@ -33,5 +33,5 @@ pub async fn create_sample(control_plane: &ControlPlane) -> Result<()> {
         description: "Greets who is named in the query.".to_owned(),
         limits: Default::default(),
     };
-    create(control_plane, &app, script).await.map(drop)
+    create(control_plane, None, &app, script).await.map(drop)
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::ControlPlane;
 use super::extract::Body;
 use super::triggers::{NEXT_RUNS, parse_schedule};
+use crate::auth::{Caller, Capability};
 use crate::cron::Dst;
 use crate::error::Result;
 
@@ -37,11 +38,15 @@ pub struct SchedulePreview {
 /// Tells when a schedule would fire.
 #[utoipa::path(post, path = "/schedules/preview", tag = "triggers",
     request_body = PreviewSchedule,
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "Its next firings", body = SchedulePreview)))]
 pub(super) async fn preview_schedule(
     State(control_plane): State<ControlPlane>,
-    Body(body): Body<PreviewSchedule>,
+    caller: Caller,
+    body: Body<PreviewSchedule>,
 ) -> Result<Json<SchedulePreview>> {
+    caller.check(Capability::PlatformUse)?;
+    let body = body.read()?;
     let zone = body.zone.as_deref().unwrap_or("UTC");
     let schedule = parse_schedule(&body.schedule, zone, body.dst.unwrap_or(Dst::Once))?;
     let next_runs = schedule.upcoming(control_plane.clock.now_us(), NEXT_RUNS);

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
@@ -16,6 +17,7 @@ use super::lists::{List, Page};
 use super::names::{check_description, check_script_name};
 use super::routes;
 use super::source::check_source;
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Result};
 use crate::limits::Limits as Ceiling;
 use crate::store::{self, NewScript, Resource, ScriptChange, ScriptId};
@@ -128,14 +130,16 @@ pub struct ScriptsQuery {
 /// Lists an app's scripts, newest first.
 #[utoipa::path(get, path = "/apps/{app}/scripts", tag = "scripts",
     params(("app" = String, Path, description = "The app's name"), ScriptsQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of scripts", body = List<Script>)))]
 pub(super) async fn list_scripts(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<ScriptsQuery>,
 ) -> Result<Json<List<Script>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let store = &control_plane.store;
     let shown = |script| Script::of(&app, &control_plane.ceiling, script);
     let Some(name) = query.name else {
@@ -151,20 +155,23 @@ pub(super) async fn list_scripts(
 /// Makes a script, at version 1. It answers at its endpoint from then on.
 #[utoipa::path(post, path = "/apps/{app}/scripts", tag = "scripts",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateScript,
+    security(("key" = ["script:write"])),
     responses((status = 201, description = "The new script", body = Script)))]
 pub(super) async fn create_script(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(app): Path<String>,
-    Body(body): Body<CreateScript>,
+    body: Body<CreateScript>,
 ) -> Result<(StatusCode, Json<Script>)> {
-    let app = control_plane.app(&app).await?;
-    let script = create(&control_plane, &app, body).await?;
+    let app = control_plane.app(&caller, &app, Capability::AppWriteScripts).await?;
+    let script = create(&control_plane, Some(&caller), &app, body.read()?).await?;
     Ok((StatusCode::CREATED, Json(Script::of(&app, &control_plane.ceiling, script))))
 }
 
-/// Makes a script of the app.
+/// Makes a script of the app; without a caller, PiCloud itself does.
 pub(super) async fn create(
     control_plane: &ControlPlane,
+    caller: Option<&Caller>,
     app: &store::App,
     body: CreateScript,
 ) -> Result<store::Script> {
@@ -181,19 +188,32 @@ pub(super) async fn create(
     };
     let _addresses = control_plane.lock_addresses().await;
     routes::check_endpoint_is_free(control_plane, app, &script.name).await?;
-    Ok(control_plane.store.insert_script(script).await?)
+    let change = Change::new("create_script", Resource::Script, script.id.as_str(), &script.name)
+        .in_app(&app.id)
+        .to(&json!({
+            "name": script.name,
+            "description": script.description,
+            "source_sha256": script.source.sha256,
+        }));
+    let store = match caller {
+        Some(caller) => control_plane.change(caller, change),
+        None => control_plane.store.clone(),
+    };
+    Ok(store.insert_script(script).await?)
 }
 
 /// Shows a script with the source that runs.
 #[utoipa::path(get, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "The script", body = ScriptWithSource)))]
 pub(super) async fn get_script(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ScriptId>,
 ) -> Result<Json<ScriptWithSource>> {
     let store = &control_plane.store;
-    let script = store.find_script(&id).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppRead).await?;
     let app = app_of(&control_plane, &script).await?;
     let source = store.find_script_version(&id, script.version).await?;
     Ok(Json(ScriptWithSource {
@@ -206,14 +226,16 @@ pub(super) async fn get_script(
 /// Changes a script. A source makes a new version, which runs from then on.
 #[utoipa::path(put, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")), request_body = UpdateScript,
+    security(("key" = ["script:write"])),
     responses((status = 200, description = "The script as it is now", body = Script)))]
 pub(super) async fn update_script(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ScriptId>,
-    Body(body): Body<UpdateScript>,
+    body: Body<UpdateScript>,
 ) -> Result<Json<Script>> {
-    let store = &control_plane.store;
-    let script = store.find_script(&id).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppWriteScripts).await?;
+    let body = body.read()?;
     body.description.as_deref().map_or(Ok(()), check_description)?;
     let limits = body.limits.map(|limits| limits.granted(&control_plane.ceiling)).transpose()?;
     let source = match body.source {
@@ -229,19 +251,38 @@ pub(super) async fn update_script(
         updated_at: control_plane.clock.now_us(),
     };
     let app = app_of(&control_plane, &script).await?;
-    Ok(Json(Script::of(&app, &control_plane.ceiling, store.update_script(&id, change).await?)))
+    let audited = Change::new("update_script", Resource::Script, id.as_str(), &script.name)
+        .in_app(&app.id)
+        .from(&json!({
+            "version": script.version,
+            "description": script.description,
+            "limits": Limits::from(script.limits),
+        }))
+        .to(&json!({
+            "source_sha256": change.source.as_ref().map(|source| &source.sha256),
+            "description": change.description,
+            "limits": change.limits.map(Limits::from),
+        }));
+    let script = control_plane.change(&caller, audited).update_script(&id, change).await?;
+    Ok(Json(Script::of(&app, &control_plane.ceiling, script)))
 }
 
 /// Deletes a script with its versions and routes. Its executions stay until they
 /// are too old.
 #[utoipa::path(delete, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
+    security(("key" = ["script:write"])),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_script(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ScriptId>,
 ) -> Result<StatusCode> {
-    control_plane.store.delete_script(&id).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppWriteScripts).await?;
+    let change = Change::new("delete_script", Resource::Script, id.as_str(), &script.name)
+        .in_app(&script.app_id)
+        .from(&json!({ "version": script.version, "description": script.description }));
+    control_plane.change(&caller, change).delete_script(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

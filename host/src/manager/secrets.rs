@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Body, Names, Path, Query};
 use super::lists::{List, Page};
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::secrets::{SecretValue, VALUE_BYTES_MAX};
 use crate::store::{Resource, SecretFacts};
@@ -72,14 +73,16 @@ pub struct SecretsQuery {
 /// Lists an app's secrets by name, without their values.
 #[utoipa::path(get, path = "/apps/{app}/secrets", tag = "secrets",
     params(("app" = String, Path, description = "The app's name"), SecretsQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of secrets", body = List<Secret>)))]
 pub(super) async fn list_secrets(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<SecretsQuery>,
 ) -> Result<Json<List<Secret>>> {
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
     let secrets = control_plane.store.list_secrets(&app.id).await?;
     Ok(Json(page.list_part(secrets, Secret::from)))
 }
@@ -88,20 +91,25 @@ pub(super) async fn list_secrets(
 #[utoipa::path(put, path = "/apps/{app}/secrets/{name}", tag = "secrets",
     params(("app" = String, Path, description = "The app's name"),
         ("name" = String, Path, description = "The secret's name")), request_body = PutSecret,
+    security(("key" = ["app:admin"])),
     responses((status = 200, description = "It has a new value", body = Secret),
         (status = 201, description = "It is new", body = Secret)))]
 pub(super) async fn put_secret(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(SecretPath { app, name }): Path<SecretPath>,
-    Body(PutSecret { value }): Body<PutSecret>,
+    body: Body<PutSecret>,
 ) -> Result<(StatusCode, Json<Secret>)> {
+    let app = control_plane.app(&caller, &app, Capability::AppManageSecrets).await?;
+    let PutSecret { value } = body.read()?;
     check_name(&name)?;
     if !(1..=VALUE_BYTES_MAX).contains(&value.reveal().len()) {
         let reason = format!("must have 1 to {VALUE_BYTES_MAX} bytes");
         return Err(Error::Invalid(Refusal::field("value", &reason)));
     }
-    let app = control_plane.app(&app).await?;
-    let set = control_plane.secrets.set(&app.id, &name, &value).await?;
+    let change = Change::new("put_secret", Resource::Secret, &name, &name).in_app(&app.id);
+    let store = control_plane.change(&caller, change);
+    let set = control_plane.secrets.set(&store, &app.id, &name, &value).await?;
     let status = if set.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(set.into())))
 }
@@ -110,13 +118,16 @@ pub(super) async fn put_secret(
 #[utoipa::path(delete, path = "/apps/{app}/secrets/{name}", tag = "secrets",
     params(("app" = String, Path, description = "The app's name"),
         ("name" = String, Path, description = "The secret's name")),
+    security(("key" = ["app:admin"])),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_secret(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(SecretPath { app, name }): Path<SecretPath>,
 ) -> Result<StatusCode> {
-    let app = control_plane.app(&app).await?;
-    control_plane.store.delete_secret(&app.id, &name).await?;
+    let app = control_plane.app(&caller, &app, Capability::AppManageSecrets).await?;
+    let change = Change::new("delete_secret", Resource::Secret, &name, &name).in_app(&app.id);
+    control_plane.change(&caller, change).delete_secret(&app.id, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

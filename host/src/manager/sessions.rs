@@ -1,23 +1,29 @@
-//! `/auth`: signing in with a browser and out again.
+//! `/auth`: signing in with a browser and out again; the own password; invitations.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
-use super::extract::Body;
-use crate::auth::{self, Caller};
-use crate::error::Result;
+use super::extract::{Body, Query};
+use crate::auth::{self, Begun, Caller, Capability, Change, Scope};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{InstanceRole, Resource};
 
-/// Who is signed in.
+/// Who is signed in, or has called with a key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Session {
     /// Who it is.
     principal: Principal,
+    /// Everything that they may do outside of apps: `platform_use`,
+    /// `instance_manage_users`, ….
+    capabilities: Vec<&'static str>,
+    /// The key that they have called with, if it was an API key.
+    key: Option<KeyInUse>,
     /// What a request with the cookie that changes something must bring as
     /// `X-CSRF-Token`; `null` for a caller with a key, who needs none.
     csrf_token: Option<String>,
@@ -26,24 +32,54 @@ pub struct Session {
     expires_at: Option<i64>,
 }
 
-/// Somebody or something that may do something.
+/// Somebody who may do something.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Principal {
-    /// `owner`.
+    /// `user`, or `owner` for whoever has the owner key.
     kind: &'static str,
-    /// Its name.
-    name: &'static str,
+    /// The user's id.
+    user_id: Option<String>,
+    /// Their name.
+    name: String,
+    /// What they may do in the instance: `owner`, `admin` or `member`.
+    #[schema(value_type = String)]
+    role: InstanceRole,
+}
+
+/// What an API key gives.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyInUse {
+    /// The part of it that may be shown.
+    prefix: String,
+    /// What it may be used for.
+    #[schema(value_type = Vec<String>)]
+    scopes: Vec<Scope>,
+    /// The id of the one app that it may be used in.
+    app_id: Option<String>,
+    /// When its time is up, in microseconds since 1970.
+    expires_at: Option<i64>,
 }
 
 impl Session {
-    fn of(principal: auth::Principal, session: Option<auth::Session>) -> Self {
-        let (csrf_token, expires_at) = match session {
-            Some(session) => (Some(session.csrf_token), Some(session.expires_at)),
-            None => (None, None),
-        };
-        // There is one principal of its kind, and its name is the kind's.
-        let principal = Principal { kind: principal.as_str(), name: principal.as_str() };
-        Self { principal, csrf_token, expires_at }
+    fn of(caller: &Caller) -> Self {
+        let session = caller.session();
+        Self {
+            principal: Principal {
+                kind: if caller.user_id().is_some() { "user" } else { "owner" },
+                user_id: caller.user_id().map(ToString::to_string),
+                name: caller.name.clone(),
+                role: caller.role,
+            },
+            capabilities: caller.capabilities().into_iter().map(Capability::as_str).collect(),
+            key: caller.key().map(|key| KeyInUse {
+                prefix: key.prefix.clone(),
+                scopes: key.scopes.iter().copied().collect(),
+                app_id: key.app_id.as_ref().map(ToString::to_string),
+                expires_at: key.expires_at,
+            }),
+            csrf_token: session.map(|session| session.csrf_token.clone()),
+            expires_at: session.map(|session| session.expires_at),
+        }
     }
 }
 
@@ -51,48 +87,295 @@ impl Session {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignIn {
-    /// The owner key.
-    #[schema(example = "pco_…")]
-    key: String,
+    /// The user's name.
+    #[schema(example = "admin")]
+    name: String,
+    /// Their password.
+    password: String,
+}
+
+/// A new password for the old one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    /// The one that is good now; ignored for a user who has none yet.
+    #[serde(default)]
+    current: String,
+    /// 10 to 256 characters.
+    password: String,
+}
+
+/// The token of an invitation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShowInvitation {
+    /// From the link.
+    token: String,
+}
+
+/// Whom an invitation is for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Invited {
+    /// The name to sign in with.
+    name: String,
+}
+
+/// What an invited user decides.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptInvitation {
+    /// From the link.
+    token: String,
+    /// Their password from now on: 10 to 256 characters.
+    password: String,
+}
+
+/// How many sessions are over.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndedSessions {
+    /// So many.
+    ended: u64,
 }
 
 /// Nothing of a session stays in a cache.
 const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
-/// Exchanges the owner key for a session. The cookie is the browser's; a request with
-/// it that changes something also needs `X-CSRF-Token`.
+/// Exchanges a name and a password for a session. The cookie is the browser's; a request
+/// with it that changes something also needs `X-CSRF-Token`.
 #[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "sign_in",
     request_body = SignIn, security(()),
     responses((status = 200, description = "The session; its cookie is set", body = Session)))]
 pub(super) async fn sign_in(
     State(control_plane): State<ControlPlane>,
     request: Parts,
-    Body(body): Body<SignIn>,
+    body: Body<SignIn>,
 ) -> Result<impl IntoResponse> {
-    let begun = control_plane.auth.sign_in(&body.key, &request).await?;
-    let session = Session::of(auth::Principal::Owner, Some(begun.session));
-    Ok(([(header::SET_COOKIE, begun.cookie)], [NO_STORE], Json(session)))
+    let SignIn { name, password } = body.read()?;
+    let begun = control_plane.auth.sign_in(&name, &password, &request).await?;
+    signed_in(&control_plane, &request, begun, "sign_in").await
 }
 
-/// Tells who is signed in.
+/// Answers with the session that has begun, and notes it.
+pub(super) async fn signed_in(
+    control_plane: &ControlPlane,
+    request: &Parts,
+    begun: Begun,
+    action: &'static str,
+) -> Result<impl IntoResponse + use<>> {
+    let cookie = begun.cookie.clone();
+    let caller = note(control_plane, request, begun, action).await?;
+    Ok(([(header::SET_COOKIE, cookie)], [NO_STORE], Json(Session::of(&caller))))
+}
+
+/// Notes a session that has begun; whose it is.
+async fn note(
+    control_plane: &ControlPlane,
+    request: &Parts,
+    begun: Begun,
+    action: &'static str,
+) -> Result<Caller> {
+    let mut caller = control_plane.auth.signed_in_as(begun.principal, begun.session).await?;
+    caller.address = control_plane.auth.caller_address(&request.extensions, &request.headers);
+    let id = caller.user_id().map(ToString::to_string).unwrap_or_default();
+    let change = Change::new(action, Resource::User, &id, &caller.name);
+    let entry = caller.entry(&control_plane.clock, change);
+    control_plane.store.append_audit(entry).await?;
+    Ok(caller)
+}
+
+/// How one can sign in here.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SignInOptions {
+    /// What the button of the identity provider says; `null` without one.
+    oidc: Option<String>,
+}
+
+/// Where to go by the identity provider.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartOidc {
+    /// The page to come back to, a path of this server.
+    #[serde(default)]
+    return_to: String,
+    /// The token of an invitation: the identity becomes the invited user's.
+    invitation: Option<String>,
+}
+
+/// Where to sign in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OidcDeparture {
+    /// The identity provider's address.
+    url: String,
+}
+
+/// What the identity provider sends back.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OidcCallback {
+    /// To be exchanged for who it is.
+    code: Option<String>,
+    /// Which sign-in it is about.
+    state: Option<String>,
+    /// Why it was refused there.
+    error: Option<String>,
+}
+
+/// Tells how one can sign in.
+#[utoipa::path(get, path = "/auth/options", tag = "auth", operation_id = "get_sign_in_options",
+    security(()),
+    responses((status = 200, description = "The ways", body = SignInOptions)))]
+pub(super) async fn get_sign_in_options(
+    State(control_plane): State<ControlPlane>,
+) -> impl IntoResponse {
+    let oidc = control_plane.auth.oidc_name().map(str::to_owned);
+    ([NO_STORE], Json(SignInOptions { oidc }))
+}
+
+/// Begins to sign in by the identity provider: the browser is to go to the address that
+/// is answered.
+#[utoipa::path(post, path = "/auth/oidc/start", tag = "auth", operation_id = "start_oidc",
+    request_body = StartOidc, security(()),
+    responses((status = 200, description = "Where to go", body = OidcDeparture)))]
+pub(super) async fn start_oidc(
+    State(control_plane): State<ControlPlane>,
+    request: Parts,
+    body: Body<StartOidc>,
+) -> Result<impl IntoResponse> {
+    let StartOidc { return_to, invitation } = body.read()?;
+    let auth = &control_plane.auth;
+    let departure = auth.oidc_start(&return_to, invitation.as_deref(), &request).await?;
+    let cookie = [(header::SET_COOKIE, departure.cookie)];
+    Ok((cookie, [NO_STORE], Json(OidcDeparture { url: departure.url })))
+}
+
+/// Where the identity provider sends a browser back to. It begins a session and leads to
+/// the page that was wanted, or back to the sign-in with the reason why not.
+#[utoipa::path(get, path = "/auth/oidc/callback", tag = "auth", operation_id = "finish_oidc",
+    params(OidcCallback), security(()),
+    responses((status = 303, description = "To a page of the dashboard")))]
+pub(super) async fn finish_oidc(
+    State(control_plane): State<ControlPlane>,
+    Query(answer): Query<OidcCallback>,
+    request: Parts,
+) -> Response {
+    let back = |error: &Error| {
+        let code = error.refusal().code.into_owned();
+        ([NO_STORE], Redirect::to(&format!("/?sign_in_error={code}"))).into_response()
+    };
+    let (Some(code), Some(state), None) = (&answer.code, &answer.state, &answer.error) else {
+        tracing::info!(error = answer.error, "the identity provider refused a sign-in");
+        let message = "the identity provider refused the sign-in";
+        return back(&Error::Unauthorized(Refusal::new("oidc_refused", message)));
+    };
+    match arrived(&control_plane, code, state, &request).await {
+        Ok((return_to, cookie)) => {
+            ([(header::SET_COOKIE, cookie)], [NO_STORE], Redirect::to(&return_to)).into_response()
+        }
+        Err(error) => {
+            if let Error::Internal(error) = &error {
+                tracing::error!(error = &**error, "a sign-in failed inside");
+            }
+            back(&error)
+        }
+    }
+}
+
+async fn arrived(
+    control_plane: &ControlPlane,
+    code: &str,
+    state: &str,
+    request: &Parts,
+) -> Result<(String, String)> {
+    let auth::Arrival { begun, return_to } =
+        control_plane.auth.oidc_finish(code, state, request).await?;
+    let cookie = begun.cookie.clone();
+    note(control_plane, request, begun, "sign_in_by_oidc").await?;
+    Ok((return_to, cookie))
+}
+
+/// Tells who is calling, and what they may do outside of apps.
 #[utoipa::path(get, path = "/auth/me", tag = "auth", operation_id = "get_session",
+    security(("key" = [])),
     responses((status = 200, description = "Who it is", body = Session)))]
-pub(super) async fn get_session(caller: Caller) -> impl IntoResponse {
-    ([NO_STORE], Json(Session::of(caller.principal, caller.session)))
+pub(super) async fn get_session(caller: Caller) -> Result<impl IntoResponse> {
+    caller.check(Capability::OwnAccount)?;
+    Ok(([NO_STORE], Json(Session::of(&caller))))
 }
 
 /// Ends the session, if the caller has one.
 #[utoipa::path(post, path = "/auth/logout", tag = "auth", operation_id = "sign_out",
+    security(("key" = [])),
     responses((status = 204, description = "It is over")))]
 pub(super) async fn sign_out(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     request: Parts,
 ) -> Result<impl IntoResponse> {
+    caller.check(Capability::OwnAccount)?;
     let auth = &control_plane.auth;
-    if let Some(session) = &caller.session {
-        auth.sign_out(session).await?;
-    }
+    auth.sign_out(&caller).await?;
     let is_https = auth.is_https(&request.extensions, &request.headers);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, auth::removed_cookie(is_https))], [NO_STORE]))
+}
+
+/// Ends all sessions of the caller, in every browser.
+#[utoipa::path(delete, path = "/auth/sessions", tag = "auth", operation_id = "sign_out_everywhere",
+    security(("key" = [])),
+    responses((status = 200, description = "How many are over", body = EndedSessions)))]
+pub(super) async fn sign_out_everywhere(
+    State(control_plane): State<ControlPlane>,
+    caller: Caller,
+    request: Parts,
+) -> Result<impl IntoResponse> {
+    caller.check(Capability::OwnAccount)?;
+    let auth = &control_plane.auth;
+    let ended = auth.sign_out_everywhere(&caller.principal).await?;
+    let is_https = auth.is_https(&request.extensions, &request.headers);
+    let removed = [(header::SET_COOKIE, auth::removed_cookie(is_https))];
+    Ok((removed, [NO_STORE], Json(EndedSessions { ended })))
+}
+
+/// Changes the own password. All sessions end but this one, which is another from now
+/// on.
+#[utoipa::path(put, path = "/auth/password", tag = "auth", operation_id = "change_password",
+    request_body = ChangePassword, security(("key" = [])),
+    responses((status = 200, description = "The new session", body = Session)))]
+pub(super) async fn change_password(
+    State(control_plane): State<ControlPlane>,
+    caller: Caller,
+    request: Parts,
+    body: Body<ChangePassword>,
+) -> Result<impl IntoResponse> {
+    caller.check(Capability::OwnAccount)?;
+    let ChangePassword { current, password } = body.read()?;
+    let auth = &control_plane.auth;
+    let begun = auth.change_password(&caller, &current, &password, &request).await?;
+    signed_in(&control_plane, &request, begun, "change_password").await
+}
+
+/// Tells whom an invitation is for.
+#[utoipa::path(post, path = "/auth/invitation", tag = "auth", operation_id = "get_invitation",
+    request_body = ShowInvitation, security(()),
+    responses((status = 200, description = "Whom it is for", body = Invited)))]
+pub(super) async fn get_invitation(
+    State(control_plane): State<ControlPlane>,
+    body: Body<ShowInvitation>,
+) -> Result<impl IntoResponse> {
+    let user = control_plane.auth.invited(&body.read()?.token).await?;
+    Ok(([NO_STORE], Json(Invited { name: user.name })))
+}
+
+/// Sets the password of whoever was invited, and signs them in. The invitation is used
+/// up.
+#[utoipa::path(post, path = "/auth/invitation/accept", tag = "auth",
+    operation_id = "accept_invitation", request_body = AcceptInvitation, security(()),
+    responses((status = 200, description = "The session; its cookie is set", body = Session)))]
+pub(super) async fn accept_invitation(
+    State(control_plane): State<ControlPlane>,
+    request: Parts,
+    body: Body<AcceptInvitation>,
+) -> Result<impl IntoResponse> {
+    let AcceptInvitation { token, password } = body.read()?;
+    let begun = control_plane.auth.accept_invitation(&token, &password, &request).await?;
+    signed_in(&control_plane, &request, begun, "accept_invitation").await
 }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::ControlPlane;
 use super::extract::Body;
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
 use crate::store::NewSource;
 
@@ -75,11 +76,15 @@ pub struct SourceCheck {
 
 /// Parses a source without storing or running it.
 #[utoipa::path(post, path = "/scripts/check", tag = "scripts", request_body = CheckSource,
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "Whether it parses", body = SourceCheck)))]
 pub(super) async fn check_script(
     State(control_plane): State<ControlPlane>,
-    Body(CheckSource { source }): Body<CheckSource>,
+    caller: Caller,
+    body: Body<CheckSource>,
 ) -> Result<Json<SourceCheck>> {
+    caller.check(Capability::PlatformUse)?;
+    let CheckSource { source } = body.read()?;
     check_size(&source)?;
     Ok(Json(match control_plane.executor.parse(&source).await? {
         Ok(()) => SourceCheck { ok: true, ..SourceCheck::default() },

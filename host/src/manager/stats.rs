@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{ExecutionScope, ExecutionStatus, Resource, Sample, ScriptId};
 
@@ -92,14 +93,16 @@ pub struct StatsQuery {
 /// asked for.
 #[utoipa::path(get, path = "/apps/{app}/stats", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), StatsQuery),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The figures", body = Stats)))]
 pub(super) async fn get_stats(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Json<Stats>> {
     let span = Span::of(&query, control_plane.clock.now_us())?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let scope = match &query.script_id {
         None => ExecutionScope::App(app.id),
         Some(id) => {

@@ -9,13 +9,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
-use crate::auth::Caller;
+use crate::auth::{Caller, Capability, Change, StopReason, stop_reason};
 use crate::cron::Schedule;
 use crate::error::{Error, Result};
 use crate::store::{self, Resource, ScriptId, TriggerChange, TriggerId, TriggerKind};
@@ -47,12 +47,32 @@ pub struct Trigger {
     /// The last execution that it has brought, if that is among the last 5,000 of its
     /// script.
     last_execution: Option<LastExecution>,
-    /// As whom the script runs.
+    /// As whom the script runs: `owner`, or `user:` and an id.
     registered_by: String,
+    /// Their name, if they are a user.
+    registered_by_name: Option<String>,
+    /// Why it does not fire although it is enabled; `null` while nothing stops it. It goes
+    /// on when the reason is gone, or when somebody else saves it.
+    stopped: Option<Stopped>,
     /// When it was made, in microseconds since 1970.
     created_at: i64,
     /// When it was last changed, in microseconds since 1970.
     updated_at: i64,
+}
+
+/// Why a trigger has stopped.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stopped {
+    /// `registrant_gone`, `registrant_disabled` or `registrant_not_allowed`.
+    reason: &'static str,
+    /// The same for people.
+    message: String,
+}
+
+impl From<StopReason> for Stopped {
+    fn from(reason: StopReason) -> Self {
+        Self { reason: reason.as_str(), message: reason.to_string() }
+    }
 }
 
 /// What a trigger has brought last.
@@ -116,14 +136,16 @@ pub struct TriggersQuery {
 /// Lists an app's triggers, newest first.
 #[utoipa::path(get, path = "/apps/{app}/triggers", tag = "triggers",
     params(("app" = String, Path, description = "The app's name"), TriggersQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of triggers", body = List<Trigger>)))]
 pub(super) async fn list_triggers(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<TriggersQuery>,
 ) -> Result<Json<List<Trigger>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let rows = control_plane.store.list_triggers(&app.id, query.kind, page.rows()).await?;
     let mut last = last_executions(&control_plane, &rows).await?;
     let now = control_plane.clock.now_us();
@@ -138,14 +160,16 @@ pub(super) async fn list_triggers(
 /// its queue are its own.
 #[utoipa::path(post, path = "/apps/{app}/triggers", tag = "triggers",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateTrigger,
+    security(("key" = ["route:write"])),
     responses((status = 201, description = "The new trigger", body = Trigger)))]
 pub(super) async fn create_trigger(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<CreateTrigger>,
+    body: Body<CreateTrigger>,
 ) -> Result<(StatusCode, Json<Trigger>)> {
-    let app = control_plane.app(&name).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppManageTriggers).await?;
+    let body = body.read()?;
     let now = control_plane.clock.now_us();
     let trigger = store::Trigger {
         id: control_plane.clock.new_id().into(),
@@ -153,24 +177,28 @@ pub(super) async fn create_trigger(
         script_id: script_id(&body.script_id)?,
         disabled_at: (body.enabled == Some(false)).then_some(now),
         retry: body.retry.checked()?,
-        registered_by_principal: caller.principal.as_str().to_owned(),
+        registered_by_principal: caller.principal.to_string(),
+        registrant: None,
         created_at: now,
         updated_at: now,
         detail: body.on.checked(now)?,
     };
-    let trigger = control_plane.store.insert_trigger(trigger).await?;
+    let change = changed("create_trigger", &trigger).to(&described(&trigger));
+    let trigger = control_plane.change(&caller, change).insert_trigger(trigger).await?;
     Ok((StatusCode::CREATED, Json(shown(trigger, now))))
 }
 
 /// Shows a trigger.
 #[utoipa::path(get, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "The trigger", body = Trigger)))]
 pub(super) async fn get_trigger(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<TriggerId>,
 ) -> Result<Json<Trigger>> {
-    let trigger = control_plane.store.find_trigger(&id).await?;
+    let trigger = trigger_of(&control_plane, &caller, &id, Capability::AppRead).await?;
     let mut last = last_executions(&control_plane, std::slice::from_ref(&trigger)).await?;
     let last_execution = last.remove(&trigger.id);
     Ok(Json(Trigger { last_execution, ..shown(trigger, control_plane.clock.now_us()) }))
@@ -180,30 +208,40 @@ pub(super) async fn get_trigger(
 /// begins anew: what it missed meanwhile was not meant to fire.
 #[utoipa::path(patch, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")), request_body = UpdateTrigger,
+    security(("key" = ["route:write"])),
     responses((status = 200, description = "The changed trigger", body = Trigger)))]
 pub(super) async fn update_trigger(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<TriggerId>,
-    Body(body): Body<UpdateTrigger>,
+    body: Body<UpdateTrigger>,
 ) -> Result<Json<Trigger>> {
+    let before = trigger_of(&control_plane, &caller, &id, Capability::AppManageTriggers).await?;
+    let body = body.read()?;
     let now = control_plane.clock.now_us();
     let mut detail = body.on.map(|on| on.checked(now)).transpose()?;
     if detail.is_none() && body.enabled == Some(true) {
-        let trigger = control_plane.store.find_trigger(&id).await?;
-        let starts_anew =
-            trigger.disabled_at.is_some() && trigger.detail.kind() == TriggerKind::Cron;
+        let starts_anew = before.disabled_at.is_some() && before.detail.kind() == TriggerKind::Cron;
         if starts_anew {
-            detail = Some(On::from(trigger.detail).checked(now)?);
+            detail = Some(On::from(before.detail.clone()).checked(now)?);
         }
     }
     let change = TriggerChange {
         script_id: body.script_id.as_deref().map(script_id).transpose()?,
         enabled: body.enabled,
+        // Whoever changes it answers for it from now on.
+        registered_by_principal: Some(caller.principal.to_string()),
         retry: body.retry.map(Retry::checked).transpose()?,
         detail,
         updated_at: now,
     };
-    let trigger = control_plane.store.update_trigger(&id, change).await?;
+    let audited = changed("update_trigger", &before).from(&described(&before)).to(&json!({
+        "script_id": change.script_id,
+        "enabled": change.enabled,
+        "on": change.detail.clone().map(On::from),
+        "retry": change.retry.map(Retry::from),
+    }));
+    let trigger = control_plane.change(&caller, audited).update_trigger(&id, change).await?;
     Ok(Json(shown(trigger, now)))
 }
 
@@ -211,13 +249,45 @@ pub(super) async fn update_trigger(
 /// queue wait for another.
 #[utoipa::path(delete, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")),
+    security(("key" = ["route:write"])),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_trigger(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<TriggerId>,
 ) -> Result<StatusCode> {
-    control_plane.store.delete_trigger(&id).await?;
+    let trigger = trigger_of(&control_plane, &caller, &id, Capability::AppManageTriggers).await?;
+    let change = changed("delete_trigger", &trigger).from(&described(&trigger));
+    control_plane.change(&caller, change).delete_trigger(&id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The trigger of that id, if the caller may do this in its app.
+async fn trigger_of(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    id: &TriggerId,
+    capability: Capability,
+) -> Result<store::Trigger> {
+    let trigger = control_plane.store.find_trigger(id).await?;
+    control_plane.auth.allow(caller, &trigger.app_id, capability, Resource::Trigger).await?;
+    Ok(trigger)
+}
+
+fn changed(action: &'static str, trigger: &store::Trigger) -> Change {
+    let kind = trigger.detail.kind().as_str();
+    Change::new(action, Resource::Trigger, trigger.id.as_str(), kind).in_app(&trigger.app_id)
+}
+
+/// As the audit log shows it.
+fn described(trigger: &store::Trigger) -> Value {
+    json!({
+        "script_id": trigger.script_id,
+        "enabled": trigger.disabled_at.is_none(),
+        "on": On::from(trigger.detail.clone()),
+        "retry": Retry::from(trigger.retry),
+        "registered_by": trigger.registered_by_principal,
+    })
 }
 
 fn script_id(text: &str) -> Result<ScriptId> {
@@ -247,6 +317,8 @@ async fn last_executions(
 }
 
 fn shown(trigger: store::Trigger, now: i64) -> Trigger {
+    let stopped = stop_reason(&trigger).map(Stopped::from);
+    let registered_by_name = trigger.registrant.map(|registrant| registrant.name);
     let on = On::from(trigger.detail);
     let next_runs = match &on {
         On::Cron { schedule, zone, dst, .. } => {
@@ -255,6 +327,8 @@ fn shown(trigger: store::Trigger, now: i64) -> Trigger {
         _ => None,
     };
     Trigger {
+        stopped,
+        registered_by_name,
         id: trigger.id.into(),
         script_id: trigger.script_id.into(),
         enabled: trigger.disabled_at.is_none(),

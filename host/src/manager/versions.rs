@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::scripts::{Script, app_of};
+use crate::auth::{Caller, Capability, Change};
 use crate::error::Result;
-use crate::store::{self, ScriptId};
+use crate::store::{self, Resource, ScriptId};
 
 /// A version of a script, without its source.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,14 +73,16 @@ pub struct VersionsQuery {
 /// Lists a script's versions, newest first.
 #[utoipa::path(get, path = "/scripts/{id}/versions", tag = "versions",
     params(("id" = String, Path, description = "The script's id"), VersionsQuery),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "A page of versions", body = List<Version>)))]
 pub(super) async fn list_versions(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ScriptId>,
     Query(query): Query<VersionsQuery>,
 ) -> Result<Json<List<Version>>> {
     let page = Page::new(query.limit, query.offset)?;
-    let script = control_plane.store.find_script(&id).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppRead).await?;
     let versions = control_plane.store.list_script_versions(&id, page.rows()).await?;
     Ok(Json(page.list(versions, |version| Version::of(&script, version))))
 }
@@ -87,12 +91,14 @@ pub(super) async fn list_versions(
 #[utoipa::path(get, path = "/scripts/{id}/versions/{version}", tag = "versions",
     params(("id" = String, Path, description = "The script's id"),
         ("version" = i64, Path, description = "The version's number")),
+    security(("key" = ["script:read"])),
     responses((status = 200, description = "The version", body = VersionWithSource)))]
 pub(super) async fn get_version(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path((id, version)): Path<(ScriptId, i64)>,
 ) -> Result<Json<VersionWithSource>> {
-    let script = control_plane.store.find_script(&id).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppRead).await?;
     let found = control_plane.store.find_script_version(&id, version).await?;
     Ok(Json(VersionWithSource {
         version: Version::of(&script, found.version),
@@ -103,14 +109,22 @@ pub(super) async fn get_version(
 /// Runs another version from now on. No version is changed or made.
 #[utoipa::path(post, path = "/scripts/{id}/rollback", tag = "versions",
     params(("id" = String, Path, description = "The script's id")), request_body = RollbackScript,
+    security(("key" = ["script:write"])),
     responses((status = 200, description = "The script as it is now", body = Script)))]
 pub(super) async fn rollback_script(
     State(control_plane): State<ControlPlane>,
+    caller: Caller,
     Path(id): Path<ScriptId>,
-    Body(body): Body<RollbackScript>,
+    body: Body<RollbackScript>,
 ) -> Result<Json<Script>> {
-    let now = control_plane.clock.now_us();
-    let script = control_plane.store.rollback_script(&id, body.version, now).await?;
+    let script = control_plane.script(&caller, &id, Capability::AppWriteScripts).await?;
+    let version = body.read()?.version;
+    let change = Change::new("rollback_script", Resource::Script, id.as_str(), &script.name)
+        .in_app(&script.app_id)
+        .from(&json!({ "version": script.version }))
+        .to(&json!({ "version": version }));
+    let store = control_plane.change(&caller, change);
+    let script = store.rollback_script(&id, version, control_plane.clock.now_us()).await?;
     let app = app_of(&control_plane, &script).await?;
     Ok(Json(Script::of(&app, &control_plane.ceiling, script)))
 }

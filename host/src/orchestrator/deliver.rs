@@ -1,7 +1,8 @@
 //! One event from its claim to its acknowledgement.
 //!
 //! ```text
-//!  claimed ─▶ too deep, too often, or no script ──────────────▶ buried
+//!  claimed ─▶ too deep, too often, no script, trigger stopped ─▶ buried
+//!         └─▶ a message whose trigger has stopped ─▶ back in its queue
 //!         └─▶ no slot ─▶ given back, the attempt not counted
 //!         └─▶ run ─▶ success ─────────────────────────────────▶ done
 //!                └─▶ failure ─▶ somebody waited and is told ──▶ done
@@ -24,18 +25,19 @@ use super::retry::{self, Decision, Policy};
 use super::rows::summary_of_response;
 use super::run::{Finished, Origin, Settled, Work};
 use super::{Orchestrator, answer};
+use crate::auth::stop_reason;
 use crate::error::Error;
 use crate::executor::Outcome;
 use crate::faults::{self, Point};
 use crate::store::{
     self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, End, Ending, Event,
-    ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, TriggerKind,
+    ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, Trigger, TriggerKind,
 };
 
 /// The most that is kept of an error's words.
 const ERROR_CHARS_MAX: usize = 4096;
 
-/// How long an event waits that found no slot.
+/// How long an event waits that found no slot, or whose trigger has stopped.
 const NO_SLOT_DELAY_US: i64 = 1_000_000;
 
 /// How a delivery ended.
@@ -76,6 +78,14 @@ impl Orchestrator {
             );
             return self.bury_unrun(&event, &table, attempts, &reason).await;
         }
+        let trigger = event.trigger_id.as_ref().and_then(|id| table.triggers().find(id));
+        if let Some((trigger, reason)) = trigger.and_then(|t| Some((t, stop_reason(t)?))) {
+            if event.kind == TriggerKind::Queue {
+                return self.put_back(&event, trigger).await;
+            }
+            let reason = format!("the trigger has stopped: {reason}");
+            return self.bury_unrun(&event, &table, event.attempt, &reason).await;
+        }
         let Some(target) = self.target_of(&event, &table).await? else {
             return self.bury_unrun(&event, &table, event.attempt, "the script is gone").await;
         };
@@ -103,6 +113,22 @@ impl Orchestrator {
             }
             Settled::LeaseLost => Ok(Delivered::Lost),
         }
+    }
+
+    /// Puts the messages of a trigger that has stopped back into its queue, where they wait
+    /// for it or another.
+    async fn put_back(&self, event: &Event, trigger: &Trigger) -> Result<Delivered, Error> {
+        let store = &self.parts.store;
+        if !store.release_event(lease_of(event), NO_SLOT_DELAY_US).await? {
+            return Ok(Delivered::Lost);
+        }
+        store.take_back_messages(&trigger.id).await?;
+        // It may have gone on in between, and taken what waited before this was there.
+        let table = self.table().await?;
+        if table.triggers().find(&trigger.id).is_some_and(|now| stop_reason(now).is_none()) {
+            store.hand_over_messages(&trigger.id).await?;
+        }
+        Ok(Delivered::Released)
     }
 
     async fn release(&self, event: &Event) -> Result<Delivered, Error> {

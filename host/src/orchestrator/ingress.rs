@@ -38,8 +38,9 @@ use self::request::{Envelope, for_script};
 use super::Orchestrator;
 use super::matching::{Found, Target};
 use super::run::{Finished, Origin, Work};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
-use crate::store::{Delivery, TriggerKind};
+use crate::store::{App, Delivery, Resource, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
 const PREFIX: &str = "/x/";
@@ -108,6 +109,19 @@ fn host_of(request: &Request) -> Option<String> {
 }
 
 impl Orchestrator {
+    /// The app of that name, if the caller may do this in it.
+    async fn app(
+        &self,
+        caller: &Caller,
+        name: &str,
+        capability: Capability,
+        resource: Resource,
+    ) -> Result<App, Error> {
+        let app = self.parts.store.find_app_by_name(name).await?;
+        self.parts.auth.allow(caller, &app.id, capability, resource).await?;
+        Ok(app)
+    }
+
     async fn answer(&self, found: Found, request: Request) -> Response {
         let answer = match found {
             Found::Script(target, params, delivery) => {
@@ -130,7 +144,7 @@ impl Orchestrator {
     ) -> Result<Response, Error> {
         let (head, body) = request.into_parts();
         let auth = &self.parts.auth;
-        let to_owner = auth.is_owner(&head.headers);
+        let sees_logs = auth.sees_logs(&target.app_id, &head.headers).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
         let envelope = Envelope {
             method: head.method.as_str(),
@@ -143,12 +157,12 @@ impl Orchestrator {
         if delivery == Delivery::Sync {
             let input = Input::Http(request);
             let finished = self.run_to_the_end(target, TriggerKind::Http, input).await?;
-            return Ok(reply::answer(finished, to_owner));
+            return Ok(reply::answer(finished, sees_logs));
         }
         let scope = format!("{} {}", head.method, head.uri.path());
         let at = self.parts.clock.now_us();
         let key = delivery::key_of(&head.headers, &target.app_id, scope, at)?;
-        self.deliver_request(&target, delivery, &request, key, to_owner).await
+        self.deliver_request(&target, delivery, &request, key, sees_logs).await
     }
 
     /// [`Orchestrator::run`], also when the caller goes away meanwhile.

@@ -36,6 +36,8 @@ pub struct Retention {
     pub clock: Clock,
     /// The contents of files.
     pub blobs: Option<Blobs>,
+    /// For how many days the audit log is kept.
+    pub audit_days: u32,
     /// For how many days an execution is kept.
     pub execution_log_days: u32,
     /// For how many days a dead letter is kept.
@@ -47,6 +49,8 @@ pub struct Retention {
 /// What was deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deleted {
+    /// Entries of the audit log.
+    pub audit: u64,
     /// Executions.
     pub executions: u64,
     /// Dead letters.
@@ -86,6 +90,8 @@ impl Retention {
         let since = |days: u32| now - i64::from(days) * DAY_US;
         let at = since(self.execution_log_days);
         let executions = all(|| store.delete_executions_before(at, BATCH_ROWS)).await?;
+        let at = since(self.audit_days);
+        let audit = all(|| store.delete_audit_before(at, BATCH_ROWS)).await?;
         let at = since(self.dead_letter_days);
         let letters = all(|| store.delete_dead_letters_before(at, BATCH_ROWS)).await?;
         let at = since(self.abandoned_execution_days);
@@ -95,6 +101,7 @@ impl Retention {
         let entries = all(|| store.delete_expired_entries(now, BATCH_ROWS)).await?;
         let sessions = all(|| store.delete_expired_sessions(now, BATCH_ROWS)).await?;
         Ok(Deleted {
+            audit,
             executions,
             dead_letters: letters,
             abandoned_executions: abandoned,

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::writer::Touches;
-use super::{AppId, Conflict, Error, Page, Resource, Result, Store, text};
+use super::{AppId, Conflict, Error, Page, Resource, Result, Store, UserId, text};
 
 /// An app as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -91,6 +91,20 @@ impl Store {
         let apps = sqlx::query_as(
             "SELECT * FROM apps ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2",
         )
+        .bind(page.limit)
+        .bind(page.offset)
+        .fetch_all(self.reads())
+        .await?;
+        Ok(apps)
+    }
+
+    /// The apps that a user is a member of, newest first.
+    pub async fn list_apps_of(&self, user_id: &UserId, page: Page) -> Result<Vec<App>> {
+        let apps = sqlx::query_as(
+            "SELECT a.* FROM apps a JOIN members m ON m.app_id = a.id WHERE m.user_id = $1 \
+             ORDER BY a.created_at DESC, a.id DESC LIMIT $2 OFFSET $3",
+        )
+        .bind(user_id)
         .bind(page.limit)
         .bind(page.offset)
         .fetch_all(self.reads())

@@ -65,6 +65,12 @@ pub enum Resource {
     Key,
     /// A file of a bucket.
     File,
+    /// A user.
+    User,
+    /// A user's membership of the app.
+    Member,
+    /// An API key.
+    ApiKey,
     /// A secret of an app.
     Secret,
 }
@@ -88,6 +94,12 @@ pub enum Conflict {
     Address,
     /// The dead letter was replayed before.
     Resolved,
+    /// Another user has the name.
+    UserName,
+    /// The identity is another user's.
+    Identity,
+    /// Without this user there would be no owner who can sign in.
+    LastOwner,
     /// The app has as many secrets as it may have.
     SecretsMax(i64),
     /// There are secrets under a newer master key than this process has.
@@ -111,6 +123,9 @@ impl fmt::Display for Resource {
             Self::DeadLetter => "dead_letter",
             Self::Key => "key",
             Self::File => "file",
+            Self::User => "user",
+            Self::Member => "member",
+            Self::ApiKey => "api_key",
             Self::Secret => "secret",
         })
     }
@@ -129,6 +144,9 @@ impl fmt::Display for Conflict {
             Self::Queue => f.write_str("the queue has a trigger already"),
             Self::Address => f.write_str("another trigger has this address"),
             Self::Resolved => f.write_str("the dead letter was replayed before"),
+            Self::UserName => f.write_str("another user has this name"),
+            Self::Identity => f.write_str("the identity is another user's"),
+            Self::LastOwner => f.write_str("there must be an owner who can sign in"),
             Self::SecretsMax(most) => write!(f, "an app has at most {most} secrets"),
             Self::MasterKey => f.write_str("this node has another master key than the newest"),
             Self::Concurrent => f.write_str("it was changed at the same time"),

@@ -80,4 +80,10 @@ ids! {
     EventId;
     /// Names an event that was given up.
     DeadLetterId;
+    /// Names a user.
+    UserId;
+    /// Names an API key; it is no secret.
+    ApiKeyId;
+    /// Names an entry of the audit log.
+    AuditId;
 }

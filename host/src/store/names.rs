@@ -40,6 +40,26 @@ macro_rules! names {
 }
 
 names! {
+    /// What a user may do in the instance; each may what those after it may.
+    InstanceRole {
+        /// Everything.
+        Owner = "owner",
+        /// Everything but what concerns owners.
+        Admin = "admin",
+        /// What they may in the apps that they are a member of.
+        Member = "member",
+    }
+
+    /// What a member may do in an app; each may what those after it may.
+    AppRole {
+        /// Everything in the app.
+        AppAdmin = "app_admin",
+        /// Change scripts and what starts them.
+        Editor = "editor",
+        /// Look.
+        Viewer = "viewer",
+    }
+
     /// How a run ended.
     ExecutionStatus {
         /// The script returned.

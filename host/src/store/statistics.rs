@@ -9,7 +9,7 @@ use super::{Result, Store};
 pub const ROWS_COUNTED_MAX: i64 = 1_000_000;
 
 /// The tables that grow with use, in the order of how fast.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "executions",
     "outbox",
     "entries",
@@ -18,6 +18,7 @@ const TABLES: [&str; 8] = [
     "idempotency_keys",
     "script_versions",
     "sessions",
+    "audit",
 ];
 
 /// What the database is.

@@ -16,7 +16,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};
 
 use super::writer::Touches;
 use super::{
-    AppId, Backoff, Error, Page, Resource, Result, ScriptId, Store, TriggerId, TriggerKind,
+    AppId, AppRole, Backoff, Error, InstanceRole, Page, Resource, Result, ScriptId, Store,
+    TriggerId, TriggerKind,
 };
 
 /// A trigger as it is stored.
@@ -34,12 +35,27 @@ pub struct Trigger {
     pub retry: RetryOverrides,
     /// Who made it, and as whom the script runs.
     pub registered_by_principal: String,
+    /// What is known of them now; nothing of whoever is no user, or none any more.
+    pub registrant: Option<Registrant>,
     /// When it was made, µs.
     pub created_at: i64,
     /// When it was last changed, µs.
     pub updated_at: i64,
     /// What it fires on.
     pub detail: TriggerDetail,
+}
+
+/// A user who has registered a trigger, as they are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registrant {
+    /// Their name.
+    pub name: String,
+    /// What they may do in the instance.
+    pub role: InstanceRole,
+    /// What they may do in the trigger's app.
+    pub app_role: Option<AppRole>,
+    /// Whether they may sign in.
+    pub enabled: bool,
 }
 
 /// A trigger's own retry policy; `None` is the platform's default.
@@ -64,6 +80,8 @@ pub struct TriggerChange {
     pub script_id: Option<ScriptId>,
     /// Whether it fires.
     pub enabled: Option<bool>,
+    /// Who it is registered by from now on.
+    pub registered_by_principal: Option<String>,
     /// The whole policy.
     pub retry: Option<RetryOverrides>,
     /// What it fires on; of the same kind.
@@ -78,8 +96,12 @@ const SELECT: &str = "SELECT t.*, \
     c.expression, c.zone, c.dst, c.misfire, c.overlap, c.due_at, \
     q.queue, p.topic, m.address, \
     f.bucket, f.path, f.operations AS files_operations, \
-    d.source_kind, d.source_trigger_id, d.source_script_id \
+    d.source_kind, d.source_trigger_id, d.source_script_id, \
+    u.name AS registrant_name, u.role AS registrant_role, u.disabled_at AS registrant_disabled_at, \
+    r.role AS registrant_app_role \
     FROM triggers t \
+    LEFT JOIN users u ON t.registered_by_principal = 'user:' || u.id \
+    LEFT JOIN members r ON r.app_id = t.app_id AND r.user_id = u.id \
     LEFT JOIN triggers_kv kv ON kv.trigger_id = t.id \
     LEFT JOIN triggers_cron c ON c.trigger_id = t.id \
     LEFT JOIN triggers_queue q ON q.trigger_id = t.id \
@@ -104,11 +126,25 @@ impl FromRow<'_, AnyRow> for Trigger {
                 jitter: row.try_get("jitter")?,
             },
             registered_by_principal: row.try_get("registered_by_principal")?,
+            registrant: registrant(row)?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
             detail: TriggerDetail::from_row(row)?,
         })
     }
+}
+
+fn registrant(row: &AnyRow) -> Result<Option<Registrant>, sqlx::Error> {
+    let Some(name) = row.try_get("registrant_name")? else { return Ok(None) };
+    let role: String = row.try_get("registrant_role")?;
+    let app_role: Option<String> = row.try_get("registrant_app_role")?;
+    let disabled_at: Option<i64> = row.try_get("registrant_disabled_at")?;
+    Ok(Some(Registrant {
+        name,
+        role: InstanceRole::try_from(role).map_err(detail::malformed)?,
+        app_role: app_role.map(AppRole::try_from).transpose().map_err(detail::malformed)?,
+        enabled: disabled_at.is_none(),
+    }))
 }
 
 impl Store {
@@ -156,6 +192,36 @@ impl Store {
             .fetch_all(self.reads())
             .await?;
         Ok(rows)
+    }
+
+    /// Every trigger that a principal has registered, in any app.
+    pub async fn list_triggers_of(&self, principal: &str) -> Result<Vec<Trigger>> {
+        let query = format!("{SELECT} WHERE t.registered_by_principal = $1 ORDER BY t.id");
+        let query = sqlx::query_as(AssertSqlSafe(query)).bind(principal);
+        Ok(query.fetch_all(self.reads()).await?)
+    }
+
+    /// Gives the messages that wait in a trigger's queue to its script: what came while
+    /// the trigger had stopped went to nobody. Errors: `NotFound(Trigger)`.
+    pub async fn hand_over_messages(&self, id: &TriggerId) -> Result<()> {
+        let id = id.clone();
+        self.write(Touches::Triggers, move |connection| {
+            Box::pin(async move {
+                let trigger = find(connection, &id).await?;
+                detail::hand_messages(connection, &trigger).await
+            })
+        })
+        .await
+    }
+
+    /// Takes the messages that wait for a trigger back into its queue, where they are
+    /// nobody's.
+    pub async fn take_back_messages(&self, id: &TriggerId) -> Result<()> {
+        let id = id.clone();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move { detail::release_messages(connection, &id).await })
+        })
+        .await
     }
 
     /// Changes a trigger.
@@ -260,9 +326,13 @@ async fn update(
         trigger.disabled_at = (!enabled).then_some(since);
     }
     trigger.retry = change.retry.unwrap_or(trigger.retry);
+    if let Some(principal) = change.registered_by_principal {
+        trigger.registered_by_principal = principal;
+    }
     sqlx::query(
         "UPDATE triggers SET script_id = $2, disabled_at = $3, attempts_max = $4, backoff = $5, \
-         backoff_base_ms = $6, backoff_cap_ms = $7, jitter = $8, updated_at = $9 WHERE id = $1",
+         backoff_base_ms = $6, backoff_cap_ms = $7, jitter = $8, updated_at = $9, \
+         registered_by_principal = $10 WHERE id = $1",
     )
     .bind(id)
     .bind(&trigger.script_id)
@@ -273,6 +343,7 @@ async fn update(
     .bind(trigger.retry.backoff_cap_ms)
     .bind(trigger.retry.jitter)
     .bind(change.updated_at)
+    .bind(&trigger.registered_by_principal)
     .execute(&mut *connection)
     .await?;
     if let Some(new) = change.detail {

@@ -14,10 +14,15 @@ mod gate;
 #[path = "../support/stand_in.rs"]
 mod stand_in;
 
+mod access;
+mod accounts;
+mod api_keys;
 mod apps;
+mod audit;
 mod auth;
 mod backup;
 mod bodies;
+mod browser;
 mod cases;
 mod dashboard;
 mod dead_letters;
@@ -36,6 +41,7 @@ mod instance;
 mod limits;
 mod outbound;
 mod payloads;
+mod registrants;
 mod responses;
 mod retention;
 mod routes;

@@ -2,52 +2,15 @@
 
 use serde_json::json;
 
-use crate::app::{Answer, Call, OWNER_KEY, TestApp};
+use crate::app::{ADMIN_PASSWORD, TestApp};
+use crate::browser::{Browser, try_password};
 use crate::{on_both_databases, with_an_app};
 
 const COOKIE: &str = "picloud_session";
 
-/// A browser that is signed in.
-struct Browser {
-    cookie: String,
-    csrf_token: String,
-    expires_at: i64,
-}
-
-impl Browser {
-    async fn sign_in(app: &TestApp) -> Self {
-        Self::of(&try_key(app, OWNER_KEY).send().await.is(200))
-    }
-
-    fn of(answer: &Answer) -> Self {
-        let (cookie, _) = answer.header("set-cookie").unwrap().split_once(';').unwrap();
-        let session = answer.json();
-        assert_eq!(session["principal"], json!({"kind": "owner", "name": "owner"}));
-        Self {
-            cookie: cookie.to_owned(),
-            csrf_token: session["csrf_token"].as_str().unwrap().to_owned(),
-            expires_at: session["expires_at"].as_i64().unwrap(),
-        }
-    }
-
-    /// A request with the cookie only.
-    fn request(&self, app: &TestApp, method: &str, path: &str) -> Call {
-        app.request(method, &format!("/api/v1{path}")).header("cookie", &self.cookie)
-    }
-
-    /// A request as the dashboard makes it.
-    fn change(&self, app: &TestApp, method: &str, path: &str) -> Call {
-        self.request(app, method, path).header("x-csrf-token", &self.csrf_token)
-    }
-}
-
-fn try_key(app: &TestApp, key: &str) -> Call {
-    app.post("/api/v1/auth/login").json(&json!({"key": key}))
-}
-
 with_an_app! {
-    async fn the_key_is_exchanged_for_a_cookie_that_scripts_of_pages_cannot_read(app) {
-        let answer = try_key(app, OWNER_KEY).send().await.is(200);
+    async fn a_password_is_exchanged_for_a_cookie_that_scripts_of_pages_cannot_read(app) {
+        let answer = try_password(app, "admin", ADMIN_PASSWORD).send().await.is(200);
         let cookie = answer.header("set-cookie").unwrap().to_owned();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
         let (name, token) = pair.split_once('=').unwrap();
@@ -59,14 +22,16 @@ with_an_app! {
 
         let me = browser.request(app, "GET", "/auth/me").send().await.is(200).json();
         assert_eq!(me["csrf_token"], browser.csrf_token);
-        assert_eq!(me["principal"], json!({"kind": "owner", "name": "owner"}));
+        assert_eq!(me["principal"]["name"], "admin");
+        assert_eq!(me["principal"]["role"], "owner");
         assert_eq!(browser.request(app, "GET", "/apps").send().await.is(200).json()["items"], json!([]));
     }
 
     async fn a_caller_with_the_key_has_no_session(app) {
         let me = app.admin().get("/auth/me").send().await.is(200).json();
-        let owner = json!({"kind": "owner", "name": "owner"});
-        assert_eq!(me, json!({"principal": owner, "csrf_token": null, "expires_at": null}));
+        let owner = json!({"kind": "owner", "user_id": null, "name": "owner", "role": "owner"});
+        assert_eq!(me["principal"], owner);
+        assert!(me["csrf_token"].is_null() && me["expires_at"].is_null() && me["key"].is_null());
         app.admin().request("POST", "/auth/logout").send().await.is(204);
     }
 
@@ -83,42 +48,50 @@ with_an_app! {
         app.get("/api/v1/auth/login").send().await.refuses(405, "method_not_allowed");
     }
 
-    async fn a_wrong_key_begins_no_session(app) {
-        for wrong in ["owner-key-of-the-test", "owner-key-of-the-testsx", ""] {
-            let refused = try_key(app, wrong).send().await;
-            refused.refuses(401, "wrong_key");
+    async fn a_wrong_password_or_name_begins_no_session_and_both_say_the_same(app) {
+        let mut said = Vec::new();
+        for (name, password) in [
+            ("admin", "password of the test"),
+            ("admin", "password of the testsx"),
+            ("admin", ""),
+            ("nobody", ADMIN_PASSWORD),
+            ("admin\0", ADMIN_PASSWORD),
+        ] {
+            let refused = try_password(app, name, password).send().await;
+            said.push(refused.refuses(401, "wrong_credentials"));
             assert_eq!(refused.header("set-cookie"), None);
         }
+        assert!(said.iter().all(|error| *error == said[0]), "{said:?}");
         let login = || app.post("/api/v1/auth/login");
         login().send().await.refuses(400, "body_not_json");
         login().json(&json!({})).send().await.refuses(400, "body_invalid");
-        login().json(&json!({"key": OWNER_KEY, "more": 1})).send().await.refuses(400, "body_invalid");
+        login().json(&json!({"name": "admin", "password": "", "more": 1})).send().await.refuses(400, "body_invalid");
     }
 
-    async fn wrong_keys_are_tried_ever_more_slowly(app) {
+    async fn wrong_passwords_are_tried_ever_more_slowly(app) {
         let (mut tried, mut waits) = (0, Vec::new());
         // The clock of the tests goes on with every look at it, so that a short wait
         // is over soon and the next wrong key makes it longer.
         while waits.last().is_none_or(|wait_s| *wait_s < 60) {
-            let answer = try_key(app, "wrong").send().await;
+            let answer = try_password(app, "nobody", "wrong").send().await;
             if answer.status == 429 {
                 let error = answer.refuses(429, "too_many_sign_ins");
                 let wait_s: i64 = answer.header("retry-after").unwrap().parse().unwrap();
                 assert!((1..=901).contains(&wait_s) && error["retry_after_s"] == json!(wait_s));
                 waits.push(wait_s);
             } else {
-                answer.refuses(401, "wrong_key");
+                answer.refuses(401, "wrong_credentials");
                 tried += 1;
             }
             assert!(tried < 30, "nothing slows them down");
         }
         assert!(tried >= 5, "{tried} mistakes are allowed");
-        // The right key waits as well, else it could be told from a wrong one.
-        try_key(app, OWNER_KEY).send().await.refuses(429, "too_many_sign_ins");
-        // Who has the key already is not concerned.
+        // The right one waits as well, else it could be told from a wrong one.
+        try_password(app, "admin", ADMIN_PASSWORD).send().await.refuses(429, "too_many_sign_ins");
+        // Who has a key already is not concerned.
         app.admin().get("/auth/me").send().await.is(200);
         app.pass_days(1);
-        try_key(app, OWNER_KEY).send().await.is(200);
+        try_password(app, "admin", ADMIN_PASSWORD).send().await.is(200);
     }
 
     async fn the_cookie_alone_changes_nothing(app) {
@@ -158,7 +131,7 @@ with_an_app! {
         };
         for site in ["cross-site", "same-site"] {
             make(site).send().await.refuses(403, "cross_site_request");
-            let call = try_key(app, OWNER_KEY).header("sec-fetch-site", site);
+            let call = try_password(app, "admin", ADMIN_PASSWORD).header("sec-fetch-site", site);
             call.send().await.refuses(403, "cross_site_request");
             let call = app.admin().post("/apps", json!({"name": site}));
             call.header("sec-fetch-site", site).send().await.is(201);
@@ -222,7 +195,7 @@ with_an_app! {
 
     async fn the_cookie_is_for_tls_only_where_a_trusted_proxy_says_that_there_is_tls(app) {
         let sign_in = async |proxy: &str| {
-            let call = try_key(app, OWNER_KEY).header("x-forwarded-proto", "https").from(proxy);
+            let call = try_password(app, "admin", ADMIN_PASSWORD).header("x-forwarded-proto", "https").from(proxy);
             call.send().await.is(200).header("set-cookie").unwrap().to_owned()
         };
         assert!(sign_in("127.0.0.1").await.ends_with("; Secure"));
@@ -248,7 +221,7 @@ on_both_databases! {
             ("PICLOUD_SESSION_MAX_DAYS", "3"),
             ("PICLOUD_TRUSTED_PROXIES", "192.0.2.0/24"),
         ]).await;
-        let call = try_key(&app, OWNER_KEY).header("x-forwarded-proto", "https");
+        let call = try_password(&app, "admin", ADMIN_PASSWORD).header("x-forwarded-proto", "https");
         let answer = call.from("192.0.2.200").send().await.is(200);
         assert!(answer.header("set-cookie").unwrap().ends_with("Max-Age=259200; Secure"));
         let browser = Browser::of(&answer);

@@ -23,6 +23,7 @@ fn trigger(script: &Script, detail: TriggerDetail) -> Trigger {
             jitter: Some(0.25),
         },
         registered_by_principal: "owner".to_owned(),
+        registrant: None,
         created_at: at,
         updated_at: at,
         detail,
@@ -96,6 +97,7 @@ crate::on_both_databases! {
         let change = TriggerChange {
             script_id: Some(other.id.clone()),
             enabled: Some(false),
+            registered_by_principal: None,
             retry: Some(RetryOverrides::default()),
             detail: Some(queue("r")),
             updated_at: at,

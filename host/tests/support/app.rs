@@ -36,6 +36,8 @@ use crate::database::Database;
 
 /// The owner key of every test's server.
 pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests";
+/// The password of every test's first owner, `admin`.
+pub(crate) const ADMIN_PASSWORD: &str = "password of the tests";
 /// How many executions a test's server runs at once.
 pub(crate) const SLOTS: usize = 8;
 /// Where every call comes from, unless it says otherwise.
@@ -76,6 +78,7 @@ impl TestApp {
             ("PICLOUD_DATA", data.path().to_str().expect("a path in UTF-8")),
             ("PICLOUD_DATABASE_URL", &url),
             ("PICLOUD_OWNER_KEY", OWNER_KEY),
+            ("PICLOUD_ADMIN_PASSWORD", ADMIN_PASSWORD),
             ("PICLOUD_MAX_CONCURRENCY", &slots),
             // A test that means to find no slot sets this itself; no other should
             // depend on how fast the machine is.
@@ -163,6 +166,17 @@ impl TestApp {
     pub(crate) async fn trigger_with(&self, app: &str, trigger: Value) -> String {
         let made = self.admin().post(&format!("/apps/{app}/triggers"), trigger).send().await;
         made.is(201).json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Makes a user a member of an app, or another one.
+    pub(crate) async fn set_role(&self, app: &str, user: &str, role: &str) {
+        let path = format!("/apps/{app}/members/{user}");
+        self.admin().put(&path, json!({"role": role})).send().await.is(200);
+    }
+
+    /// Makes a key of the owner's; its answer.
+    pub(crate) async fn key(&self, body: Value) -> Value {
+        self.admin().post("/keys", body).send().await.is(201).json()
     }
 
     /// The value of a key, `null` when there is none.
@@ -288,6 +302,11 @@ impl Call {
 
     pub(crate) fn by_owner(self) -> Self {
         self.header("authorization", &format!("Bearer {OWNER_KEY}"))
+    }
+
+    /// With an API key.
+    pub(crate) fn by_key(self, key: &str) -> Self {
+        self.header("authorization", &format!("Bearer {key}"))
     }
 
     /// From another peer than [`CALLER`].

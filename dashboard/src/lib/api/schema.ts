@@ -61,6 +61,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/apps/{app}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what was done in an app, newest first. */
+        get: operations["list_app_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apps/{app}/backlog": {
         parameters: {
             query?: never;
@@ -350,19 +367,39 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/apps/{app}/outbound": {
+    "/api/v1/apps/{app}/members": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** What is open to an app's scripts. */
-        get: operations["get_outbound"];
-        /** Sets what is open to an app's scripts, in the place of what was. */
-        put: operations["put_outbound"];
+        /**
+         * Lists an app's members by name. Owners and admins of the instance may everything in
+         *     every app, and are not among them.
+         */
+        get: operations["list_members"];
+        put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Makes a user a member of an app, or changes what they may do there. */
+        put: operations["set_member"];
+        post?: never;
+        /** Ends a membership. The member's triggers in the app stop. */
+        delete: operations["delete_member"];
         options?: never;
         head?: never;
         patch?: never;
@@ -497,6 +534,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what was done anywhere, newest first. */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tells whom an invitation is for. */
+        post: operations["get_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/invitation/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets the password of whoever was invited, and signs them in. The invitation is used
+         *     up.
+         */
+        post: operations["accept_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -507,8 +598,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Exchanges the owner key for a session. The cookie is the browser's; a request with
-         *     it that changes something also needs `X-CSRF-Token`.
+         * Exchanges a name and a password for a session. The cookie is the browser's; a request
+         *     with it that changes something also needs `X-CSRF-Token`.
          */
         post: operations["sign_in"];
         delete?: never;
@@ -541,11 +632,105 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Tells who is signed in. */
+        /** Tells who is calling, and what they may do outside of apps. */
         get: operations["get_session"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where the identity provider sends a browser back to. It begins a session and leads to
+         *     the page that was wanted, or back to the sign-in with the reason why not.
+         */
+        get: operations["finish_oidc"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/oidc/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to sign in by the identity provider: the browser is to go to the address that
+         *     is answered.
+         */
+        post: operations["start_oidc"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells how one can sign in. */
+        get: operations["get_sign_in_options"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Changes the own password. All sessions end but this one, which is another from now
+         *     on.
+         */
+        put: operations["change_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends all sessions of the caller, in every browser. */
+        delete: operations["sign_out_everywhere"];
         options?: never;
         head?: never;
         patch?: never;
@@ -665,6 +850,44 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists one's own keys, or those of everybody, newest first. */
+        get: operations["list_api_keys"];
+        put?: never;
+        /**
+         * Makes a key of one's own. It acts for its owner, with no more than its scopes, and is
+         *     shown only now.
+         */
+        post: operations["create_api_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a key: it is refused from then on. */
+        delete: operations["delete_api_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -877,6 +1100,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists users by name. */
+        get: operations["list_users"];
+        put?: never;
+        /** Makes a user, and an invitation to choose a password with, which is shown only now. */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a user. */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /** Deletes a user with their memberships, keys and sessions. Their triggers stop. */
+        delete: operations["delete_user"];
+        options?: never;
+        head?: never;
+        /** Changes what a user may do. Their triggers stop when they may not have them any more. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes another invitation for a user, which is shown only now: with it they choose a
+         *     new password. Until then the old one is good.
+         */
+        post: operations["invite_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -948,6 +1228,46 @@ export interface components {
             /** @description The script that answered. */
             script_id: string;
         };
+        /** @description What an invited user decides. */
+        AcceptInvitation: {
+            /** @description Their password from now on: 10 to 256 characters. */
+            password: string;
+            /** @description From the link. */
+            token: string;
+        };
+        /** @description An API key, without what is secret about it. */
+        ApiKey: {
+            /** @description The name of the one app that it may be used in. */
+            app?: string | null;
+            /**
+             * Format: int64
+             * @description When it was made, in microseconds since 1970.
+             */
+            created_at: number;
+            /**
+             * Format: int64
+             * @description When its time is up, in microseconds since 1970; never if `null`.
+             */
+            expires_at?: number | null;
+            /** @description Its id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description When it was used last, in microseconds since 1970, a minute more or less.
+             */
+            last_used_at?: number | null;
+            /** @description What its owner calls it. */
+            name: string;
+            /** @description Whose it is. */
+            owner: string;
+            /**
+             * @description How it begins.
+             * @example pck_1f2e3d4c5b6a
+             */
+            prefix: string;
+            /** @description What it may be used for. */
+            scopes: string[];
+        };
         /** @description An app. */
         App: {
             /**
@@ -973,6 +1293,43 @@ export interface components {
             description?: string | null;
             /** @description The new name. The app's endpoints move with it. */
             name?: string | null;
+        };
+        /** @description An app, and what the caller may do in it. */
+        AppInFull: components["schemas"]["App"] & {
+            /** @description Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, …. */
+            capabilities: string[];
+        };
+        /** @description What somebody did. */
+        AuditEntry: {
+            /** @description What they did, as the operation of this API: `update_script`. */
+            action: string;
+            /** @description The address that it came from; `null` where that is not known. */
+            address?: string | null;
+            /** @description What was there afterwards, or what was changed, without secret values. */
+            after?: Record<string, never> | null;
+            /** @description The id of the app that it concerns. */
+            app_id?: string | null;
+            /** @description What was there before, without secret values. */
+            before?: Record<string, never> | null;
+            /**
+             * Format: int64
+             * @description When, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description Its id. */
+            id: string;
+            /** @description How the key began that they used, if it was an API key. */
+            key_prefix?: string | null;
+            /** @description Who: `owner`, or `user:` and an id. */
+            principal: string;
+            /** @description Their name at that time. */
+            principal_name: string;
+            /** @description To what kind of thing: `script`. */
+            resource: string;
+            /** @description To which. */
+            resource_id: string;
+            /** @description Its name at that time. */
+            resource_name: string;
         };
         /** @description What waits by one way in. */
         Backlog: {
@@ -1036,6 +1393,13 @@ export interface components {
             /** @description Where: of a request its path. */
             source: string;
         };
+        /** @description A new password for the old one. */
+        ChangePassword: {
+            /** @description The one that is good now; ignored for a user who has none yet. */
+            current?: string;
+            /** @description 10 to 256 characters. */
+            password: string;
+        };
         /** @description A source that is still being written. */
         CheckSource: {
             /** @description The Rhai source, at most 256 KiB. */
@@ -1055,6 +1419,26 @@ export interface components {
              * @description Grows with every change.
              */
             version: number;
+        };
+        /** @description A key to be made. */
+        CreateApiKey: {
+            /** @description The name of the one app that it may be used in; all of its owner's when left out. */
+            app?: string | null;
+            /**
+             * Format: int64
+             * @description For how many days it is good, 1 to 3,650; for ever when left out.
+             */
+            expires_in_days?: number | null;
+            /**
+             * @description What it is for, 1 to 100 characters.
+             * @example deploys from CI
+             */
+            name: string;
+            /**
+             * @description What it may be used for: `script:read`, `script:write`, `route:write`,
+             *     `domain:manage`, `app:admin`, `log:read`, `instance:admin`; at least one.
+             */
+            scopes: string[];
         };
         /** @description Where everything is kept. */
         Database: {
@@ -1180,6 +1564,14 @@ export interface components {
             created_at: number;
             /** @description The host name, in lower case. */
             host: string;
+        };
+        /** @description How many sessions are over. */
+        EndedSessions: {
+            /**
+             * Format: int64
+             * @description So many.
+             */
+            ended: number;
         };
         /** @description A part of a collection. */
         Entries: {
@@ -1560,6 +1952,20 @@ export interface components {
             /** @description Its value; of a secret, whether it is set. */
             value: string;
         };
+        /** @description Whom an invitation is for. */
+        Invited: {
+            /** @description The name to sign in with. */
+            name: string;
+        };
+        /** @description A user with an invitation that is shown once. */
+        InvitedUser: components["schemas"]["User"] & {
+            /**
+             * @description The path, on this server, of the page where they choose a password: the link to
+             *     hand over.
+             * @example /invitation#…
+             */
+            invitation_path: string;
+        };
         /** @description A key and its value. */
         Key: {
             /** @description The collection. */
@@ -1583,6 +1989,20 @@ export interface components {
              * @description Grows with every change.
              */
             version: number;
+        };
+        /** @description What an API key gives. */
+        KeyInUse: {
+            /** @description The id of the one app that it may be used in. */
+            app_id?: string | null;
+            /**
+             * Format: int64
+             * @description When its time is up, in microseconds since 1970.
+             */
+            expires_at?: number | null;
+            /** @description The part of it that may be shown. */
+            prefix: string;
+            /** @description What it may be used for. */
+            scopes: string[];
         };
         /** @description What a trigger has brought last. */
         LastExecution: {
@@ -1623,6 +2043,47 @@ export interface components {
             next_offset?: number | null;
         };
         /** @description A page of a list. */
+        List_ApiKey: {
+            /** @description What is on the page. */
+            items: {
+                /** @description The name of the one app that it may be used in. */
+                app?: string | null;
+                /**
+                 * Format: int64
+                 * @description When it was made, in microseconds since 1970.
+                 */
+                created_at: number;
+                /**
+                 * Format: int64
+                 * @description When its time is up, in microseconds since 1970; never if `null`.
+                 */
+                expires_at?: number | null;
+                /** @description Its id. */
+                id: string;
+                /**
+                 * Format: int64
+                 * @description When it was used last, in microseconds since 1970, a minute more or less.
+                 */
+                last_used_at?: number | null;
+                /** @description What its owner calls it. */
+                name: string;
+                /** @description Whose it is. */
+                owner: string;
+                /**
+                 * @description How it begins.
+                 * @example pck_1f2e3d4c5b6a
+                 */
+                prefix: string;
+                /** @description What it may be used for. */
+                scopes: string[];
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
         List_App: {
             /** @description What is on the page. */
             items: {
@@ -1642,6 +2103,46 @@ export interface components {
                  * @description When it was last changed, in microseconds since 1970.
                  */
                 updated_at: number;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
+        List_AuditEntry: {
+            /** @description What is on the page. */
+            items: {
+                /** @description What they did, as the operation of this API: `update_script`. */
+                action: string;
+                /** @description The address that it came from; `null` where that is not known. */
+                address?: string | null;
+                /** @description What was there afterwards, or what was changed, without secret values. */
+                after?: Record<string, never> | null;
+                /** @description The id of the app that it concerns. */
+                app_id?: string | null;
+                /** @description What was there before, without secret values. */
+                before?: Record<string, never> | null;
+                /**
+                 * Format: int64
+                 * @description When, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description Its id. */
+                id: string;
+                /** @description How the key began that they used, if it was an API key. */
+                key_prefix?: string | null;
+                /** @description Who: `owner`, or `user:` and an id. */
+                principal: string;
+                /** @description Their name at that time. */
+                principal_name: string;
+                /** @description To what kind of thing: `script`. */
+                resource: string;
+                /** @description To which. */
+                resource_id: string;
+                /** @description Its name at that time. */
+                resource_name: string;
             }[];
             /**
              * Format: int64
@@ -1950,6 +2451,33 @@ export interface components {
             next_offset?: number | null;
         };
         /** @description A page of a list. */
+        List_Member: {
+            /** @description What is on the page. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Since when they are one, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description Their name. */
+                name: string;
+                /** @description What they may do: `app_admin`, `editor` or `viewer`. */
+                role: string;
+                /**
+                 * Format: int64
+                 * @description When the role was last changed, in microseconds since 1970.
+                 */
+                updated_at: number;
+                /** @description The user's id. */
+                user_id: string;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A page of a list. */
         List_Route: {
             /** @description What is on the page. */
             items: {
@@ -2097,12 +2625,15 @@ export interface components {
                 next_runs?: number[] | null;
                 /** @description What it fires on. */
                 on: components["schemas"]["TriggerOn"];
-                /** @description As whom the script runs. */
+                /** @description As whom the script runs: `owner`, or `user:` and an id. */
                 registered_by: string;
+                /** @description Their name, if they are a user. */
+                registered_by_name?: string | null;
                 /** @description What to do when the script fails. */
                 retry: components["schemas"]["TriggerRetry"];
                 /** @description The id of the script that it runs. */
                 script_id: string;
+                stopped?: components["schemas"]["Stopped"] | null;
                 /**
                  * Format: int64
                  * @description When it was last changed, in microseconds since 1970.
@@ -2114,6 +2645,73 @@ export interface components {
              * @description The `offset` of the next page; `null` on the last one.
              */
             next_offset?: number | null;
+        };
+        /** @description A page of a list. */
+        List_User: {
+            /** @description What is on the page. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When they were made, in microseconds since 1970.
+                 */
+                created_at: number;
+                /** @description Whether they may sign in. */
+                enabled: boolean;
+                /** @description Whether an identity provider knows them. */
+                has_identity: boolean;
+                /** @description Whether they have a password. */
+                has_password: boolean;
+                /** @description Their id. */
+                id: string;
+                /**
+                 * Format: int64
+                 * @description Until when an invitation is good that is not used yet, in microseconds since 1970.
+                 */
+                invited_until?: number | null;
+                /** @description The name that they sign in with. */
+                name: string;
+                /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+                role: string;
+                /**
+                 * Format: int64
+                 * @description When they have signed in last, in microseconds since 1970.
+                 */
+                signed_in_at?: number | null;
+                /**
+                 * Format: int64
+                 * @description When they were last changed, in microseconds since 1970.
+                 */
+                updated_at: number;
+            }[];
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one.
+             */
+            next_offset?: number | null;
+        };
+        /** @description A member of an app. */
+        Member: {
+            /**
+             * Format: int64
+             * @description Since when they are one, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description Their name. */
+            name: string;
+            /** @description What they may do: `app_admin`, `editor` or `viewer`. */
+            role: string;
+            /**
+             * Format: int64
+             * @description When the role was last changed, in microseconds since 1970.
+             */
+            updated_at: number;
+            /** @description The user's id. */
+            user_id: string;
+        };
+        /** @description A key that has just been made. */
+        NewApiKey: components["schemas"]["ApiKey"] & {
+            /** @description The key itself: shown only now. */
+            key: string;
         };
         /** @description An app to be made. */
         NewApp: {
@@ -2185,17 +2783,23 @@ export interface components {
             /** @description The id of a script of the app. */
             script_id: string;
         };
-        /** @description What is open to an app's scripts. */
-        Outbound: {
+        /** @description A user to be made. */
+        NewUser: {
             /**
-             * @description Hosts that are reached although they have no public address: names or addresses,
-             *     each with or without a port; at most 50. What is open to all apps comes beside them.
-             * @example [
-             *       "intranet.example:8080",
-             *       "10.0.0.7"
-             *     ]
+             * @description 1 to 63 lower-case letters, digits, and `.`, `_`, `-`, `@`, `+`; unique.
+             * @example ada
              */
-            private_hosts: string[];
+            name: string;
+            /**
+             * @description What they may do in the instance: `owner`, `admin` or `member`.
+             * @example member
+             */
+            role?: string;
+        };
+        /** @description Where to sign in. */
+        OidcDeparture: {
+            /** @description The identity provider's address. */
+            url: string;
         };
         /** @description What waits. */
         Outbox: {
@@ -2233,12 +2837,16 @@ export interface components {
              */
             zone?: string | null;
         };
-        /** @description Somebody or something that may do something. */
+        /** @description Somebody who may do something. */
         Principal: {
-            /** @description `owner`. */
+            /** @description `user`, or `owner` for whoever has the owner key. */
             kind: string;
-            /** @description Its name. */
+            /** @description Their name. */
             name: string;
+            /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+            role: string;
+            /** @description The user's id. */
+            user_id?: string | null;
         };
         /** @description A secret's new value. */
         PutSecret: {
@@ -2514,8 +3122,13 @@ export interface components {
              */
             event_ids: string[];
         };
-        /** @description Who is signed in. */
+        /** @description Who is signed in, or has called with a key. */
         Session: {
+            /**
+             * @description Everything that they may do outside of apps: `platform_use`,
+             *     `instance_manage_users`, ….
+             */
+            capabilities: string[];
             /**
              * @description What a request with the cookie that changes something must bring as
              *     `X-CSRF-Token`; `null` for a caller with a key, who needs none.
@@ -2527,6 +3140,7 @@ export interface components {
              *     1970; `null` for a caller with a key.
              */
             expires_at?: number | null;
+            key?: components["schemas"]["KeyInUse"] | null;
             /** @description Who it is. */
             principal: components["schemas"]["Principal"];
         };
@@ -2545,13 +3159,33 @@ export interface components {
             /** @description The value: any JSON. */
             value: unknown;
         };
+        /** @description What a member may do from now on. */
+        SetMember: {
+            /**
+             * @description `app_admin`, `editor` or `viewer`.
+             * @example editor
+             */
+            role: string;
+        };
+        /** @description The token of an invitation. */
+        ShowInvitation: {
+            /** @description From the link. */
+            token: string;
+        };
         /** @description What to sign in with. */
         SignIn: {
             /**
-             * @description The owner key.
-             * @example pco_…
+             * @description The user's name.
+             * @example admin
              */
-            key: string;
+            name: string;
+            /** @description Their password. */
+            password: string;
+        };
+        /** @description How one can sign in here. */
+        SignInOptions: {
+            /** @description What the button of the identity provider says; `null` without one. */
+            oidc?: string | null;
         };
         /** @description Whether a source parses; where it does not, why and where. */
         SourceCheck: {
@@ -2569,6 +3203,13 @@ export interface components {
             message?: string | null;
             /** @description Whether it does. */
             ok: boolean;
+        };
+        /** @description Where to go by the identity provider. */
+        StartOidc: {
+            /** @description The token of an invitation: the identity becomes the invited user's. */
+            invitation?: string | null;
+            /** @description The page to come back to, a path of this server. */
+            return_to?: string;
         };
         /** @description Executions over time. */
         Stats: {
@@ -2629,6 +3270,13 @@ export interface components {
             /** @description Executions that ended in it. */
             runs: number;
         };
+        /** @description Why a trigger has stopped. */
+        Stopped: {
+            /** @description The same for people. */
+            message: string;
+            /** @description `registrant_gone`, `registrant_disabled` or `registrant_not_allowed`. */
+            reason: string;
+        };
         /** @description How full a table is, and for how long its rows are kept. */
         Table: {
             /** @description Its name. */
@@ -2674,12 +3322,15 @@ export interface components {
             next_runs?: number[] | null;
             /** @description What it fires on. */
             on: components["schemas"]["TriggerOn"];
-            /** @description As whom the script runs. */
+            /** @description As whom the script runs: `owner`, or `user:` and an id. */
             registered_by: string;
+            /** @description Their name, if they are a user. */
+            registered_by_name?: string | null;
             /** @description What to do when the script fails. */
             retry: components["schemas"]["TriggerRetry"];
             /** @description The id of the script that it runs. */
             script_id: string;
+            stopped?: components["schemas"]["Stopped"] | null;
             /**
              * Format: int64
              * @description When it was last changed, in microseconds since 1970.
@@ -2795,6 +3446,48 @@ export interface components {
              */
             jitter?: number | null;
         };
+        /** @description A user. */
+        User: {
+            /**
+             * Format: int64
+             * @description When they were made, in microseconds since 1970.
+             */
+            created_at: number;
+            /** @description Whether they may sign in. */
+            enabled: boolean;
+            /** @description Whether an identity provider knows them. */
+            has_identity: boolean;
+            /** @description Whether they have a password. */
+            has_password: boolean;
+            /** @description Their id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Until when an invitation is good that is not used yet, in microseconds since 1970.
+             */
+            invited_until?: number | null;
+            /** @description The name that they sign in with. */
+            name: string;
+            /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+            role: string;
+            /**
+             * Format: int64
+             * @description When they have signed in last, in microseconds since 1970.
+             */
+            signed_in_at?: number | null;
+            /**
+             * Format: int64
+             * @description When they were last changed, in microseconds since 1970.
+             */
+            updated_at: number;
+        };
+        /** @description What to change about a user; what is left out stays. */
+        UserChange: {
+            /** @description Whether they may sign in; their sessions end when they may not. */
+            enabled?: boolean | null;
+            /** @description What they may do in the instance. */
+            role?: string | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -2891,7 +3584,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["App"];
+                    "application/json": components["schemas"]["AppInFull"];
                 };
             };
             /** @description It was not done */
@@ -2995,6 +3688,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["List_AbandonedExecution"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_app_audit: {
+        parameters: {
+            query?: {
+                /** @description Only this: `update_script`. */
+                action?: string;
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+                /** @description Only what this principal did: `owner`, or `user:` and an id. */
+                principal?: string;
+                /** @description Only what was done to the thing of this id. */
+                resource_id?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_AuditEntry"];
                 };
             };
             /** @description It was not done */
@@ -3831,9 +4567,14 @@ export interface operations {
             };
         };
     };
-    get_outbound: {
+    list_members: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+            };
             header?: never;
             path: {
                 /** @description The app's name */
@@ -3843,13 +4584,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What is open */
+            /** @description A page of members */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Outbound"];
+                    "application/json": components["schemas"]["List_Member"];
                 };
             };
             /** @description It was not done */
@@ -3863,30 +4604,64 @@ export interface operations {
             };
         };
     };
-    put_outbound: {
+    set_member: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /** @description The app's name */
                 app: string;
+                /** @description The user's name */
+                user: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Outbound"];
+                "application/json": components["schemas"]["SetMember"];
             };
         };
         responses: {
-            /** @description What is open now */
+            /** @description The member */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Outbound"];
+                    "application/json": components["schemas"]["Member"];
                 };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The user's name */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are no member any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description It was not done */
             default: {
@@ -4324,6 +5099,112 @@ export interface operations {
             };
         };
     };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description Only this: `update_script`. */
+                action?: string;
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+                /** @description Only what this principal did: `owner`, or `user:` and an id. */
+                principal?: string;
+                /** @description Only what was done to the thing of this id. */
+                resource_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_AuditEntry"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShowInvitation"];
+            };
+        };
+        responses: {
+            /** @description Whom it is for */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invited"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    accept_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcceptInvitation"];
+            };
+        };
+        responses: {
+            /** @description The session; its cookie is set */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     sign_in: {
         parameters: {
             query?: never;
@@ -4400,6 +5281,164 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    finish_oidc: {
+        parameters: {
+            query?: {
+                /** @description To be exchanged for who it is. */
+                code?: string;
+                /** @description Why it was refused there. */
+                error?: string;
+                /** @description Which sign-in it is about. */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To a page of the dashboard */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    start_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartOidc"];
+            };
+        };
+        responses: {
+            /** @description Where to go */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OidcDeparture"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_sign_in_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ways */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInOptions"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePassword"];
+            };
+        };
+        responses: {
+            /** @description The new session */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    sign_out_everywhere: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many are over */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedSessions"];
                 };
             };
             /** @description It was not done */
@@ -4577,7 +5616,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The owner key is missing */
+            /** @description A key or a session is missing */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4658,6 +5697,105 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Instance"];
                 };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_api_keys: {
+        parameters: {
+            query?: {
+                /** @description Those of everybody, for who may manage users; else one's own. */
+                all?: boolean;
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of keys */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_ApiKey"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_api_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateApiKey"];
+            };
+        };
+        responses: {
+            /** @description The new key */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewApiKey"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_api_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key's id */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is revoked */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description It was not done */
             default: {
@@ -5228,6 +6366,203 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SentEvents"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: {
+                /** @description At most so many, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description So many are skipped first. */
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of users */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_User"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description The new user */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitedUser"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description The user as they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    invite_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user, invited */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitedUser"];
                 };
             };
             /** @description It was not done */

@@ -41,6 +41,8 @@ interface Options {
 	source: string;
 	/** What the editor is called. */
 	label: string;
+	/** Whether it can only be looked at. */
+	readonly: boolean;
 	onchange: (source: string) => void;
 	onsave: () => void;
 	/** Finds out whether a source parses. */
@@ -85,6 +87,7 @@ export class Editor {
 				autocompletion({ override: [complete] }),
 				highlightSelectionMatches(),
 				EditorState.tabSize.of(4),
+				EditorState.readOnly.of(options.readonly),
 				rhaiLanguage,
 				hover,
 				failedLine,

@@ -10,8 +10,8 @@ type SessionInfo = components['schemas']['Session'];
  *  unknown ─▶ signedOut ◀─▶ signedIn ─▶ expired ─▶ signedIn (same page, nothing lost)
  * ```
  *
- * Invariant: no key and no cookie is in the page's reach. The key is sent once, to be
- * exchanged for a cookie that only the browser sees.
+ * Invariant: no password and no cookie stays in the page's reach. A password is sent once,
+ * to be exchanged for a cookie that only the browser sees.
  */
 type State = 'unknown' | 'signedOut' | 'signedIn' | 'expired';
 
@@ -33,23 +33,35 @@ class Session {
 		else this.state = 'signedOut';
 	}
 
-	/** Exchanges a key for a session; throws an {@link ApiError} when it is refused. */
-	async signIn(key: string): Promise<void> {
-		const answer = await this.#ask('/api/v1/auth/login', {
-			method: 'POST',
-			headers: { 'content-type': 'application/json' },
-			body: JSON.stringify({ key })
-		});
-		const body = await answer.json().catch(() => undefined);
-		if (!answer.ok) throw ApiError.of(answer.status, body);
-		this.#begin(body);
-		this.#wake(true);
+	/** Whether whoever is signed in may do this outside of apps: `instance_read`. */
+	may(capability: string): boolean {
+		return this.info?.capabilities.includes(capability) ?? false;
+	}
+
+	/** Exchanges a password for a session; throws an {@link ApiError} when it is refused. */
+	signIn(name: string, password: string): Promise<void> {
+		return this.#exchange('/api/v1/auth/login', { name, password });
+	}
+
+	/** Chooses a password by an invitation, and begins a session with it. */
+	acceptInvitation(token: string, password: string): Promise<void> {
+		return this.#exchange('/api/v1/auth/invitation/accept', { token, password });
+	}
+
+	/** Goes on with a session that an answer has brought: a changed password ends the old. */
+	renew(info: SessionInfo): void {
+		this.#begin(info);
 	}
 
 	/** Ends the session, here and on the server. */
 	async signOut(): Promise<void> {
 		const headers = this.csrfToken ? { 'X-CSRF-Token': this.csrfToken } : undefined;
 		await this.#ask('/api/v1/auth/logout', { method: 'POST', headers });
+		this.ended();
+	}
+
+	/** The session is over, and nobody wants to go on with it. */
+	ended(): void {
 		this.info = undefined;
 		this.state = 'signedOut';
 		this.#wake(false);
@@ -63,6 +75,18 @@ class Session {
 		if (this.state !== 'signedIn' && this.state !== 'expired') return Promise.resolve(false);
 		this.state = 'expired';
 		return new Promise((resolve) => this.#waiting.push(resolve));
+	}
+
+	async #exchange(path: string, sent: object): Promise<void> {
+		const answer = await this.#ask(path, {
+			method: 'POST',
+			headers: { 'content-type': 'application/json' },
+			body: JSON.stringify(sent)
+		});
+		const body = await answer.json().catch(() => undefined);
+		if (!answer.ok) throw ApiError.of(answer.status, body);
+		this.#begin(body);
+		this.#wake(true);
 	}
 
 	#begin(info: SessionInfo): void {

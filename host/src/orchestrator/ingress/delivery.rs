@@ -69,7 +69,7 @@ impl Orchestrator {
         delivery: Delivery,
         request: &HttpRequest,
         key: Option<NewKey>,
-        to_owner: bool,
+        sees_logs: bool,
     ) -> Result<Response, Error> {
         let parts = &self.parts;
         let id = EventId::from(parts.clock.new_id());
@@ -105,7 +105,7 @@ impl Orchestrator {
             Ok(Accepted::Replayed(first)) => {
                 drop(told);
                 self.inbox.forget(&id);
-                let mut answer = self.answer_again(&first, waits, to_owner).await?;
+                let mut answer = self.answer_again(&first, waits, sees_logs).await?;
                 answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
                 return Ok(answer);
             }
@@ -116,7 +116,7 @@ impl Orchestrator {
             }
         }
         match told {
-            Some(told) => self.wait_for(&id, told, to_owner).await,
+            Some(told) => self.wait_for(&id, told, sees_logs).await,
             None => Ok(accepted_answer(&id)),
         }
     }
@@ -126,7 +126,7 @@ impl Orchestrator {
         &self,
         id: &EventId,
         waits: bool,
-        to_owner: bool,
+        sees_logs: bool,
     ) -> Result<Response, Error> {
         if !waits {
             return Ok(accepted_answer(id));
@@ -139,7 +139,7 @@ impl Orchestrator {
             return stored(&answer);
         }
         match (told, self.parts.store.find_event(id).await) {
-            (Some(told), Ok(_)) => self.wait_for(id, told, to_owner).await,
+            (Some(told), Ok(_)) => self.wait_for(id, told, sees_logs).await,
             (told, _) => {
                 drop(told);
                 self.inbox.forget(id);
@@ -157,7 +157,7 @@ impl Orchestrator {
         &self,
         id: &EventId,
         mut told: tokio::sync::oneshot::Receiver<tokio::sync::oneshot::Receiver<Reply>>,
-        to_owner: bool,
+        sees_logs: bool,
     ) -> Result<Response, Error> {
         let lost = || Error::Unavailable {
             refusal: Refusal::new("answer_lost", "the answer could not be stored; ask again")
@@ -182,7 +182,7 @@ impl Orchestrator {
         // From here it takes a commit, which answers or fails.
         let reply = coming.await.map_err(|_| lost())?;
         let finished = Arc::try_unwrap(reply).unwrap_or_else(|shared| Finished::clone(&shared));
-        Ok(reply::answer(finished, to_owner))
+        Ok(reply::answer(finished, sees_logs))
     }
 }
 

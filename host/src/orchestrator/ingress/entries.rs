@@ -17,12 +17,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::read_body;
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::executor::blobs::{Blobs, Described};
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{FILE_BYTES_MAX, check_file, check_json, expiry};
+use crate::orchestrator::Orchestrator;
 use crate::orchestrator::causes::{self, Cause};
-use crate::orchestrator::{OWNER, Orchestrator};
 use crate::store::{App, Commit, Committed, Entry, EntryName, Read, Resource, Space};
 
 /// What a file is when its sender does not say.
@@ -93,12 +94,13 @@ type Names = Result<Path<(String, String, String)>, PathRejection>;
         ("collection" = String, Path, description = "The collection"),
         ("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 200, description = "The key and its value", body = Key)),
-    security(("owner_key" = [])))]
+    security(("key" = ["log:read"])))]
 async fn get_key(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     names: Names,
 ) -> Result<Json<Key>, Error> {
-    let (app, key) = orchestrator.named(Space::Kv, names).await?;
+    let (app, key) = orchestrator.named(&caller, Capability::AppReadData, Space::Kv, names).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Kv))?;
     Ok(Json(shown(key, &entry)))
 }
@@ -110,13 +112,15 @@ async fn get_key(
         ("key" = String, Path, description = "The key, percent-encoded")),
     request_body = SetKey,
     responses((status = 200, description = "The key and its value", body = Key)),
-    security(("owner_key" = [])))]
+    security(("key" = ["script:write"])))]
 async fn set_key(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     names: Names,
     request: Request,
 ) -> Result<Json<Key>, Error> {
-    let (app, key) = orchestrator.named(Space::Kv, names).await?;
+    let (app, key) =
+        orchestrator.named(&caller, Capability::AppWriteData, Space::Kv, names).await?;
     let parts = &orchestrator.parts;
     let body = read_body(request.into_body(), parts.request_bytes_max).await?;
     let wanted: SetKey = serde_json::from_slice(&body)
@@ -125,7 +129,7 @@ async fn set_key(
     checked(check_json("the value", &value, parts.ceiling.value_bytes_max))?;
     let expires_at = checked(expiry(parts.clock.now_us(), wanted.ttl_ms))?;
     let written = Written { value: Some(value), expires_at };
-    orchestrator.change(&app, &key, written, wanted.if_version).await?;
+    orchestrator.change(&caller, &app, &key, written, wanted.if_version).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Kv))?;
     Ok(Json(shown(key, &entry)))
 }
@@ -136,12 +140,13 @@ async fn set_key(
         ("collection" = String, Path, description = "The collection"),
         ("key" = String, Path, description = "The key, percent-encoded")),
     responses((status = 204, description = "It is gone")),
-    security(("owner_key" = [])))]
+    security(("key" = ["script:write"])))]
 async fn delete_key(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     names: Names,
 ) -> Result<StatusCode, Error> {
-    orchestrator.delete(Space::Kv, names).await
+    orchestrator.delete(&caller, Space::Kv, names).await
 }
 
 /// Sends a file's content. A browser saves it and never shows it: it may be a page that
@@ -152,12 +157,14 @@ async fn delete_key(
         ("path" = String, Path, description = "The path, percent-encoded")),
     responses((status = 200, description = "The content", content_type = "application/octet-stream",
         body = Vec<u8>)),
-    security(("owner_key" = [])))]
+    security(("key" = ["log:read"])))]
 async fn get_file(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     names: Names,
 ) -> Result<Response, Error> {
-    let (app, key) = orchestrator.named(Space::Files, names).await?;
+    let (app, key) =
+        orchestrator.named(&caller, Capability::AppReadData, Space::Files, names).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Files))?;
     let described: Described = entry.value.to().map_err(Error::internal)?;
     let content = orchestrator.blobs()?.get(app.id.as_str(), &described).await;
@@ -184,13 +191,15 @@ async fn get_file(
         ("path" = String, Path, description = "The path, percent-encoded")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, description = "The file", body = File)),
-    security(("owner_key" = [])))]
+    security(("key" = ["script:write"])))]
 async fn put_file(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     names: Names,
     request: Request,
 ) -> Result<Json<File>, Error> {
-    let (app, key) = orchestrator.named(Space::Files, names).await?;
+    let (app, key) =
+        orchestrator.named(&caller, Capability::AppWriteData, Space::Files, names).await?;
     let (head, body) = request.into_parts();
     let content_type = match head.headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) {
         Some(Ok(content_type)) => content_type.to_owned(),
@@ -206,7 +215,7 @@ async fn put_file(
     })?;
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
     let written = Written { value: Some(value), expires_at: None };
-    orchestrator.change(&app, &key, written, None).await?;
+    orchestrator.change(&caller, &app, &key, written, None).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Files))?;
     Ok(Json(File {
         bucket: key.collection,
@@ -225,18 +234,25 @@ async fn put_file(
         ("bucket" = String, Path, description = "The bucket"),
         ("path" = String, Path, description = "The path, percent-encoded")),
     responses((status = 204, description = "It is gone")),
-    security(("owner_key" = [])))]
+    security(("key" = ["script:write"])))]
 async fn delete_file(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     names: Names,
 ) -> Result<StatusCode, Error> {
-    orchestrator.delete(Space::Files, names).await
+    orchestrator.delete(&caller, Space::Files, names).await
 }
 
 impl Orchestrator {
-    async fn named(&self, space: Space, names: Names) -> Result<(App, EntryKey), Error> {
+    async fn named(
+        &self,
+        caller: &Caller,
+        capability: Capability,
+        space: Space,
+        names: Names,
+    ) -> Result<(App, EntryKey), Error> {
         let Path((app, collection, name)) = names.map_err(|_| nothing(space))?;
-        let app = self.parts.store.find_app_by_name(&app).await?;
+        let app = self.app(caller, &app, capability, Resource::App).await?;
         Ok((app, checked(EntryKey::checked(space, collection, name))?))
     }
 
@@ -250,29 +266,36 @@ impl Orchestrator {
         blobs.ok_or_else(|| Error::internal("the executor has no data folder"))
     }
 
-    async fn delete(&self, space: Space, names: Names) -> Result<StatusCode, Error> {
-        let (app, key) = self.named(space, names).await?;
+    async fn delete(
+        &self,
+        caller: &Caller,
+        space: Space,
+        names: Names,
+    ) -> Result<StatusCode, Error> {
+        let (app, key) = self.named(caller, Capability::AppWriteData, space, names).await?;
         self.entry(&app, &key).await?.ok_or_else(|| nothing(space))?;
-        self.change(&app, &key, Written { value: None, expires_at: None }, None).await?;
+        self.change(caller, &app, &key, Written { value: None, expires_at: None }, None).await?;
         Ok(StatusCode::NO_CONTENT)
     }
 
     /// Commits one change with what follows from it.
     async fn change(
         &self,
+        caller: &Caller,
         app: &App,
         key: &EntryKey,
         written: Written,
         if_version: Option<i64>,
     ) -> Result<(), Error> {
         let at = self.parts.clock.now_us();
+        let principal = caller.principal.to_string();
         let cause = Cause {
             app_id: &app.id,
             app: &app.name,
             script: None,
             execution_id: None,
             depth: 0,
-            principal: OWNER,
+            principal: &principal,
             clock: &self.parts.clock,
             at,
         };
@@ -289,12 +312,33 @@ impl Orchestrator {
             ..Commit::default()
         };
         match self.parts.store.commit(commit).await? {
-            Committed::Done => Ok(()),
+            Committed::Done => self.note_change(caller, app, key, &written).await,
             Committed::Conflict | Committed::LeaseLost => {
                 let message = "the key is at another version by now";
                 Err(Error::Conflict(Refusal::new("version_conflict", message)))
             }
         }
+    }
+}
+
+impl Orchestrator {
+    /// Notes who has changed an entry by hand; not what it holds, which is the app's.
+    async fn note_change(
+        &self,
+        caller: &Caller,
+        app: &App,
+        key: &EntryKey,
+        written: &Written,
+    ) -> Result<(), Error> {
+        let (action, resource) = match (key.space, written.value.is_some()) {
+            (Space::Kv, true) => ("set_key", Resource::Key),
+            (Space::Kv, false) => ("delete_key", Resource::Key),
+            (Space::Files, true) => ("put_file", Resource::File),
+            (Space::Files, false) => ("delete_file", Resource::File),
+        };
+        let change = Change::new(action, resource, &key.collection, &key.name).in_app(&app.id);
+        let entry = caller.entry(&self.parts.clock, change);
+        Ok(self.parts.store.append_audit(entry).await?)
     }
 }
 

@@ -14,8 +14,9 @@ use utoipa_axum::routes;
 
 use super::delivery::{REPLAYED, key_of};
 use super::read_body;
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
-use crate::orchestrator::{OWNER, Orchestrator, event};
+use crate::orchestrator::{Orchestrator, event};
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
     TriggerId, TriggerKind,
@@ -73,14 +74,15 @@ pub struct FireTrigger {
 #[utoipa::path(post, path = "/apps/{app}/events", tag = "events",
     params(("app" = String, Path, description = "The app's name")), request_body = SendEvent,
     responses((status = 202, description = "What was accepted", body = SentEvents)),
-    security(("owner_key" = [])))]
+    security(("key" = ["script:write"])))]
 async fn send_event(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     app: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Error> {
     let Path(app) = app.map_err(|_| Error::not_found(Resource::App))?;
-    let app = orchestrator.parts.store.find_app_by_name(&app).await?;
+    let app = orchestrator.app(&caller, &app, Capability::AppRunScripts, Resource::App).await?;
     let (head, body) = request.into_parts();
     let key = key_of(
         &head.headers,
@@ -89,7 +91,7 @@ async fn send_event(
         orchestrator.parts.clock.now_us(),
     )?;
     let wanted: SendEvent = parsed(&read_body(body, orchestrator.parts.request_bytes_max).await?)?;
-    let events = orchestrator.events_of(&app, wanted).await?;
+    let events = orchestrator.events_of(&caller, &app, wanted).await?;
     let sent = SentEvents { event_ids: events.iter().map(|event| event.id.to_string()).collect() };
     let key = key.map(|key| store::NewKey {
         answer: JsonText::of(&sent).ok(),
@@ -118,21 +120,29 @@ async fn send_event(
 #[utoipa::path(post, path = "/triggers/{id}/fire", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")), request_body = FireTrigger,
     responses((status = 202, description = "The event", body = SentEvents)),
-    security(("owner_key" = [])))]
+    security(("key" = ["script:write"])))]
 async fn fire_trigger(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Error> {
     let not_found = || Error::not_found(Resource::Trigger);
     let Path(id) = id.map_err(|_| not_found())?;
     let id: TriggerId = id.parse().map_err(|_| not_found())?;
-    let trigger = orchestrator.parts.store.find_trigger(&id).await?;
+    let parts = &orchestrator.parts;
+    let trigger = parts.store.find_trigger(&id).await?;
+    let (app_id, capability) = (&trigger.app_id, Capability::AppRunScripts);
+    parts.auth.allow(&caller, app_id, capability, Resource::Trigger).await?;
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let wanted: FireTrigger = if body.is_empty() { FireTrigger::default() } else { parsed(&body)? };
-    let event = orchestrator.fired(&trigger, wanted)?;
+    let event = orchestrator.fired(&caller, &trigger, wanted)?;
     let sent = SentEvents { event_ids: vec![event.id.to_string()] };
-    orchestrator.parts.store.append_events(vec![event], None).await?;
+    parts.store.append_events(vec![event], None).await?;
+    let change =
+        Change::new("fire_trigger", Resource::Trigger, id.as_str(), trigger.detail.kind().as_str());
+    let entry = caller.entry(&parts.clock, change.in_app(&trigger.app_id).to(&sent));
+    parts.store.append_audit(entry).await?;
     Ok((StatusCode::ACCEPTED, Json(sent)).into_response())
 }
 
@@ -150,7 +160,12 @@ fn checked_name<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
 }
 
 impl Orchestrator {
-    async fn events_of(&self, app: &App, wanted: SendEvent) -> Result<Vec<NewEvent>, Error> {
+    async fn events_of(
+        &self,
+        caller: &Caller,
+        app: &App,
+        wanted: SendEvent,
+    ) -> Result<Vec<NewEvent>, Error> {
         let payload = self.payload_text(&wanted.payload)?;
         if !(0..=DELAY_MS_MAX).contains(&wanted.delay_ms) {
             let refusal = Refusal::field("delay_ms", &format!("must be 0 to {DELAY_MS_MAX}"));
@@ -171,7 +186,7 @@ impl Orchestrator {
         let base = |kind, operation: &str, source: &str, details: &Value| NewEvent {
             delay_us: wanted.delay_ms * 1000,
             dedupe_key: wanted.dedupe.clone(),
-            ..self.new_event(&app.id, kind, operation, source, details)
+            ..self.new_event(caller, &app.id, kind, operation, source, details)
         };
         match (&wanted.queue, &wanted.topic, &wanted.script) {
             (Some(queue), None, None) => {
@@ -218,7 +233,12 @@ impl Orchestrator {
     }
 
     /// The event that a trigger could have been fired by.
-    fn fired(&self, trigger: &Trigger, wanted: FireTrigger) -> Result<NewEvent, Error> {
+    fn fired(
+        &self,
+        caller: &Caller,
+        trigger: &Trigger,
+        wanted: FireTrigger,
+    ) -> Result<NewEvent, Error> {
         let now = self.parts.clock.now_us();
         let (operation, source, mut details) = made_up(&trigger.detail, now);
         if let Value::Object(details) = &mut details {
@@ -228,12 +248,13 @@ impl Orchestrator {
         let operation = wanted.operation.unwrap_or(operation);
         checked_name("operation", &operation)?;
         let kind = trigger.detail.kind();
-        let event = self.new_event(&trigger.app_id, kind, &operation, &source, &details);
+        let event = self.new_event(caller, &trigger.app_id, kind, &operation, &source, &details);
         Ok(by(trigger, event))
     }
 
     fn new_event(
         &self,
+        caller: &Caller,
         app_id: &store::AppId,
         kind: TriggerKind,
         operation: &str,
@@ -250,7 +271,7 @@ impl Orchestrator {
             operation: operation.to_owned(),
             source: source.to_owned(),
             payload: JsonText::from_text(details.to_string()),
-            principal: OWNER.to_owned(),
+            principal: caller.principal.to_string(),
             depth: 1,
             delay_us: 0,
             reply_to: None,

@@ -1,5 +1,7 @@
 //! The test panel: any request or event to a script, and everything about its run.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -14,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::read_body;
 use super::request::{Envelope, for_script};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
 use crate::orchestrator::Orchestrator;
@@ -124,14 +127,15 @@ pub struct ExecuteResponse {
     responses(
         (status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer),
         (status = 400, description = "The request is malformed"),
-        (status = 401, description = "The owner key is missing"),
+        (status = 401, description = "A key or a session is missing"),
         (status = 404, description = "There is no such script"),
         (status = 503, description = "Every execution slot is taken"),
     ),
-    security(("owner_key" = []))
+    security(("key" = ["script:write"]))
 )]
 async fn execute_script(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<ExecuteAnswer>, Error> {
@@ -139,6 +143,7 @@ async fn execute_script(
     // What is not even text names nothing.
     let Path(id) = id.map_err(|_| not_found())?;
     let id: ScriptId = id.parse().map_err(|_| not_found())?;
+    let target = orchestrator.runnable(&caller, &id).await?;
     // The request travels as JSON text, which may be larger than what it stands for.
     let bytes_max = orchestrator.parts.request_bytes_max * 2;
     let body = read_body(request.into_body(), bytes_max).await?;
@@ -147,7 +152,6 @@ async fn execute_script(
     } else {
         serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
     };
-    let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
     let finished =
         orchestrator.run_to_the_end(target, TriggerKind::Execute, Input::Http(request)).await?;
@@ -161,16 +165,18 @@ async fn execute_script(
     params(("id" = String, Path, description = "The script's id")),
     request_body = TestScript,
     responses((status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer)),
-    security(("owner_key" = []))
+    security(("key" = ["script:write"]))
 )]
 async fn test_script(
     State(orchestrator): State<Orchestrator>,
+    caller: Caller,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<ExecuteAnswer>, Error> {
     let not_found = || Error::not_found(Resource::Script);
     let Path(id) = id.map_err(|_| not_found())?;
     let id: ScriptId = id.parse().map_err(|_| not_found())?;
+    let target = orchestrator.runnable(&caller, &id).await?;
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let TestScript { event } =
         serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
@@ -178,10 +184,20 @@ async fn test_script(
         return Err(invalid("event: `kind` is missing"));
     }
     let event = serde_json::Value::Object(event).to_string();
-    let target = orchestrator.table().await?.find_script(&id).ok_or_else(not_found)?;
     let input = Input::Event(event);
     let finished = orchestrator.run_to_the_end(target, TriggerKind::Execute, input).await?;
     Ok(Json(answer(finished)))
+}
+
+impl Orchestrator {
+    /// The script of that id, if the caller may run it by hand.
+    async fn runnable(&self, caller: &Caller, id: &ScriptId) -> Result<Arc<Target>, Error> {
+        let target = self.table().await?.find_script(id);
+        let target = target.ok_or_else(|| Error::not_found(Resource::Script))?;
+        let (app_id, capability) = (&target.app_id, Capability::AppRunScripts);
+        self.parts.auth.allow(caller, app_id, capability, Resource::Script).await?;
+        Ok(target)
+    }
 }
 
 fn invalid(message: &str) -> Error {

@@ -19,17 +19,17 @@ const FUEL: HeaderName = HeaderName::from_static("x-picloud-fuel");
 
 /// The answer. A failure's words are the author's business: whoever is not the
 /// owner learns what kind it was and which execution to name.
-pub(super) fn answer(finished: Finished, to_owner: bool) -> Response {
+pub(super) fn answer(finished: Finished, sees_logs: bool) -> Response {
     let Finished { execution_id: id, outcome } = finished;
     let mut answer = match (outcome.response, &outcome.failure) {
         (Some(response), _) => scripted(response),
-        (None, failure) => failed(outcome.status, &id, failure.as_ref().filter(|_| to_owner)),
+        (None, failure) => failed(outcome.status, &id, failure.as_ref().filter(|_| sees_logs)),
     };
     let headers = answer.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(EXECUTION_ID, id);
     }
-    if to_owner {
+    if sees_logs {
         headers.insert(FUEL, HeaderValue::from(outcome.fuel_used));
     }
     answer

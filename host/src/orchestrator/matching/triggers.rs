@@ -1,9 +1,11 @@
-//! Which triggers an event fires. Pure: only those that are enabled are here.
+//! Which triggers an event fires. Pure: only those fire that are enabled, and whose
+//! registrant may still have them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::glob;
+use crate::auth::stop_reason;
 use crate::store::{
     AppId, Operations, ScriptId, Space, Trigger, TriggerDetail, TriggerId, TriggerKind,
 };
@@ -20,7 +22,7 @@ impl Triggers {
         let mut table = Self::default();
         for trigger in triggers {
             let trigger = Arc::new(trigger);
-            if trigger.disabled_at.is_none() {
+            if trigger.disabled_at.is_none() && stop_reason(&trigger).is_none() {
                 let app = table.by_app.entry(trigger.app_id.clone()).or_default();
                 app.push(Arc::clone(&trigger));
             }
@@ -29,7 +31,7 @@ impl Triggers {
         table
     }
 
-    /// A trigger, also one that is disabled: what it brought before is carried out.
+    /// A trigger, also one that is disabled or stopped.
     pub(crate) fn find(&self, id: &TriggerId) -> Option<&Arc<Trigger>> {
         self.by_id.get(id)
     }

@@ -1,0 +1,261 @@
+// People and programs: each can do exactly what they may.
+
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Browser, Page } from '@playwright/test';
+import { expect, type Host, signInAs, test } from './host';
+
+const run = promisify(execFile);
+const PASSWORD = 'a password of theirs';
+
+interface Made {
+	id: string;
+}
+
+/** Invites somebody in the dashboard; the link that they are handed. */
+async function invite(page: Page, name: string): Promise<string> {
+	await page.goto('/instance/users');
+	await page.getByRole('button', { name: 'Invite somebody' }).click();
+	await page.getByRole('dialog').getByLabel('Name').fill(name);
+	await page.getByRole('button', { name: 'Invite', exact: true }).click();
+	const dialog = page.getByRole('dialog', { name: `A link for ${name}` });
+	const link = (await dialog.getByTestId('invitation').textContent()) ?? '';
+	await dialog.getByRole('button', { name: 'I have it' }).click();
+	return link;
+}
+
+async function addMember(page: Page, app: string, name: string, role: string) {
+	await page.goto(`/apps/${app}/members`);
+	await page.getByLabel('Name of the user').fill(name);
+	await page.getByLabel('Role of the new member').selectOption(role);
+	await page.getByRole('button', { name: 'Add' }).click();
+	await expect(page.getByLabel(`Role of ${name}`)).toHaveValue(role);
+}
+
+/** A browser of their own, in which an invited user has chosen a password. */
+async function acceptedBy(browser: Browser, host: Host, link: string): Promise<Page> {
+	const context = await browser.newContext({ baseURL: host.url, ignoreHTTPSErrors: true });
+	const page = await context.newPage();
+	await page.goto(link);
+	await page.getByLabel('New password').fill(PASSWORD);
+	await page.getByLabel('The same again').fill(PASSWORD);
+	await page.getByRole('button', { name: 'Choose this password' }).click();
+	await expect(page.getByRole('link', { name: 'Account' })).toBeVisible();
+	return page;
+}
+
+/** The tabs of an app, as somebody sees them. */
+async function tabs(page: Page, app: string): Promise<string[]> {
+	await page.goto(`/apps/${app}/scripts`);
+	const links = page.getByRole('navigation', { name: `Parts of ${app}` }).getByRole('link');
+	await expect(links.first()).toBeVisible();
+	const texts = await links.allTextContents();
+	return texts.map((text) => text.trim().split('\n')[0] ?? '');
+}
+
+const EVERYBODY = [
+	'Scripts',
+	'Routes',
+	'Triggers',
+	'Queues and topics',
+	'Key-value',
+	'Files',
+	'Executions',
+	'Dead letters'
+];
+
+test('an editor and a viewer see and can do what their roles allow', async ({
+	browser,
+	page,
+	signIn,
+	host
+}) => {
+	test.slow();
+	const app = `roles${Date.now()}`;
+	await host.api('POST', '/apps', { name: app });
+	await host.api('POST', '/apps', { name: `${app}-other` });
+	const source = '"first"';
+	const script = await host.api<Made>('POST', `/apps/${app}/scripts`, { name: 'hello', source });
+	const on = { kind: 'queue', queue: 'work' };
+	await host.api('POST', `/apps/${app}/triggers`, { script_id: script.id, on });
+	const route = { script_id: script.id, method: 'GET', path: '/hi' };
+	await host.api('POST', `/apps/${app}/routes`, route);
+	await host.api('PUT', `/apps/${app}/kv/colours/red`, { value: 1 });
+	await signIn();
+	const [editorName, viewerName] = [`editor${Date.now()}`, `viewer${Date.now()}`];
+	const editorLink = await invite(page, editorName);
+	const viewerLink = await invite(page, viewerName);
+	await addMember(page, app, editorName, 'editor');
+	await addMember(page, app, viewerName, 'viewer');
+
+	const viewer = await acceptedBy(browser, host, viewerLink);
+	await expect(viewer.getByRole('link', { name: app })).toHaveCount(1);
+	await expect(viewer.getByRole('link', { name: `${app}-other` })).toHaveCount(0);
+	await expect(viewer.getByRole('link', { name: 'Instance' })).toHaveCount(0);
+	await expect(viewer.getByRole('button', { name: 'New app' })).toHaveCount(0);
+	expect(await tabs(viewer, app)).toEqual(EVERYBODY);
+	/** Every button that a viewer sees on these pages is one that shows something. */
+	const shows = /^(Copy address|Theme|▸|▾|Show events|Show|colours|Newer|Older|Refresh|◐|☀|☾)/;
+	for (const place of [
+		'scripts',
+		'routes',
+		'triggers',
+		'queues',
+		'data',
+		'files',
+		'dead-letters'
+	]) {
+		await viewer.goto(`/apps/${app}/${place}`);
+		await expect(viewer.getByRole('status', { name: 'Loading' })).toHaveCount(0);
+		for (const button of await viewer.getByRole('button').all()) {
+			const name = (await button.textContent())?.trim() ?? '';
+			expect.soft(name, place).toMatch(shows);
+		}
+	}
+	await viewer.goto(`/apps/${app}/scripts/hello`);
+	await expect(viewer.getByRole('textbox', { name: 'Source of hello' })).toContainText('first');
+	await viewer.getByRole('textbox', { name: 'Source of hello' }).click();
+	await viewer.keyboard.type('changed');
+	await expect(viewer.getByRole('textbox', { name: 'Source of hello' })).toHaveText(source);
+	for (const name of ['Save', 'Delete', 'Run', 'Change description']) {
+		await expect(viewer.getByRole('button', { name, exact: true })).toHaveCount(0);
+	}
+	const refused = await viewer.evaluate(async (id) => {
+		const me = await (await fetch('/api/v1/auth/me')).json();
+		const headers = { 'X-CSRF-Token': me.csrf_token, 'content-type': 'application/json' };
+		const init = { method: 'PUT', headers, body: '{"source":"2"}' };
+		return (await fetch(`/api/v1/scripts/${id}`, init)).status;
+	}, script.id);
+	expect(refused).toBe(403);
+
+	const editor = await acceptedBy(browser, host, editorLink);
+	expect(await tabs(editor, app)).toEqual(EVERYBODY);
+	await editor.goto(`/apps/${app}/scripts/hello`);
+	await editor.getByRole('textbox', { name: 'Source of hello' }).click();
+	await editor.keyboard.press('ControlOrMeta+a');
+	await editor.keyboard.insertText('"second"');
+	await editor.getByRole('button', { name: 'Save', exact: true }).click();
+	await expect(editor.getByText('Saved as version 2')).toBeVisible();
+	await editor.getByRole('button', { name: 'Run', exact: true }).click();
+	await expect(editor.getByText('It ended: success.')).toBeVisible();
+	await editor.goto(`/apps/${app}/settings`);
+	await expect(editor.getByRole('button', { name: `Delete ${app}` })).toHaveCount(0);
+
+	await page.goto(`/apps/${app}/audit`);
+	await expect(page.getByRole('row', { name: /update script/ })).toContainText(editorName);
+	// Out at once.
+	await page.goto(`/apps/${app}/members`);
+	await page.getByRole('button', { name: `Remove ${viewerName}` }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+	await expect(page.getByLabel(`Role of ${viewerName}`)).toHaveCount(0);
+	await viewer.goto(`/apps/${app}/scripts`);
+	await expect(viewer.getByRole('alert')).toContainText('there is no such app');
+	await viewer.context().close();
+	await editor.context().close();
+});
+
+test('a key is made, used by curl, revoked and refused', async ({ page, signIn, host }) => {
+	const app = `keyed${Date.now()}`;
+	await host.api('POST', '/apps', { name: app });
+	await signIn();
+	await page.goto('/account');
+	await page.getByRole('button', { name: 'New key' }).first().click();
+	const dialog = page.getByRole('dialog');
+	await dialog.getByLabel('Name').fill(`from ${app}`);
+	await dialog.getByLabel('App').fill(app);
+	await dialog.getByRole('button', { name: 'Create' }).click();
+	const key = (await dialog.getByTestId('key').textContent()) ?? '';
+	expect(key).toMatch(/^pck_[0-9a-f]{12}_[0-9a-f]{72}$/);
+	await dialog.getByRole('button', { name: 'I have it' }).click();
+	const call = async (path: string) => {
+		const header = `Authorization: Bearer ${key}`;
+		const args = ['-ks', '-o', '/dev/null', '-w', '%{http_code}', '-H', header];
+		return (await run('curl', [...args, `${host.url}/api/v1${path}`])).stdout;
+	};
+	expect(await call(`/apps/${app}`)).toBe('200');
+	expect(await call(`/apps/${app}/executions`)).toBe('403');
+	expect(await call('/instance')).toBe('403');
+	const row = page.getByRole('row', { name: new RegExp(`from ${app}`) });
+	await expect(row).toContainText(key.slice(0, 16));
+	await expect(row).not.toContainText(key.slice(0, 20));
+	await page.getByRole('button', { name: `Revoke from ${app}` }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
+	await expect(row).toHaveCount(0);
+	expect(await call(`/apps/${app}`)).toBe('401');
+});
+
+test('an invited user links an identity and signs in by the provider', async ({
+	browser,
+	page,
+	signIn,
+	host
+}) => {
+	const name = `linked${Date.now()}`;
+	await signIn();
+	const link = await invite(page, name);
+	const context = await browser.newContext({ baseURL: host.url, ignoreHTTPSErrors: true });
+	const theirs = await context.newPage();
+	const throughProvider = async (login: string) => {
+		await theirs.getByRole('button', { name: 'Sign in with the test provider' }).click();
+		await theirs.getByPlaceholder('Enter any login').fill(login);
+		await theirs.getByPlaceholder('and password').fill('anything');
+		await theirs.getByRole('button', { name: 'Sign-in' }).click();
+		await theirs.getByRole('button', { name: 'Continue' }).click();
+	};
+	await theirs.goto(link);
+	await throughProvider(name);
+	await expect(theirs.getByRole('link', { name: 'Account' })).toBeVisible();
+	await theirs.goto('/account');
+	await expect(theirs.getByRole('heading', { level: 1 })).toHaveText(name);
+
+	await theirs.getByRole('link', { name: 'Sign out' }).click();
+	await expect(theirs).toHaveTitle(/Sign in/);
+	await theirs.goto('/account');
+	await theirs.getByRole('button', { name: 'Sign in with the test provider' }).click();
+	// Known there already, and back at the page that was asked for.
+	await expect(theirs).toHaveURL('/account');
+	await expect(theirs.getByRole('heading', { level: 1 })).toHaveText(name);
+	await context.close();
+
+	const stranger = await browser.newContext({ baseURL: host.url, ignoreHTTPSErrors: true });
+	const other = await stranger.newPage();
+	await other.goto('/');
+	await other.getByRole('button', { name: 'Sign in with the test provider' }).click();
+	await other.getByPlaceholder('Enter any login').fill('a stranger');
+	await other.getByPlaceholder('and password').fill('anything');
+	await other.getByRole('button', { name: 'Sign-in' }).click();
+	await other.getByRole('button', { name: 'Continue' }).click();
+	await expect(other.getByRole('alert')).toContainText('Ask for an invitation');
+	await stranger.close();
+});
+
+test('a password is changed, and every other browser is out', async ({
+	browser,
+	page,
+	signIn,
+	host
+}) => {
+	const name = `changing${Date.now()}`;
+	await signIn();
+	const link = await invite(page, name);
+	const one = await acceptedBy(browser, host, link);
+	const context = await browser.newContext({ baseURL: host.url, ignoreHTTPSErrors: true });
+	const two = await context.newPage();
+	await two.goto('/account');
+	await signInAs(two, name, PASSWORD);
+	await expect(two.getByRole('heading', { level: 1 })).toHaveText(name);
+	await one.goto('/account');
+	await one.getByLabel('Current password').fill(PASSWORD);
+	await one.getByLabel('New password').fill('another password');
+	await one.getByLabel('The same again').fill('another password');
+	await one.getByRole('button', { name: 'Change password' }).click();
+	await expect(one.getByText(/All other browsers are signed out/)).toBeVisible();
+	await two.reload();
+	await expect(two).toHaveTitle(/Sign in/);
+	await signInAs(two, name, PASSWORD);
+	await expect(two.getByRole('alert')).toContainText('password');
+	await signInAs(two, name, 'another password');
+	await expect(two.getByRole('heading', { level: 1 })).toHaveText(name);
+	await one.context().close();
+	await context.close();
+});

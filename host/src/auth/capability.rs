@@ -1,0 +1,255 @@
+//! Who may do what: the one place that maps roles to capabilities to scopes.
+//!
+//! ```text
+//!  role of the caller ──▶ has the capability? ──┐
+//!  scopes of the key  ──▶ include its scope?  ──┼─▶ all yes: allowed
+//!  app of the key     ──▶ is it this app?     ──┘
+//! ```
+//!
+//! Code asks for a capability and never looks at a role or a scope itself. Pure.
+//!
+//! Invariant: a key never exceeds its owner: both the role and the scope are asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{AppRole, InstanceRole};
+
+/// What a key may be used for. There are exactly seven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// See apps, scripts, routes and triggers.
+    #[serde(rename = "script:read")]
+    ScriptRead,
+    /// Change scripts, run them, and change what they keep.
+    #[serde(rename = "script:write")]
+    ScriptWrite,
+    /// Change routes and triggers: what makes scripts run.
+    #[serde(rename = "route:write")]
+    RouteWrite,
+    /// Claim domains and release them.
+    #[serde(rename = "domain:manage")]
+    DomainManage,
+    /// Change an app itself, its members and its secrets.
+    #[serde(rename = "app:admin")]
+    AppAdmin,
+    /// See executions, events, dead letters and what scripts keep.
+    #[serde(rename = "log:read")]
+    LogRead,
+    /// Change the instance: apps, users, settings.
+    #[serde(rename = "instance:admin")]
+    InstanceAdmin,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ScriptRead,
+        Self::ScriptWrite,
+        Self::RouteWrite,
+        Self::DomainManage,
+        Self::AppAdmin,
+        Self::LogRead,
+        Self::InstanceAdmin,
+    ];
+
+    /// As it is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ScriptRead => "script:read",
+            Self::ScriptWrite => "script:write",
+            Self::RouteWrite => "route:write",
+            Self::DomainManage => "domain:manage",
+            Self::AppAdmin => "app:admin",
+            Self::LogRead => "log:read",
+            Self::InstanceAdmin => "instance:admin",
+        }
+    }
+
+    /// The scope of that name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+}
+
+/// The least role that has a capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Least {
+    /// In the app.
+    App(AppRole),
+    /// In the instance.
+    Instance(InstanceRole),
+}
+
+macro_rules! capabilities {
+    ($($(#[$doc:meta])* $name:ident = $text:literal: $scope:expr, $least:expr;)+) => {
+        /// Something that somebody may do or not. Those that begin with `App` are asked
+        /// for in an app.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Capability {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Capability {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// As it is shown.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+
+            /// The scope that a key needs for it; none when any key will do.
+            #[must_use]
+            pub fn scope(self) -> Option<Scope> {
+                match self {
+                    $(Self::$name => $scope,)+
+                }
+            }
+
+            fn least(self) -> Least {
+                match self {
+                    $(Self::$name => $least,)+
+                }
+            }
+        }
+    };
+}
+
+capabilities! {
+    /// See the app, its scripts, routes, triggers and domains, and the names of its
+    /// secrets.
+    AppRead = "app_read": Some(Scope::ScriptRead), Least::App(AppRole::Viewer);
+    /// See executions, events and dead letters.
+    AppReadLogs = "app_read_logs": Some(Scope::LogRead), Least::App(AppRole::Viewer);
+    /// See keys and files.
+    AppReadData = "app_read_data": Some(Scope::LogRead), Least::App(AppRole::Viewer);
+    /// Make, change and delete scripts.
+    AppWriteScripts = "app_write_scripts": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
+    /// Run scripts by hand, send messages and fire triggers.
+    AppRunScripts = "app_run_scripts": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
+    /// Change keys and files by hand.
+    AppWriteData = "app_write_data": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
+    /// Replay and resolve dead letters.
+    AppManageDeadLetters = "app_manage_dead_letters": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
+    /// Make, change and delete routes.
+    AppManageRoutes = "app_manage_routes": Some(Scope::RouteWrite), Least::App(AppRole::Editor);
+    /// Make, change and delete triggers. Whoever loses it, their triggers stop.
+    AppManageTriggers = "app_manage_triggers": Some(Scope::RouteWrite), Least::App(AppRole::Editor);
+    /// Claim domains and release them.
+    AppManageDomains = "app_manage_domains": Some(Scope::DomainManage), Least::App(AppRole::AppAdmin);
+    /// Set and delete secrets.
+    AppManageSecrets = "app_manage_secrets": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// See who the members are, and change that.
+    AppManageMembers = "app_manage_members": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// Change and delete the app itself, and how it is called from outside.
+    AppManage = "app_manage": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// See who did what in the app.
+    AppReadAudit = "app_read_audit": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// Say which private hosts the app may call.
+    AppManagePrivateHosts = "app_manage_private_hosts": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+    /// Use what belongs to no app: check a source, preview a schedule.
+    PlatformUse = "platform_use": Some(Scope::ScriptRead), Least::Instance(InstanceRole::Member);
+    /// See and end the own sessions, change the own password, see and make own keys.
+    OwnAccount = "own_account": None, Least::Instance(InstanceRole::Member);
+    /// Make apps.
+    InstanceCreateApps = "instance_create_apps": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+    /// See how the instance is: storage, settings, nodes, metrics.
+    InstanceRead = "instance_read": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+    /// Make, change and delete users, and revoke their keys.
+    InstanceManageUsers = "instance_manage_users": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+    /// Make owners, and change them.
+    InstanceManageOwners = "instance_manage_owners": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Owner);
+    /// See who did what anywhere.
+    InstanceReadAudit = "instance_read_audit": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+}
+
+impl Capability {
+    /// Whether it is asked for in an app.
+    #[must_use]
+    pub fn is_in_app(self) -> bool {
+        self.as_str().starts_with("app_")
+    }
+
+    /// Whether these roles have it: in the instance, and in the app that it is asked for
+    /// in. Owners and admins are admins of every app.
+    #[must_use]
+    pub fn is_had_by(self, role: InstanceRole, app_role: Option<AppRole>) -> bool {
+        match self.least() {
+            Least::Instance(least) => role <= least,
+            Least::App(least) => {
+                let everywhere = (role <= InstanceRole::Admin).then_some(AppRole::AppAdmin);
+                everywhere.or(app_role).is_some_and(|role| role <= least)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The matrix as the documents tell it; `A` app_admin, `E` editor, `V` viewer.
+    #[test]
+    fn each_role_of_an_app_has_what_it_should() {
+        let by = |role| {
+            let all = Capability::ALL.iter().filter(|capability| capability.is_in_app());
+            let had = all.filter(|c| c.is_had_by(InstanceRole::Member, Some(role)));
+            had.map(|capability| capability.as_str()).collect::<Vec<_>>()
+        };
+        let viewer = ["app_read", "app_read_logs", "app_read_data"];
+        let editor = [
+            "app_write_scripts",
+            "app_run_scripts",
+            "app_write_data",
+            "app_manage_dead_letters",
+            "app_manage_routes",
+            "app_manage_triggers",
+        ];
+        let admin = [
+            "app_manage_domains",
+            "app_manage_secrets",
+            "app_manage_members",
+            "app_manage",
+            "app_read_audit",
+        ];
+        assert_eq!(by(AppRole::Viewer), viewer);
+        assert_eq!(by(AppRole::Editor), [&viewer[..], &editor].concat());
+        assert_eq!(by(AppRole::AppAdmin), [&viewer[..], &editor, &admin].concat());
+    }
+
+    #[test]
+    fn owners_and_admins_may_everything_in_every_app_and_members_nothing_in_no_app() {
+        for &capability in Capability::ALL {
+            assert!(capability.is_had_by(InstanceRole::Owner, None), "{capability:?}");
+            let but_owners = capability != Capability::InstanceManageOwners;
+            assert_eq!(capability.is_had_by(InstanceRole::Admin, None), but_owners);
+            let own = [Capability::PlatformUse, Capability::OwnAccount].contains(&capability);
+            assert_eq!(capability.is_had_by(InstanceRole::Member, None), own, "{capability:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_in_the_instance_no_role_of_an_app_gives() {
+        for &capability in Capability::ALL {
+            if matches!(capability.least(), Least::Instance(least) if least < InstanceRole::Member)
+            {
+                let has = capability.is_had_by(InstanceRole::Member, Some(AppRole::AppAdmin));
+                assert!(!has, "{capability:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_scope_has_one_name() {
+        for scope in Scope::ALL {
+            assert_eq!(Scope::of(scope.as_str()), Some(scope));
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
+        }
+        assert_eq!(Scope::of("script:*"), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! Signing in by an identity provider: OpenID Connect's authorization code flow with
+//! PKCE.
+//!
+//! ```text
+//!  start ─▶ pending (state, nonce, verifier; bound to the browser) ─▶ provider
+//!                                                                       │
+//!  session ◀─ known identity ◀─ token checked ◀─ code exchanged ◀─ callback
+//!         ◀─ invited, linked now ◀──┤
+//!         ◀─ made now, if allowed ◀─┘
+//! ```
+//!
+//! An identity is the provider's issuer and subject, never a name or an address that
+//! could be somebody else's tomorrow: an existing user is linked by an invitation only.
+//!
+//! Invariant: a callback is good once, for ten minutes, in the browser that started it.
+//! Invariant: how many sign-ins are pending is bounded.
+//! Source: OpenID Connect Core 1.0; RFC 7636 (PKCE); RFC 9700.
+
+mod pending;
+mod provider;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+
+use super::key_hash::KeyHash;
+use super::sessions::{Begun, check_site};
+use super::{Auth, Principal, check_user_name};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{self, InstanceRole, User, UserChange, UserId};
+
+pub(super) use pending::Pending;
+use pending::Started;
+use provider::Identity;
+pub(super) use provider::Provider;
+
+/// Binds a sign-in to the browser that has started it.
+const COOKIE: &str = "picloud_oidc";
+/// For how long, in seconds.
+const PENDING_S: i64 = 600;
+
+/// The identity provider, and what its users may become here.
+#[derive(Clone)]
+pub struct OidcSettings {
+    /// Its issuer, as its discovery document has it.
+    pub issuer: String,
+    /// What PiCloud is called there.
+    pub client_id: String,
+    /// What it proves itself with there; none for a public client.
+    pub client_secret: Option<String>,
+    /// What the button says.
+    pub name: String,
+    /// Whether whoever the provider knows becomes a member without being invited.
+    pub sign_up: bool,
+    /// Where browsers find PiCloud, without a slash at its end.
+    pub public_url: String,
+}
+
+impl std::fmt::Debug for OidcSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OidcSettings").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl OidcSettings {
+    /// Where the provider sends browsers back to: to be registered there.
+    #[must_use]
+    pub fn redirect_url(&self) -> String {
+        format!("{}/api/v1/auth/oidc/callback", self.public_url)
+    }
+}
+
+/// Where a browser goes to sign in, and the cookie that it is known again by.
+pub struct Departure {
+    /// The provider's address.
+    pub url: String,
+    /// The value of `Set-Cookie`.
+    pub cookie: String,
+}
+
+/// A browser that has come back signed in.
+pub struct Arrival {
+    /// Its session.
+    pub begun: Begun,
+    /// The page that it wanted, a path of this server.
+    pub return_to: String,
+}
+
+/// A path of this server, whatever was asked for.
+fn local_path(wanted: &str) -> String {
+    let is_local = wanted.starts_with('/')
+        && !wanted.starts_with("//")
+        && !wanted.contains(['\\', '\r', '\n', '\t'])
+        && wanted.is_ascii();
+    if is_local { wanted.to_owned() } else { "/".to_owned() }
+}
+
+impl Auth {
+    /// What the button of the identity provider says; none without one.
+    #[must_use]
+    pub fn oidc_name(&self) -> Option<&str> {
+        self.inner.settings.oidc.as_ref().map(|settings| settings.name.as_str())
+    }
+
+    /// Begins a sign-in; with an `invitation`, the identity becomes the invited user's.
+    ///
+    /// # Errors
+    /// `NotFound` without a provider, or for an invitation that is not good; `Forbidden`
+    /// for a request from another site; `Unavailable` if the provider does not answer, or
+    /// too many sign-ins are pending.
+    pub async fn oidc_start(
+        &self,
+        return_to: &str,
+        invitation: Option<&str>,
+        request: &Parts,
+    ) -> Result<Departure> {
+        check_site(&request.headers)?;
+        let provider = self.provider()?;
+        if let Some(token) = invitation {
+            self.invited(token).await?;
+        }
+        let clock = &self.inner.clock;
+        let browser = hex::encode(clock.random::<32>());
+        let secrets = provider::Secrets::new(clock);
+        let url = provider.authorize_url(&secrets).await?;
+        self.inner.pending.begin(
+            secrets.state.clone(),
+            Started {
+                secrets,
+                browser: KeyHash::of(browser.as_bytes()),
+                return_to: local_path(return_to),
+                invitation: invitation.map(str::to_owned),
+                expires_at: clock.now_us() + PENDING_S * 1_000_000,
+            },
+            clock.now_us(),
+        );
+        let secure =
+            if self.is_https(&request.extensions, &request.headers) { "; Secure" } else { "" };
+        // Lax: the way back comes from the provider's site.
+        let cookie = format!(
+            "{COOKIE}={browser}; HttpOnly; SameSite=Lax; Path=/api/v1/auth/oidc; \
+             Max-Age={PENDING_S}{secure}"
+        );
+        Ok(Departure { url, cookie })
+    }
+
+    /// Ends a sign-in: `code` and `state` are what the provider has sent.
+    ///
+    /// # Errors
+    /// `Unauthorized` with the code `oidc_expired`, `oidc_refused`, `oidc_unknown_user` or
+    /// `oidc_disabled_user`; `Conflict` if the identity is another user's; `Unavailable`.
+    pub async fn oidc_finish(&self, code: &str, state: &str, request: &Parts) -> Result<Arrival> {
+        let provider = self.provider()?;
+        let browser = cookie_of(&request.headers);
+        let now = self.inner.clock.now_us();
+        let started = self.inner.pending.finish(state, now).filter(|started| {
+            browser.as_deref().is_some_and(|token| started.browser.matches(token.as_bytes()))
+        });
+        let Some(started) = started else {
+            return Err(refused("oidc_expired", "the sign-in took too long: try again"));
+        };
+        let identity = provider.identify(code, &started.secrets, now).await?;
+        let id = self.user_of(provider, &identity, started.invitation.as_deref()).await?;
+        let begun = self.begin_session(id, request).await?;
+        Ok(Arrival { begun, return_to: started.return_to })
+    }
+
+    fn provider(&self) -> Result<&Provider> {
+        self.inner.provider.as_ref().ok_or_else(|| {
+            let message = "no identity provider is set up";
+            Error::NotFound(Refusal::new("oidc_not_configured", message))
+        })
+    }
+
+    /// The user whose identity it is; one who was invited gets it, and one who may sign up
+    /// is made.
+    async fn user_of(
+        &self,
+        provider: &Provider,
+        identity: &Identity,
+        invitation: Option<&str>,
+    ) -> Result<UserId> {
+        let (store, issuer) = (&self.inner.store, provider.issuer());
+        if let Some(token) = invitation {
+            let user = self.invited(token).await?;
+            let change = UserChange {
+                identity: Some((issuer.to_owned(), identity.subject.clone())),
+                updated_at: self.inner.clock.now_us(),
+                ..UserChange::default()
+            };
+            store.update_user(&user.id, change).await?;
+            self.sign_out_everywhere(&Principal::User(user.id.clone())).await?;
+            return Ok(user.id);
+        }
+        match store.find_user_by_identity(issuer, &identity.subject).await {
+            Ok(user) if user.disabled_at.is_none() => Ok(user.id),
+            Ok(_) => Err(refused("oidc_disabled_user", "this user may not sign in")),
+            Err(store::Error::NotFound(_)) if provider.allows_sign_up() => {
+                self.sign_up(issuer, identity).await
+            }
+            Err(store::Error::NotFound(_)) => {
+                let message = "nobody here has this identity: ask for an invitation";
+                Err(refused("oidc_unknown_user", message))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a member of whoever the provider knows, by the name that they have there.
+    async fn sign_up(&self, issuer: &str, identity: &Identity) -> Result<UserId> {
+        let wanted = identity.name.as_deref().unwrap_or(&identity.subject).to_lowercase();
+        check_user_name(&wanted)?;
+        let now = self.inner.clock.now_us();
+        let id = UserId::from(self.inner.clock.new_id());
+        let user = User {
+            id: id.clone(),
+            name: wanted,
+            role: InstanceRole::Member,
+            password_hash: None,
+            invitation_sha256: None,
+            invitation_expires_at: None,
+            oidc_issuer: Some(issuer.to_owned()),
+            oidc_subject: Some(identity.subject.clone()),
+            disabled_at: None,
+            signed_in_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        // A name that somebody has already stays theirs.
+        self.inner.store.insert_user(user).await?;
+        Ok(id)
+    }
+}
+
+fn refused(code: &'static str, message: &str) -> Error {
+    Error::Unauthorized(Refusal::new(code, message))
+}
+
+fn cookie_of(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == COOKIE).then(|| value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_of_this_server_is_returned_to() {
+        for local in ["/", "/apps/shop?x=1#y", "/a//b"] {
+            assert_eq!(local_path(local), local);
+        }
+        for other in
+            ["", "https://evil.test", "//evil.test", "/\\evil.test", "evil", "/a\r\nb", "/é"]
+        {
+            assert_eq!(local_path(other), "/", "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Passwords: argon2id, with the parameters that OWASP's Password Storage Cheat Sheet
+//! names first (19 MiB, 2 passes, 1 lane).
+//!
+//! Invariant: how many are hashed at once, and how many wait for that, is bounded: it is
+//! the one thing here that a stranger can make the host spend memory on.
+//! Invariant: a name that nobody has costs a sign-in as much as one that somebody has.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::error::{Error, Refusal};
+
+/// Fewer characters are guessed.
+pub const PASSWORD_CHARS_MIN: usize = 10;
+/// More are no safer, and cost time.
+pub const PASSWORD_CHARS_MAX: usize = 256;
+
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// So many are hashed at once: 38 MiB at most.
+const AT_ONCE: usize = 2;
+/// So many more wait; whoever comes then is told to come back.
+const WAITING_MAX: usize = 64;
+/// After how many seconds.
+const RETRY_AFTER_S: u32 = 2;
+
+/// Hashes passwords and checks them.
+pub(super) struct Passwords {
+    running: Semaphore,
+    admitted: Semaphore,
+    clock: Clock,
+    /// The hash of nobody's password.
+    decoy: String,
+}
+
+impl Passwords {
+    pub(super) fn new(clock: &Clock) -> Result<Self, Error> {
+        let decoy = hash(&hex::encode(clock.random::<16>()), &clock.random::<16>())?;
+        Ok(Self {
+            running: Semaphore::new(AT_ONCE),
+            admitted: Semaphore::new(AT_ONCE + WAITING_MAX),
+            clock: clock.clone(),
+            decoy,
+        })
+    }
+
+    /// The hash of a new password, as a PHC string.
+    ///
+    /// # Errors
+    /// `Invalid` for one that is too short or too long; `Unavailable` when too many wait.
+    pub(super) async fn hash(&self, password: &str) -> Result<String, Error> {
+        check(password)?;
+        let (password, salt) = (password.to_owned(), self.clock.random::<16>());
+        self.work(move || hash(&password, &salt)).await?
+    }
+
+    /// Whether a password is the one of this hash; without a hash it never is, but that
+    /// takes as long.
+    ///
+    /// # Errors
+    /// `Unavailable` when too many wait.
+    pub(super) async fn is_right(
+        &self,
+        password: &str,
+        expected: Option<&str>,
+    ) -> Result<bool, Error> {
+        let known = expected.is_some();
+        let expected = expected.unwrap_or(&self.decoy).to_owned();
+        // What cannot be a password is not hashed at any length.
+        let password: String = password.chars().take(PASSWORD_CHARS_MAX + 1).collect();
+        let matches = self.work(move || {
+            let expected = PasswordHash::new(&expected).map_err(Error::internal)?;
+            Ok::<_, Error>(argon2()?.verify_password(password.as_bytes(), &expected).is_ok())
+        });
+        Ok(matches.await?? && known)
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let _admitted = self.admitted.try_acquire().map_err(|_| Error::Unavailable {
+            refusal: Refusal::new("sign_in_busy", "too many are signing in at this moment"),
+            retry_after_s: RETRY_AFTER_S,
+        })?;
+        let _running = self.running.acquire().await.map_err(Error::internal)?;
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+    }
+}
+
+/// Refuses what is no password.
+pub(super) fn check(password: &str) -> Result<(), Error> {
+    let chars = password.chars().count();
+    if (PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {
+        return Ok(());
+    }
+    let reason = format!("must have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters");
+    Err(Error::Invalid(Refusal::field("password", &reason)))
+}
+
+fn argon2() -> Result<Argon2<'static>, Error> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(Error::internal)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn hash(password: &str, salt: &[u8]) -> Result<String, Error> {
+    let hash = argon2()?.hash_password_with_salt(password.as_bytes(), salt);
+    Ok(hash.map_err(Error::internal)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_matches_its_own_hash_only() {
+        let passwords = Passwords::new(&Clock::system()).unwrap();
+        let hash = passwords.hash("correct horse").await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_ne!(passwords.hash("correct horse").await.unwrap(), hash, "it has salt");
+        assert!(passwords.is_right("correct horse", Some(&hash)).await.unwrap());
+        for wrong in ["correct hors", "Correct horse", "", "correct horse "] {
+            assert!(!passwords.is_right(wrong, Some(&hash)).await.unwrap(), "{wrong}");
+        }
+        assert!(!passwords.is_right("correct horse", None).await.unwrap());
+    }
+
+    #[test]
+    fn a_password_has_ten_to_256_characters() {
+        let of = |chars: usize| "é".repeat(chars);
+        assert!(check(&of(9)).is_err() && check(&of(257)).is_err());
+        assert!(check(&of(10)).is_ok() && check(&of(256)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_when_too_many_wait_is_told_to_come_back() {
+        let passwords = Passwords::new(&Clock::system()).unwrap();
+        let all = passwords.admitted.try_acquire_many((AT_ONCE + WAITING_MAX) as u32).unwrap();
+        let refused = passwords.is_right("correct horse", None).await;
+        assert!(matches!(refused, Err(Error::Unavailable { .. })));
+        drop(all);
+        assert!(!passwords.is_right("correct horse", None).await.unwrap());
+    }
+}
