@@ -5,10 +5,11 @@
 
 pub mod events;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use picloud::clock::Clock;
-use picloud::executor::{Executor, Image, Run, Settings, Status};
+use picloud::executor::{Executor, Image, PrivateHosts, Run, Settings, Status};
 use picloud::limits::Limits;
 use picloud_shared::execution::{BodyKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
 use rhai::{AST, Dynamic, Engine, Scope};
@@ -56,7 +57,7 @@ impl Sandboxes {
             queue_max: 1024,
             memory_bytes_ceiling: Limits::CEILING.memory_bytes_max,
             image_cache_bytes_max: 64 << 20,
-            private_hosts: Vec::new(),
+            private_hosts: PrivateHosts::default(),
         };
         let executor = Executor::start(&settings, Clock::system(), None).expect("an executor");
         Self { executor, _data: data }
@@ -99,6 +100,8 @@ fn run(image: Image) -> Run {
         limits: Limits { fuel_max: Limits::CEILING.fuel_max, ..Limits::DEFAULT },
         app_id: None,
         execution_id: uuid::Uuid::nil().into(),
+        first_execution_id: uuid::Uuid::nil().into(),
+        private_hosts: Arc::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::auth::{self, OidcSettings, OwnerKey};
+use crate::executor::PrivateHost;
 use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
 use crate::secrets::{KeySettings, MasterKey};
@@ -72,7 +73,7 @@ pub struct Config {
     /// What an app gets that has no limits of its own.
     pub ingress: IngressSettings,
     /// Hosts that scripts reach although they have no public address.
-    pub private_hosts: Vec<String>,
+    pub private_hosts: Vec<PrivateHost>,
     /// The owner key, if it is not the one in the database.
     pub owner_key: Option<OwnerKey>,
     /// The key that the command line calls with, if it is not the owner key.

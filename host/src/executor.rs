@@ -63,6 +63,7 @@ use pool::Slot;
 use sandbox::Scope;
 
 pub use image::Image;
+pub use outbound::{PrivateHost, PrivateHostError, PrivateHosts};
 pub use outcome::{Called, Failure, LogLine, Outcome, Response, Status};
 pub use pool::{Saturated, Slots};
 
@@ -82,7 +83,7 @@ pub struct Settings {
     /// How much memory compiled scripts may take, in bytes.
     pub image_cache_bytes_max: u64,
     /// Hosts that scripts reach although they have no public address.
-    pub private_hosts: Vec<String>,
+    pub private_hosts: PrivateHosts,
 }
 
 /// What scripts read from.
@@ -119,6 +120,10 @@ pub struct Run {
     pub app_id: Option<AppId>,
     /// Its id.
     pub execution_id: ExecutionId,
+    /// The id of the first attempt at the same work; its own if it is that.
+    pub first_execution_id: ExecutionId,
+    /// What is open to the app's requests, beside what is open to all.
+    pub private_hosts: Arc<PrivateHosts>,
 }
 
 /// Runs scripts. Cheap to clone; every clone is the same executor.
@@ -275,6 +280,9 @@ impl Executor {
             app: run.request.execution.app.clone(),
             script: run.request.execution.script.clone(),
             execution_id: run.execution_id.clone(),
+            first_execution_id: run.first_execution_id.clone(),
+            requests: Arc::default(),
+            private_hosts: Arc::clone(&run.private_hosts),
             revealed: Revealed::default(),
             depth: 0,
         })

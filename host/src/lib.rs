@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
 use config::Config;
-use executor::{Backing, Executor};
+use executor::{Backing, Executor, PrivateHosts};
 use manager::{About, ControlPlane};
 use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
@@ -244,7 +244,7 @@ fn executor_settings(config: &Config) -> executor::Settings {
         queue_max: config.queue_max,
         memory_bytes_ceiling: config.ceiling.memory_bytes_max,
         image_cache_bytes_max: config.image_cache_bytes_max,
-        private_hosts: config.private_hosts.clone(),
+        private_hosts: PrivateHosts::new(config.private_hosts.clone()),
     }
 }
 

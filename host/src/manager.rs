@@ -27,6 +27,7 @@ mod lists;
 mod members;
 mod names;
 mod openapi;
+mod outbound;
 mod outbox;
 mod policies;
 mod route_pattern;
@@ -223,6 +224,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(secrets::put_secret, secrets::delete_secret))
+        .routes(routes!(outbound::get_outbound, outbound::put_outbound))
         .routes(routes!(outbox::list_outbox))
         .routes(routes!(outbox::list_backlog))
         .routes(routes!(outbox::get_event))

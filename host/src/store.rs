@@ -26,6 +26,7 @@ mod executions;
 mod ids;
 mod members;
 mod names;
+mod outbound;
 mod outbox;
 mod policies;
 mod routes;

@@ -29,6 +29,8 @@ fn send(
         None => content(&options.value("body").unwrap_or(Dynamic::UNIT))?,
     };
     let timeout_ms = options.number("timeout", 1)?;
+    let redirects = options.number("redirects", 0)?;
+    let idempotency_key = options.flag("idempotency_key")?;
     options.end()?;
     if let Some(content_type) = content_type
         && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE))
@@ -36,7 +38,8 @@ fn send(
         headers.push((CONTENT_TYPE.to_owned(), content_type.to_owned()));
     }
     let method = method.to_ascii_uppercase();
-    let request = Send { method, url: url.to_owned(), headers, body, timeout_ms };
+    let url = url.to_owned();
+    let request = Send { method, url, headers, body, timeout_ms, redirects, idempotency_key };
     answer(host::call(context, &request)?)
 }
 
@@ -51,7 +54,8 @@ pub(crate) mod functions {
     }
 
     /// Sends a GET request with options: `headers`, an object; `body`; `timeout` in
-    /// milliseconds.
+    /// milliseconds; `redirects`, how many are followed, 0 to 10; `idempotency_key`, true
+    /// to send one.
     #[rhai_fn(return_raw, name = "get")]
     pub fn get_with(
         context: NativeCallContext<'_>,
@@ -105,7 +109,8 @@ pub(crate) mod functions {
     }
 
     /// Sends a POST request with options: `headers`, an object; `timeout` in
-    /// milliseconds.
+    /// milliseconds; `redirects`, how many are followed, 0 to 10; `idempotency_key`, true
+    /// to send one.
     #[rhai_fn(return_raw, name = "post")]
     pub fn post_with(
         context: NativeCallContext<'_>,

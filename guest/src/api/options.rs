@@ -41,6 +41,14 @@ impl Options {
         }
     }
 
+    /// Takes a flag, `false` when it is left out.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Box<EvalAltResult>> {
+        let Some(value) = self.value(name) else {
+            return Ok(false);
+        };
+        value.as_bool().map_err(|kind| self.wrong(name, "true or false", kind))
+    }
+
     /// Takes a text.
     pub(super) fn text(
         &mut self,

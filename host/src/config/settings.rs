@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::value::{Allowed, bytes, number, show_bytes};
 use super::{Config, LogFormat};
+use crate::executor::PrivateHostError;
 use crate::limits::MEMORY_BYTES_MIN;
 use crate::secrets::MasterKeyError;
 use crate::store::{Backoff, RateBy, RateLimit};
@@ -269,10 +270,15 @@ pub const SETTINGS: &[Setting] = &[
         doc: "hosts without a public address that scripts may reach, separated by commas",
         secret: false,
         set: |config, text| {
-            config.private_hosts = text.split(',').map(|host| host.trim().to_owned()).collect();
+            let hosts = text.split(',').map(str::trim).filter(|host| !host.is_empty());
+            let hosts: Result<Vec<_>, _> = hosts.map(str::parse).collect();
+            config.private_hosts = hosts.map_err(|wrong: PrivateHostError| wrong.to_string())?;
             Ok(())
         },
-        show: |config| config.private_hosts.join(","),
+        show: |config| {
+            let hosts: Vec<_> = config.private_hosts.iter().map(ToString::to_string).collect();
+            hosts.join(",")
+        },
     },
     Setting {
         name: "PICLOUD_OWNER_KEY",

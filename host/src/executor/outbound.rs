@@ -1,96 +1,199 @@
 //! Requests to the outside, for scripts.
 //!
-//! Invariant: nothing is connected to but public addresses and the hosts that the
-//! operator has named. The address is checked where it is connected to, after the
-//! name was resolved, so that no answer of a name server can change in between.
+//! ```text
+//! hop            one request, and the next one after a redirect; pure
+//! private_hosts  what is open although it has no public address
+//! address        which addresses are public
+//! resolve        from names to the addresses that are connected to
+//! turns          how many requests are under way
+//! ```
+//!
+//! Two clients, each with connections of its own: one that reaches only public addresses,
+//! and one for hosts that are open to whoever asks for them. Which one it is is decided
+//! for every hop, by app, host and port, so that no app uses a connection that another
+//! one was allowed to make.
+//!
+//! Invariant: nothing is connected to but public addresses and what the app or the
+//! operator has named. The address is checked where it is connected to, after the name
+//! was resolved, so that no answer of a name server can change in between.
+//! Invariant: no proxy and no setting of the environment has a say.
 
-use std::net::{IpAddr, SocketAddr};
+mod address;
+mod hop;
+mod private_hosts;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod turns;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_shared::calls::http::{Answer, Send};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Response};
 
-/// The longest time that a request may take.
+use crate::secrets::Masker;
+use crate::store::AppId;
+
+use hop::Hop;
+pub use private_hosts::{PrivateHost, PrivateHostError, PrivateHosts};
+use resolve::{Lookup, Resolver, System};
+use turns::Turns;
+
+/// The longest time that a request may take, its redirects included.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest time that connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept that nobody uses, and how many to one host.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const IDLE_MAX: usize = 4;
+/// The largest body of a request.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// The most headers of a request, and their size together.
+const REQUEST_HEADERS_MAX: usize = 100;
+const REQUEST_HEADER_BYTES_MAX: usize = 32 << 10;
 /// The largest body of an answer.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// The most headers of an answer, and their size together.
+const ANSWER_HEADERS_MAX: usize = 100;
+const ANSWER_HEADER_BYTES_MAX: usize = 64 << 10;
+/// How many redirects are followed, unless the script says otherwise, and at most.
+const REDIRECTS_DEFAULT: i64 = 5;
+const REDIRECTS_MAX: i64 = 10;
+/// How many requests are under way, of one app and of all.
+const APP_REQUESTS_MAX: usize = 32;
+const REQUESTS_MAX: usize = 256;
 
 /// Sends requests. Cheap to clone; every clone uses the same connections.
 #[derive(Clone)]
 pub struct Outbound {
-    client: Client,
-    private_hosts: Arc<Vec<String>>,
+    public: Client,
+    private: Client,
+    /// What the operator has opened for all apps.
+    open_to_all: Arc<PrivateHosts>,
+    turns: Arc<Turns>,
+}
+
+/// Who sends a request.
+pub(super) struct Sender<'a> {
+    pub(super) app_id: &'a AppId,
+    /// What is open to its app.
+    pub(super) open: &'a PrivateHosts,
+    /// Finds the secrets that it has read.
+    pub(super) secrets: Masker,
 }
 
 impl Outbound {
-    /// A client that also reaches `private_hosts`: names or addresses, as they stand
-    /// in a URL.
+    /// Reaches public addresses, and `open_to_all`.
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(private_hosts: Vec<String>) -> Result<Self, std::io::Error> {
-        let private_hosts = Arc::new(private_hosts);
+    pub fn new(open_to_all: PrivateHosts) -> Result<Self, std::io::Error> {
+        Self::with_lookup(open_to_all, &(Arc::new(System) as Arc<dyn Lookup>))
+    }
+
+    fn with_lookup(
+        open_to_all: PrivateHosts,
+        lookup: &Arc<dyn Lookup>,
+    ) -> Result<Self, std::io::Error> {
         // Set once for the process; a second time finds what it wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .timeout(TIMEOUT)
-            .user_agent("PiCloud")
-            .dns_resolver(Arc::new(PublicOnly(Arc::clone(&private_hosts))))
-            .build()
-            .map_err(std::io::Error::other)?;
-        Ok(Self { client, private_hosts })
+        let client = |public_only| {
+            Client::builder()
+                .no_proxy()
+                .redirect(Policy::none())
+                .timeout(TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(IDLE_MAX)
+                .user_agent("PiCloud")
+                .dns_resolver(Arc::new(Resolver { lookup: Arc::clone(lookup), public_only }))
+                .build()
+                .map_err(std::io::Error::other)
+        };
+        let (public, private) = (client(true)?, client(false)?);
+        Ok(Self { public, private, open_to_all: Arc::new(open_to_all), turns: Arc::default() })
     }
 
-    /// Sends a request and reads its answer, whatever its status.
-    pub(super) async fn send(&self, send: Send) -> Result<Answer, String> {
-        let url = Url::parse(&send.url).map_err(|error| format!("the address: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("the address begins with {}:, not http: or https:", url.scheme()));
+    /// Sends a request, follows where it is redirected to, and reads the answer, whatever
+    /// its status.
+    pub(super) async fn send(&self, send: Send, sender: &Sender<'_>) -> Result<Answer, String> {
+        let asked = send.timeout_ms.and_then(|ms| u64::try_from(ms).ok());
+        let limit = asked.map_or(TIMEOUT, |ms| Duration::from_millis(ms).min(TIMEOUT));
+        match tokio::time::timeout(limit, self.follow(send, sender)).await {
+            Ok(answer) => answer,
+            Err(_) => Err("the request took too long".to_owned()),
         }
-        self.check_literal(&url)?;
-        let method: Method = send.method.parse().map_err(|_| "the method is none".to_owned())?;
-        let mut request = self.client.request(method, url).body(send.body);
-        for (name, value) in &send.headers {
-            request = request.header(name, value);
-        }
-        if let Some(timeout_ms) = send.timeout_ms.and_then(|ms| u64::try_from(ms).ok()) {
-            request = request.timeout(Duration::from_millis(timeout_ms).min(TIMEOUT));
-        }
-        let mut response = request.send().await.map_err(|error| in_words(&error))?;
-        let headers = response
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            })
-            .collect();
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| in_words(&error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body })
     }
 
-    /// An address in the URL itself is never resolved, and so checked here.
-    fn check_literal(&self, url: &Url) -> Result<(), String> {
-        let host = url.host_str().unwrap_or_default();
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        match literal {
-            Ok(address) if !is_public(address) && !self.private_hosts.iter().any(|h| h == host) => {
-                Err(format!("{address} is not a public address"))
+    async fn follow(&self, send: Send, sender: &Sender<'_>) -> Result<Answer, String> {
+        let redirects_max = send.redirects.unwrap_or(REDIRECTS_DEFAULT);
+        if !(0..=REDIRECTS_MAX).contains(&redirects_max) {
+            return Err(format!("redirects are 0 to {REDIRECTS_MAX}, not {redirects_max}"));
+        }
+        let mut hop = Hop::of(send)?;
+        let mut redirects = 0;
+        loop {
+            let client = self.client_for(&hop, sender)?;
+            let _turn = self.turns.take(sender.app_id).await?;
+            let request = client.request(hop.method.clone(), hop.url.clone());
+            let request = request.headers(hop.headers.clone()).body(hop.body.clone());
+            let answer = request.send().await.map_err(|error| in_words(&error))?;
+            if redirects_max == 0 {
+                return read(answer).await;
             }
-            _ => Ok(()),
+            let location = answer.headers().get(LOCATION);
+            match hop.redirected(answer.status(), location, &sender.secrets)? {
+                None => return read(answer).await,
+                Some(_) if redirects == redirects_max => {
+                    return Err(format!("the request was redirected more than {redirects} times"));
+                }
+                Some(next) => hop = next,
+            }
+            redirects += 1;
         }
     }
+
+    /// Whose connections a hop uses.
+    fn client_for(&self, hop: &Hop, sender: &Sender<'_>) -> Result<&Client, String> {
+        let (host, port) = hop.origin()?;
+        if sender.open.open(host, port) || self.open_to_all.open(host, port) {
+            return Ok(&self.private);
+        }
+        hop.check_public()?;
+        Ok(&self.public)
+    }
+}
+
+async fn read(mut answer: Response) -> Result<Answer, String> {
+    let count = answer.headers().len();
+    if count > ANSWER_HEADERS_MAX {
+        return Err(format!("the answer has {count} headers, {ANSWER_HEADERS_MAX} are allowed"));
+    }
+    let headers: Vec<(String, String)> = answer
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > ANSWER_HEADER_BYTES_MAX {
+        return Err(format!(
+            "the answer's headers have {bytes} bytes, {ANSWER_HEADER_BYTES_MAX} are allowed"
+        ));
+    }
+    let status = answer.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| in_words(&error))? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, headers, body })
 }
 
 fn in_words(error: &reqwest::Error) -> String {
@@ -103,100 +206,5 @@ fn in_words(error: &reqwest::Error) -> String {
         "the request took too long".to_owned()
     } else {
         format!("the request failed: {cause}")
-    }
-}
-
-/// Resolves names, and leaves out every address that is not public.
-struct PublicOnly(Arc<Vec<String>>);
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.0.iter().any(|host| host == name.as_str());
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> =
-                found.filter(|address| allowed || is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err(format!("{} has no public address", name.as_str()).into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Whether an address is one of the public internet, by IANA's registries of
-/// special-purpose addresses.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            !(v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_broadcast()
-                || v4.is_documentation()
-                || v4.is_multicast()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 192 && b == 0 && c == 0)
-                || (a == 192 && b == 88 && c == 99)
-                || (a == 198 && (18..20).contains(&b)))
-        }
-        IpAddr::V6(v6) => {
-            let segments = v6.segments();
-            // Only 2000::/3 is given out; of that not the documentation, Teredo,
-            // ORCHID and 6to4 blocks. What embeds an IPv4 address is as public as that.
-            match v6.to_ipv4_mapped() {
-                Some(v4) => is_public(IpAddr::V4(v4)),
-                None => {
-                    segments[0] & 0xe000 == 0x2000
-                        && !(segments[0] == 0x2001 && segments[1] < 0x0200)
-                        && !(segments[0] == 0x2001 && segments[1] == 0x0db8)
-                        && segments[0] != 0x2002
-                        && segments[0] & 0xfff0 != 0x3ff0
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_public_addresses_are_public() {
-        for public in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-        for private in [
-            "127.0.0.1",
-            "10.0.0.1",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "0.0.0.0",
-            "100.64.0.1",
-            "198.18.0.1",
-            "192.0.0.1",
-            "192.0.2.1",
-            "224.0.0.1",
-            "240.0.0.1",
-            "255.255.255.255",
-            "::1",
-            "::",
-            "fe80::1",
-            "fc00::1",
-            "ff02::1",
-            "2001:db8::1",
-            "2002:7f00:1::",
-            "64:ff9b::7f00:1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "2001::1",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
     }
 }

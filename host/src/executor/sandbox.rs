@@ -1,9 +1,13 @@
 //! The state of one run: what it may use, what it used, what it was told.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use picloud_shared::calls::{HostError, LimitExceeded};
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
 use super::effects::Effects;
+use super::outbound::PrivateHosts;
 use super::outcome::{Called, LogLine};
 use super::{Executor, Platform};
 use crate::clock::Clock;
@@ -56,6 +60,12 @@ pub(super) struct Scope {
     /// The script's name.
     pub(super) script: String,
     pub(super) execution_id: ExecutionId,
+    /// The execution of the first attempt, by which others know the work.
+    pub(super) first_execution_id: ExecutionId,
+    /// How many requests went out, of all runs that are a part of one another.
+    pub(super) requests: Arc<AtomicU64>,
+    /// What is open to the app's requests.
+    pub(super) private_hosts: Arc<PrivateHosts>,
     /// The secrets that have been read, by all runs that are a part of one another.
     pub(super) revealed: Revealed,
     /// How many runs called one another before this one.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::engine::GuestEngine;
 use super::sandbox::{Sandbox, Trace};
-use super::{Image, Outcome, Settings, Status, image, run};
+use super::{Image, Outcome, PrivateHosts, Settings, Status, image, run};
 use crate::clock::Clock;
 use crate::limits::Limits;
 
@@ -32,7 +32,7 @@ fn settings(data: &Path) -> Settings {
         queue_max: 10_000,
         memory_bytes_ceiling: 64 << 20,
         image_cache_bytes_max: 1 << 20,
-        private_hosts: Vec::new(),
+        private_hosts: PrivateHosts::default(),
     }
 }
 

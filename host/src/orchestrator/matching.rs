@@ -23,6 +23,7 @@ use path_tree::PathTree;
 use percent_encoding::percent_decode_str;
 pub(crate) use triggers::Triggers;
 
+use crate::executor::PrivateHosts;
 use crate::limits::Budget;
 use crate::store::{
     AppId, Definitions, Delivery, Endpoints, IngressPolicy, RouteId, RoutePolicy, ScriptDefinition,
@@ -49,6 +50,8 @@ pub struct Target {
     pub source_sha256: String,
     /// What the script asked for.
     pub budget: Budget,
+    /// What is open to the app's requests.
+    pub private_hosts: Arc<PrivateHosts>,
 }
 
 impl From<ScriptDefinition> for Target {
@@ -61,6 +64,7 @@ impl From<ScriptDefinition> for Target {
             version: script.version,
             source_sha256: script.source_sha256,
             budget: Budget::from(&script.limits),
+            private_hosts: Arc::new(PrivateHosts::of_text(&script.private_hosts)),
         }
     }
 }

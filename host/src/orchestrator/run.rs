@@ -198,7 +198,18 @@ impl Orchestrator {
             Some(_) => Some(self.event_slots.acquire().await.map_err(Error::internal)?),
             None => None,
         };
-        Ok(parts.executor.execute(Run { image, request, limits, app_id, execution_id }).await?)
+        // The first attempt has the event's own id.
+        let first = work.origin.event_id.as_ref().and_then(|event| event.as_str().parse().ok());
+        let run = Run {
+            image,
+            request,
+            limits,
+            app_id,
+            first_execution_id: first.unwrap_or_else(|| execution_id.clone()),
+            execution_id,
+            private_hosts: Arc::clone(&target.private_hosts),
+        };
+        Ok(parts.executor.execute(run).await?)
     }
 
     /// The target's image; compiled now if it was not lately.

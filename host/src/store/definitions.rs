@@ -53,6 +53,8 @@ pub struct ScriptDefinition {
     /// The script's own budget.
     #[sqlx(flatten)]
     pub limits: ScriptLimits,
+    /// The app's private hosts, separated by spaces.
+    pub private_hosts: String,
 }
 
 /// A route with the names that go with it.
@@ -94,9 +96,11 @@ impl Store {
         let mut snapshot = connection.begin_with(self.inner.dialect.begin_snapshot()).await?;
         let scripts = sqlx::query_as(
             "SELECT a.id AS app_id, a.name AS app_name, s.id AS script_id, s.name AS script_name, \
-             s.version, v.source_sha256, s.fuel_max, s.memory_bytes_max, s.wall_ms_max \
+             s.version, v.source_sha256, s.fuel_max, s.memory_bytes_max, s.wall_ms_max, \
+             COALESCE(o.private_hosts, '') AS private_hosts \
              FROM scripts s JOIN apps a ON a.id = s.app_id \
-             JOIN script_versions v ON v.script_id = s.id AND v.version = s.version ORDER BY s.id",
+             JOIN script_versions v ON v.script_id = s.id AND v.version = s.version \
+             LEFT JOIN outbound o ON o.app_id = s.app_id ORDER BY s.id",
         )
         .fetch_all(&mut *snapshot)
         .await?;

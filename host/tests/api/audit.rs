@@ -72,13 +72,14 @@ with_an_app! {
         admin.delete("/apps/shop/members/ada").send().await.is(204);
         admin.put("/apps/shop/secrets/TOKEN", json!({"value": "hidden"})).send().await.is(201);
         admin.delete("/apps/shop/secrets/TOKEN").send().await.is(204);
+        admin.put("/apps/shop/outbound", json!({"private_hosts": ["a:1"]})).send().await.is(200);
         admin.delete(&format!("/scripts/{script}")).send().await.is(204);
         let expected = [
             "create_app", "create_script", "update_script", "rollback_script", "create_route",
             "delete_route", "claim_domain", "release_domain", "create_trigger", "update_trigger",
             "fire_trigger", "delete_trigger", "set_key", "delete_key", "put_file", "delete_file",
             "create_user", "accept_invitation", "set_member", "delete_member", "put_secret", "delete_secret",
-            "delete_script",
+            "put_outbound", "delete_script",
         ];
         assert_eq!(actions(app).await, expected);
         let of_app = admin.get("/apps/shop/audit?limit=200").send().await.is(200).json();

@@ -296,6 +296,7 @@ fn check_requests(asked: &[Asked]) {
         ("PROPFIND", "/notes/", "text/plain; charset=utf-8", ""),
     ] {
         let wanted = Asked {
+            idempotency_key: String::new(),
             method: method.to_owned(),
             path: path.to_owned(),
             content_type: content_type.to_owned(),

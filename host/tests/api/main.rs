@@ -40,6 +40,7 @@ mod hostile;
 mod ingress;
 mod instance;
 mod limits;
+mod outbound;
 mod payloads;
 mod registrants;
 mod responses;

@@ -26,6 +26,7 @@ mod load;
 mod outage;
 mod poison;
 mod saturation;
+mod secrets;
 mod server;
 mod start;
 mod storm;

@@ -30,7 +30,11 @@ on_both_databases! {
         };
         store.update_script(&hello.id, change).await.unwrap();
 
+        store.put_private_hosts(&shop.id, "intranet 10.0.0.1:80".to_owned(), 1).await.unwrap();
+        store.put_private_hosts(&shop.id, "intranet".to_owned(), 2).await.unwrap();
+        assert_eq!(store.find_private_hosts(&shop.id).await.unwrap(), "intranet");
         let mut expected = ScriptDefinition {
+            private_hosts: "intranet".to_owned(),
             app_id: shop.id.clone(),
             app_name: "shop".into(),
             script_id: hello.id.clone(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use picloud::clock::Clock;
-use picloud::executor::{Executor, Settings};
+use picloud::executor::{Executor, PrivateHosts, Settings};
 use picloud::limits::Limits;
 
 /// Links the compiled interpreter into a data folder. Compiling it takes seconds:
@@ -27,7 +27,7 @@ pub(crate) fn place(data: &Path) {
             queue_max: 0,
             memory_bytes_ceiling: Limits::CEILING.memory_bytes_max,
             image_cache_bytes_max: 1 << 20,
-            private_hosts: Vec::new(),
+            private_hosts: PrivateHosts::default(),
         };
         Executor::start(&settings, Clock::system(), None).expect("a compiled guest");
         COMPILED.store(true, Ordering::Release);

@@ -16,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) content_type: String,
+    /// Empty when there was none.
+    pub(crate) idempotency_key: String,
     pub(crate) body: String,
 }
 
@@ -39,10 +41,13 @@ impl StandIn {
             move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
                 let content_type = headers.get(header::CONTENT_TYPE);
                 let content_type = content_type.map(|value| value.to_str().expect("a text"));
+                let key = headers.get("idempotency-key");
+                let key = key.map(|value| value.to_str().expect("a text"));
                 let asked = Asked {
                     method: method.to_string(),
                     path: uri.path().to_owned(),
                     content_type: content_type.unwrap_or_default().to_owned(),
+                    idempotency_key: key.unwrap_or_default().to_owned(),
                     body: String::from_utf8_lossy(&body).into_owned(),
                 };
                 let answer = answer(&asked);

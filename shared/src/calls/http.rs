@@ -19,6 +19,10 @@ pub struct Send {
     pub body: Vec<u8>,
     /// Give up after so many milliseconds; the host has a limit of its own.
     pub timeout_ms: Option<i64>,
+    /// Follow at most so many redirects; the host has a default, and a limit of its own.
+    pub redirects: Option<i64>,
+    /// Send an `Idempotency-Key` that stays the same however often the run is tried.
+    pub idempotency_key: bool,
 }
 
 /// The answer to a request, whatever its status.

@@ -1,14 +1,21 @@
-//! `http::*`: requests to public addresses.
+//! `http::*`: requests to public addresses, and to what is open to the app.
+
+use std::sync::atomic::Ordering;
 
 use picloud_shared::calls::HostResult;
 use picloud_shared::calls::http::{Answer, Send};
 
 use super::count_call;
 use crate::executor::entries::{failed, scope};
+use crate::executor::outbound::Sender;
 use crate::executor::sandbox::Sandbox;
 
+/// By what whoever is asked recognises a request that comes again
+/// (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// Sends a request and waits for its answer.
-pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> HostResult<Answer> {
+pub(in crate::executor) async fn send(sandbox: &mut Sandbox, mut send: Send) -> HostResult<Answer> {
     count_call(sandbox)?;
     let allowed = sandbox.limits.outbound_calls_max;
     Sandbox::spend(
@@ -21,5 +28,13 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
     let scope = scope(sandbox)?;
     // Also if it fails: what has arrived over there nobody knows.
     sandbox.effects.called_outside = true;
-    scope.platform.outbound.send(send).await.map_err(failed)
+    let number = scope.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    if send.idempotency_key {
+        let key = format!("{}-{number}", scope.first_execution_id);
+        send.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(IDEMPOTENCY_KEY));
+        send.headers.push((IDEMPOTENCY_KEY.to_owned(), key));
+    }
+    let sender =
+        Sender { app_id: &scope.app_id, open: &scope.private_hosts, secrets: sandbox.masker() };
+    scope.platform.outbound.send(send, &sender).await.map_err(failed)
 }

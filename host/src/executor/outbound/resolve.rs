@@ -1,0 +1,49 @@
+//! From names to the addresses that are connected to.
+//!
+//! Invariant: what is connected to is what was checked here: the client connects to no
+//! address but those that it is given, and asks anew for every connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::address::is_public;
+
+/// Who knows the addresses of names: the system, or a test.
+pub(super) trait Lookup: Send + Sync + 'static {
+    /// The addresses of a name.
+    fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
+}
+
+/// The system's resolver.
+pub(super) struct System;
+
+impl Lookup for System {
+    fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+    }
+}
+
+/// Gives a client the addresses of names.
+pub(super) struct Resolver {
+    pub(super) lookup: Arc<dyn Lookup>,
+    /// Whether addresses that are not public are left out.
+    pub(super) public_only: bool,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = self.lookup.lookup(name.as_str().to_owned());
+        let public_only = self.public_only;
+        Box::pin(async move {
+            let mut found = found.await?;
+            found.retain(|address| !public_only || is_public(address.ip()));
+            if found.is_empty() {
+                return Err(format!("{} has no public address", name.as_str()).into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}

@@ -1,0 +1,361 @@
+//! What is connected to, with real sockets: a listener on this machine that nobody may
+//! reach counts who comes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use reqwest::dns::Resolve;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const CORPUS: &str = include_str!("tests/ssrf.txt");
+const THIS_MACHINE: [&str; 2] = ["127.0.0.1", "::1"];
+
+/// A name server that answers these, one after the other and the last one for ever.
+struct Answers {
+    answers: Mutex<Vec<Vec<IpAddr>>>,
+    asked: AtomicUsize,
+}
+
+impl Answers {
+    fn new(answers: &[&[&str]]) -> Arc<Self> {
+        let addresses = |list: &&[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
+        let answers = Mutex::new(answers.iter().rev().map(addresses).collect());
+        Arc::new(Self { answers, asked: AtomicUsize::new(0) })
+    }
+}
+
+impl Lookup for Answers {
+    fn lookup(&self, _: String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut answers = self.answers.lock().unwrap();
+        let answer = if answers.len() > 1 { answers.pop() } else { answers.last().cloned() };
+        let answer = answer.unwrap_or_default().into_iter().map(|ip| SocketAddr::new(ip, 0));
+        Box::pin(std::future::ready(Ok(answer.collect())))
+    }
+}
+
+/// A server that answers every connection with the same bytes and then closes it.
+struct Raw {
+    port: u16,
+    accepted: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Raw {
+    async fn start(answer: impl Fn(&str) -> Vec<u8> + std::marker::Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Not every machine has IPv6; where there is none nobody comes that way.
+        let other = TcpListener::bind(("::1", port)).await.ok();
+        let accepted = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&accepted);
+        let task = tokio::spawn(async move {
+            loop {
+                let by_other = async {
+                    match &other {
+                        Some(other) => other.accept().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let (mut stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap(),
+                    accepted = by_other => accepted.unwrap(),
+                };
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut request = Vec::new();
+                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                    let mut part = [0; 4096];
+                    match stream.read(&mut part).await {
+                        Ok(0) | Err(_) => break,
+                        Ok(read) => request.extend_from_slice(&part[..read]),
+                    }
+                }
+                let request = String::from_utf8_lossy(&request).into_owned();
+                let _ = stream.write_all(&answer(&request)).await;
+            }
+        });
+        Self { port, accepted, task }
+    }
+
+    async fn saying(answer: &'static [u8]) -> Self {
+        Self::start(move |_| answer.to_vec()).await
+    }
+
+    /// How many came: one that comes now is counted after all others.
+    async fn count(&self) -> usize {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        self.accepted.load(Ordering::SeqCst) - 1
+    }
+}
+
+fn request(url: &str) -> Send {
+    Send {
+        method: "GET".to_owned(),
+        url: url.to_owned(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout_ms: None,
+        redirects: None,
+        idempotency_key: false,
+    }
+}
+
+async fn send(outbound: &Outbound, open: &str, send: Send) -> Result<Answer, String> {
+    let app_id = uuid::Uuid::nil().into();
+    let open = PrivateHosts::of_text(open);
+    let sender = Sender { app_id: &app_id, open: &open, secrets: Masker::default() };
+    outbound.send(send, &sender).await
+}
+
+fn outbound(names: &Arc<Answers>) -> Outbound {
+    let names = Arc::clone(names) as Arc<dyn Lookup>;
+    Outbound::with_lookup(PrivateHosts::default(), &names).unwrap()
+}
+
+fn corpus(port: u16) -> Vec<String> {
+    let lines = CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.replace("PORT", &port.to_string())).collect()
+}
+
+const FINE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfine";
+
+/// It was refused, and not tried and failed.
+#[track_caller]
+fn is_refusal(url: &str, said: Result<Answer, String>) {
+    let said = said.expect_err(url);
+    let known = ["public address", "the address", "the redirect"];
+    assert!(known.iter().any(|known| said.contains(known)), "{url}: {said}");
+}
+
+#[tokio::test]
+async fn nothing_of_the_corpus_is_connected_to() {
+    let listener = Raw::saying(FINE).await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let corpus = corpus(listener.port);
+    assert!(corpus.len() >= 100, "{}", corpus.len());
+    for url in corpus {
+        is_refusal(&url, send(&outbound, "", request(&url)).await);
+    }
+    assert_eq!(listener.count().await, 0);
+}
+
+#[tokio::test]
+async fn nothing_of_the_corpus_is_connected_to_after_a_redirect() {
+    let listener = Raw::saying(FINE).await;
+    let redirecting = Raw::start(|request| {
+        let (_, to) = request.split_once("x-to: ").unwrap_or_default();
+        let to = to.lines().next().unwrap_or_default();
+        format!(
+            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        .into_bytes()
+    })
+    .await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let open = format!("127.0.0.1:{}", redirecting.port);
+    for url in corpus(listener.port) {
+        // What is no address by itself is one beside the one that redirects.
+        let relative = !url.contains("://") && !url.starts_with("//");
+        if !url.is_ascii() || relative {
+            continue;
+        }
+        let mut first = request(&format!("http://{open}/"));
+        first.headers.push(("x-to".to_owned(), url.clone()));
+        is_refusal(&url, send(&outbound, &open, first).await);
+    }
+    assert_eq!(listener.count().await, 0);
+    assert!(redirecting.count().await > 90);
+}
+
+#[tokio::test]
+async fn a_name_whose_addresses_change_is_not_followed_to_a_private_one() {
+    let listener = Raw::saying(FINE).await;
+    let url = format!("http://rebind.example:{}/", listener.port);
+    // Checked at one moment and connected to at another it would be this machine.
+    let names =
+        Answers::new(&[&THIS_MACHINE, &["2001:db8::1", "127.0.0.1"], &["::ffff:127.0.0.1"]]);
+    let public = outbound(&names);
+    for _ in 0..4 {
+        is_refusal(&url, send(&public, "", request(&url)).await);
+    }
+    assert_eq!(names.asked.load(Ordering::SeqCst), 4, "each connection is its own question");
+
+    assert_eq!(listener.count().await, 0);
+}
+
+/// What the client is given is all that it connects to.
+#[tokio::test]
+async fn of_the_addresses_of_a_name_only_the_public_ones_are_given_to_the_client() {
+    let names = Answers::new(&[
+        &["1.1.1.1"],
+        &["127.0.0.1", "1.1.1.1", "::1", "::ffff:10.0.0.1"],
+        &["10.0.0.1"],
+    ]);
+    let resolver =
+        |public_only| Resolver { lookup: Arc::clone(&names) as Arc<dyn Lookup>, public_only };
+    let given = async |resolver: &Resolver| {
+        let given = resolver.resolve("rebind.example".parse().unwrap()).await.ok()?;
+        Some(given.map(|address| address.ip().to_string()).collect::<Vec<_>>())
+    };
+    let public = resolver(true);
+    assert_eq!(given(&public).await.unwrap(), ["1.1.1.1"]);
+    assert_eq!(given(&public).await.unwrap(), ["1.1.1.1"]);
+    assert_eq!(given(&public).await, None);
+    assert_eq!(given(&resolver(false)).await.unwrap(), ["10.0.0.1"]);
+}
+
+#[tokio::test]
+async fn what_is_open_is_exactly_what_was_named() {
+    let (one, two) = (Raw::saying(FINE).await, Raw::saying(FINE).await);
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let open = format!("intranet.example:{} 127.0.0.1:{}", one.port, one.port);
+    let get = async |url: String| send(&outbound, &open, request(&url)).await;
+    for host in ["intranet.example", "INTRANET.example.", "127.0.0.1", "0x7f.1"] {
+        let answer = get(format!("http://{host}:{}/", one.port)).await.expect(host);
+        assert_eq!((answer.status, &*answer.body), (200, &b"fine"[..]), "{host}");
+    }
+    assert_eq!(one.count().await, 4);
+    for url in [
+        format!("http://intranet.example:{}/", two.port),
+        format!("http://127.0.0.1:{}/", two.port),
+        format!("http://other.example:{}/", one.port),
+        format!("http://a.intranet.example:{}/", one.port),
+        format!("http://[::1]:{}/", one.port),
+        format!("http://[::ffff:127.0.0.1]:{}/", one.port),
+        "http://intranet.example/".to_owned(),
+    ] {
+        is_refusal(&url, get(url.clone()).await);
+    }
+    // Without a port every port is open, and to nobody else.
+    let whole = format!("http://127.0.0.1:{}/", two.port);
+    assert!(send(&outbound, "127.0.0.1", request(&whole)).await.is_ok());
+    is_refusal(&whole, send(&outbound, "", request(&whole)).await);
+    assert_eq!((one.count().await, two.count().await), (5, 1));
+}
+
+/// A connection that stays open is used again, but by nobody to whom it is not open.
+#[tokio::test]
+async fn an_open_connection_is_not_used_by_an_app_that_may_not_open_it() {
+    let keeping = keeping_server().await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let url = format!("http://intranet.example:{}/", keeping.port);
+    for _ in 0..2 {
+        assert!(send(&outbound, "intranet.example", request(&url)).await.is_ok());
+    }
+    is_refusal(&url, send(&outbound, "", request(&url)).await);
+    is_refusal(&url, send(&outbound, "intranet.example:1", request(&url)).await);
+    assert_eq!(keeping.accepted.load(Ordering::SeqCst), 1, "it stayed open");
+}
+
+/// A server that keeps its connections.
+async fn keeping_server() -> Raw {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepted = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&accepted);
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut part = [0; 4096];
+                while stream.read(&mut part).await.is_ok_and(|read| read > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    if stream.write_all(answer).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    Raw { port, accepted, task }
+}
+
+#[tokio::test]
+async fn redirects_are_followed_as_often_as_was_asked() {
+    let round = Raw::start(|request| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let left: u32 = path.trim_start_matches('/').parse().unwrap_or(0);
+        if left == 0 {
+            return FINE.to_vec();
+        }
+        let to = left - 1;
+        format!(
+            "HTTP/1.1 307 x\r\nlocation: /{to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        .into_bytes()
+    })
+    .await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let get = async |hops: u32, redirects: Option<i64>| {
+        let url = format!("http://127.0.0.1:{}/{hops}", round.port);
+        let answer = send(&outbound, "127.0.0.1", Send { redirects, ..request(&url) }).await;
+        answer.map(|answer| answer.status)
+    };
+    assert_eq!(get(5, None).await, Ok(200));
+    assert!(get(6, None).await.unwrap_err().contains("more than 5 times"));
+    assert_eq!(get(10, Some(10)).await, Ok(200));
+    assert!(get(11, Some(10)).await.unwrap_err().contains("more than 10 times"));
+    assert_eq!(get(1, Some(0)).await, Ok(307));
+    assert!(get(0, Some(11)).await.unwrap_err().contains("0 to 10, not 11"));
+    assert!(get(0, Some(-1)).await.is_err());
+}
+
+#[tokio::test]
+async fn what_an_answer_may_have_is_limited() {
+    let big = Raw::start(|request| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let (kind, size) = path.trim_start_matches('/').split_once('-').unwrap_or_default();
+        let size: usize = size.parse().unwrap_or(0);
+        let (headers, body) = match kind {
+            "body" => (String::new(), size),
+            "headers" => ((0..size - 2).map(|n| format!("x-{n}: y\r\n")).collect(), 0),
+            _ => (format!("x: {}\r\n", "v".repeat(size - 31)), 0),
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{headers}content-length: {body}\r\nconnection: close\r\n\r\n"
+        );
+        [head.into_bytes(), vec![b'x'; body]].concat()
+    })
+    .await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let get = async |path: String| {
+        let url = format!("http://127.0.0.1:{}/{path}", big.port);
+        send(&outbound, "127.0.0.1", request(&url)).await.map(|answer| answer.body.len())
+    };
+    assert_eq!(get(format!("body-{ANSWER_BYTES_MAX}")).await, Ok(ANSWER_BYTES_MAX));
+    assert!(
+        get(format!("body-{}", ANSWER_BYTES_MAX + 1)).await.unwrap_err().contains("larger than")
+    );
+    assert_eq!(get(format!("headers-{ANSWER_HEADERS_MAX}")).await, Ok(0));
+    get(format!("headers-{}", ANSWER_HEADERS_MAX + 1)).await.unwrap_err();
+    assert_eq!(get(format!("bytes-{ANSWER_HEADER_BYTES_MAX}")).await, Ok(0));
+    assert!(
+        get(format!("bytes-{}", ANSWER_HEADER_BYTES_MAX + 8)).await.unwrap_err().contains("bytes")
+    );
+}
+
+/// It never answers, and is given up.
+#[tokio::test]
+async fn a_request_that_takes_too_long_ends() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let mut slow = request(&url);
+    slow.timeout_ms = Some(20);
+    assert_eq!(send(&outbound, "127.0.0.1", slow).await.unwrap_err(), "the request took too long");
+}
