@@ -25,6 +25,7 @@ fn found(route: RoutePolicy, app: IngressPolicy) -> Match {
         version: 1,
         source_sha256: String::new(),
         budget: Budget::default(),
+        private_hosts: Arc::default(),
     };
     Match {
         target: Arc::new(target),
