@@ -18,7 +18,10 @@ with_an_app! {
         let made = admin.post("/apps", body).send().await.is(201).json();
         assert_eq!((&made["name"], &made["description"]), (&json!("shop"), &json!("sells")));
         assert_eq!(made["created_at"], made["updated_at"]);
-        assert_eq!(admin.get("/apps/shop").send().await.is(200).json(), made);
+        let mut shown = admin.get("/apps/shop").send().await.is(200).json();
+        let capabilities = shown.as_object_mut().unwrap().remove("capabilities").unwrap();
+        assert_eq!(shown, made);
+        assert!(capabilities.as_array().unwrap().contains(&json!("app_manage")));
 
         let change = json!({"description": "buys"});
         let changed = admin.patch("/apps/shop", change).send().await.is(200).json();

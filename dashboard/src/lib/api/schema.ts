@@ -314,6 +314,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/apps/{app}/ingress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows what an app asks of every request. */
+        get: operations["get_ingress"];
+        /**
+         * Changes what an app asks of every request, to its routes as well as to its scripts'
+         *     endpoints.
+         */
+        put: operations["update_ingress"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apps/{app}/kv": {
         parameters: {
             query?: never;
@@ -400,6 +421,24 @@ export interface paths {
         post?: never;
         /** Ends a membership. The member's triggers in the app stop. */
         delete: operations["delete_member"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/outbound": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is open to an app's scripts. */
+        get: operations["get_outbound"];
+        /** Sets what is open to an app's scripts, in the place of what was. */
+        put: operations["put_outbound"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -902,7 +941,12 @@ export interface paths {
         };
         /** Shows a route. */
         get: operations["get_route"];
-        put?: never;
+        /**
+         * Changes a route: its script, how requests are served and what is asked of them before.
+         *     It holds from the next request on; one that is being counted is counted anew only if its
+         *     limit has changed.
+         */
+        put: operations["update_route"];
         post?: never;
         /** Deletes a route. */
         delete: operations["delete_route"];
@@ -1420,6 +1464,22 @@ export interface components {
              */
             version: number;
         };
+        /** @description Pages of which other origins may read the answers (WHATWG Fetch, "CORS protocol"). */
+        Cors: {
+            /** @description Whether cookies and other credentials come along; not with `*`. */
+            credentials?: boolean;
+            /** @description Response headers that a page may read beside the safe ones; `*` for all. */
+            exposed_headers?: string[];
+            /** @description Request headers that a page may send beside the safe ones; `*` for all. */
+            headers?: string[];
+            /**
+             * Format: int32
+             * @description For how long a browser keeps the permission, 0 to 86,400 seconds.
+             */
+            max_age_s?: number;
+            /** @description Origins like `https://shop.example`, exactly; or `*` alone for all. */
+            origins: string[];
+        };
         /** @description A key to be made. */
         CreateApiKey: {
             /** @description The name of the one app that it may be used in; all of its owner's when left out. */
@@ -1439,6 +1499,30 @@ export interface components {
              *     `domain:manage`, `app:admin`, `log:read`, `instance:admin`; at least one.
              */
             scopes: string[];
+        };
+        /** @description A signature of another sender. */
+        CustomSignature: {
+            /** @description The hash function. */
+            algorithm?: components["schemas"]["SignatureAlgorithm"];
+            /** @description How it is written. */
+            encoding?: components["schemas"]["SignatureEncoding"];
+            /**
+             * @description The header that brings it.
+             * @example x-signature
+             */
+            header: string;
+            /**
+             * @description What stands before it there.
+             * @example sha256=
+             */
+            prefix?: string;
+            /**
+             * @description What is signed: a text with `{body}` once, and `{timestamp}` if there is a time.
+             * @example {timestamp}.{body}
+             */
+            signed?: string;
+            /** @description The header that brings the time of signing, in seconds since 1970. */
+            timestamp_header?: string | null;
         };
         /** @description Where everything is kept. */
         Database: {
@@ -1573,6 +1657,11 @@ export interface components {
              */
             ended: number;
         };
+        /**
+         * @description Which scripts of an app answer at `/x/{app}/{script}`.
+         * @enum {string}
+         */
+        Endpoints: "unguarded" | "open" | "closed";
         /** @description A part of a collection. */
         Entries: {
             /** @description The entries, in the order of their names' bytes. */
@@ -1895,6 +1984,46 @@ export interface components {
         Health: {
             /** @description `live` or `ready`. */
             status: string;
+        };
+        /** @description How a signature is made: `preset` or `custom`. */
+        HmacAuth: {
+            custom?: components["schemas"]["CustomSignature"] | null;
+            preset?: components["schemas"]["SignaturePreset"] | null;
+            /** @description The names of 1 to 5 secrets. */
+            secrets: string[];
+            /**
+             * Format: int32
+             * @description By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
+             *     left out. Only where a time is signed.
+             */
+            tolerance_s?: number | null;
+        };
+        /** @description What an app asks of every request. */
+        Ingress: {
+            /**
+             * Format: int32
+             * @description How many requests are run at once on each node; `null` for what the settings say.
+             */
+            concurrency_max?: number | null;
+            /** @description Which scripts answer at their own endpoints, `/x/{app}/{script}`. */
+            endpoints: components["schemas"]["Endpoints"];
+            /**
+             * @description The ids of the scripts that a route with `auth` leads to. Their endpoints are closed,
+             *     unless `endpoints` is `open`: then they are ways around it.
+             */
+            guarded_script_ids: string[];
+            rate_limit?: components["schemas"]["RateLimit"] | null;
+        };
+        /** @description What an app asks of every request from now on; what is left out is as it was at first. */
+        IngressChange: {
+            /**
+             * Format: int32
+             * @description How many requests are run at once on each node, 1 to 10,000.
+             */
+            concurrency_max?: number | null;
+            /** @description Which scripts answer at their own endpoints, `/x/{app}/{script}`. */
+            endpoints?: components["schemas"]["Endpoints"];
+            rate_limit?: components["schemas"]["RateLimit"] | null;
         };
         /** @description The server, its database and its settings. */
         Instance: {
@@ -2481,6 +2610,14 @@ export interface components {
         List_Route: {
             /** @description What is on the page. */
             items: {
+                /** @description Who is let in. */
+                auth: components["schemas"]["RouteAuth"];
+                /**
+                 * Format: int32
+                 * @description How many requests are run at once on each node; `null` without a limit.
+                 */
+                concurrency_max?: number | null;
+                cors?: components["schemas"]["Cors"] | null;
                 /**
                  * Format: int64
                  * @description When it was made, in microseconds since 1970.
@@ -2499,6 +2636,7 @@ export interface components {
                 method: string;
                 /** @description The path pattern, in its normal form. */
                 path: string;
+                rate_limit?: components["schemas"]["RateLimit"] | null;
                 /** @description The id of the script that it leads to. */
                 script_id: string;
             }[];
@@ -2733,6 +2871,14 @@ export interface components {
         };
         /** @description A route to be made. */
         NewRoute: {
+            /** @description Who is let in; everybody when left out. */
+            auth?: components["schemas"]["RouteAuth"];
+            /**
+             * Format: int32
+             * @description How many requests are run at once on each node, 1 to 10,000.
+             */
+            concurrency_max?: number | null;
+            cors?: components["schemas"]["Cors"] | null;
             /**
              * @description `sync`: run now and answer the result; `durable`: store, run, and answer the
              *     result if it comes in time; `async`: store and answer 202.
@@ -2752,6 +2898,7 @@ export interface components {
              * @example /orders/{id}
              */
             path: string;
+            rate_limit?: components["schemas"]["RateLimit"] | null;
             /** @description The id of a script of the app. */
             script_id: string;
         };
@@ -2800,6 +2947,18 @@ export interface components {
         OidcDeparture: {
             /** @description The identity provider's address. */
             url: string;
+        };
+        /** @description What is open to an app's scripts. */
+        Outbound: {
+            /**
+             * @description Hosts that are reached although they have no public address: names or addresses,
+             *     each with or without a port; at most 50. What is open to all apps comes beside them.
+             * @example [
+             *       "intranet.example:8080",
+             *       "10.0.0.7"
+             *     ]
+             */
+            private_hosts: string[];
         };
         /** @description What waits. */
         Outbox: {
@@ -2856,6 +3015,31 @@ export interface components {
              */
             value: string;
         };
+        /**
+         * @description Whose requests are counted together.
+         * @enum {string}
+         */
+        RateBy: "all" | "address";
+        /**
+         * @description So many requests at once, then one each `per_s / requests` seconds. Counted on each
+         *     node of a cluster.
+         */
+        RateLimit: {
+            /** @description Whose requests are counted together. */
+            by?: components["schemas"]["RateBy"];
+            /**
+             * Format: int32
+             * @description In how many seconds, 1 to 86,400.
+             * @example 1
+             */
+            per_s?: number;
+            /**
+             * Format: int32
+             * @description How many, 1 to 1,000,000.
+             * @example 100
+             */
+            requests: number;
+        };
         /** @description What an error says: a code for programs, a message for people, and details. */
         Refusal: {
             /**
@@ -2885,6 +3069,14 @@ export interface components {
         };
         /** @description A route. */
         Route: {
+            /** @description Who is let in. */
+            auth: components["schemas"]["RouteAuth"];
+            /**
+             * Format: int32
+             * @description How many requests are run at once on each node; `null` without a limit.
+             */
+            concurrency_max?: number | null;
+            cors?: components["schemas"]["Cors"] | null;
             /**
              * Format: int64
              * @description When it was made, in microseconds since 1970.
@@ -2903,7 +3095,55 @@ export interface components {
             method: string;
             /** @description The path pattern, in its normal form. */
             path: string;
+            rate_limit?: components["schemas"]["RateLimit"] | null;
             /** @description The id of the script that it leads to. */
+            script_id: string;
+        };
+        /**
+         * @description Who is let in. Secrets are named: they are the app's, any of them will do, so that
+         *     one can be exchanged while the other still works.
+         */
+        RouteAuth: {
+            /** @enum {string} */
+            mode: "none";
+        } | {
+            /** @description A header that brings it instead, such as `x-gitlab-token`. */
+            header?: string | null;
+            /** @enum {string} */
+            mode: "key";
+            /** @description The names of 1 to 5 secrets. */
+            secrets: string[];
+        } | {
+            /** @enum {string} */
+            mode: "basic";
+            /** @description The names of 1 to 5 secrets. */
+            secrets: string[];
+            /** @description The user's name, without a colon. */
+            user: string;
+        } | (components["schemas"]["HmacAuth"] & {
+            /** @enum {string} */
+            mode: "hmac";
+        });
+        /**
+         * @description What a route is from now on. Its method, host and path stay; all that is left out is as
+         *     if it had been left out when the route was made.
+         */
+        RouteChange: {
+            /** @description Who is let in. */
+            auth?: components["schemas"]["RouteAuth"];
+            /**
+             * Format: int32
+             * @description How many requests are run at once on each node, 1 to 10,000.
+             */
+            concurrency_max?: number | null;
+            cors?: components["schemas"]["Cors"] | null;
+            /**
+             * @description `sync`, `durable` or `async`.
+             * @example sync
+             */
+            delivery?: string;
+            rate_limit?: components["schemas"]["RateLimit"] | null;
+            /** @description The id of a script of the app. */
             script_id: string;
         };
         /** @description When it would fire. */
@@ -3172,6 +3412,21 @@ export interface components {
             /** @description From the link. */
             token: string;
         };
+        /**
+         * @description The hash function of an HMAC.
+         * @enum {string}
+         */
+        SignatureAlgorithm: "sha256" | "sha512";
+        /**
+         * @description How a signature is written.
+         * @enum {string}
+         */
+        SignatureEncoding: "hex" | "base64";
+        /**
+         * @description A sender whose signatures are known.
+         * @enum {string}
+         */
+        SignaturePreset: "standard_webhooks" | "github" | "stripe" | "slack" | "shopify";
         /** @description What to sign in with. */
         SignIn: {
             /**
@@ -4379,6 +4634,74 @@ export interface operations {
             };
         };
     };
+    get_ingress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its policy */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingress"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    update_ingress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IngressChange"];
+            };
+        };
+        responses: {
+            /** @description The policy as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingress"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list_collections: {
         parameters: {
             query?: {
@@ -4662,6 +4985,74 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_outbound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is open */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Outbound"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_outbound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Outbound"];
+            };
+        };
+        responses: {
+            /** @description What is open now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Outbound"];
+                };
             };
             /** @description It was not done */
             default: {
@@ -5821,6 +6212,42 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description The route */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Route"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    update_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The route's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteChange"];
+            };
+        };
+        responses: {
+            /** @description The route as it is now */
             200: {
                 headers: {
                     [name: string]: unknown;

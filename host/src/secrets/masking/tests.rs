@@ -166,8 +166,10 @@ proptest! {
         let cut = masker.cut_text(&text).into_owned();
         for value in values.iter().filter(|value| value.trim().chars().count() >= 4) {
             for form in 0..7 {
+                // Of JSON and of `Debug` the quotes are not the value's.
+                let is_quoted = matches!(form, 1 | 5);
                 let form = encode(value, form);
-                let form = form.trim_matches('"');
+                let form = if is_quoted { &form[1..form.len() - 1] } else { &*form };
                 if form.len() >= 4 {
                     prop_assert!(!masked.contains(form), "{form:?} in {masked:?}");
                     prop_assert!(!cut.contains(form), "{form:?} in {cut:?}");

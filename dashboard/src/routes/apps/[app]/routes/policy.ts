@@ -1,0 +1,81 @@
+// What a route asks of its callers, as the form has it and as the API has it.
+
+import type { Schema } from '$lib/api/client';
+
+/** Who signs, and how. */
+export const PRESETS = ['standard_webhooks', 'github', 'stripe', 'slack', 'shopify'] as const;
+
+/** The fields of the form; texts as they are typed. */
+export interface PolicyForm {
+	mode: 'none' | 'key' | 'basic' | 'hmac';
+	/** Names of secrets, separated by commas or spaces. */
+	secrets: string;
+	user: string;
+	preset: string;
+	/** Requests; empty for any number. */
+	requests: string;
+	perS: string;
+	by: string;
+	concurrency: string;
+	/** Origins, separated by commas or spaces; empty where the script decides. */
+	origins: string;
+	credentials: boolean;
+}
+
+type Policy = Pick<Schema['RouteChange'], 'auth' | 'rate_limit' | 'concurrency_max' | 'cors'>;
+
+const words = (text: string) => text.split(/[\s,]+/).filter(Boolean);
+
+/** The form for a route, or for a new one. */
+export function formOf(route: Schema['Route'] | undefined): PolicyForm {
+	const auth = route?.auth;
+	const rate = route?.rate_limit;
+	return {
+		mode: auth?.mode ?? 'none',
+		secrets: auth && 'secrets' in auth ? auth.secrets.join(', ') : '',
+		user: auth?.mode === 'basic' ? auth.user : '',
+		preset: auth?.mode === 'hmac' ? (auth.preset ?? 'custom') : 'standard_webhooks',
+		requests: rate ? String(rate.requests) : '',
+		perS: rate ? String(rate.per_s ?? 1) : '60',
+		by: rate?.by ?? 'all',
+		concurrency: route?.concurrency_max ? String(route.concurrency_max) : '',
+		origins: route?.cors?.origins.join(' ') ?? '',
+		credentials: route?.cors?.credentials ?? false
+	};
+}
+
+/** What the form says, for the API. What it has no field for stays as `before` has it. */
+export function policyOf(form: PolicyForm, before: Schema['Route'] | undefined): Policy {
+	const origins = words(form.origins);
+	const cors = { ...before?.cors, origins, credentials: form.credentials };
+	return {
+		auth: authOf(form, before?.auth),
+		rate_limit:
+			form.requests === ''
+				? null
+				: {
+						requests: Number(form.requests),
+						per_s: Number(form.perS),
+						by: form.by as Schema['RateBy']
+					},
+		concurrency_max: form.concurrency === '' ? null : Number(form.concurrency),
+		cors: origins.length === 0 ? null : cors
+	};
+}
+
+function authOf(form: PolicyForm, before: Schema['RouteAuth'] | undefined): Schema['RouteAuth'] {
+	const secrets = words(form.secrets);
+	switch (form.mode) {
+		case 'none':
+			return { mode: 'none' };
+		case 'key': {
+			const header = before?.mode === 'key' ? before.header : undefined;
+			return { mode: 'key', secrets, ...(header ? { header } : {}) };
+		}
+		case 'basic':
+			return { mode: 'basic', user: form.user, secrets };
+		case 'hmac':
+			if (form.preset === 'custom' && before?.mode === 'hmac') return { ...before, secrets };
+			return { mode: 'hmac', preset: form.preset as Schema['SignaturePreset'], secrets };
+	}
+}
