@@ -94,9 +94,13 @@ async fn scripts_see_who_calls_and_not_who_he_says_he_is() {
 #[tokio::test]
 async fn a_session_is_for_tls_only_when_the_proxy_is_trusted() {
     for (trusted, is_secure) in [("127.0.0.0/8", true), ("none", false)] {
-        let (_data, server) = start(&[("PICLOUD_TRUSTED_PROXIES", trusted)]);
+        let password = "password of the tests";
+        let variables =
+            [("PICLOUD_TRUSTED_PROXIES", trusted), ("PICLOUD_ADMIN_PASSWORD", password)];
+        let (_data, server) = start(&variables);
         let caddy = in_front_of(&server).await;
-        let sign_in = caddy.post("/api/v1/auth/login").json(&json!({"key": OWNER_KEY}));
+        let sign_in =
+            caddy.post("/api/v1/auth/login").json(&json!({"name": "admin", "password": password}));
         let answer = sign_in.send().await.unwrap();
         assert_eq!(answer.status(), 200);
         let cookie = answer.headers()["set-cookie"].to_str().unwrap();
