@@ -240,7 +240,7 @@ test('an invited user links an identity and signs in by the provider', async ({
 	await theirs.goto('/account');
 	await expect(theirs.getByRole('heading', { level: 1 })).toHaveText(name);
 
-	await theirs.getByRole('link', { name: 'Sign out' }).click();
+	await theirs.getByRole('link', { name: 'Sign out', exact: true }).click();
 	await expect(theirs).toHaveTitle(/Sign in/);
 	await theirs.goto('/account');
 	await theirs.getByRole('button', { name: 'Sign in with the test provider' }).click();

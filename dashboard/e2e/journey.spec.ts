@@ -201,7 +201,7 @@ test('whoever signs out is out', async ({ page, signIn, host }) => {
 	await signIn();
 	await page.goto('/apps/shop/settings');
 	const cookies = await page.context().cookies(`${host.url}/api/v1/apps`);
-	await page.getByRole('link', { name: 'Sign out' }).click();
+	await page.getByRole('link', { name: 'Sign out', exact: true }).click();
 	await expect(page).toHaveTitle(/Sign in/);
 	await page.goto('/apps/shop/settings');
 	await expect(page).toHaveTitle(/Sign in/);

@@ -1,7 +1,7 @@
 // A script's page: editing, saving, going back, limits.
 
 import type { Page } from '@playwright/test';
-import { expect, type Host, test } from './host';
+import { expect, type Host, signInAs, test } from './host';
 
 let count = 0;
 

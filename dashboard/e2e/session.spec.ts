@@ -34,11 +34,11 @@ test('signing out asks before what was typed is lost', async ({ page, signIn, ho
 	await page.goto(`/apps/${name}/scripts/draft`);
 	await page.getByRole('textbox', { name: 'Source of draft' }).click();
 	await page.keyboard.type('// typed');
-	await page.getByRole('link', { name: 'Sign out' }).click();
+	await page.getByRole('link', { name: 'Sign out', exact: true }).click();
 	const dialog = page.getByRole('dialog', { name: 'Leave without saving?' });
 	await dialog.getByRole('button', { name: 'Stay' }).click();
 	await expect(page.getByRole('textbox', { name: 'Source of draft' })).toContainText('typed');
-	await page.getByRole('link', { name: 'Sign out' }).click();
+	await page.getByRole('link', { name: 'Sign out', exact: true }).click();
 	await dialog.getByRole('button', { name: 'Leave and lose them' }).click();
 	await expect(page).toHaveTitle(/Sign in/);
 	await expect(page).toHaveURL('/');
