@@ -30,8 +30,8 @@ test('the first visit is small and does not jump', async ({ page, signIn, host }
 		bytes += encodedDataLength;
 	});
 	await signIn();
-	await page.getByRole('link', { name: 'first' }).waitFor();
-	await expect(page.getByRole('img', { name: /in the last hour/ })).toBeVisible();
+	await page.getByRole('link', { name: 'first', exact: true }).waitFor();
+	await expect(page.getByRole('img', { name: /in the last hour/ }).first()).toBeVisible();
 	const { sum, paint } = await page.evaluate(
 		() => (window as unknown as { shifts: { sum: number; paint: number } }).shifts
 	);

@@ -133,7 +133,7 @@ test('triggers, one of which fails until it is given up', async ({ page, signIn 
 	dialog = page.getByRole('dialog', { name: 'New key' });
 	await dialog.getByLabel('Key', { exact: true }).fill('8');
 	await dialog.getByLabel('Value (JSON)').fill('{"id": "8", "total": -1}');
-	await dialog.getByRole('button', { name: 'Save' }).click();
+	await dialog.getByRole('button', { name: 'Save', exact: true }).click();
 	await expect(dialog).toHaveCount(0);
 
 	// Both pills: the app's tab, and the list of apps.

@@ -13,7 +13,7 @@ test('what was typed is not lost, and is sent after signing in again', async ({
 	await page.goto(`/apps/${name}/settings`);
 	await page.getByLabel('Description').fill('typed before it was over');
 	await page.context().clearCookies();
-	await page.getByRole('button', { name: 'Save' }).click();
+	await page.getByRole('button', { name: 'Save', exact: true }).click();
 	const dialog = page.getByRole('dialog', { name: 'Your session is over' });
 	await expect(dialog).toBeVisible();
 	await page.keyboard.press('Escape');

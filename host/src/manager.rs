@@ -23,9 +23,11 @@ mod hardening;
 mod health;
 mod ingress;
 mod instance;
+mod invitations;
 mod lists;
 mod members;
 mod names;
+mod oidc;
 mod openapi;
 mod outbound;
 mod outbox;
@@ -254,10 +256,10 @@ fn sign_in() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::default()
         .routes(routes!(sessions::sign_in))
         .routes(routes!(sessions::get_sign_in_options))
-        .routes(routes!(sessions::start_oidc))
-        .routes(routes!(sessions::finish_oidc))
-        .routes(routes!(sessions::get_invitation))
-        .routes(routes!(sessions::accept_invitation))
+        .routes(routes!(oidc::start_oidc))
+        .routes(routes!(oidc::finish_oidc))
+        .routes(routes!(invitations::get_invitation))
+        .routes(routes!(invitations::accept_invitation))
 }
 
 /// What a supervisor asks.

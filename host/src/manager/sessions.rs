@@ -1,17 +1,17 @@
-//! `/auth`: signing in with a browser and out again; the own password; invitations.
+//! `/auth`: signing in with a browser and out again, and the own password.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::ControlPlane;
-use super::extract::{Body, Query};
+use super::extract::Body;
 use crate::auth::{self, Begun, Caller, Capability, Change, Scope};
-use crate::error::{Error, Refusal, Result};
+use crate::error::Result;
 use crate::store::{InstanceRole, Resource};
 
 /// Who is signed in, or has called with a key.
@@ -105,31 +105,6 @@ pub struct ChangePassword {
     password: String,
 }
 
-/// The token of an invitation.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ShowInvitation {
-    /// From the link.
-    token: String,
-}
-
-/// Whom an invitation is for.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Invited {
-    /// The name to sign in with.
-    name: String,
-}
-
-/// What an invited user decides.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AcceptInvitation {
-    /// From the link.
-    token: String,
-    /// Their password from now on: 10 to 256 characters.
-    password: String,
-}
-
 /// How many sessions are over.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndedSessions {
@@ -138,7 +113,7 @@ pub struct EndedSessions {
 }
 
 /// Nothing of a session stays in a cache.
-const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+pub(super) const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
 /// Exchanges a name and a password for a session. The cookie is the browser's; a request
 /// with it that changes something also needs `X-CSRF-Token`.
@@ -168,7 +143,7 @@ pub(super) async fn signed_in(
 }
 
 /// Notes a session that has begun; whose it is.
-async fn note(
+pub(super) async fn note(
     control_plane: &ControlPlane,
     request: &Parts,
     begun: Begun,
@@ -190,36 +165,6 @@ pub struct SignInOptions {
     oidc: Option<String>,
 }
 
-/// Where to go by the identity provider.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StartOidc {
-    /// The page to come back to, a path of this server.
-    #[serde(default)]
-    return_to: String,
-    /// The token of an invitation: the identity becomes the invited user's.
-    invitation: Option<String>,
-}
-
-/// Where to sign in.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OidcDeparture {
-    /// The identity provider's address.
-    url: String,
-}
-
-/// What the identity provider sends back.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct OidcCallback {
-    /// To be exchanged for who it is.
-    code: Option<String>,
-    /// Which sign-in it is about.
-    state: Option<String>,
-    /// Why it was refused there.
-    error: Option<String>,
-}
-
 /// Tells how one can sign in.
 #[utoipa::path(get, path = "/auth/options", tag = "auth", operation_id = "get_sign_in_options",
     security(()),
@@ -229,68 +174,6 @@ pub(super) async fn get_sign_in_options(
 ) -> impl IntoResponse {
     let oidc = control_plane.auth.oidc_name().map(str::to_owned);
     ([NO_STORE], Json(SignInOptions { oidc }))
-}
-
-/// Begins to sign in by the identity provider: the browser is to go to the address that
-/// is answered.
-#[utoipa::path(post, path = "/auth/oidc/start", tag = "auth", operation_id = "start_oidc",
-    request_body = StartOidc, security(()),
-    responses((status = 200, description = "Where to go", body = OidcDeparture)))]
-pub(super) async fn start_oidc(
-    State(control_plane): State<ControlPlane>,
-    request: Parts,
-    body: Body<StartOidc>,
-) -> Result<impl IntoResponse> {
-    let StartOidc { return_to, invitation } = body.read()?;
-    let auth = &control_plane.auth;
-    let departure = auth.oidc_start(&return_to, invitation.as_deref(), &request).await?;
-    let cookie = [(header::SET_COOKIE, departure.cookie)];
-    Ok((cookie, [NO_STORE], Json(OidcDeparture { url: departure.url })))
-}
-
-/// Where the identity provider sends a browser back to. It begins a session and leads to
-/// the page that was wanted, or back to the sign-in with the reason why not.
-#[utoipa::path(get, path = "/auth/oidc/callback", tag = "auth", operation_id = "finish_oidc",
-    params(OidcCallback), security(()),
-    responses((status = 303, description = "To a page of the dashboard")))]
-pub(super) async fn finish_oidc(
-    State(control_plane): State<ControlPlane>,
-    Query(answer): Query<OidcCallback>,
-    request: Parts,
-) -> Response {
-    let back = |error: &Error| {
-        let code = error.refusal().code.into_owned();
-        ([NO_STORE], Redirect::to(&format!("/?sign_in_error={code}"))).into_response()
-    };
-    let (Some(code), Some(state), None) = (&answer.code, &answer.state, &answer.error) else {
-        tracing::info!(error = answer.error, "the identity provider refused a sign-in");
-        let message = "the identity provider refused the sign-in";
-        return back(&Error::Unauthorized(Refusal::new("oidc_refused", message)));
-    };
-    match arrived(&control_plane, code, state, &request).await {
-        Ok((return_to, cookie)) => {
-            ([(header::SET_COOKIE, cookie)], [NO_STORE], Redirect::to(&return_to)).into_response()
-        }
-        Err(error) => {
-            if let Error::Internal(error) = &error {
-                tracing::error!(error = &**error, "a sign-in failed inside");
-            }
-            back(&error)
-        }
-    }
-}
-
-async fn arrived(
-    control_plane: &ControlPlane,
-    code: &str,
-    state: &str,
-    request: &Parts,
-) -> Result<(String, String)> {
-    let auth::Arrival { begun, return_to } =
-        control_plane.auth.oidc_finish(code, state, request).await?;
-    let cookie = begun.cookie.clone();
-    note(control_plane, request, begun, "sign_in_by_oidc").await?;
-    Ok((return_to, cookie))
 }
 
 /// Tells who is calling, and what they may do outside of apps.
@@ -351,31 +234,4 @@ pub(super) async fn change_password(
     let auth = &control_plane.auth;
     let begun = auth.change_password(&caller, &current, &password, &request).await?;
     signed_in(&control_plane, &request, begun, "change_password").await
-}
-
-/// Tells whom an invitation is for.
-#[utoipa::path(post, path = "/auth/invitation", tag = "auth", operation_id = "get_invitation",
-    request_body = ShowInvitation, security(()),
-    responses((status = 200, description = "Whom it is for", body = Invited)))]
-pub(super) async fn get_invitation(
-    State(control_plane): State<ControlPlane>,
-    body: Body<ShowInvitation>,
-) -> Result<impl IntoResponse> {
-    let user = control_plane.auth.invited(&body.read()?.token).await?;
-    Ok(([NO_STORE], Json(Invited { name: user.name })))
-}
-
-/// Sets the password of whoever was invited, and signs them in. The invitation is used
-/// up.
-#[utoipa::path(post, path = "/auth/invitation/accept", tag = "auth",
-    operation_id = "accept_invitation", request_body = AcceptInvitation, security(()),
-    responses((status = 200, description = "The session; its cookie is set", body = Session)))]
-pub(super) async fn accept_invitation(
-    State(control_plane): State<ControlPlane>,
-    request: Parts,
-    body: Body<AcceptInvitation>,
-) -> Result<impl IntoResponse> {
-    let AcceptInvitation { token, password } = body.read()?;
-    let begun = control_plane.auth.accept_invitation(&token, &password, &request).await?;
-    signed_in(&control_plane, &request, begun, "accept_invitation").await
 }
