@@ -186,6 +186,43 @@ test('a secret is set, used, and never shown', async ({ page, signIn, host }) =>
 	expect(await page.content()).not.toContain(value);
 });
 
+test('a route asks for a key, and its script answers nowhere else', async ({
+	page,
+	signIn,
+	host
+}) => {
+	const app = `guarded${Date.now()}`;
+	await host.api('POST', '/apps', { name: app });
+	await host.api('POST', `/apps/${app}/scripts`, { name: 'hello', source: '"let in"' });
+	await host.api('PUT', `/apps/${app}/secrets/PARTNER`, { value: 'key of the partner' });
+	await signIn();
+	await page.goto(`/apps/${app}/routes`);
+	await page.getByRole('button', { name: 'New route' }).first().click();
+	const dialog = page.getByRole('dialog');
+	await dialog.getByLabel('Path').fill('/orders');
+	await dialog.getByLabel('Script', { exact: true }).selectOption({ label: 'hello' });
+	await dialog.getByText('Who may call it, and how often').click();
+	await dialog.getByLabel('Callers').selectOption('key');
+	await dialog.getByLabel('Secrets').fill('PARTNER');
+	await dialog.getByLabel('Requests').fill('100');
+	await dialog.getByRole('button', { name: 'Create' }).click();
+	const row = page.getByRole('row', { name: /orders/ });
+	await expect(row).toContainText('key');
+	await expect(row).toContainText('100 in 60 s');
+	const status = async (path: string, headers = {}) =>
+		(await page.request.get(`/x/${app}${path}`, { headers })).status();
+	expect(await status('/orders')).toBe(401);
+	expect(await status('/orders', { 'x-api-key': 'key of the partner' })).toBe(200);
+	expect(await status('/hello')).toBe(404);
+	await page.getByRole('button', { name: 'Change GET /orders' }).click();
+	await expect(dialog.getByLabel('Secrets')).toHaveValue('PARTNER');
+	await dialog.getByLabel('Callers').selectOption('none');
+	await dialog.getByRole('button', { name: 'Save' }).click();
+	await expect(row).not.toContainText('key');
+	expect(await status('/orders')).toBe(200);
+	expect(await status('/hello')).toBe(200);
+});
+
 test('a key is made, used by curl, revoked and refused', async ({ page, signIn, host }) => {
 	const app = `keyed${Date.now()}`;
 	await host.api('POST', '/apps', { name: app });
