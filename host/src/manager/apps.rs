@@ -12,7 +12,7 @@ use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::names::{check_app_name, check_description};
 use crate::auth::{Caller, Capability, Change};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{self, AppChange, InstanceRole, NewApp, Resource};
 
 /// How many apps are read at once while names are searched.
@@ -132,10 +132,19 @@ async fn seen_apps(
 ) -> Result<Vec<store::App>> {
     let store = &control_plane.store;
     if let Some(only) = caller.key().and_then(|key| key.app_id.as_ref()) {
-        let app = store.find_app(only).await;
-        let seen = app.ok().filter(|_| page.offset == 0);
-        let may = control_plane.auth.allow(caller, only, Capability::AppRead, Resource::App).await;
-        return Ok(seen.filter(|_| may.is_ok()).into_iter().collect());
+        if page.offset > 0 {
+            return Ok(Vec::new());
+        }
+        let app = store.find_app(only).await?;
+        return match control_plane
+            .auth
+            .allow(caller, only, Capability::AppRead, Resource::App)
+            .await
+        {
+            Ok(()) => Ok(vec![app]),
+            Err(Error::NotFound(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
     }
     Ok(match caller.user_id().filter(|_| caller.role == InstanceRole::Member) {
         Some(user_id) => store.list_apps_of(user_id, page).await?,
