@@ -154,8 +154,11 @@ capabilities! {
     AppManagePrivateHosts = "app_manage_private_hosts": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// Use what belongs to no app: check a source, preview a schedule.
     PlatformUse = "platform_use": Some(Scope::ScriptRead), Least::Instance(InstanceRole::Member);
-    /// See and end the own sessions, change the own password, see and make own keys.
+    /// See who one is, and end the own session.
     OwnAccount = "own_account": None, Least::Instance(InstanceRole::Member);
+    /// End the own sessions, change the own password, see, make and revoke own keys. A key
+    /// that has leaked must not make others, nor lock its owner out.
+    OwnAccountManage = "own_account_manage": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Member);
     /// Make apps.
     InstanceCreateApps = "instance_create_apps": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// See how the instance is: storage, settings, nodes, metrics.
@@ -228,7 +231,7 @@ mod tests {
             assert!(capability.is_had_by(InstanceRole::Owner, None), "{capability:?}");
             let but_owners = capability != Capability::InstanceManageOwners;
             assert_eq!(capability.is_had_by(InstanceRole::Admin, None), but_owners);
-            let own = [Capability::PlatformUse, Capability::OwnAccount].contains(&capability);
+            let own = matches!(capability.least(), Least::Instance(least) if least == InstanceRole::Member);
             assert_eq!(capability.is_had_by(InstanceRole::Member, None), own, "{capability:?}");
         }
     }

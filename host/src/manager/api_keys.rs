@@ -96,14 +96,14 @@ pub struct ApiKeysQuery {
 }
 
 /// Lists one's own keys, or those of everybody, newest first.
-#[utoipa::path(get, path = "/keys", tag = "keys", params(ApiKeysQuery), security(("key" = [])),
+#[utoipa::path(get, path = "/keys", tag = "keys", params(ApiKeysQuery), security(("key" = ["instance:admin"])),
     responses((status = 200, description = "A page of keys", body = List<ApiKey>)))]
 pub(super) async fn list_api_keys(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Query(query): Query<ApiKeysQuery>,
 ) -> Result<Json<List<ApiKey>>> {
-    caller.check(Capability::OwnAccount)?;
+    caller.check(Capability::OwnAccountManage)?;
     let page = Page::new(query.limit, query.offset)?;
     let principal = caller.principal.to_string();
     let scope = if query.all {
@@ -123,14 +123,14 @@ pub(super) async fn list_api_keys(
 /// Makes a key of one's own. It acts for its owner, with no more than its scopes, and is
 /// shown only now.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = CreateApiKey,
-    security(("key" = [])),
+    security(("key" = ["instance:admin"])),
     responses((status = 201, description = "The new key", body = NewApiKey)))]
 pub(super) async fn create_api_key(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     body: Body<CreateApiKey>,
 ) -> Result<impl IntoResponse> {
-    caller.check(Capability::OwnAccount)?;
+    caller.check(Capability::OwnAccountManage)?;
     let body = body.read()?;
     let key = checked(&control_plane, &caller, body).await?;
     let auth::NewKey { text, prefix, sha256 } = auth::generate_api_key(&control_plane.clock);
@@ -145,14 +145,14 @@ pub(super) async fn create_api_key(
 
 /// Revokes a key: it is refused from then on.
 #[utoipa::path(delete, path = "/keys/{key_id}", tag = "keys",
-    params(("key_id" = String, Path, description = "The key's id")), security(("key" = [])),
+    params(("key_id" = String, Path, description = "The key's id")), security(("key" = ["instance:admin"])),
     responses((status = 204, description = "It is revoked")))]
 pub(super) async fn delete_api_key(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(id): Path<ApiKeyId>,
 ) -> Result<StatusCode> {
-    caller.check(Capability::OwnAccount)?;
+    caller.check(Capability::OwnAccountManage)?;
     let key = control_plane.store.find_api_key(&id).await?;
     let is_own = key.principal == caller.principal.to_string();
     if !is_own && caller.check(Capability::InstanceManageUsers).is_err() {

@@ -203,14 +203,14 @@ pub(super) async fn sign_out(
 
 /// Ends all sessions of the caller, in every browser.
 #[utoipa::path(delete, path = "/auth/sessions", tag = "auth", operation_id = "sign_out_everywhere",
-    security(("key" = [])),
+    security(("key" = ["instance:admin"])),
     responses((status = 200, description = "How many are over", body = EndedSessions)))]
 pub(super) async fn sign_out_everywhere(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     request: Parts,
 ) -> Result<impl IntoResponse> {
-    caller.check(Capability::OwnAccount)?;
+    caller.check(Capability::OwnAccountManage)?;
     let auth = &control_plane.auth;
     let ended = auth.sign_out_everywhere(&caller.principal).await?;
     let is_https = auth.is_https(&request.extensions, &request.headers);
@@ -221,7 +221,7 @@ pub(super) async fn sign_out_everywhere(
 /// Changes the own password. All sessions end but this one, which is another from now
 /// on.
 #[utoipa::path(put, path = "/auth/password", tag = "auth", operation_id = "change_password",
-    request_body = ChangePassword, security(("key" = [])),
+    request_body = ChangePassword, security(("key" = ["instance:admin"])),
     responses((status = 200, description = "The new session", body = Session)))]
 pub(super) async fn change_password(
     State(control_plane): State<ControlPlane>,
@@ -229,7 +229,7 @@ pub(super) async fn change_password(
     request: Parts,
     body: Body<ChangePassword>,
 ) -> Result<impl IntoResponse> {
-    caller.check(Capability::OwnAccount)?;
+    caller.check(Capability::OwnAccountManage)?;
     let ChangePassword { current, password } = body.read()?;
     let auth = &control_plane.auth;
     let begun = auth.change_password(&caller, &current, &password, &request).await?;

@@ -48,7 +48,8 @@ with_an_app! {
 
     async fn a_key_made_with_a_key_is_no_more_than_that_one(app) {
         app.deploy("shop", "hello", "1").await;
-        let first = json!({"name": "first", "scopes": ["script:read"], "app": "shop", "expires_in_days": 2});
+        let scopes = ["script:read", "instance:admin"];
+        let first = json!({"name": "first", "scopes": scopes, "expires_in_days": 2});
         let first = app.key(first).await;
         let with = first["key"].as_str().unwrap().to_owned();
         let make = |body: Value| app.post("/api/v1/keys").json(&body).by_key(&with);
@@ -56,7 +57,28 @@ with_an_app! {
         make(more).send().await.refuses(403, "scope_missing");
         let made = make(json!({"name": "less", "scopes": ["script:read"], "expires_in_days": 30}));
         let made = made.send().await.is(201).json();
-        assert_eq!((&made["app"], &made["expires_at"]), (&json!("shop"), &first["expires_at"]));
+        assert_eq!(made["expires_at"], first["expires_at"]);
+    }
+
+    /// One that has leaked is revoked, and that is the end of it.
+    async fn a_key_for_something_else_makes_no_keys_and_ends_no_sessions(app) {
+        let ada = Browser::of_user(app, "ada", "member").await;
+        let body = json!({"name": "k", "scopes": ["script:read", "script:write", "app:admin"]});
+        let made = ada.change(app, "POST", "/keys").json(&body).send().await.is(201).json();
+        let key = made["key"].as_str().unwrap();
+        let path = format!("/api/v1/keys/{}", made["id"].as_str().unwrap());
+        for (method, path) in [
+            ("GET", "/api/v1/keys"),
+            ("POST", "/api/v1/keys"),
+            ("DELETE", &path),
+            ("DELETE", "/api/v1/auth/sessions"),
+            ("PUT", "/api/v1/auth/password"),
+        ] {
+            let call = app.request(method, path).json(&json!({})).by_key(key);
+            call.send().await.refuses(403, "scope_missing");
+        }
+        ada.request(app, "GET", "/auth/me").send().await.is(200);
+        app.get("/api/v1/auth/me").by_key(key).send().await.is(200);
     }
 
     async fn everybody_has_keys_of_their_own(app) {
