@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! engine     wasmtime and the guest in it
+//! metering   what an execution's fuel is a measure of
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
 //! image      a compiled script as the memory pages it changed
@@ -32,6 +33,7 @@ mod engine;
 pub(crate) mod entries;
 mod hostcalls;
 mod image;
+mod metering;
 mod outbound;
 mod outcome;
 mod pool;

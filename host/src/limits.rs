@@ -17,7 +17,8 @@ pub const WASM_PAGE_BYTES: u64 = 65_536;
 pub const MEMORY_BYTES_MIN: u64 = 8 << 20;
 
 /// Fuel that is worth about a millisecond of CPU on the machine of
-/// `docs/benchmarks.md`. One unit is about one wasm instruction.
+/// `docs/benchmarks.md`. One unit is about one wasm instruction, and is paid where the
+/// code branches.
 pub const FUEL_PER_MS: u64 = 8_000_000;
 
 /// What one execution may use.

@@ -11,7 +11,7 @@ use wasmtime::{
 
 use super::code_cache::CodeCache;
 use super::sandbox::{Guest, Sandbox, Trace};
-use super::{Settings, StartError, hostcalls};
+use super::{Settings, StartError, hostcalls, metering};
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits};
 
@@ -216,6 +216,7 @@ fn config(settings: &Settings, has_swap: bool) -> Config {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
         .consume_fuel(true)
+        .operator_cost(metering::COST)
         .max_wasm_stack(WASM_STACK_BYTES_MAX)
         .async_stack_size(STACK_BYTES)
         // Neither is ever shown: a script's place comes from the interpreter.

@@ -1,0 +1,28 @@
+//! What fuel is a measure of.
+//!
+//! A guest pays where its code branches, as much as the instructions up to there are on
+//! average, one on entering a function, and for each byte that it copies or fills. Every
+//! loop has a branch and every recursion a function, so nothing runs on without paying,
+//! and what a run pays is the same on every machine.
+//!
+//! To pay at every instruction says no more of the time that a run takes and makes it
+//! half as long again: the fuel is in memory around each call, and each payment there
+//! waits for the one before. `docs/decisions/0016-fuel-is-paid-at-branches.md` has the
+//! measurements.
+
+use wasmtime::{OperatorCost, VariableOperatorCost};
+
+/// How many instructions of the guest there are to a branch.
+const BRANCH: u8 = 8;
+
+macro_rules! free {
+    ($(@$proposal:ident $op:ident $({ $($argument:ident: $type:ty),* })? => $visit:ident ($($arity:tt)*))*) => {
+        OperatorCost { $($op: 0,)* variable: VariableOperatorCost::new() }
+    };
+}
+
+/// What each instruction costs.
+pub(super) const COST: OperatorCost = {
+    let free: OperatorCost = wasmparser::for_each_operator!(free);
+    OperatorCost { Br: BRANCH, BrIf: BRANCH, BrTable: BRANCH, ..free }
+};
