@@ -12,6 +12,11 @@ unsafe extern "C" {
     fn picloud_call(op: u32, ptr: u32, len: u32) -> u64;
 }
 
+unsafe extern "C" {
+    /// The linker's: its address is the end of the stack, and it has no value.
+    static __stack_high: u8;
+}
+
 /// Hands `request` to the host and returns the bytes of its answer.
 pub(crate) fn exchange(op: calls::Op, request: &[u8]) -> &'static [u8] {
     // SAFETY: the host reads `len` bytes at `ptr`, which are borrowed here, and
@@ -30,6 +35,12 @@ pub(crate) fn exchange(op: calls::Op, request: &[u8]) -> &'static [u8] {
 #[unsafe(no_mangle)]
 pub extern "C" fn abi_version() -> u32 {
     ABI_VERSION
+}
+
+/// Where the stack ends, which lies first in memory and grows downwards.
+#[unsafe(no_mangle)]
+pub extern "C" fn stack_end() -> u32 {
+    (&raw const __stack_high).addr() as u32
 }
 
 /// A buffer of `len` bytes for the host to fill.

@@ -5,7 +5,7 @@ use rhai::{Blob, Dynamic, EvalAltResult, Map};
 
 use crate::api::json;
 
-/// The value of `ctx`.
+/// The value of `ctx`. Objects become values by `from_map`: `into` would build them anew.
 ///
 /// # Errors
 /// When an event is no JSON, or a body that was announced as JSON or text is none,
@@ -18,11 +18,13 @@ pub(crate) fn context(request: RunRequest) -> Result<Map, Box<EvalAltResult>> {
     execution.insert("attempt".into(), i64::from(info.attempt).into());
 
     let mut context = Map::new();
-    context.insert("execution".into(), execution.into());
+    context.insert("execution".into(), Dynamic::from_map(execution));
     context.insert("app".into(), info.app.into());
     context.insert("script".into(), info.script.into());
     match request.input {
-        Input::Http(http) => context.insert("request".into(), http_request(http)?.into()),
+        Input::Http(http) => {
+            context.insert("request".into(), Dynamic::from_map(http_request(http)?))
+        }
         Input::Event(event) => context.insert("event".into(), json::from_bytes(event.as_bytes())?),
     };
     Ok(context)
@@ -40,9 +42,9 @@ fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
     let mut request = Map::new();
     request.insert("method".into(), http.method.into());
     request.insert("path".into(), http.path.into());
-    request.insert("params".into(), pairs(http.params).into());
-    request.insert("query".into(), pairs(http.query).into());
-    request.insert("headers".into(), pairs(http.headers).into());
+    request.insert("params".into(), pairs(http.params));
+    request.insert("query".into(), pairs(http.query));
+    request.insert("headers".into(), pairs(http.headers));
     request.insert("remote_address".into(), http.remote_address.into());
     request.insert("body".into(), body);
     request.insert("raw".into(), Dynamic::from_blob(Blob::from(http.raw)));
@@ -50,6 +52,6 @@ fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
 }
 
 /// An object of the pairs; where a name comes more than once, the last one wins.
-fn pairs(pairs: Vec<(String, String)>) -> Map {
-    pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+fn pairs(pairs: Vec<(String, String)>) -> Dynamic {
+    Dynamic::from_map(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
 }

@@ -5,7 +5,7 @@
 //! metering   what an execution's fuel is a measure of
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
-//! image      a compiled script as the memory pages it changed
+//! image      a compiled script as what it changed in memory
 //! run        one execution from a fresh instance to its outcome
 //! sandbox    the state of one run: limits, log, trace of host calls
 //! hostcalls  the guest's one import and its exhaustive match

@@ -1,13 +1,14 @@
 //! The contract between PiCloud's host and its guest.
 //!
 //! Everything that crosses the wasm boundary is one of the types of this crate,
-//! encoded by [`codec`]. The boundary itself is one import and five exports:
+//! encoded by [`codec`]. The boundary itself is one import and six exports:
 //!
 //! | name | signature | meaning |
 //! | --- | --- | --- |
 //! | import `picloud.call` | `(op: u32, ptr: u32, len: u32) -> u64` | one host call, see [`calls`] |
 //! | export `memory` | | the guest's linear memory |
 //! | export `abi_version` | `() -> u32` | [`ABI_VERSION`] |
+//! | export `stack_end` | `() -> u32` | the memory below it is stack: nothing lives there while no guest function runs |
 //! | export `alloc` | `(len: u32) -> u32` | a buffer of `len` bytes for the host to fill |
 //! | export `compile` | `(ptr: u32, len: u32) -> u64` | parses a source, answers a [`execution::CompileReply`] |
 //! | export `run` | `(ptr: u32, len: u32) -> u64` | runs the compiled script on a [`execution::RunRequest`], answers a [`execution::RunReply`] |
@@ -21,7 +22,7 @@ pub mod codec;
 pub mod execution;
 
 /// The version of the contract. The host refuses a guest that reports another.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// The module name of the guest's only import.
 pub const IMPORT_MODULE: &str = "picloud";

@@ -5,7 +5,7 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 use crate::Error;
 
-const EXPORTS: [&str; 5] = ["memory", "abi_version", "alloc", "compile", "run"];
+const EXPORTS: [&str; 6] = ["memory", "abi_version", "stack_end", "alloc", "compile", "run"];
 
 /// Checks the module's shape.
 ///

@@ -52,7 +52,8 @@ impl Bucket {
         let listed =
             host::call(context, &List { bucket, prefix: prefix.to_owned(), limit, after })?;
         let last = listed.files.last().map(|file| file.path.clone());
-        let items: Array = listed.files.into_iter().map(|file| shown(file).into()).collect();
+        let items: Array =
+            listed.files.into_iter().map(|file| Dynamic::from_map(shown(file))).collect();
         Ok(page(items, last.filter(|_| listed.more)))
     }
 }
@@ -142,7 +143,7 @@ pub(crate) mod functions {
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         let bucket = bucket.0.to_string();
         let file = host::call(&context, &Stat { bucket, path: path.to_owned() })?;
-        Ok(file.map_or(Dynamic::UNIT, |file| shown(file).into()))
+        Ok(file.map_or(Dynamic::UNIT, |file| Dynamic::from_map(shown(file))))
     }
 
     /// Deletes a file. Whether there was one.

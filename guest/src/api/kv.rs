@@ -55,7 +55,7 @@ impl Collection {
         let listed =
             host::call(context, &List { collection, prefix: prefix.to_owned(), limit, after })?;
         let last = listed.entries.last().map(|entry| entry.key.clone());
-        let items = listed.entries.into_iter().map(|entry| Ok(shown(entry)?.into()));
+        let items = listed.entries.into_iter().map(|entry| Ok(Dynamic::from_map(shown(entry)?)));
         let items = items.collect::<Result<Array, Box<EvalAltResult>>>()?;
         Ok(page(items, last.filter(|_| listed.more)))
     }
@@ -114,7 +114,7 @@ pub(crate) mod functions {
         key: &str,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         match collection.find(&context, key)? {
-            Some(entry) => Ok(shown(entry)?.into()),
+            Some(entry) => Ok(Dynamic::from_map(shown(entry)?)),
             None => Ok(Dynamic::UNIT),
         }
     }

@@ -68,7 +68,7 @@ pub(crate) mod functions {
             }
             groups.insert(number.to_string().into(), group);
         }
-        Ok(groups.into())
+        Ok(Dynamic::from_map(groups))
     }
 
     /// The text with every match replaced; `$1` and `${name}` stand for groups.

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use picloud_shared::{ABI_VERSION, Slice};
 use sha2::{Digest, Sha256};
 use wasmtime::{
-    Config, Enabled, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker, Memory,
-    Module, ModuleExport, PoolingAllocationConfig, Result, Store, TypedFunc, bail,
+    AsContextMut, Config, Enabled, Engine, Func, Instance, InstanceAllocationStrategy, InstancePre,
+    Linker, Memory, Module, ModuleExport, PoolingAllocationConfig, Result, Store, bail,
 };
 
 use super::code_cache::CodeCache;
@@ -44,6 +44,7 @@ pub(super) struct GuestEngine {
     template: InstancePre<Sandbox>,
     exports: Exports,
     guest_sha256: String,
+    stack_end: usize,
 }
 
 struct Exports {
@@ -57,7 +58,7 @@ struct Exports {
 pub(super) struct GuestInstance {
     instance: Instance,
     pub(super) memory: Memory,
-    alloc: TypedFunc<u32, u32>,
+    alloc: Alloc,
 }
 
 impl GuestEngine {
@@ -88,9 +89,14 @@ impl GuestEngine {
             run: export("run")?,
         };
         let template = linker.instantiate_pre(&module)?;
-        let loaded = Self { template, exports, guest_sha256 };
-        futures::executor::block_on(loaded.check_abi())?;
+        let mut loaded = Self { template, exports, guest_sha256, stack_end: 0 };
+        loaded.stack_end = futures::executor::block_on(loaded.check_abi())?;
         Ok(loaded)
+    }
+
+    /// Where the guest's stack ends: below, its memory means nothing between two calls.
+    pub(super) fn stack_end(&self) -> usize {
+        self.stack_end
     }
 
     pub(super) fn guest_sha256(&self) -> &str {
@@ -113,12 +119,12 @@ impl GuestEngine {
             .and_then(wasmtime::Extern::into_memory);
         let alloc = instance
             .get_module_export(&mut store, &self.exports.alloc)
-            .and_then(wasmtime::Extern::into_func);
+            .and_then(wasmtime::Extern::into_func)
+            .map(Alloc);
         let (Some(memory), Some(alloc)) = (memory, alloc) else {
             bail!("the guest's exports are not what they should be");
         };
-        let alloc = alloc.typed(&store)?;
-        store.data_mut().guest = Some(Guest { memory, alloc: alloc.clone() });
+        store.data_mut().guest = Some(Guest { memory, alloc });
         Ok((store, GuestInstance { instance, memory, alloc }))
     }
 
@@ -142,25 +148,47 @@ impl GuestEngine {
         instance.call(store, &self.exports.run, request).await
     }
 
-    async fn check_abi(&self) -> Result<()> {
+    /// Whether the guest speaks this host's version of the contract, and where its stack
+    /// ends.
+    async fn check_abi(&self) -> Result<usize> {
         let sandbox = Sandbox::new(Limits::DEFAULT, Clock::system(), Trace::new());
         let (mut store, guest) = self.instantiate(sandbox).await?;
-        let version = guest
-            .instance
-            .get_typed_func::<(), u32>(&mut store, "abi_version")?
-            .call_async(&mut store, ())
-            .await?;
+        let mut ask = async |name| {
+            let function = guest.instance.get_typed_func::<(), u32>(&mut store, name)?;
+            function.call_async(&mut store, ()).await
+        };
+        let version = ask("abi_version").await?;
         if version != ABI_VERSION {
             bail!("the guest speaks version {version} of the contract, the host {ABI_VERSION}");
         }
-        Ok(())
+        let stack_end = ask("stack_end").await? as usize;
+        if stack_end > guest.memory.data_size(&store) {
+            bail!("the guest's stack ends outside of its memory");
+        }
+        Ok(stack_end)
+    }
+}
+
+/// The guest's `alloc`. Its type is looked at when it is called, which most runs of a small
+/// request do not.
+#[derive(Clone, Copy)]
+pub(super) struct Alloc(Func);
+
+impl Alloc {
+    /// A buffer of `len` bytes in guest memory.
+    pub(super) async fn call(
+        self,
+        mut store: impl AsContextMut<Data = Sandbox>,
+        len: u32,
+    ) -> Result<u32> {
+        self.0.typed::<u32, u32>(&store)?.call_async(&mut store, len).await
     }
 }
 
 impl GuestInstance {
     /// A buffer in guest memory.
     pub(super) async fn alloc(&self, store: &mut Store<Sandbox>, len: usize) -> Result<u32> {
-        self.alloc.call_async(store, u32::try_from(len)?).await
+        self.alloc.call(store, u32::try_from(len)?).await
     }
 
     async fn call(

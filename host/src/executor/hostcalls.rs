@@ -138,7 +138,7 @@ async fn hand_over(caller: &mut Caller<'_, Sandbox>, guest: &Guest, answer: &[u8
     let Ok(len) = u32::try_from(answer.len()) else {
         bail!("an answer of {} bytes has no place in a guest", answer.len());
     };
-    let ptr = guest.alloc.call_async(&mut *caller, len).await?;
+    let ptr = guest.alloc.call(&mut *caller, len).await?;
     guest.memory.write(&mut *caller, ptr as usize, answer)?;
     Ok(Slice { ptr, len }.pack())
 }

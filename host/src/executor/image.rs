@@ -1,10 +1,11 @@
-//! Script images: a compiled script as the memory pages that its compilation
-//! changed.
+//! Script images: a compiled script as what its compilation changed in memory. The
+//! stack is no part of it: nothing lives there between two calls.
 //!
-//! A fresh instance with these pages copied in is an instance that has just
+//! A fresh instance with these bytes copied in is an instance that has just
 //! compiled the script, so a run neither parses nor shares anything with the run
 //! before it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use moka::future::Cache;
@@ -21,7 +22,12 @@ use super::sandbox::{Sandbox, Trace};
 use crate::clock::Clock;
 use crate::limits::{Limits, WASM_PAGE_BYTES};
 
-const PAGE: usize = 4096;
+/// Memory is compared so many bytes at a time.
+const LINE: usize = 64;
+
+/// Runs so near to each other are one: to copy what lies between costs less than to begin
+/// anew.
+const GAP_MAX: usize = 256;
 
 /// Requests up to this size need no allocation in the guest: their buffer is part
 /// of the image.
@@ -34,12 +40,12 @@ const COMPILE_LIMITS: Limits =
 
 /// A compiled script. Cheap to clone.
 #[derive(Clone)]
-pub struct Image(Arc<Pages>);
+pub struct Image(Arc<Changes>);
 
-struct Pages {
+struct Changes {
     memory_bytes: u64,
-    /// Runs of changed pages: where each begins in memory, and its bytes.
-    runs: Vec<(usize, Box<[u8]>)>,
+    /// What has changed: where each run of it begins in memory, and its bytes.
+    runs: Box<[(usize, Box<[u8]>)]>,
     request_buffer: u32,
     operations_ptr: u32,
 }
@@ -70,34 +76,44 @@ impl Image {
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    fn size_bytes(&self) -> usize {
-        size_of::<Pages>() + self.0.runs.iter().map(|(_, bytes)| bytes.len() + 32).sum::<usize>()
+    #[cfg(test)]
+    pub(super) fn changes(&self) -> &[(usize, Box<[u8]>)] {
+        &self.0.runs
     }
 
+    fn size_bytes(&self) -> usize {
+        size_of::<Changes>() + self.0.runs.iter().map(|(_, bytes)| bytes.len() + 32).sum::<usize>()
+    }
+
+    /// What has changed in memory from the address `first` on: `before` is the memory from
+    /// there, `after` all of it.
     pub(super) fn of(
+        first: usize,
         before: &[u8],
         after: &[u8],
         request_buffer: u32,
         operations_ptr: u32,
     ) -> Self {
-        let mut runs: Vec<(usize, Vec<u8>)> = Vec::new();
-        for (index, page) in after.chunks(PAGE).enumerate() {
-            let start = index * PAGE;
-            let unchanged = match before.get(start..start + page.len()) {
-                Some(old) => old == page,
-                None => page.iter().all(|byte| *byte == 0),
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (index, line) in after[first..].chunks(LINE).enumerate() {
+            let offset = index * LINE;
+            let unchanged = match before.get(offset..offset + line.len()) {
+                Some(old) => old == line,
+                None => line.iter().all(|byte| *byte == 0),
             };
             if unchanged {
                 continue;
             }
+            let start = first + offset;
             match runs.last_mut() {
-                Some((first, bytes)) if *first + bytes.len() == start => bytes.extend(page),
-                _ => runs.push((start, page.to_vec())),
+                Some(run) if start - run.end <= GAP_MAX => run.end = start + line.len(),
+                _ => runs.push(start..start + line.len()),
             }
         }
-        Self(Arc::new(Pages {
+        let runs: Box<[_]> = runs.into_iter().map(|run| (run.start, after[run].into())).collect();
+        Self(Arc::new(Changes {
             memory_bytes: after.len() as u64,
-            runs: runs.into_iter().map(|(start, bytes)| (start, bytes.into())).collect(),
+            runs,
             request_buffer,
             operations_ptr,
         }))
@@ -128,7 +144,10 @@ async fn compile_in_sandbox(
 ) -> Result<Result<Image, CompileError>> {
     let sandbox = Sandbox::new(COMPILE_LIMITS, clock.clone(), Trace::new());
     let (mut store, instance) = engine.instantiate(sandbox).await?;
-    let before = instance.memory.data(&store).to_vec();
+    // Not from 0: to read the stack would map its pages into the slot, and they would be
+    // looked at after every run in it, for as long as the process lives.
+    let first = engine.stack_end();
+    let before = instance.memory.data(&store)[first..].to_vec();
 
     let ptr = instance.alloc(&mut store, source.len()).await?;
     instance.memory.write(&mut store, ptr as usize, source.as_bytes())?;
@@ -144,7 +163,7 @@ async fn compile_in_sandbox(
     };
     let request_buffer = instance.alloc(&mut store, REQUEST_BUFFER_BYTES as usize).await?;
     let after = instance.memory.data(&store);
-    Ok(Ok(Image::of(&before, after, request_buffer, compiled.operations_ptr)))
+    Ok(Ok(Image::of(first, &before, after, request_buffer, compiled.operations_ptr)))
 }
 
 /// The images of the scripts used last, bounded in bytes.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use picloud_shared::calls::{HostError, LimitExceeded};
-use wasmtime::{Memory, ResourceLimiter, TypedFunc};
+use wasmtime::{Memory, ResourceLimiter};
 
 use super::effects::Effects;
+use super::engine::Alloc;
 use super::outbound::PrivateHosts;
 use super::outcome::{Called, LogLine};
 use super::{Executor, Platform};
@@ -76,7 +77,7 @@ pub(super) struct Scope {
 #[derive(Clone)]
 pub(super) struct Guest {
     pub(super) memory: Memory,
-    pub(super) alloc: TypedFunc<u32, u32>,
+    pub(super) alloc: Alloc,
 }
 
 /// The host's answers, in order.

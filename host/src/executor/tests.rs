@@ -111,7 +111,8 @@ const LIAR: &str = r#"(module
     (import "picloud" "call" (func $call (param i32 i32 i32) (result i64)))
     (memory (export "memory") 1)
     (table 1 funcref)
-    (func (export "abi_version") (result i32) (i32.const 1))
+    (func (export "abi_version") (result i32) (i32.const 2))
+    (func (export "stack_end") (result i32) (i32.const 0))
     (func (export "alloc") (param i32) (result i32) (i32.const 2048))
     (func (export "compile") (param i32 i32) (result i64)
         (i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.load (i32.const 8))))
@@ -165,7 +166,7 @@ impl Lie {
 }
 
 fn lie_once(engine: &GuestEngine, clock: &Clock, lie: &Lie) -> Outcome {
-    let image = Image::of(&[0; 4096], &lie.memory(), 2048, lie.ptr);
+    let image = Image::of(0, &[0; 4096], &lie.memory(), 2048, lie.ptr);
     let request = request(&lie.memory);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(run::execute(engine, clock, &image, request, Limits::DEFAULT, None))
@@ -210,8 +211,31 @@ fn a_guest_that_answers_compile_with_anything_is_no_danger() {
     let reply: CompileReply = Ok(Compiled { operations_ptr: u32::MAX });
     let encoded = codec::encode(&reply);
     assert_eq!(codec::decode::<CompileReply>(&encoded), Ok(reply));
-    let image = Image::of(&[], &[1; 4096], 0, u32::MAX);
+    let image = Image::of(0, &[], &[1; 4096], 0, u32::MAX);
     assert_eq!(image.operations(&[0; 4096]), None, "an address outside of memory is no address");
+}
+
+#[test]
+fn an_image_is_what_was_changed_and_no_more() {
+    let (stack_end, before) = (4_096, vec![7; 61_440]);
+    let mut after = vec![7; 65_536 * 2];
+    after[65_536..].fill(0);
+    // On the stack; near to each other; far away; in memory that was not there before.
+    after[100] = 1;
+    after[5_000] = 1;
+    after[5_300] = 1;
+    after[60_000] = 1;
+    after[70_000] = 1;
+    let image = Image::of(stack_end, &before, &after, 0, 0);
+    let kept = image.changes();
+    let starts: Vec<_> = kept.iter().map(|(start, _)| *start).collect();
+    assert_eq!(starts, [4_992, 59_968, 69_952]);
+    assert!(kept.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 600);
+    let mut fresh = [vec![9; stack_end], before, vec![0; 65_536]].concat();
+    for (start, bytes) in kept {
+        fresh[*start..*start + bytes.len()].copy_from_slice(bytes);
+    }
+    assert!(fresh[stack_end..] == after[stack_end..], "a fresh memory with it is that memory");
 }
 
 #[tokio::test]

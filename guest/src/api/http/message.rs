@@ -81,7 +81,7 @@ pub(super) fn answer(answer: Answer) -> Result<Map, Box<EvalAltResult>> {
     }
     let mut shown = Map::new();
     shown.insert("status".into(), i64::from(answer.status).into());
-    shown.insert("headers".into(), headers.into());
+    shown.insert("headers".into(), Dynamic::from_map(headers));
     shown.insert("body".into(), body(content_type.as_deref(), answer.body));
     Ok(shown)
 }
