@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! engine     wasmtime and the guest in it
+//! module     the guest as wasm and as compiled code
 //! metering   what an execution's fuel is a measure of
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
@@ -34,6 +35,7 @@ pub(crate) mod entries;
 mod hostcalls;
 mod image;
 mod metering;
+mod module;
 mod outbound;
 mod outcome;
 mod pool;

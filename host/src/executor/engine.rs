@@ -1,21 +1,16 @@
 //! Wasmtime, set up for many short runs, and the guest in it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use picloud_shared::{ABI_VERSION, Slice};
-use sha2::{Digest, Sha256};
 use wasmtime::{
     AsContextMut, Config, Enabled, Engine, Func, Instance, InstanceAllocationStrategy, InstancePre,
-    Linker, Memory, Module, ModuleExport, PoolingAllocationConfig, Result, Store, bail,
+    Linker, Memory, ModuleExport, PoolingAllocationConfig, Result, Store, bail,
 };
 
-use super::code_cache::CodeCache;
+use super::module::GuestModule;
 use super::sandbox::{Guest, Sandbox, Trace};
 use super::{Settings, StartError, hostcalls, metering};
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits};
-
-pub(super) const GUEST: &[u8] = include_bytes!("../../../guest/picloud_guest.wasm");
 
 /// Of wasm code and of the host functions it calls. Deep recursion in a script
 /// ends here when `call_depth` has not ended it before.
@@ -64,18 +59,17 @@ pub(super) struct GuestInstance {
 impl GuestEngine {
     /// The embedded guest, for this machine as it is now.
     pub(super) fn load(settings: &Settings) -> Result<Self, StartError> {
-        Self::load_guest(settings, GUEST, has_swap())
+        Self::load_guest(settings, GuestModule::embedded(), has_swap())
     }
 
     /// Any guest, with or without swap to be afraid of.
     pub(super) fn load_guest(
         settings: &Settings,
-        guest: &[u8],
+        guest: GuestModule<'_>,
         has_swap: bool,
     ) -> Result<Self, StartError> {
         let engine = Engine::new(&config(settings, has_swap))?;
-        let guest_sha256 = hex::encode(Sha256::digest(guest));
-        let module = load_module(&engine, settings, guest, &guest_sha256)?;
+        let module = guest.load(&engine, settings)?;
         let mut linker = Linker::new(&engine);
         hostcalls::link(&mut linker)?;
         let export = |name| match module.get_export_index(name) {
@@ -89,7 +83,7 @@ impl GuestEngine {
             run: export("run")?,
         };
         let template = linker.instantiate_pre(&module)?;
-        let mut loaded = Self { template, exports, guest_sha256, stack_end: 0 };
+        let mut loaded = Self { template, exports, guest_sha256: guest.sha256, stack_end: 0 };
         loaded.stack_end = futures::executor::block_on(loaded.check_abi())?;
         Ok(loaded)
     }
@@ -266,45 +260,12 @@ fn has_swap() -> bool {
 /// Compiles the embedded guest into the cache unless it is there.
 pub(super) fn compile_guest(settings: &Settings) -> Result<(), StartError> {
     let engine = Engine::new(&config(settings, has_swap()))?;
-    load_module(&engine, settings, GUEST, &hex::encode(Sha256::digest(GUEST)))?;
+    GuestModule::embedded().load(&engine, settings)?;
     Ok(())
 }
 
 /// Whether the cache has code for the embedded guest; it may still be found broken.
 pub(super) fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
     let engine = Engine::new(&config(settings, has_swap()))?;
-    let key = code_key(&engine, &hex::encode(Sha256::digest(GUEST)));
-    Ok(CodeCache::has(&settings.data, &key))
-}
-
-fn load_module(
-    engine: &Engine,
-    settings: &Settings,
-    guest: &[u8],
-    guest_sha256: &str,
-) -> Result<Module, StartError> {
-    let cache = CodeCache::open(&settings.data)?;
-    let key = code_key(engine, guest_sha256);
-    let code = match cache.find(&key)? {
-        Some(code) => code,
-        None => {
-            tracing::info!("compiling the interpreter for this machine: once per release");
-            cache.insert(&key, &engine.precompile_module(guest)?)?
-        }
-    };
-    Ok(deserialize(engine, code)?)
-}
-
-/// What compiled code depends on: the guest, and the settings of the compiler.
-fn code_key(engine: &Engine, guest_sha256: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}{:016x}", &guest_sha256[..16], hasher.finish())
-}
-
-#[expect(unsafe_code, reason = "compiled code is native code: it has to be believed")]
-fn deserialize(engine: &Engine, file: std::fs::File) -> Result<Module> {
-    // SAFETY: the file was written by `CodeCache::insert` for exactly this guest and
-    // engine, and its content has the hash that it had then.
-    unsafe { Module::deserialize_open_file(engine, file) }
+    Ok(GuestModule::embedded().is_compiled(&engine, settings))
 }
