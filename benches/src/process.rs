@@ -70,12 +70,15 @@ fn ticks_per_second() -> Result<u64, Error> {
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
-struct Server {
+/// A running server.
+pub(crate) struct Server {
     process: Child,
-    address: String,
+    /// Where it listens, without a scheme.
+    pub(crate) address: String,
 }
 
-fn start(data: &Path) -> Result<(Server, Duration), Error> {
+/// Starts a server on a data folder; how long it took until it was ready.
+pub(crate) fn start(data: &Path) -> Result<(Server, Duration), Error> {
     let started = Instant::now();
     let mut process = Command::new(BINARY)
         .arg("serve")
@@ -113,7 +116,7 @@ impl Server {
     }
 
     /// One request on a connection of its own.
-    fn call(&self, method: &str, path: &str, body: &Value) -> Result<(), Error> {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> Result<(), Error> {
         let body = body.to_string();
         let mut stream = TcpStream::connect(&self.address)?;
         write!(

@@ -24,6 +24,7 @@ mod scripts;
 mod secrets;
 mod sessions;
 mod settings;
+mod statistics;
 mod text;
 mod triggers;
 mod writes;

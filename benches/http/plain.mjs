@@ -1,0 +1,5 @@
+// An echo without a sandbox, a log or a database: what Node's own server takes.
+import { createServer } from 'node:http';
+import { answer, listen } from './server.mjs';
+
+listen(createServer(answer((body) => JSON.stringify(JSON.parse(body)))));
