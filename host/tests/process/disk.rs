@@ -47,7 +47,8 @@ impl Disk {
         let pid = server.pid();
         let disk = match wrapper {
             Some(_) => {
-                let disk = data.join("disk");
+                // A link on the way would lead out of the namespace, to the machine's own disk.
+                let disk = data.canonicalize().expect("a folder").join("disk");
                 let seen = disk.strip_prefix("/").expect("an absolute path");
                 Self {
                     data: Path::new("/proc").join(pid.to_string()).join("root").join(seen),
