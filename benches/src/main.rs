@@ -122,9 +122,9 @@ fn interpreter(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
     writeln!(out, "| geometric mean | | | {mean:.2}× |\n")?;
     writeln!(
         out,
-        "The reach is 1.6×. Fuel is a sixth of it \
-         ([decision 16](decisions/0016-fuel-is-paid-at-branches.md)), and scripts that make and drop \
-         many values cost more in wasm ([decision 5](decisions/0005-what-metering-costs.md)).\n"
+        "The reach is 1.6×. What fuel costs of it is in \
+         [decision 16](decisions/0016-fuel-is-paid-at-branches.md), why scripts that make and drop \
+         many values cost more in [decision 5](decisions/0005-what-metering-costs.md).\n"
     )?;
     Ok(())
 }
