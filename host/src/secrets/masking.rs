@@ -90,7 +90,7 @@ impl Masker {
     pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretValue>) -> Self {
         let forms: Vec<_> = values.into_iter().flat_map(|v| forms::of(v.reveal())).collect();
         if forms.is_empty() {
-            // Of most runs: a search for nothing takes as long to build as an echo runs.
+            // As for most runs, which need not pay for building a search for nothing.
             return Self(None);
         }
         let anchors = forms.iter().map(|form| anchor(form));
