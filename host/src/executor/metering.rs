@@ -26,3 +26,37 @@ pub(super) const COST: OperatorCost = {
     let free: OperatorCost = wasmparser::for_each_operator!(free);
     OperatorCost { Br: BRANCH, BrIf: BRANCH, BrTable: BRANCH, ..free }
 };
+
+#[cfg(test)]
+mod tests {
+    use wasmparser::{Operator, Parser, Payload};
+
+    use crate::executor::module::GuestModule;
+
+    /// What goes back to a loop without being one of the three that pay.
+    fn is_free_branch(operator: &Operator<'_>) -> bool {
+        matches!(
+            operator,
+            Operator::BrOnNull { .. }
+                | Operator::BrOnNonNull { .. }
+                | Operator::BrOnCast { .. }
+                | Operator::BrOnCastFail { .. }
+                | Operator::TryTable { .. }
+                | Operator::Try { .. }
+        )
+    }
+
+    #[test]
+    fn the_guest_has_no_branch_that_is_free() {
+        let mut operators = 0;
+        for payload in Parser::new(0).parse_all(GuestModule::embedded().wasm) {
+            let Payload::CodeSectionEntry(body) = payload.unwrap() else { continue };
+            for operator in body.get_operators_reader().unwrap() {
+                let operator = operator.unwrap();
+                assert!(!is_free_branch(&operator), "{operator:?}");
+                operators += 1;
+            }
+        }
+        assert!(operators > 1_000_000, "{operators} are not the interpreter");
+    }
+}

@@ -13,7 +13,7 @@ const LOCK: &str = include_str!("../../../guest/picloud_guest.lock");
 
 /// A guest as wasm.
 pub(super) struct GuestModule<'a> {
-    wasm: &'a [u8],
+    pub(super) wasm: &'a [u8],
     /// Of the wasm, in hexadecimal.
     pub(super) sha256: String,
 }
