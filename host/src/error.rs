@@ -230,7 +230,7 @@ impl From<store::Error> for Error {
                 refusal: Refusal::new("store_unavailable", "the database is unavailable"),
                 retry_after_s: RETRY_AFTER_S,
             },
-            store::Error::Internal(_) => Self::internal(error),
+            store::Error::Schema { .. } | store::Error::Internal(_) => Self::internal(error),
         }
     }
 }

@@ -31,6 +31,7 @@ mod outbox;
 mod policies;
 mod routes;
 mod samples;
+mod schema;
 mod scripts;
 mod secrets;
 mod sessions;
@@ -149,15 +150,16 @@ impl Store {
     /// missing, and applies the migrations that it lacks.
     ///
     /// Must be called inside a tokio runtime, which then runs the writer.
-    /// Errors: `Unavailable` if the database cannot be reached, `Internal` if its
-    /// migrations are not a prefix of ours (a newer PiCloud has used it).
+    /// Errors: `Unavailable` if the database cannot be reached, `Schema` if a newer
+    /// release has used it and this one must not, `Internal` if a migration that it has
+    /// was changed since.
     pub async fn open(url: &DatabaseUrl) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let dialect = url.dialect();
         let options = url.connect_options();
 
         let mut connection = dialect.connect_writer(&options).await?;
-        sqlx::migrate!("../migrations").run(&mut connection).await.map_err(Error::migration)?;
+        schema::migrate(&mut connection).await?;
 
         for statement in dialect.after_migrations() {
             sqlx::query(*statement).execute(&mut connection).await?;

@@ -33,6 +33,21 @@ pub enum Error {
     /// was written, or it is unknown whether it was; the same call may work later.
     #[error("the database is unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// A newer release has migrated the database, and this release must not use it.
+    #[error(
+        "the database has schema {schema}, which needs a release of PiCloud with schema \
+         {min_version} or newer; this release, {}, has schema {release}. Start the newer \
+         release, or restore a backup from before the upgrade",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Schema {
+        /// The newest migration of the database.
+        schema: i64,
+        /// The newest migration that a release must know to use it.
+        min_version: i64,
+        /// The newest migration of this release.
+        release: i64,
+    },
     /// A mistake in PiCloud or a damaged database. Not for the caller's eyes.
     #[error("the database failed: {0}")]
     Internal(Arc<sqlx::Error>),

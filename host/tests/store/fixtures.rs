@@ -137,6 +137,16 @@ impl Plain {
         .unwrap();
     }
 
+    /// The rows of a query of two numbers.
+    pub(crate) async fn pairs(&mut self, query: &str) -> Vec<(i64, i64)> {
+        let query = AssertSqlSafe(query.to_owned());
+        match self {
+            Self::Sqlite(connection) => sqlx::query_as(query).fetch_all(connection).await,
+            Self::Postgres(connection) => sqlx::query_as(query).fetch_all(connection).await,
+        }
+        .unwrap()
+    }
+
     /// Makes every write to `table` wait until [`Plain::let_go`].
     pub(crate) async fn hold(&mut self, table: &str) {
         match self {

@@ -2,8 +2,7 @@
 
 use picloud::store::{DatabaseUrl, Error, Store};
 
-use crate::database::Kind;
-use crate::fixtures::{Plain, app, domain_of, execution, new_app, now, open, route, script};
+use crate::fixtures::{app, domain_of, execution, new_app, now, open, route, script};
 use crate::on_both_databases;
 
 on_both_databases! {
@@ -60,21 +59,6 @@ on_both_databases! {
         assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
         let write = store.insert_app(new_app("shop")).await;
         assert!(matches!(write, Err(Error::Unavailable(_))), "{write:?}");
-    }
-
-    async fn a_database_of_a_newer_picloud_is_not_touched(database) {
-        open(database).await.close().await.unwrap();
-        let blank = match database.kind {
-            Kind::Sqlite => "x''",
-            Kind::Postgres => "''",
-        };
-        let newer = format!(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             VALUES (9999, 'newer', TRUE, {blank}, 0)"
-        );
-        Plain::connect(database).await.execute(&newer).await;
-        let opened = Store::open(&database.url).await.map(drop);
-        assert!(matches!(opened, Err(Error::Internal(_))), "{opened:?}");
     }
 
     async fn two_stores_share_one_database(database) {

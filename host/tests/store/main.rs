@@ -20,6 +20,7 @@ mod lifecycle;
 mod recording;
 mod recovery;
 mod routes;
+mod schema;
 mod scripts;
 mod secrets;
 mod sessions;

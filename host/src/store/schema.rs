@@ -1,0 +1,66 @@
+//! Applies the migrations, and decides whether this release may use the database.
+//!
+//! Each migration from 9 on adds a row to the table `schema`: its `version`, and the
+//! `min_version` that a release must know to use a database with it. A release starts on a
+//! newer schema if it knows the `min_version` of every migration that it lacks.
+//!
+//! Invariant: a database that this release must not use is left as it is.
+
+use std::collections::BTreeMap;
+
+use sqlx::AnyConnection;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+
+use super::{Error, Result};
+
+/// The first migration that states its `min_version`.
+const FIRST_STATED: i64 = 9;
+
+/// Applies the migrations that the database lacks.
+///
+/// Errors: `Schema` if a newer release has used the database and this one must not.
+pub(super) async fn migrate(connection: &mut AnyConnection) -> Result<()> {
+    let mut migrator = sqlx::migrate!("../migrations");
+    guard(connection, &migrator).await?;
+    // The guard has accepted every migration that this release does not know.
+    migrator.set_ignore_missing(true);
+    migrator.run(&mut *connection).await.map_err(Error::migration)?;
+    // A newer release may have migrated since the first look.
+    guard(connection, &migrator).await
+}
+
+/// Refuses a database with a migration that needs a newer release.
+async fn guard(connection: &mut AnyConnection, migrator: &Migrator) -> Result<()> {
+    let unknown = unknown_migrations(connection, migrator).await.map_err(Error::migration)?;
+    let Some(&schema) = unknown.iter().max() else { return Ok(()) };
+    let release = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let stated = stated(connection, &unknown).await?;
+    // A migration without a row states nothing, so only a release that has it may start.
+    let needed = unknown.iter().map(|version| stated.get(version).unwrap_or(version)).max();
+    let min_version = needed.copied().unwrap_or(schema);
+    if min_version > release {
+        return Err(Error::Schema { schema, min_version, release });
+    }
+    Ok(())
+}
+
+/// The applied migrations that this release lacks.
+async fn unknown_migrations(
+    connection: &mut AnyConnection,
+    migrator: &Migrator,
+) -> Result<Vec<i64>, MigrateError> {
+    connection.ensure_migrations_table(&migrator.table_name).await?;
+    let applied = connection.list_applied_migrations(&migrator.table_name).await?;
+    let applied = applied.into_iter().map(|migration| migration.version);
+    Ok(applied.filter(|version| !migrator.version_exists(*version)).collect())
+}
+
+/// The `min_version` that each migration states, by its version.
+async fn stated(connection: &mut AnyConnection, unknown: &[i64]) -> Result<BTreeMap<i64, i64>> {
+    if unknown.iter().all(|version| *version < FIRST_STATED) {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT version, min_version FROM schema").fetch_all(connection).await?;
+    Ok(rows.into_iter().collect())
+}
