@@ -37,12 +37,13 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
+use crate::hostname::Hostname;
 use crate::store::{self, AppId, InstanceRole, Resource, Store};
 
 pub use accounts::{FirstPassword, INVITATION_DAYS, Invitation, check_user_name};
@@ -69,8 +70,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Whose word is taken for where a request came from.
     pub trusted_proxies: TrustedProxies,
-    /// The only host that the dashboard is on, in lower case; every host without one.
-    pub dashboard_host: Option<String>,
+    /// The only host that the dashboard is on; every host without one.
+    pub dashboard_host: Option<Hostname>,
     /// The first owner's password, if it is not to be made.
     pub admin_password: Option<FirstPassword>,
     /// The identity provider, if there is one.
@@ -298,8 +299,8 @@ impl Auth {
     #[must_use]
     pub fn is_dashboard_host(&self, headers: &HeaderMap) -> bool {
         let Some(dashboard) = &self.inner.settings.dashboard_host else { return true };
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        host.is_some_and(|host| without_port(host).eq_ignore_ascii_case(dashboard))
+        let host = Hostname::of_request(headers, &Uri::default());
+        matches!(host, Ok(Some(host)) if host == *dashboard)
     }
 
     /// Whether a request came by TLS; see [`TrustedProxies::is_https`].
@@ -329,15 +330,6 @@ impl Auth {
 /// The key that a request shows.
 fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()))
-}
-
-/// A host without its port (RFC 9110, section 7.2).
-#[must_use]
-pub fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
 }
 
 /// The credentials of the scheme `Bearer`, whose name has no case (RFC 9110,

@@ -10,6 +10,7 @@ mod data;
 mod dead_letters;
 mod deploy;
 mod detail;
+mod domains;
 mod events;
 mod excerpt;
 mod execution;
@@ -79,6 +80,9 @@ enum Verb {
     /// Where scripts answer, who is let in, and how often
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
+    /// Host names of an app: claim, prove, approve, release
+    #[command(subcommand)]
+    Domains(domains::DomainsCommand),
     /// What makes a script run besides a request: messages, schedules, changes
     #[command(subcommand)]
     Triggers(triggers::TriggersCommand),
@@ -192,6 +196,7 @@ impl Command {
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
             Verb::Routes(command) => command.run(config).await,
+            Verb::Domains(command) => command.run(config).await,
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,

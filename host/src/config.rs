@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::auth::{self, OidcSettings, OwnerKey};
 use crate::executor::PrivateHost;
+use crate::hostname::Hostname;
 use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
 use crate::secrets::{KeySettings, MasterKey};
@@ -86,6 +87,8 @@ pub struct Config {
     pub master_key: Option<MasterKey>,
     /// The master key before.
     pub master_key_previous: Option<MasterKey>,
+    /// Which DNS server is asked for the proofs of domains; the system's when there is none.
+    pub dns_server: Option<SocketAddr>,
     /// What is logged, as a filter of `tracing`.
     pub log: String,
     /// How it is logged.
@@ -123,6 +126,7 @@ impl Default for Config {
             oidc: OidcConfig::default(),
             master_key: None,
             master_key_previous: None,
+            dns_server: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             url: "http://127.0.0.1:8080".to_owned(),
@@ -269,6 +273,20 @@ impl Config {
             }
         };
         Ok(settings)
+    }
+
+    /// The hosts on which this process is meant to be found, so that nobody else has them.
+    #[must_use]
+    pub fn own_hosts(&self) -> Vec<String> {
+        let urls = [self.oidc.public_url.as_deref(), Some(self.url.as_str())];
+        let uris = urls.into_iter().flatten().filter_map(|url| url.parse::<http::Uri>().ok());
+        let hosts = uris.filter_map(|uri| Hostname::parse(uri.host()?).ok());
+        let mut hosts: Vec<_> = hosts.chain(self.auth.dashboard_host.clone()).collect();
+        // What means a machine itself is reserved everywhere.
+        hosts.retain(|host| !host.is_local());
+        hosts.sort();
+        hosts.dedup();
+        hosts.iter().map(ToString::to_string).collect()
     }
 
     /// Where the master key comes from.

@@ -18,6 +18,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::executor::Saturated;
+use crate::hostname::NoHost;
 use crate::limits::OverCeiling;
 use crate::{secrets, store};
 
@@ -148,6 +149,12 @@ impl Error {
         ))
     }
 
+    /// The header `Host` names no host, or several: code `host_invalid`.
+    #[must_use]
+    pub fn host_invalid(why: NoHost) -> Self {
+        Self::Invalid(Refusal::new("host_invalid", format!("the header Host {why}")))
+    }
+
     /// A body did not come in time: code `body_too_slow`.
     #[must_use]
     pub fn body_too_slow() -> Self {
@@ -259,6 +266,9 @@ impl From<store::Conflict> for Refusal {
             store::Conflict::LastOwner => Self::new("last_owner", message),
             store::Conflict::SecretsMax(most) => {
                 Self::new("secrets_full", message).with("most", most)
+            }
+            store::Conflict::DomainsMax(most) => {
+                Self::new("domains_full", message).with("most", most)
             }
             store::Conflict::MasterKey => Self::new("master_key_replaced", message),
             store::Conflict::Concurrent => Self::new("changed_concurrently", message),

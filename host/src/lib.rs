@@ -15,9 +15,11 @@ pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod cron;
+pub mod dns;
 pub mod error;
 pub mod executor;
 pub mod faults;
+pub mod hostname;
 pub mod limits;
 pub mod manager;
 pub mod orchestrator;
@@ -39,11 +41,12 @@ use tokio::net::TcpListener;
 use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
 use config::Config;
+use dns::Resolver;
 use executor::{Backing, Executor, PrivateHosts};
 use manager::{About, ControlPlane};
 use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
-use orchestrator::retention::Retention;
+use orchestrator::retention::{OwnHosts, Retention};
 use orchestrator::scheduler::Scheduler;
 use orchestrator::{Orchestrator, Parts};
 use secrets::Secrets;
@@ -89,6 +92,8 @@ impl App {
         let node = clock.new_id().to_string();
         let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
         let store = Store::open(&database).await?;
+        let own_hosts = OwnHosts { node: node.clone(), hosts: config.own_hosts() };
+        own_hosts.reserve(&store, clock.now_us()).await?;
         let owner_key = config.owner_key.as_ref();
         let started = Auth::start(&store, &clock, owner_key, config.auth()?).await?;
         let settings = executor_settings(config);
@@ -117,6 +122,7 @@ impl App {
             started.auth,
             metrics.clone(),
             config.ceiling,
+            Resolver::new(config.dns_server),
             About::new(config, node, clock.now_us()),
         );
         let data_plane = ingress::api().with_state(orchestrator.clone());
@@ -129,6 +135,7 @@ impl App {
             retention: Retention {
                 store: store.clone(),
                 clock,
+                own_hosts,
                 blobs: executor.blobs().cloned(),
                 audit_days: config.audit_retention_days,
                 execution_log_days: config.execution_log_retention_days,

@@ -58,6 +58,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Auth, Caller, Capability, Change, Principal, stop_reason};
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::error::{Error, Refusal, Result};
 use crate::executor::Executor;
 use crate::limits::Limits;
@@ -85,6 +86,8 @@ pub struct ControlPlane {
     pub metrics: Metrics,
     /// What no script may ask more of.
     pub ceiling: Limits,
+    /// Finds the proofs of domains.
+    pub resolver: Resolver,
     /// What is known of this process.
     pub about: Arc<About>,
     addressing: Arc<Mutex<()>>,
@@ -102,11 +105,12 @@ impl ControlPlane {
         auth: Auth,
         metrics: Metrics,
         ceiling: Limits,
+        resolver: Resolver,
         about: About,
     ) -> Self {
         let about = Arc::new(about);
         let addressing = Arc::default();
-        Self { store, executor, secrets, clock, auth, metrics, ceiling, about, addressing }
+        Self { store, executor, secrets, clock, auth, metrics, ceiling, resolver, about, addressing }
     }
 
     /// The app of that name, if the caller may do this in it.
@@ -214,6 +218,8 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(ingress::get_ingress, ingress::update_ingress))
         .routes(routes!(domains::list_domains, domains::claim_domain))
         .routes(routes!(domains::release_domain))
+        .routes(routes!(domains::verify_domain))
+        .routes(routes!(domains::approve_domain))
         .routes(routes!(scripts::list_scripts, scripts::create_script))
         .routes(routes!(scripts::get_script, scripts::update_script, scripts::delete_script))
         .routes(routes!(source::check_script))

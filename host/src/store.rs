@@ -29,6 +29,7 @@ mod names;
 mod outbound;
 mod outbox;
 mod policies;
+mod reserved_hosts;
 mod routes;
 mod samples;
 mod schema;
@@ -49,9 +50,11 @@ pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
-pub use definitions::{AppIngress, Definitions, RouteDefinition, ScriptDefinition};
+pub use definitions::{
+    AppIngress, Definitions, DomainDefinition, RouteDefinition, ScriptDefinition,
+};
 pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
-pub use domains::Domain;
+pub use domains::{DOMAINS_MAX, Domain, NewClaim};
 pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
 pub use executions::{Execution, ExecutionFilter, ExecutionScope};

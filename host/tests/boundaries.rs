@@ -139,6 +139,7 @@ fn each_library_stays_in_its_room() {
     only("host/src", "deadpool::", room("executor"));
     let outside = [room("command"), room("executor/outbound"), room("auth/oidc")];
     only("host/src", "reqwest::", |file| outside.iter().any(|room| room(file)));
+    only("host/src", "hickory_resolver::", room("dns"));
     let http = [
         room("manager"),
         room("auth"),

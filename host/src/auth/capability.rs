@@ -152,6 +152,8 @@ capabilities! {
     AppReadAudit = "app_read_audit": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Say which private hosts the app may call.
     AppManagePrivateHosts = "app_manage_private_hosts": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+    /// Approve a domain of the app without a proof.
+    AppApproveDomains = "app_approve_domains": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// Use what belongs to no app: check a source, preview a schedule.
     PlatformUse = "platform_use": Some(Scope::ScriptRead), Least::Instance(InstanceRole::Member);
     /// See who one is, and end the own session.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::value::{Allowed, bytes, number, show_bytes};
 use super::{Config, LogFormat};
 use crate::executor::PrivateHostError;
+use crate::hostname::Hostname;
 use crate::limits::MEMORY_BYTES_MIN;
 use crate::secrets::MasterKeyError;
 use crate::store::{Backoff, RateBy, RateLimit};
@@ -425,15 +426,27 @@ pub const SETTINGS: &[Setting] = &[
         doc: "the only host that the dashboard is on, so that scripts' pages on others have an origin",
         secret: false,
         set: |config, text| {
-            let authority: Option<http::uri::Authority> = text.parse().ok();
-            let is_host = authority.is_some_and(|authority| authority.host() == text);
-            if text != EVERY && !is_host {
-                return Err("a host without a port like pi.example.org, or every".to_owned());
-            }
-            config.auth.dashboard_host = (text != EVERY).then(|| text.to_ascii_lowercase());
+            config.auth.dashboard_host = match text {
+                EVERY => None,
+                text => Some(host(text)?),
+            };
             Ok(())
         },
-        show: |config| config.auth.dashboard_host.clone().unwrap_or_else(|| EVERY.to_owned()),
+        show: |config| shown_or(config.auth.dashboard_host.as_ref(), EVERY),
+    },
+    Setting {
+        name: "PICLOUD_DNS_SERVER",
+        unit: "",
+        doc: "DNS server that is asked for the proofs of domains: an address and a port, or system",
+        secret: false,
+        set: |config, text| {
+            config.dns_server = match text {
+                SYSTEM => None,
+                text => Some(text.parse().map_err(|_| "an address like 10.0.0.1:53, or system")?),
+            };
+            Ok(())
+        },
+        show: |config| shown_or(config.dns_server.as_ref(), SYSTEM),
     },
     Setting {
         name: "PICLOUD_LOG",
@@ -479,8 +492,23 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+fn shown_or(value: Option<&impl ToString>, otherwise: &str) -> String {
+    value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
+}
+
+/// A host without a port.
+fn host(text: &str) -> Result<Hostname, Allowed> {
+    let host = Hostname::parse(text).ok();
+    // A port that is dropped in silence would be meant.
+    let has_port = text.parse().is_ok_and(|known: http::uri::Authority| known.port().is_some());
+    let allowed = "a host without a port like pi.example.org, or every";
+    host.filter(|_| !has_port).ok_or_else(|| allowed.to_owned())
+}
+
 /// No limit.
 const UNLIMITED: &str = "unlimited";
+/// What the operating system is configured with.
+const SYSTEM: &str = "system";
 /// No one host.
 const EVERY: &str = "every";
 

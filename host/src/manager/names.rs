@@ -4,6 +4,7 @@
 //! encoding.
 
 use crate::error::{Error, Refusal, Result};
+use crate::hostname::Hostname;
 
 /// The longest name of an app or a script, in characters: that of a DNS label.
 const NAME_CHARS_MAX: usize = 63;
@@ -54,28 +55,23 @@ pub fn check_description(description: &str) -> Result<()> {
     Err(Error::Invalid(Refusal::field("description", &reason)))
 }
 
-/// The normal form of a DNS name: lower case, without a dot at the end.
+/// The normal form of a DNS name: see [`Hostname`].
 ///
 /// # Errors
-/// `Invalid`, field `host`, for what is none: a port, an IP address, characters
-/// that are not ASCII (an international name is given in its `xn--` form).
-pub fn normalise_host(host: &str) -> Result<String> {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+/// `Invalid`, field `host`, for what is none, such as a port, an IP address or a wildcard.
+pub fn check_host(given: &str) -> Result<Hostname> {
+    let host = Hostname::parse(given).ok().filter(|_| !given.contains(':'));
     let is_label = |label: &str| {
         (1..=LABEL_CHARS_MAX).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    // A name whose last label is a number is an IPv4 address to every client.
-    let last_is_number =
-        host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if host.len() <= HOST_CHARS_MAX && host.split('.').all(is_label) && !last_is_number {
-        Ok(host)
-    } else {
+    let is_dns_name = |name: &str| name.len() <= HOST_CHARS_MAX && name.split('.').all(is_label);
+    host.filter(|host| host.name().is_some_and(is_dns_name)).ok_or_else(|| {
         let reason = "must be a DNS name like shop.example.org, without a port";
-        Err(Error::Invalid(Refusal::field("host", reason)))
-    }
+        Error::Invalid(Refusal::field("host", reason))
+    })
 }
 
 #[cfg(test)]
@@ -106,10 +102,12 @@ mod tests {
             ("example.org.", "example.org"),
             ("localhost", "localhost"),
             ("xn--kse-qla.example", "xn--kse-qla.example"),
+            ("Käse.example", "xn--kse-qla.example"),
+            (" example.org\n", "example.org"),
             ("1.example", "1.example"),
             (label.as_str(), label.as_str()),
         ] {
-            assert_eq!(normalise_host(given).unwrap(), normal);
+            assert_eq!(check_host(given).unwrap().to_string(), normal);
         }
         let long_label = "a".repeat(64);
         let long_name = format!("{}a", "a.".repeat(127));
@@ -120,8 +118,10 @@ mod tests {
             "-a.b",
             "a-.b",
             "a_b",
-            "käse.example",
+            "xn--a.example",
             "example.org:80",
+            "example.org:",
+            "1.0x7f",
             "127.0.0.1",
             "::1",
             "*.example.org",
@@ -130,7 +130,7 @@ mod tests {
             &long_label,
             &long_name,
         ] {
-            assert!(normalise_host(wrong).is_err(), "{wrong}");
+            assert!(check_host(wrong).is_err(), "{wrong}");
         }
     }
 }

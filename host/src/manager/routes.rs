@@ -18,7 +18,7 @@ use self::addresses::{check_no_endpoint_is_hidden, conflict, route_conflict};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
-use super::names::normalise_host;
+use super::names::check_host;
 use super::policies;
 use super::route_pattern::RoutePattern;
 use crate::auth::{Caller, Capability, Change};
@@ -189,13 +189,13 @@ pub(super) async fn create_route(
         body.script_id.parse().map_err(|_| Error::not_found(Resource::Script))?;
     let pattern = RoutePattern::parse(&body.path)
         .map_err(|reason| Error::Invalid(Refusal::field("path", &reason)))?;
-    let host = body.host.as_deref().map(normalise_host).transpose()?;
+    let host = body.host.as_deref().map(check_host).transpose()?;
     let route = store::Route {
         id: control_plane.clock.new_id().into(),
         app_id: app.id.clone(),
         script_id,
         method: normalise_method(&body.method)?,
-        host: host.unwrap_or_default(),
+        host: host.map(|host| host.to_string()).unwrap_or_default(),
         path: pattern.path.clone(),
         shape: pattern.shape.clone(),
         delivery: body.delivery,

@@ -58,8 +58,9 @@ use self::throttle::Pass;
 use super::Orchestrator;
 use super::matching::{Found, Match, Target};
 use super::run::{Finished, Origin, Work};
-use crate::auth::{Caller, Capability, without_port};
+use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
+use crate::hostname::Hostname;
 use crate::serving::is_too_slow;
 use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
 
@@ -106,28 +107,19 @@ pub async fn answer_on_domain(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(host) = host_of(&request) else {
-        return next.run(request).await;
+    let host = match Hostname::of_request(request.headers(), request.uri()) {
+        Ok(Some(host)) => host,
+        Ok(None) => return next.run(request).await,
+        // It may be a domain's, in a spelling that we do not understand.
+        Err(error) => return Error::host_invalid(error).into_response(),
     };
-    match orchestrator.table().await {
-        Ok(table) if table.has_domain(&host) => {
-            let found =
-                table.find_on_domain(&host, request.method().as_str(), request.uri().path());
-            orchestrator.answer(found, request).await
-        }
-        // Without definitions no domain is known, but the platform's own paths
-        // have to answer, above all those that tell its health.
-        Ok(_) | Err(_) => next.run(request).await,
+    // Without definitions no domain is known, but the platform's own paths have to
+    // answer, above all those that tell its health.
+    let Ok(table) = orchestrator.table().await else { return next.run(request).await };
+    match table.find_on_domain(&host, request.method().as_str(), request.uri().path()) {
+        Some(found) => orchestrator.answer(found, request).await,
+        None => next.run(request).await,
     }
-}
-
-/// The host without its port, in lower case (RFC 9110, section 7.2).
-fn host_of(request: &Request) -> Option<String> {
-    let host = match request.headers().get(header::HOST) {
-        Some(host) => host.to_str().ok()?,
-        None => request.uri().host()?,
-    };
-    Some(without_port(host).to_ascii_lowercase())
 }
 
 impl Orchestrator {

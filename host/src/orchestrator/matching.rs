@@ -3,7 +3,7 @@
 //! ```text
 //! /x/{app}/{script}   every script's own endpoint, every method
 //! /x/{app}/…          the app's routes
-//! {domain}/…          the routes on a domain that the app has claimed
+//! {domain}/…          the routes on a domain that is verified for the app
 //! ```
 //!
 //! A static segment goes before a parameter, a parameter before a rest; a method
@@ -24,9 +24,10 @@ use percent_encoding::percent_decode_str;
 pub(crate) use triggers::Triggers;
 
 use crate::executor::PrivateHosts;
+use crate::hostname::{Hostname, ReservedHosts};
 use crate::limits::Budget;
 use crate::store::{
-    AppId, Definitions, Delivery, Endpoints, IngressPolicy, RouteId, RoutePolicy, ScriptDefinition,
+    AppId, Definitions, Delivery, DomainDefinition, Endpoints, IngressPolicy, RouteId, RoutePolicy, ScriptDefinition,
     ScriptId, ScriptLimits,
 };
 
@@ -124,7 +125,9 @@ pub enum Found {
 #[derive(Default)]
 pub struct Table {
     apps: HashMap<String, PathTree<Methods>>,
-    domains: HashMap<String, PathTree<Methods>>,
+    domains: HashMap<Hostname, Domain>,
+    /// The domains that are not served although they are verified: see [`Table::closed_domains`].
+    closed_domains: Vec<String>,
     scripts: HashMap<ScriptId, Arc<Target>>,
     names: HashMap<(String, String), Arc<Target>>,
     /// The routes that ask something.
@@ -137,6 +140,12 @@ pub struct Table {
 
 /// What one path leads to, by method.
 type Methods = Vec<Candidate>;
+
+/// A domain that is verified.
+struct Domain {
+    app_id: AppId,
+    paths: PathTree<Methods>,
+}
 
 struct Candidate {
     method: String,
@@ -156,10 +165,7 @@ impl Table {
             let target = Arc::new(Target::from(script));
             table.scripts.insert(target.script_id.clone(), target);
         }
-        // A claimed domain is the app's, also while it has no route there.
-        for domain in definitions.domains {
-            table.domains.insert(domain.host, PathTree::default());
-        }
+        table.add_domains(definitions.domains, &definitions.reserved_hosts);
         let policies: HashMap<_, _> = definitions
             .ingress
             .into_iter()
@@ -176,7 +182,11 @@ impl Table {
             let place = if route.host.is_empty() {
                 table.apps.entry(route.app_name).or_default()
             } else {
-                table.domains.entry(route.host).or_default()
+                match table.domains.get_mut(&Hostname::Name(route.host)) {
+                    Some(domain) if domain.app_id == route.app_id => &mut domain.paths,
+                    // It is pending, reserved, or verified for another app.
+                    _ => continue,
+                }
             };
             let target = Arc::clone(target);
             let parameters = parameters(&route.path);
@@ -222,6 +232,19 @@ impl Table {
         table
     }
 
+    /// A verified domain is the app's, also while it has no route there.
+    fn add_domains(&mut self, domains: Vec<DomainDefinition>, reserved: &[String]) {
+        let reserved = ReservedHosts::of(reserved.iter().map(String::as_str));
+        for DomainDefinition { host, app_id } in domains {
+            match Hostname::parse(&host) {
+                Ok(name) if !reserved.includes(&name) => {
+                    self.domains.insert(name, Domain { app_id, paths: PathTree::default() });
+                }
+                _ => self.closed_domains.push(host),
+            }
+        }
+    }
+
     /// What answers `method path` under `/x/{app}`.
     #[must_use]
     pub fn find_in_app(&self, app: &str, method: &str, path: &str) -> Found {
@@ -234,16 +257,16 @@ impl Table {
         }
     }
 
-    /// What answers `method path` on a domain, given in lower case.
+    /// What answers `method path` on a domain; `None` if no app has this domain.
     #[must_use]
-    pub fn find_on_domain(&self, host: &str, method: &str, path: &str) -> Found {
-        self.domains.get(host).map_or(Found::Nothing, |paths| find(paths, method, path))
+    pub fn find_on_domain(&self, host: &Hostname, method: &str, path: &str) -> Option<Found> {
+        self.domains.get(host).map(|domain| find(&domain.paths, method, path))
     }
 
-    /// Whether an app has claimed this domain, given in lower case.
+    /// The verified domains that are not served: they are reserved, or no hosts.
     #[must_use]
-    pub fn has_domain(&self, host: &str) -> bool {
-        self.domains.contains_key(host)
+    pub fn closed_domains(&self) -> &[String] {
+        &self.closed_domains
     }
 
     /// A script by its id.

@@ -27,6 +27,29 @@ const IDEMPOTENCY_DAYS: u32 = 1;
 /// still be committed.
 const ORPHAN_US: i64 = 3600 * 1_000_000;
 
+/// For how long a host stays reserved after the last node that had it.
+const RESERVED_HOSTS_DAYS: i64 = 7;
+
+/// The hosts on which this node is meant to be found.
+#[derive(Clone)]
+pub struct OwnHosts {
+    /// The node.
+    pub node: String,
+    /// Its hosts, in their normal form.
+    pub hosts: Vec<String>,
+}
+
+impl OwnHosts {
+    /// Makes them known to all nodes, so that nobody can claim them on another one.
+    ///
+    /// # Errors
+    /// From the store.
+    pub async fn reserve(&self, store: &Store, now: i64) -> Result<(), store::Error> {
+        let forget_before = now - RESERVED_HOSTS_DAYS * DAY_US;
+        store.reserve_hosts(&self.node, &self.hosts, now, forget_before).await
+    }
+}
+
 /// Keeps what grows for a number of days.
 #[derive(Clone)]
 pub struct Retention {
@@ -34,6 +57,8 @@ pub struct Retention {
     pub store: Store,
     /// What time it is.
     pub clock: Clock,
+    /// What other nodes are told of this one.
+    pub own_hosts: OwnHosts,
     /// The contents of files.
     pub blobs: Option<Blobs>,
     /// For how many days the audit log is kept.
@@ -87,6 +112,9 @@ impl Retention {
     /// From the store; what was deleted before stays deleted.
     pub async fn run_once(&self) -> Result<Deleted, store::Error> {
         let (store, now) = (&self.store, self.clock.now_us());
+        if store.is_shared() {
+            self.own_hosts.reserve(store, now).await?;
+        }
         let since = |days: u32| now - i64::from(days) * DAY_US;
         let at = since(self.execution_log_days);
         let executions = all(|| store.delete_executions_before(at, BATCH_ROWS)).await?;

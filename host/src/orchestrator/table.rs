@@ -30,6 +30,14 @@ impl CurrentTable {
     }
 }
 
+/// Logs each domain that is not served, once.
+fn tell_closed_domains(table: &Table, before: Option<&Table>) {
+    let known = before.map(Table::closed_domains).unwrap_or_default();
+    for domain in table.closed_domains().iter().filter(|domain| !known.contains(domain)) {
+        tracing::warn!(domain, "a domain is closed: its host is reserved to the platform");
+    }
+}
+
 impl Orchestrator {
     /// The table as of now.
     ///
@@ -49,7 +57,8 @@ impl Orchestrator {
         let table = Arc::new(Table::of(definitions));
         self.throttle.forget_all_but(&table);
         let mut current = self.table.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Some((read_at, Arc::clone(&table)));
+        let before = current.replace((read_at, Arc::clone(&table)));
+        tell_closed_domains(&table, before.as_ref().map(|(_, table)| &**table));
         Ok(table)
     }
 }

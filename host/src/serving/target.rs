@@ -8,6 +8,7 @@ use axum::http::{Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::{Error, Refusal};
+use crate::hostname::Hostname;
 
 /// Refuses a request that is not meant for exactly one host, or whose path is too long.
 pub(super) fn check<B>(request: &Request<B>, uri_bytes_max: usize) -> Result<(), Box<Response>> {
@@ -33,7 +34,8 @@ fn host<B>(request: &Request<B>) -> Result<(), &'static str> {
         (None, _) => return Err("the header Host is missing"),
         (Some(_), Some(_)) => return Err("the header Host is there more than once"),
     };
-    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let host = host.to_str().ok().filter(|host| Hostname::parse(host).is_ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
     let host = host.filter(|host| !host.as_str().contains('@'));
     let host = host.ok_or("the header Host is no host")?;
     match request.uri().authority() {
@@ -63,6 +65,10 @@ mod tests {
             ("/", &["pi.example"][..], 200),
             ("/", &["pi.example:8080"], 200),
             ("/", &["[::1]:8080"], 200),
+            ("/", &["Pi.Example.:99999"], 200),
+            ("/", &["pi.example:"], 200),
+            ("/", &["pi.example:http"], 400),
+            ("/", &["pi..example"], 400),
             ("/", &[], 400),
             ("/", &[""], 400),
             ("/", &["a.example", "b.example"], 400),

@@ -4,7 +4,7 @@
 use sqlx::{Connection, FromRow};
 
 use super::{
-    AppId, Delivery, Domain, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
+    AppId, Delivery, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
     Store, Trigger, triggers,
 };
 
@@ -17,8 +17,10 @@ pub struct Definitions {
     pub scripts: Vec<ScriptDefinition>,
     /// Every route of every app.
     pub routes: Vec<RouteDefinition>,
-    /// Every claimed domain.
-    pub domains: Vec<Domain>,
+    /// Every domain that is verified.
+    pub domains: Vec<DomainDefinition>,
+    /// The hosts that a node has reserved.
+    pub reserved_hosts: Vec<String>,
     /// Every trigger of every app.
     pub triggers: Vec<Trigger>,
     /// The policies of the apps that have one.
@@ -33,6 +35,15 @@ pub struct AppIngress {
     /// Its policy.
     #[sqlx(try_from = "String")]
     pub ingress: IngressPolicy,
+}
+
+/// A domain that is verified.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DomainDefinition {
+    /// The host name.
+    pub host: String,
+    /// Whose it is.
+    pub app_id: AppId,
 }
 
 /// What is needed to run a script that is asked for as `/x/{app}/{script}`.
@@ -112,8 +123,14 @@ impl Store {
         )
         .fetch_all(&mut *snapshot)
         .await?;
-        let domains =
-            sqlx::query_as("SELECT * FROM domains ORDER BY host").fetch_all(&mut *snapshot).await?;
+        let domains = sqlx::query_as(
+            "SELECT host, app_id FROM domains WHERE verified_at IS NOT NULL ORDER BY host",
+        )
+        .fetch_all(&mut *snapshot)
+        .await?;
+        let reserved_hosts = sqlx::query_scalar("SELECT DISTINCT host FROM reserved_hosts")
+            .fetch_all(&mut *snapshot)
+            .await?;
         let triggers = triggers::all(&mut snapshot).await?;
         let ingress = sqlx::query_as(
             "SELECT id AS app_id, ingress FROM apps WHERE ingress <> '{}' ORDER BY id",
@@ -121,6 +138,6 @@ impl Store {
         .fetch_all(&mut *snapshot)
         .await?;
         snapshot.commit().await?;
-        Ok(Definitions { revision, scripts, routes, domains, triggers, ingress })
+        Ok(Definitions { revision, scripts, routes, domains, reserved_hosts, triggers, ingress })
     }
 }

@@ -1,62 +1,136 @@
 //! Domains: a host name that an app has claimed for its routes.
+//!
+//! ```text
+//! claim ─▶ pending (domain_claims) ─▶ proof or approval ─▶ verified (domains)
+//! ```
+//!
+//! Invariant: at most one app has a verified domain; a pending claim keeps nobody else out.
 
-use sqlx::FromRow;
+use sqlx::{AnyConnection, FromRow};
 
 use super::writer::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store, text};
 
-/// A claimed domain.
+/// A domain that an app has claimed.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Domain {
-    /// The host name, lower case, without a port; at most 253 bytes.
+    /// The host name in its normal form; at most 253 bytes.
     pub host: String,
     /// Whose it is.
     pub app_id: AppId,
     /// When it was claimed, µs.
     pub created_at: i64,
+    /// What the TXT record has to say; none of a domain that is verified.
+    pub token: Option<String>,
+    /// When it was verified, µs; none while it is pending.
+    pub verified_at: Option<i64>,
+    /// `dns`, a principal, or `upgrade`; none while it is pending.
+    pub verified_by: Option<String>,
 }
 
+/// A claim without a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewClaim {
+    /// The host name in its normal form.
+    pub host: String,
+    /// Whose it is to be.
+    pub app_id: AppId,
+    /// What the TXT record has to say.
+    pub token: String,
+    /// Now, µs.
+    pub created_at: i64,
+}
+
+/// The most domains of an app, verified and pending.
+pub const DOMAINS_MAX: i64 = 200;
+
+/// All domains, verified and pending; a condition follows.
+const SELECT: &str = "SELECT host, app_id, created_at, token, verified_at, verified_by FROM \
+    (SELECT host, app_id, created_at, CAST(NULL AS TEXT) AS token, verified_at, verified_by \
+     FROM domains UNION ALL \
+     SELECT host, app_id, created_at, token, CAST(NULL AS BIGINT), CAST(NULL AS TEXT) \
+     FROM domain_claims) AS d";
+
 impl Store {
-    /// Claims a domain. Errors: `Conflict(Domain)`, `NotFound(App)`, `Invalid`.
-    pub async fn insert_domain(&self, domain: Domain) -> Result<Domain> {
-        text::check("host", &domain.host, text::HOST_BYTES_MAX)?;
-        self.write(Touches::Definitions, move |connection| {
+    /// Claims a domain, which is pending then.
+    /// Errors: `Conflict(Domain)` if the app has claimed it already or it is verified for
+    /// another one; `Conflict(DomainsMax)`; `NotFound(App)`, `Invalid`.
+    pub async fn claim_domain(&self, claim: NewClaim) -> Result<Domain> {
+        text::check("host", &claim.host, text::HOST_BYTES_MAX)?;
+        self.write(Touches::Records, move |connection| {
             Box::pin(async move {
-                sqlx::query_as(
-                    "INSERT INTO domains (host, app_id, created_at) VALUES ($1, $2, $3) RETURNING *",
+                check_free(connection, &claim.host).await?;
+                check_room(connection, &claim.app_id).await?;
+                sqlx::query(
+                    "INSERT INTO domain_claims (host, app_id, token, created_at) \
+                     VALUES ($1, $2, $3, $4)",
                 )
-                .bind(domain.host)
-                .bind(domain.app_id)
-                .bind(domain.created_at)
-                .fetch_one(connection)
+                .bind(&claim.host)
+                .bind(&claim.app_id)
+                .bind(&claim.token)
+                .bind(claim.created_at)
+                .execute(&mut *connection)
                 .await
                 .map_err(|error| {
                     Error::from(error).on_unique(Conflict::Domain).on_foreign_key(Resource::App)
-                })
+                })?;
+                find(connection, &claim.app_id, &claim.host).await
             })
         })
         .await
     }
 
-    /// Errors: `NotFound(Domain)`.
-    pub async fn find_domain(&self, host: &str) -> Result<Domain> {
+    /// Verifies a pending domain; one that is verified stays as it is. `by` is `dns` or a
+    /// principal.
+    /// Errors: `NotFound(Domain)`; `Conflict(Domain)` if it is verified for another app.
+    pub async fn verify_domain(
+        &self,
+        app_id: &AppId,
+        host: &str,
+        by: &str,
+        at: i64,
+    ) -> Result<Domain> {
         text::check_sought(Resource::Domain, host)?;
-        sqlx::query_as("SELECT * FROM domains WHERE host = $1")
-            .bind(host)
-            .fetch_optional(self.reads())
-            .await?
-            .ok_or(Error::NotFound(Resource::Domain))
+        let (app_id, host, by) = (app_id.clone(), host.to_owned(), by.to_owned());
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                let claim = find(connection, &app_id, &host).await?;
+                if claim.verified_at.is_some() {
+                    return Ok(claim);
+                }
+                check_free(connection, &host).await?;
+                sqlx::query(
+                    "INSERT INTO domains (host, app_id, created_at, verified_at, verified_by) \
+                     VALUES ($1, $2, $3, $4, $5)",
+                )
+                .bind(&host)
+                .bind(&app_id)
+                .bind(claim.created_at)
+                .bind(at)
+                .bind(by)
+                .execute(&mut *connection)
+                .await
+                // Another node may have been faster.
+                .map_err(|error| Error::from(error).on_unique(Conflict::Domain))?;
+                delete_claim(connection, &app_id, &host).await?;
+                find(connection, &app_id, &host).await
+            })
+        })
+        .await
+    }
+
+    /// The app's domain of that host. Errors: `NotFound(Domain)`.
+    pub async fn find_domain(&self, app_id: &AppId, host: &str) -> Result<Domain> {
+        text::check_sought(Resource::Domain, host)?;
+        let mut connection = self.reads().acquire().await?;
+        find(&mut connection, app_id, host).await
     }
 
     /// The app's domains, newest first.
     pub async fn list_domains(&self, app_id: &AppId) -> Result<Vec<Domain>> {
-        let domains = sqlx::query_as(
-            "SELECT * FROM domains WHERE app_id = $1 ORDER BY created_at DESC, host",
-        )
-        .bind(app_id)
-        .fetch_all(self.reads())
-        .await?;
-        Ok(domains)
+        let query = format!("{SELECT} WHERE app_id = $1 ORDER BY created_at DESC, host");
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(app_id);
+        Ok(query.fetch_all(self.reads()).await?)
     }
 
     /// Gives the app's domain up and deletes its routes there.
@@ -71,7 +145,8 @@ impl Store {
                     .bind(&app_id)
                     .execute(&mut *connection)
                     .await?;
-                if done.rows_affected() == 0 {
+                let claims = delete_claim(connection, &app_id, &host).await?;
+                if done.rows_affected() + claims == 0 {
                     return Err(Error::NotFound(Resource::Domain));
                 }
                 sqlx::query("DELETE FROM routes WHERE app_id = $1 AND host = $2")
@@ -84,4 +159,61 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether the app has claimed the host, verified or not.
+pub(super) async fn is_claimed(
+    connection: &mut AnyConnection,
+    app_id: &AppId,
+    host: &str,
+) -> Result<bool> {
+    match find(connection, app_id, host).await {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Errors: `Conflict(Domain)` if the host is verified for an app.
+async fn check_free(connection: &mut AnyConnection, host: &str) -> Result<()> {
+    let taken = sqlx::query("SELECT 1 FROM domains WHERE host = $1").bind(host);
+    match taken.fetch_optional(connection).await? {
+        Some(_) => Err(Error::Conflict(Conflict::Domain)),
+        None => Ok(()),
+    }
+}
+
+/// Errors: `Conflict(DomainsMax)` if the app has as many as it may have.
+async fn check_room(connection: &mut AnyConnection, app_id: &AppId) -> Result<()> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT (SELECT COUNT(*) FROM domains WHERE app_id = $1) \
+         + (SELECT COUNT(*) FROM domain_claims WHERE app_id = $1)",
+    )
+    .bind(app_id)
+    .fetch_one(connection)
+    .await?;
+    match count < DOMAINS_MAX {
+        true => Ok(()),
+        false => Err(Error::Conflict(Conflict::DomainsMax(DOMAINS_MAX))),
+    }
+}
+
+async fn find(connection: &mut AnyConnection, app_id: &AppId, host: &str) -> Result<Domain> {
+    let query = format!("{SELECT} WHERE host = $1 AND app_id = $2");
+    sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(host)
+        .bind(app_id)
+        .fetch_optional(connection)
+        .await?
+        .ok_or(Error::NotFound(Resource::Domain))
+}
+
+/// How many claims there were, 0 or 1.
+async fn delete_claim(connection: &mut AnyConnection, app_id: &AppId, host: &str) -> Result<u64> {
+    let done = sqlx::query("DELETE FROM domain_claims WHERE host = $1 AND app_id = $2")
+        .bind(host)
+        .bind(app_id)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
 }

@@ -117,6 +117,8 @@ pub enum Conflict {
     LastOwner,
     /// The app has as many secrets as it may have.
     SecretsMax(i64),
+    /// The app has as many domains as it may have.
+    DomainsMax(i64),
     /// There are secrets under a newer master key than this process has.
     MasterKey,
     /// The id is taken, or somebody else made the same change at the same time.
@@ -163,6 +165,7 @@ impl fmt::Display for Conflict {
             Self::Identity => f.write_str("the identity is another user's"),
             Self::LastOwner => f.write_str("there must be an owner who can sign in"),
             Self::SecretsMax(most) => write!(f, "an app has at most {most} secrets"),
+            Self::DomainsMax(most) => write!(f, "an app has at most {most} domains"),
             Self::MasterKey => f.write_str("this node has another master key than the newest"),
             Self::Concurrent => f.write_str("it was changed at the same time"),
         }

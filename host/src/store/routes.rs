@@ -1,14 +1,14 @@
 //! Routes: a method and a path pattern that lead to a script.
 //!
 //! Invariant: a route leads to a script of its own app, and stands under a
-//! domain only while the app has claimed it.
+//! domain only while the app has claimed it. It is served there when the domain is verified.
 
 use sqlx::{AnyConnection, FromRow};
 
 use super::writer::Touches;
 use super::{
     AppId, Conflict, Delivery, Error, Page, Resource, Result, RouteId, RoutePolicy, ScriptId,
-    Store, text,
+    Store, domains, text,
 };
 
 /// A route as it is stored.
@@ -158,12 +158,8 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
     check_script(connection, &route.script_id, &route.app_id).await?;
     let policy = json_of(&route.policy)?;
     if !route.host.is_empty() {
-        let domain = sqlx::query("SELECT 1 FROM domains WHERE host = $1 AND app_id = $2")
-            .bind(&route.host)
-            .bind(&route.app_id)
-            .fetch_optional(&mut *connection)
-            .await?;
-        if domain.is_none() {
+        let is_claimed = domains::is_claimed(connection, &route.app_id, &route.host).await?;
+        if !is_claimed {
             return Err(Error::NotFound(Resource::Domain));
         }
     }

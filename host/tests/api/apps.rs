@@ -139,7 +139,7 @@ with_an_app! {
     async fn a_deleted_app_takes_its_scripts_routes_and_domains_with_it(app) {
         let admin = app.admin();
         let id = app.deploy("shop", "hello", "1").await;
-        admin.post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        app.domain("shop", "shop.example").await;
         let route = json!({"script_id": id, "method": "GET", "path": "/a"});
         let route = admin.post("/apps/shop/routes", route).send().await.is(201).json();
         let ran = app.get("/x/shop/a").send().await.is(200);
@@ -151,7 +151,7 @@ with_an_app! {
         let route = format!("/routes/{}", route["id"].as_str().unwrap());
         admin.get(&route).send().await.refuses(404, "route_not_found");
         app.deploy("blog", "hello", "1").await;
-        admin.post("/apps/blog/domains", json!({"host": "shop.example"})).send().await.is(201);
+        app.domain("blog", "shop.example").await;
         // What happened stays known.
         assert_eq!(app.execution(ran.execution_id()).await["script"], "hello");
     }

@@ -250,7 +250,7 @@ with_an_app! {
         assert_eq!(get("192.0.2.1").send().await.is(200).json(), "192.0.2.1");
         assert_eq!(get("127.0.0.1").send().await.is(200).json(), "198.51.100.1");
         // Whose domain it is, is what `Host` says.
-        app.admin().post("/apps/shop/domains", json!({"host": "evil.test"})).send().await.is(201);
+        app.domain("shop", "evil.test").await;
         assert_eq!(get("127.0.0.1").send().await.is(200).json(), "198.51.100.1");
     }
 }

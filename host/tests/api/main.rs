@@ -9,6 +9,8 @@ mod app;
 mod compiled_guest;
 #[path = "../support/database.rs"]
 mod database;
+#[path = "../support/dns.rs"]
+mod dns;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/stand_in.rs"]
@@ -28,6 +30,7 @@ mod dashboard;
 mod dead_letters;
 mod delivery;
 mod documents;
+mod domain_claims;
 mod domains;
 mod entries;
 mod events;

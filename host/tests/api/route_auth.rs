@@ -203,7 +203,7 @@ with_an_app! {
 
     async fn on_a_domain_a_route_asks_the_same(app) {
         let id = guarded(app, json!({"mode": "none"}), json!({})).await;
-        app.admin().post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        app.domain("shop", "shop.example").await;
         let route = json!({
             "script_id": id, "method": "GET", "host": "shop.example", "path": "/",
             "auth": {"mode": "key", "secrets": ["first"], "header": "X-Gitlab-Token"},

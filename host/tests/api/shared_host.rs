@@ -48,7 +48,7 @@ with_an_app! {
 
     async fn on_a_domain_of_its_own_a_page_has_its_own_origin(app) {
         let id = app.deploy("shop", "page", PAGE).await;
-        app.admin().post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        app.domain("shop", "shop.example").await;
         let route = json!({"script_id": id, "method": "GET", "path": "/", "host": "shop.example"});
         app.admin().post("/apps/shop/routes", route).send().await.is(201);
         let page = app.get("/").header("host", "shop.example").send().await.is(200);

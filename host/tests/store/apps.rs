@@ -140,7 +140,7 @@ on_both_databases! {
                 .await
                 .is_err()
         );
-        assert!(store.find_domain("shop.example").await.is_err());
+        assert!(store.find_domain(&doomed.id, "shop.example").await.is_err());
         let left = store.definitions().await.unwrap();
         assert_eq!(
             (left.scripts.len(), left.routes.len(), left.domains.len()),

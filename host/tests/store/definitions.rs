@@ -1,7 +1,7 @@
 //! What the ingress reads, and the revision that says when to read it again.
 
 use picloud::store::{
-    AppChange, Delivery, RouteDefinition, RoutePolicy, ScriptChange, ScriptDefinition, ScriptLimits,
+    AppChange, Delivery, DomainDefinition, RouteDefinition, RoutePolicy, ScriptChange, ScriptDefinition, ScriptLimits,
 };
 
 use crate::fixtures::{app, domain_of, execution, id, new_app, now, open, route, script, source};
@@ -46,7 +46,8 @@ on_both_databases! {
         let definitions = store.definitions().await.unwrap();
         assert_eq!(definitions.revision, store.revision());
         assert_eq!(definitions.scripts, [expected.clone()]);
-        assert_eq!(definitions.domains, [domain]);
+        let served = DomainDefinition { host: domain.host, app_id: domain.app_id };
+        assert_eq!(definitions.domains, [served]);
         let expected_route = RouteDefinition {
             id: made.id,
             app_id: shop.id,

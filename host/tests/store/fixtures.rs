@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use picloud::store::{
-    App, AppId, Delivery, Domain, Execution, ExecutionId, ExecutionStatus, Json, NewApp, NewScript,
-    NewSource, Page, Route, RouteId, RoutePolicy, Script, ScriptId, ScriptLimits, Store,
+    App, AppId, Delivery, Domain, Execution, ExecutionId, ExecutionStatus, Json, NewApp, NewClaim,
+    NewScript, NewSource, Page, Route, RouteId, RoutePolicy, Script, ScriptId, ScriptLimits, Store,
     TriggerKind,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -65,8 +65,13 @@ pub(crate) async fn script(store: &Store, app_id: &AppId, name: &str) -> Script 
 }
 
 pub(crate) async fn domain_of(store: &Store, app_id: &AppId, host: &str) -> Domain {
-    let domain = Domain { host: host.to_owned(), app_id: app_id.clone(), created_at: now() };
-    store.insert_domain(domain).await.unwrap()
+    store.claim_domain(new_claim(app_id, host)).await.unwrap();
+    store.verify_domain(app_id, host, "dns", now()).await.unwrap()
+}
+
+pub(crate) fn new_claim(app_id: &AppId, host: &str) -> NewClaim {
+    let (host, token) = (host.to_owned(), format!("token of {host}"));
+    NewClaim { host, app_id: app_id.clone(), token, created_at: now() }
 }
 
 /// A route to `script`, whose shape is its path.

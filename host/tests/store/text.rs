@@ -1,11 +1,13 @@
 //! Every text comes back as it was, or is refused; the same on both databases.
 
-use picloud::store::{AppChange, Domain, Error, Execution, Json, NewApp, Resource, Route, Store};
+use picloud::store::{AppChange, Error, Execution, Json, NewApp, Resource, Route, Store};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::fixtures::{app, execution, id, new_app, new_script, now, open, route, script, source};
+use crate::fixtures::{
+    app, execution, id, new_app, new_claim, new_script, now, open, route, script, source,
+};
 use crate::on_both_databases;
 
 /// What has broken other systems, mixed with any characters at all.
@@ -146,12 +148,8 @@ on_both_databases! {
                 .await
                 .map(drop),
         );
-        let domain = Domain {
-            host: "\0".into(),
-            app_id: shop.id.clone(),
-            created_at: now(),
-        };
-        refused_as("host", store.insert_domain(domain).await.map(drop));
+        let claim = new_claim(&shop.id, "\0");
+        refused_as("host", store.claim_domain(claim).await.map(drop));
         refused_as(
             "path",
             store
@@ -182,7 +180,7 @@ on_both_databases! {
             Err(Error::NotFound(Resource::Script))
         ));
         assert!(matches!(
-            store.find_domain("\0").await,
+            store.find_domain(&shop.id, "\0").await,
             Err(Error::NotFound(Resource::Domain))
         ));
         assert!(matches!(

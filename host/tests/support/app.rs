@@ -83,6 +83,8 @@ impl TestApp {
             // A test that means to find no slot sets this itself; no other should
             // depend on how fast the machine is.
             ("PICLOUD_QUEUE_TIMEOUT_MS", "600000"),
+            // No test asks the DNS of the machine; nobody answers here.
+            ("PICLOUD_DNS_SERVER", "127.0.0.1:1"),
         ];
         let variables = ours.iter().chain(variables);
         let loaded = Config::read(variables.map(|&(name, value)| (name.to_owned(), value.into())))
@@ -166,6 +168,13 @@ impl TestApp {
     pub(crate) async fn trigger_with(&self, app: &str, trigger: Value) -> String {
         let made = self.admin().post(&format!("/apps/{app}/triggers"), trigger).send().await;
         made.is(201).json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Claims a domain for an app, and approves it.
+    pub(crate) async fn domain(&self, app: &str, host: &str) {
+        let path = format!("/apps/{app}/domains");
+        self.admin().post(&path, json!({"host": host})).send().await.is(201);
+        self.admin().post(&format!("{path}/{host}/approve"), json!({})).send().await.is(200);
     }
 
     /// Makes a user a member of an app, or another one.

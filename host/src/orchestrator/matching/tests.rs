@@ -37,6 +37,14 @@ fn route(
     }
 }
 
+fn domain(app: u128, host: &str) -> DomainDefinition {
+    DomainDefinition { host: host.to_owned(), app_id: AppId::from(Uuid::from_u128(app)) }
+}
+
+fn host(text: &str) -> Hostname {
+    Hostname::parse(text).unwrap()
+}
+
 fn table() -> Table {
     let (list, show, all) = (script(10, "list"), script(11, "show"), script(12, "all"));
     let routes = vec![
@@ -47,15 +55,9 @@ fn table() -> Table {
         route(24, &all, "*", "", "/files/{*path}"),
         route(25, &show, "GET", "shop.example", "/{id}"),
     ];
+    let domains = vec![domain(1, "shop.example")];
     let scripts = vec![list, show, all];
-    Table::of(Definitions {
-        revision: 0,
-        scripts,
-        routes,
-        domains: Vec::new(),
-        triggers: Vec::new(),
-        ingress: Vec::new(),
-    })
+    Table::of(Definitions { scripts, routes, domains, ..Definitions::default() })
 }
 
 fn in_app(method: &str, path: &str) -> (String, Vec<(String, String)>) {
@@ -102,10 +104,37 @@ fn a_known_path_names_its_methods() {
 
 #[test]
 fn a_domain_has_its_routes_at_its_root() {
-    let found = table().find_on_domain("shop.example", "GET", "/7");
-    assert!(matches!(found, Found::Script(found) if found.target.script == "show"));
-    assert_eq!(table().find_on_domain("other.example", "GET", "/7"), Found::Nothing);
+    for spelling in ["shop.example", "SHOP.example.:8080"] {
+        let found = table().find_on_domain(&host(spelling), "GET", "/7");
+        assert!(matches!(found, Some(Found::Script(found)) if found.target.script == "show"));
+    }
+    assert_eq!(table().find_on_domain(&host("other.example"), "GET", "/7"), None);
     assert_eq!(table().find_in_app("shop", "GET", "/7"), Found::Nothing);
+}
+
+#[test]
+fn routes_are_served_only_on_a_domain_that_is_verified_for_their_app_and_not_reserved() {
+    let served = |domains: &[(u128, &str)], reserved: &[&str], on: &str| {
+        let show = script(11, "show");
+        let table = Table::of(Definitions {
+            routes: vec![route(25, &show, "GET", "shop.example", "/")],
+            scripts: vec![show],
+            domains: domains.iter().map(|&(app, host)| domain(app, host)).collect(),
+            reserved_hosts: reserved.iter().map(|&host| host.to_owned()).collect(),
+            ..Definitions::default()
+        });
+        let found = table.find_on_domain(&host(on), "GET", "/");
+        let closed = table.closed_domains().len();
+        (found.map(|found| matches!(found, Found::Script(_))), closed)
+    };
+    let shop = "shop.example";
+    assert_eq!(served(&[(1, shop)], &[], shop), (Some(true), 0));
+    assert_eq!(served(&[], &[], shop), (None, 0), "pending");
+    assert_eq!(served(&[(2, shop)], &[], shop), (Some(false), 0), "another app's");
+    assert_eq!(served(&[(1, shop)], &["SHOP.example"], shop), (None, 1), "reserved");
+    for local in ["localhost", "a.localhost", "10.0.0.1"] {
+        assert_eq!(served(&[(1, local)], &[], local), (None, 1), "{local}");
+    }
 }
 
 fn with_policy(policy: RoutePolicy, endpoints: Option<Endpoints>) -> Table {
