@@ -162,7 +162,7 @@ impl Store {
         let options = url.connect_options();
 
         let mut connection = dialect.connect_writer(&options).await?;
-        schema::migrate(&mut connection).await?;
+        schema::migrate(&mut connection, dialect).await?;
 
         for statement in dialect.after_migrations() {
             sqlx::query(*statement).execute(&mut connection).await?;

@@ -23,13 +23,13 @@ pub enum Scope {
     /// Change scripts, run them, and change what they keep.
     #[serde(rename = "script:write")]
     ScriptWrite,
-    /// Change routes and triggers: what makes scripts run.
+    /// Change routes.
     #[serde(rename = "route:write")]
     RouteWrite,
     /// Claim domains and release them.
     #[serde(rename = "domain:manage")]
     DomainManage,
-    /// Change an app itself, its members and its secrets.
+    /// Change an app itself, its members, secrets and triggers, and deal with dead letters.
     #[serde(rename = "app:admin")]
     AppAdmin,
     /// See executions, events, dead letters and what scripts keep.
@@ -134,12 +134,13 @@ capabilities! {
     AppRunScripts = "app_run_scripts": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
     /// Change keys and files by hand.
     AppWriteData = "app_write_data": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
-    /// Replay and resolve dead letters.
-    AppManageDeadLetters = "app_manage_dead_letters": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
     /// Make, change and delete routes.
     AppManageRoutes = "app_manage_routes": Some(Scope::RouteWrite), Least::App(AppRole::Editor);
-    /// Make, change and delete triggers. Whoever loses it, their triggers stop.
-    AppManageTriggers = "app_manage_triggers": Some(Scope::RouteWrite), Least::App(AppRole::Editor);
+    /// Make, change and delete triggers, which run by themselves. When somebody loses it, their
+    /// triggers stop.
+    AppManageTriggers = "app_manage_triggers": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// Replay and resolve dead letters.
+    AppDeadLetterManage = "app_dead_letter_manage": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Claim domains and release them.
     AppManageDomains = "app_manage_domains": Some(Scope::DomainManage), Least::App(AppRole::AppAdmin);
     /// Set and delete secrets.
@@ -207,15 +208,11 @@ mod tests {
             had.map(|capability| capability.as_str()).collect::<Vec<_>>()
         };
         let viewer = ["app_read", "app_read_logs", "app_read_data"];
-        let editor = [
-            "app_write_scripts",
-            "app_run_scripts",
-            "app_write_data",
-            "app_manage_dead_letters",
-            "app_manage_routes",
-            "app_manage_triggers",
-        ];
+        let editor =
+            ["app_write_scripts", "app_run_scripts", "app_write_data", "app_manage_routes"];
         let admin = [
+            "app_manage_triggers",
+            "app_dead_letter_manage",
             "app_manage_domains",
             "app_manage_secrets",
             "app_manage_members",

@@ -83,7 +83,7 @@ mod tests {
         };
         let (member, admin) = (InstanceRole::Member, InstanceRole::Admin);
         let table = [
-            (known(member, Some(AppRole::Editor), true), None),
+            (known(member, Some(AppRole::Editor), true), Some(StopReason::RegistrantNotAllowed)),
             (known(member, Some(AppRole::AppAdmin), true), None),
             (known(admin, None, true), None),
             (known(member, Some(AppRole::Viewer), true), Some(StopReason::RegistrantNotAllowed)),

@@ -230,7 +230,7 @@ async fn letter(
 #[utoipa::path(post, path = "/dead-letters/{id}/replay", tag = "dead letters",
     params(("id" = String, Path, description = "The dead letter's id")),
     request_body = ReplayDeadLetter,
-    security(("key" = ["script:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 202, description = "The new event", body = ReplayedDeadLetter)))]
 pub(super) async fn replay_dead_letter(
     State(control_plane): State<ControlPlane>,
@@ -238,7 +238,7 @@ pub(super) async fn replay_dead_letter(
     Path(id): Path<DeadLetterId>,
     body: Body<ReplayDeadLetter>,
 ) -> Result<(axum::http::StatusCode, Json<ReplayedDeadLetter>)> {
-    let capability = Capability::AppManageDeadLetters;
+    let capability = Capability::AppDeadLetterManage;
     let letter = letter(&control_plane, &caller, &id, capability).await?;
     let body = body.read()?;
     let change = dealt_with("replay_dead_letter", &letter)
@@ -255,14 +255,14 @@ pub(super) async fn replay_dead_letter(
 /// Marks a dead letter as ignored.
 #[utoipa::path(post, path = "/dead-letters/{id}/resolve", tag = "dead letters",
     params(("id" = String, Path, description = "The dead letter's id")),
-    security(("key" = ["script:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 200, description = "The dead letter", body = DeadLetter)))]
 pub(super) async fn resolve_dead_letter(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Json<DeadLetter>> {
-    let capability = Capability::AppManageDeadLetters;
+    let capability = Capability::AppDeadLetterManage;
     let letter = letter(&control_plane, &caller, &id, capability).await?;
     let store = control_plane.change(&caller, dealt_with("resolve_dead_letter", &letter));
     store.ignore_dead_letter(&id, control_plane.clock.now_us()).await?;
@@ -272,7 +272,7 @@ pub(super) async fn resolve_dead_letter(
 /// Enqueues the events of many dead letters anew.
 #[utoipa::path(post, path = "/apps/{app}/dead-letters/replay", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
-    security(("key" = ["script:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 200, description = "How many", body = BulkDone)))]
 pub(super) async fn replay_dead_letters(
     State(control_plane): State<ControlPlane>,
@@ -280,7 +280,7 @@ pub(super) async fn replay_dead_letters(
     Path(name): Path<String>,
     body: Body<BulkDeadLetters>,
 ) -> Result<Json<BulkDone>> {
-    let app = control_plane.app(&caller, &name, Capability::AppManageDeadLetters).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppDeadLetterManage).await?;
     let body = body.read()?;
     let action = Action::Replay { same_version: body.same_version };
     bulk(&control_plane, &caller, &app.id, &body.filter, action).await
@@ -289,7 +289,7 @@ pub(super) async fn replay_dead_letters(
 /// Marks many dead letters as ignored.
 #[utoipa::path(post, path = "/apps/{app}/dead-letters/resolve", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
-    security(("key" = ["script:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 200, description = "How many", body = BulkDone)))]
 pub(super) async fn resolve_dead_letters(
     State(control_plane): State<ControlPlane>,
@@ -297,7 +297,7 @@ pub(super) async fn resolve_dead_letters(
     Path(name): Path<String>,
     body: Body<BulkDeadLetters>,
 ) -> Result<Json<BulkDone>> {
-    let app = control_plane.app(&caller, &name, Capability::AppManageDeadLetters).await?;
+    let app = control_plane.app(&caller, &name, Capability::AppDeadLetterManage).await?;
     bulk(&control_plane, &caller, &app.id, &body.read()?.filter, Action::Ignore).await
 }
 

@@ -160,7 +160,7 @@ pub(super) async fn list_triggers(
 /// its queue are its own.
 #[utoipa::path(post, path = "/apps/{app}/triggers", tag = "triggers",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateTrigger,
-    security(("key" = ["route:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 201, description = "The new trigger", body = Trigger)))]
 pub(super) async fn create_trigger(
     State(control_plane): State<ControlPlane>,
@@ -208,7 +208,7 @@ pub(super) async fn get_trigger(
 /// begins anew: what it missed meanwhile was not meant to fire.
 #[utoipa::path(patch, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")), request_body = UpdateTrigger,
-    security(("key" = ["route:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 200, description = "The changed trigger", body = Trigger)))]
 pub(super) async fn update_trigger(
     State(control_plane): State<ControlPlane>,
@@ -249,7 +249,7 @@ pub(super) async fn update_trigger(
 /// queue wait for another.
 #[utoipa::path(delete, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")),
-    security(("key" = ["route:write"])),
+    security(("key" = ["app:admin"])),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_trigger(
     State(control_plane): State<ControlPlane>,

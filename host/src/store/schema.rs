@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::AnyConnection;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::{AnyConnection, AssertSqlSafe};
 
+use super::dialect::Dialect;
 use super::{Error, Result};
 
 /// The first migration that states its `min_version`.
@@ -19,14 +20,18 @@ const FIRST_STATED: i64 = 9;
 /// Applies the migrations that the database lacks.
 ///
 /// Errors: `Schema` if a newer release has used the database and this one must not.
-pub(super) async fn migrate(connection: &mut AnyConnection) -> Result<()> {
+pub(super) async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
     let mut migrator = sqlx::migrate!("../migrations");
     guard(connection, &migrator).await?;
     // The guard has accepted every migration that this release does not know.
     migrator.set_ignore_missing(true);
     migrator.run(&mut *connection).await.map_err(Error::migration)?;
     // A newer release may have migrated since the first look.
-    guard(connection, &migrator).await
+    guard(connection, &migrator).await?;
+    // The SQL that both databases share has no clock: a migration writes 0.
+    let timed = format!("UPDATE audit SET created_at = {} WHERE created_at = 0", dialect.now());
+    sqlx::query(AssertSqlSafe(timed)).execute(connection).await?;
+    Ok(())
 }
 
 /// Refuses a database with a migration that needs a newer release.

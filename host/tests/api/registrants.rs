@@ -10,7 +10,7 @@ use crate::with_an_app;
 async fn with_a_trigger_of(app: &TestApp, ada: &Browser) -> String {
     let source = r#"kv::collection("seen").increment("count", 1)"#;
     let script = app.deploy("shop", "count", source).await;
-    app.set_role("shop", "ada", "editor").await;
+    app.set_role("shop", "ada", "app_admin").await;
     let body = json!({"script_id": script, "on": {"kind": "queue", "queue": "work"}});
     let made = ada.change(app, "POST", "/apps/shop/triggers").json(&body).send().await.is(201);
     made.json()["id"].as_str().unwrap().to_owned()
@@ -40,7 +40,7 @@ with_an_app! {
         assert_eq!((&shown["registered_by"], &shown["registered_by_name"]), (&json!(format!("user:{user}")), &json!("ada")));
         assert_eq!((count(app).await, &shown["stopped"]), (json!(1), &Value::Null));
 
-        let resume = async || app.set_role("shop", "ada", "editor").await;
+        let resume = async || app.set_role("shop", "ada", "app_admin").await;
         let (mut sent, path) = (1, format!("/users/{user}"));
         for reason in ["registrant_not_allowed", "registrant_not_allowed", "registrant_disabled"] {
             match (reason, sent) {
@@ -84,7 +84,7 @@ with_an_app! {
         let ada = Browser::of_user(app, "ada", "member").await;
         let source = r#"kv::collection("seen").increment("count", 1)"#;
         let script = app.deploy("shop", "count", source).await;
-        app.set_role("shop", "ada", "editor").await;
+        app.set_role("shop", "ada", "app_admin").await;
         let on = json!({"kind": "kv", "collection": "orders", "operations": ["insert"]});
         let body = json!({"script_id": script, "on": on, "enabled": true});
         let made = ada.change(app, "POST", "/apps/shop/triggers").json(&body).send().await.is(201);
@@ -99,7 +99,7 @@ with_an_app! {
         assert!(error.contains("the trigger has stopped: whoever registered"), "{error}");
         assert_eq!(count(app).await, Value::Null);
         // Replayed when it may again, it is carried out.
-        app.set_role("shop", "ada", "editor").await;
+        app.set_role("shop", "ada", "app_admin").await;
         let path = format!("/dead-letters/{}/replay", letters[0]["id"].as_str().unwrap());
         app.admin().post(&path, json!({})).send().await.is(202);
         app.settled("shop").await;
@@ -110,7 +110,7 @@ with_an_app! {
         let ada = Browser::of_user(app, "ada", "member").await;
         let source = r#"kv::collection("seen").increment("count", 1)"#;
         let script = app.deploy("shop", "count", source).await;
-        app.set_role("shop", "ada", "editor").await;
+        app.set_role("shop", "ada", "app_admin").await;
         for on in [
             json!({"kind": "kv", "collection": "orders", "operations": ["insert"]}),
             json!({"kind": "pubsub", "topic": "news"}),

@@ -15,9 +15,11 @@ use crate::on_both_databases;
 const BEFORE_ACCOUNTS: i64 = 4;
 /// What that release had written, as statements.
 const FILLED: &str = include_str!("upgrade/before_accounts.sql");
+/// The last migration of release 0.1.0, and what it had written.
+const RELEASE_0_1_0: (i64, &str) = (8, include_str!("upgrade/release_0_1_0.sql"));
 
-/// Makes the database as that release did.
-async fn made_before_accounts(database: &Database) {
+/// Makes the database as a release did: up to its last migration, with these statements.
+async fn made_before(database: &Database, last: i64, filled: &str) {
     install_default_drivers();
     let url = if database.plain_url.starts_with("sqlite") {
         format!("{}?mode=rwc", database.plain_url)
@@ -28,12 +30,12 @@ async fn made_before_accounts(database: &Database) {
     let mut connection: AnyConnection = options.connect().await.unwrap();
     let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
     let mut migrator = Migrator::new(std::path::Path::new(migrations)).await.unwrap();
-    migrator.migrations.to_mut().retain(|migration| migration.version <= BEFORE_ACCOUNTS);
+    migrator.migrations.to_mut().retain(|migration| migration.version <= last);
     migrator.run(&mut connection).await.unwrap();
     let key = hex::encode(Sha256::digest(OWNER_KEY));
     let source = hex::encode(Sha256::digest(SOURCE));
     let filled =
-        FILLED.replace("$KEY", &key).replace("$SHA256", &source).replace("$SOURCE", SOURCE);
+        filled.replace("$KEY", &key).replace("$SHA256", &source).replace("$SOURCE", SOURCE);
     for statement in filled.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
@@ -44,7 +46,7 @@ const SOURCE: &str = "#{ version: 2 }";
 
 on_both_databases! {
     async fn what_was_made_before_there_were_accounts_is_all_there(database) {
-        made_before_accounts(database).await;
+        made_before(database, BEFORE_ACCOUNTS, FILLED).await;
         let app = TestApp::start(database).await;
         let admin = app.admin();
         let apps = admin.get("/apps").send().await.is(200).json();
@@ -72,6 +74,65 @@ on_both_databases! {
         // The first owner is made now, and sees it all.
         let session = try_password(&app, "admin", ADMIN_PASSWORD).send().await.is(200);
         assert_eq!(session.json()["principal"]["role"], "owner");
+        app.close().await;
+    }
+    /// Triggers took the role editor.
+    async fn triggers_of_editors_go_on_as_an_admin_s(database) {
+        made_before(database, RELEASE_0_1_0.0, RELEASE_0_1_0.1).await;
+        let app = TestApp::start(database).await;
+        let user = |number: u8| format!("user:01980000-0000-7000-8000-0000000000{number}");
+        for (trigger, registrant, reason) in [
+            (40, user(33), Value::Null),
+            (41, user(32), Value::Null),
+            (42, user(34), Value::Null),
+            (43, "owner".to_owned(), Value::Null),
+            (44, user(32), json!("registrant_not_allowed")),
+        ] {
+            let path = format!("/triggers/01980000-0000-7000-8000-0000000000{trigger}");
+            let shown = app.admin().get(&path).send().await.is(200).json();
+            assert_eq!(shown["registered_by"], json!(registrant), "{trigger}");
+            assert_eq!(shown["stopped"]["reason"], reason, "{trigger}");
+        }
+        let message = json!({"queue": "work", "payload": 1});
+        app.admin().post("/apps/shop/events", message).send().await.is(202);
+        app.settled("shop").await;
+        assert_eq!(app.count_executions("01980000-0000-7000-8000-000000000010").await, 1);
+
+        let audit = app.admin().get("/audit?principal=upgrade").send().await.is(200).json();
+        let entries = audit["items"].as_array().unwrap();
+        assert_eq!(entries.len(), 2, "{audit}");
+        for entry in entries {
+            assert_eq!((&entry["action"], &entry["principal_name"]), (&json!("update_trigger"), &json!("upgrade")));
+            let before = json!({"registered_by": user(30)});
+            assert_eq!(entry["before"], before);
+            // The database's own time, of today.
+            assert!(entry["created_at"].as_i64().unwrap() > 1_760_000_000_000_000, "{entry}");
+        }
+        app.close().await;
+    }
+
+    /// Domains had no state.
+    async fn domains_of_before_are_served_unless_they_are_the_platform_s(database) {
+        made_before(database, RELEASE_0_1_0.0, RELEASE_0_1_0.1).await;
+        let app = TestApp::start_with(database, &[("PICLOUD_DASHBOARD_HOST", "dash.example")]).await;
+        let get = async |host: &str, path: &str| app.get(path).header("host", host).send().await;
+        assert_eq!(get("shop.example", "/health/live").await.is(200).json(), json!({"version": 2}));
+        for host in ["localhost", "LOCALHOST.:8080", "dash.example", "Dash.Example."] {
+            assert_eq!(get(host, "/health/live").await.is(200).json()["status"], "live", "{host}");
+        }
+        for (name, expected) in [
+            ("shop", [("localhost", json!("host_reserved")), ("shop.example", Value::Null)].as_slice()),
+            ("blog", &[("dash.example", json!("host_reserved"))]),
+        ] {
+            let page = app.admin().get(&format!("/apps/{name}/domains")).send().await.is(200).json();
+            let items = page["items"].as_array().unwrap();
+            assert_eq!(items.len(), expected.len());
+            for (domain, (host, closed)) in items.iter().zip(expected) {
+                assert_eq!((&domain["host"], &domain["closed"]), (&json!(host), closed));
+                assert_eq!((&domain["state"], &domain["verified_by"]), (&json!("verified"), &json!("upgrade")));
+            }
+        }
+        app.admin().delete("/apps/shop/domains/localhost").send().await.is(204);
         app.close().await;
     }
 }
