@@ -94,6 +94,7 @@ impl Platform {
             name,
             description,
             limits: ScriptLimits::default(),
+            endpoint_enabled: true,
             source: NewSource {
                 text: SOURCE.to_owned(),
                 sha256: hex::encode(Sha256::digest(SOURCE)),

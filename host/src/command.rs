@@ -21,6 +21,7 @@ mod logs;
 mod master_key;
 mod owner_key;
 mod routes;
+mod scripts;
 mod secrets;
 mod settings;
 mod triggers;
@@ -80,6 +81,9 @@ enum Verb {
     /// Where scripts answer, who is let in, and how often
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
+    /// The scripts of an app, and whether anybody can call them
+    #[command(subcommand)]
+    Scripts(scripts::ScriptsCommand),
     /// Host names of an app: claim, prove, approve, release
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
@@ -196,6 +200,7 @@ impl Command {
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
             Verb::Routes(command) => command.run(config).await,
+            Verb::Scripts(command) => command.run(config).await,
             Verb::Domains(command) => command.run(config).await,
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,

@@ -115,6 +115,7 @@ async fn make_triggers(store: &Store) {
         name,
         description,
         limits: ScriptLimits::default(),
+        endpoint_enabled: true,
         source: NewSource { text: "1".to_owned(), sha256: "of 1".to_owned() },
         created_at: now,
     };

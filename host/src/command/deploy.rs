@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Refused, encode};
 use super::excerpt::excerpt;
+use super::scripts::reach;
 use super::{Failure, ScriptAddress, Server, print};
 
 /// The arguments.
@@ -17,6 +18,7 @@ use super::{Failure, ScriptAddress, Server, print};
 Examples:
   picloud deploy hello.rhai --app demo
   picloud deploy src/main.rhai --app demo --name hello --url https://pi.example.org
+  picloud deploy mailer.rhai --app demo --no-endpoint
 
 The app and the script are made if they are missing. A script that is there gets a
 new version, which runs from then on.")]
@@ -29,6 +31,9 @@ pub(super) struct Deploy {
     /// The script's name [default: the file's name without its extension]
     #[arg(long)]
     name: Option<String>,
+    /// Close the script's own endpoint, so that only its routes and triggers run it
+    #[arg(long)]
+    no_endpoint: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -46,14 +51,17 @@ impl Deploy {
 
         create_app_if_missing(&client, &address.app).await?;
         let deployed = match client.find_script(&address).await? {
-            None => create(&client, &address, &source).await?,
-            Some(script) => update(&client, &script, &source).await?,
+            None => create(&client, &address, &source, self.no_endpoint).await?,
+            Some(script) => update(&client, &script, &source, self.no_endpoint).await?,
         };
         let script = deployed.map_err(|refused| explain(refused, &self.file, &source))?;
-        let endpoint = script["endpoint"].as_str().unwrap_or_default();
-        print(format!("{}\n", client.full_url(endpoint)))?;
+        if script["endpoint_open"] == true {
+            let endpoint = script["endpoint"].as_str().unwrap_or_default();
+            print(format!("{}\n", client.full_url(endpoint)))?;
+        }
         let ScriptAddress { app, script: name } = address;
         eprintln!("{app}/{name} is at version {}", script["version"]);
+        eprintln!("{}", reach(&client, &script));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -86,9 +94,13 @@ async fn create(
     client: &Client,
     address: &ScriptAddress,
     source: &str,
+    no_endpoint: bool,
 ) -> Result<Result<Value, Refused>, Failure> {
     let path = format!("/apps/{}/scripts", encode(&address.app));
-    let body = json!({ "name": address.script, "source": source });
+    let mut body = json!({ "name": address.script, "source": source });
+    if no_endpoint {
+        body["endpoint_enabled"] = false.into();
+    }
     client.try_call(Method::POST, &path, Some(&body)).await
 }
 
@@ -98,14 +110,21 @@ async fn update(
     client: &Client,
     script: &Value,
     source: &str,
+    no_endpoint: bool,
 ) -> Result<Result<Value, Refused>, Failure> {
     let path = format!("/scripts/{}", script["id"].as_str().unwrap_or_default());
     let running = client.call(Method::GET, &path, None).await?;
-    if running["source"].as_str() == Some(source) {
+    let closes = no_endpoint && running["endpoint_enabled"] == true;
+    let mut body = json!({ "expected_version": running["version"] });
+    if closes {
+        body["endpoint_enabled"] = false.into();
+    }
+    if running["source"].as_str() != Some(source) {
+        body["source"] = source.into();
+    } else if !closes {
         eprintln!("nothing has changed");
         return Ok(Ok(running));
     }
-    let body = json!({ "source": source, "expected_version": running["version"] });
     client.try_call(Method::PUT, &path, Some(&body)).await
 }
 

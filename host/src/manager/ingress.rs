@@ -90,6 +90,32 @@ pub(super) async fn update_ingress(
     Ok(Json(shown(policy, guarded)))
 }
 
+/// Which scripts of an app may answer at their own endpoints, as far as the app and its
+/// routes say.
+pub(super) struct OpenEndpoints {
+    policy: Endpoints,
+    guarded: BTreeSet<ScriptId>,
+}
+
+impl OpenEndpoints {
+    pub(super) async fn of(control_plane: &ControlPlane, app_id: &AppId) -> Result<Self> {
+        let policy = control_plane.store.find_ingress(app_id).await?.endpoints;
+        let guarded = match policy {
+            Endpoints::Unguarded => guarded_scripts(control_plane, app_id).await?,
+            Endpoints::Open | Endpoints::Closed => BTreeSet::new(),
+        };
+        Ok(Self { policy, guarded })
+    }
+
+    pub(super) fn are_open_for(&self, script: &ScriptId) -> bool {
+        match self.policy {
+            Endpoints::Unguarded => !self.guarded.contains(script),
+            Endpoints::Open => true,
+            Endpoints::Closed => false,
+        }
+    }
+}
+
 async fn guarded_scripts(
     control_plane: &ControlPlane,
     app_id: &AppId,

@@ -32,6 +32,7 @@ pub async fn create_sample(control_plane: &ControlPlane) -> Result<()> {
         source: include_str!("sample/hello.rhai").to_owned(),
         description: "Greets who is named in the query.".to_owned(),
         limits: Default::default(),
+        endpoint_enabled: None,
     };
     create(control_plane, None, &app, script).await.map(drop)
 }

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
+use super::ingress::OpenEndpoints;
 use super::lists::{List, Page};
 use super::names::{check_description, check_script_name};
 use super::routes;
@@ -36,9 +37,14 @@ pub struct Script {
     description: String,
     /// The version that runs.
     version: i64,
-    /// The path at which it answers.
+    /// The path of its own endpoint, at which it answers while `endpoint_open`.
     #[schema(example = "/x/shop/orders")]
     endpoint: String,
+    /// Whether it may have an endpoint of its own: the script's switch.
+    endpoint_enabled: bool,
+    /// Whether it answers at its endpoint, to anybody: not if the switch is off, a route with
+    /// `auth` leads to it, or the app's policy closes it.
+    endpoint_open: bool,
     /// What it asks for a run.
     limits: Limits,
     /// What a run gets: what is asked for or the platform's default, never above the
@@ -51,8 +57,12 @@ pub struct Script {
 }
 
 impl Script {
-    pub(super) fn of(app: &store::App, ceiling: &Ceiling, script: store::Script) -> Self {
+    pub(super) fn of(shown: &Shown<'_>, script: store::Script) -> Self {
+        let Shown { app, ceiling, endpoints } = shown;
+        let endpoint_enabled = script.endpoint_closed_at.is_none();
         Self {
+            endpoint_enabled,
+            endpoint_open: endpoint_enabled && endpoints.are_open_for(&script.id),
             limits_in_force: LimitsInForce::of(ceiling, &script.limits),
             id: script.id.into(),
             app: app.name.clone(),
@@ -64,6 +74,23 @@ impl Script {
             created_at: script.created_at,
             updated_at: script.updated_at,
         }
+    }
+}
+
+/// What is shown with each script of an app.
+pub(super) struct Shown<'a> {
+    app: &'a store::App,
+    ceiling: &'a Ceiling,
+    endpoints: OpenEndpoints,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) async fn of(
+        control_plane: &'a ControlPlane,
+        app: &'a store::App,
+    ) -> Result<Shown<'a>> {
+        let endpoints = OpenEndpoints::of(control_plane, &app.id).await?;
+        Ok(Self { app, ceiling: &control_plane.ceiling, endpoints })
     }
 }
 
@@ -96,6 +123,9 @@ pub struct CreateScript {
     /// What it asks for a run.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// Whether it may have an endpoint of its own; it may when left out.
+    #[serde(default)]
+    pub(super) endpoint_enabled: Option<bool>,
 }
 
 /// What to change about a script; what is left out stays.
@@ -109,6 +139,9 @@ pub struct UpdateScript {
     description: Option<String>,
     /// All limits; one that is left out becomes the platform's default.
     limits: Option<Limits>,
+    /// Whether it may have an endpoint of its own. It only closes: an endpoint that something
+    /// else closes stays closed.
+    endpoint_enabled: Option<bool>,
     /// Change it only if this is the version that runs; 409 when somebody else
     /// has saved in the meantime.
     expected_version: Option<i64>,
@@ -141,7 +174,8 @@ pub(super) async fn list_scripts(
     let page = Page::new(query.limit, query.offset)?;
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let store = &control_plane.store;
-    let shown = |script| Script::of(&app, &control_plane.ceiling, script);
+    let context = Shown::of(&control_plane, &app).await?;
+    let shown = |script| Script::of(&context, script);
     let Some(name) = query.name else {
         return Ok(Json(page.list(store.list_scripts(&app.id, page.rows()).await?, shown)));
     };
@@ -152,7 +186,8 @@ pub(super) async fn list_scripts(
     }
 }
 
-/// Makes a script, at version 1. It answers at its endpoint from then on.
+/// Makes a script, at version 1. It answers anybody at its endpoint from then on, unless
+/// `endpoint_enabled` is false.
 #[utoipa::path(post, path = "/apps/{app}/scripts", tag = "scripts",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateScript,
     security(("key" = ["script:write"])),
@@ -165,7 +200,8 @@ pub(super) async fn create_script(
 ) -> Result<(StatusCode, Json<Script>)> {
     let app = control_plane.app(&caller, &app, Capability::AppWriteScripts).await?;
     let script = create(&control_plane, Some(&caller), &app, body.read()?).await?;
-    Ok((StatusCode::CREATED, Json(Script::of(&app, &control_plane.ceiling, script))))
+    let shown = Shown::of(&control_plane, &app).await?;
+    Ok((StatusCode::CREATED, Json(Script::of(&shown, script))))
 }
 
 /// Makes a script of the app; without a caller, PiCloud itself does.
@@ -183,6 +219,7 @@ pub(super) async fn create(
         name: body.name,
         description: body.description,
         limits: body.limits.granted(&control_plane.ceiling)?,
+        endpoint_enabled: body.endpoint_enabled.unwrap_or(true),
         source: check_source(control_plane, body.source).await?,
         created_at: control_plane.clock.now_us(),
     };
@@ -194,6 +231,7 @@ pub(super) async fn create(
             "name": script.name,
             "description": script.description,
             "source_sha256": script.source.sha256,
+            "endpoint_enabled": script.endpoint_enabled,
         }));
     let store = match caller {
         Some(caller) => control_plane.change(caller, change),
@@ -217,7 +255,7 @@ pub(super) async fn get_script(
     let app = app_of(&control_plane, &script).await?;
     let source = store.find_script_version(&id, script.version).await?;
     Ok(Json(ScriptWithSource {
-        script: Script::of(&app, &control_plane.ceiling, script),
+        script: Script::of(&Shown::of(&control_plane, &app).await?, script),
         source: source.source,
         source_sha256: source.version.source_sha256,
     }))
@@ -246,6 +284,7 @@ pub(super) async fn update_script(
         name: None,
         description: body.description,
         limits,
+        endpoint_enabled: body.endpoint_enabled,
         source,
         expected_version: body.expected_version,
         updated_at: control_plane.clock.now_us(),
@@ -257,14 +296,16 @@ pub(super) async fn update_script(
             "version": script.version,
             "description": script.description,
             "limits": Limits::from(script.limits),
+            "endpoint_enabled": script.endpoint_closed_at.is_none(),
         }))
         .to(&json!({
             "source_sha256": change.source.as_ref().map(|source| &source.sha256),
             "description": change.description,
             "limits": change.limits.map(Limits::from),
+            "endpoint_enabled": change.endpoint_enabled,
         }));
     let script = control_plane.change(&caller, audited).update_script(&id, change).await?;
-    Ok(Json(Script::of(&app, &control_plane.ceiling, script)))
+    Ok(Json(Script::of(&Shown::of(&control_plane, &app).await?, script)))
 }
 
 /// Deletes a script with its versions and routes. Its executions stay until they

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
-use super::scripts::{Script, app_of};
+use super::scripts::{Script, Shown, app_of};
 use crate::auth::{Caller, Capability, Change};
 use crate::error::Result;
 use crate::store::{self, Resource, ScriptId};
@@ -126,5 +126,5 @@ pub(super) async fn rollback_script(
     let store = control_plane.change(&caller, change);
     let script = store.rollback_script(&id, version, control_plane.clock.now_us()).await?;
     let app = app_of(&control_plane, &script).await?;
-    Ok(Json(Script::of(&app, &control_plane.ceiling, script)))
+    Ok(Json(Script::of(&Shown::of(&control_plane, &app).await?, script)))
 }

@@ -161,7 +161,11 @@ impl Table {
     #[must_use]
     pub fn of(definitions: Definitions) -> Self {
         let mut table = Self::default();
+        let mut switched_off = HashSet::new();
         for script in definitions.scripts {
+            if script.endpoint_closed_at.is_some() {
+                switched_off.insert(script.script_id.clone());
+            }
             let target = Arc::new(Target::from(script));
             table.scripts.insert(target.script_id.clone(), target);
         }
@@ -206,7 +210,9 @@ impl Table {
         for target in table.scripts.values() {
             table.app_ids.insert(target.app_id.clone());
             let policy = policies.get(&target.app_id);
-            let is_closed = match policy.map(|policy| policy.endpoints).unwrap_or_default() {
+            // A script's own switch only closes: it opens nothing that something else closes.
+            let is_switched_off = switched_off.contains(&target.script_id);
+            let is_closed = is_switched_off || match policy.map(|policy| policy.endpoints).unwrap_or_default() {
                 Endpoints::Unguarded => guarded.contains(&target.script_id),
                 Endpoints::Open => false,
                 Endpoints::Closed => true,

@@ -64,6 +64,8 @@ pub struct ScriptDefinition {
     /// The script's own budget.
     #[sqlx(flatten)]
     pub limits: ScriptLimits,
+    /// Since when it does not answer at its own endpoint, µs; none while it may.
+    pub endpoint_closed_at: Option<i64>,
     /// The app's private hosts, separated by spaces.
     pub private_hosts: String,
 }
@@ -108,6 +110,7 @@ impl Store {
         let scripts = sqlx::query_as(
             "SELECT a.id AS app_id, a.name AS app_name, s.id AS script_id, s.name AS script_name, \
              s.version, v.source_sha256, s.fuel_max, s.memory_bytes_max, s.wall_ms_max, \
+             s.endpoint_closed_at, \
              COALESCE(o.private_hosts, '') AS private_hosts \
              FROM scripts s JOIN apps a ON a.id = s.app_id \
              JOIN script_versions v ON v.script_id = s.id AND v.version = s.version \

@@ -30,6 +30,8 @@ pub struct Script {
     /// The budget of a run.
     #[sqlx(flatten)]
     pub limits: ScriptLimits,
+    /// Since when it does not answer at its own endpoint, µs; none while it may.
+    pub endpoint_closed_at: Option<i64>,
     /// When it was made, µs.
     pub created_at: i64,
     /// When it was last changed, µs.
@@ -60,6 +62,8 @@ pub struct NewScript {
     pub description: String,
     /// The budget of a run.
     pub limits: ScriptLimits,
+    /// Whether it may answer at its own endpoint.
+    pub endpoint_enabled: bool,
     /// The source of version 1.
     pub source: NewSource,
     /// Now, µs.
@@ -75,6 +79,8 @@ pub struct ScriptChange {
     pub description: Option<String>,
     /// All three limits.
     pub limits: Option<ScriptLimits>,
+    /// Whether it may answer at its own endpoint.
+    pub endpoint_enabled: Option<bool>,
     /// A new version with this source, which runs from then on.
     pub source: Option<NewSource>,
     /// Change it only if this is the version that runs.
@@ -94,8 +100,8 @@ impl Store {
             Box::pin(async move {
                 let made: Script = sqlx::query_as(
                     "INSERT INTO scripts (id, app_id, name, description, version, fuel_max, \
-                     memory_bytes_max, wall_ms_max, created_at, updated_at) \
-                     VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $8) RETURNING *",
+                     memory_bytes_max, wall_ms_max, endpoint_closed_at, created_at, updated_at) \
+                     VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $9, $8, $8) RETURNING *",
                 )
                 .bind(&script.id)
                 .bind(script.app_id)
@@ -105,6 +111,7 @@ impl Store {
                 .bind(script.limits.memory_bytes_max)
                 .bind(script.limits.wall_ms_max)
                 .bind(script.created_at)
+                .bind((!script.endpoint_enabled).then_some(script.created_at))
                 .fetch_one(&mut *connection)
                 .await
                 .map_err(|error| {
@@ -205,6 +212,8 @@ async fn update(
          version = CASE WHEN $8 = 1 \
            THEN (SELECT MAX(v.version) + 1 FROM script_versions v WHERE v.script_id = $1) \
            ELSE version END, \
+         endpoint_closed_at = CASE WHEN $11 = 1 THEN NULL \
+           WHEN $11 = 0 THEN COALESCE(endpoint_closed_at, $9) ELSE endpoint_closed_at END, \
          updated_at = $9 \
          WHERE id = $1 AND ($10 IS NULL OR version = $10) RETURNING *",
     )
@@ -218,6 +227,7 @@ async fn update(
     .bind(i64::from(change.source.is_some()))
     .bind(change.updated_at)
     .bind(change.expected_version)
+    .bind(change.endpoint_enabled.map(i64::from))
     .fetch_optional(&mut *connection)
     .await
     .map_err(|error| Error::from(error).on_unique(Conflict::ScriptName))?;

@@ -32,6 +32,7 @@ mod delivery;
 mod documents;
 mod domain_claims;
 mod domains;
+mod endpoints;
 mod entries;
 mod events;
 mod examples;

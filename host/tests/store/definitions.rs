@@ -42,6 +42,7 @@ on_both_databases! {
             version: 2,
             source_sha256: "sha256 of 2".into(),
             limits,
+            endpoint_closed_at: None,
         };
         let definitions = store.definitions().await.unwrap();
         assert_eq!(definitions.revision, store.revision());

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::on_in_words;
 use crate::command::client::encode;
 use crate::command::detail::time;
+use crate::command::scripts::reach;
 use crate::command::{Failure, ScriptAddress, Server, print};
 
 /// What to run, and when.
@@ -128,6 +129,11 @@ impl Create {
         eprintln!("{app}/{script} runs on {}", on_in_words(&trigger["on"]));
         if let Some(at) = trigger["next_runs"][0].as_i64() {
             eprintln!("next at {}", time(Some(at)));
+        }
+        let path = format!("/scripts/{}", trigger["script_id"].as_str().unwrap_or_default());
+        let script = client.call(Method::GET, &path, None).await?;
+        if script["endpoint_open"] == true {
+            eprintln!("{}", reach(&client, &script));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -11,6 +11,7 @@ fn script(number: u128, name: &str) -> ScriptDefinition {
         version: 1,
         source_sha256: String::new(),
         limits: ScriptLimits { fuel_max: None, memory_bytes_max: None, wall_ms_max: None },
+        endpoint_closed_at: None,
         private_hosts: String::new(),
     }
 }
