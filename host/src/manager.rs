@@ -110,7 +110,18 @@ impl ControlPlane {
     ) -> Self {
         let about = Arc::new(about);
         let addressing = Arc::default();
-        Self { store, executor, secrets, clock, auth, metrics, ceiling, resolver, about, addressing }
+        Self {
+            store,
+            executor,
+            secrets,
+            clock,
+            auth,
+            metrics,
+            ceiling,
+            resolver,
+            about,
+            addressing,
+        }
     }
 
     /// The app of that name, if the caller may do this in it.

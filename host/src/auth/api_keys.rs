@@ -105,10 +105,12 @@ async fn note_use(store: &Store, key: &store::ApiKey, now: i64) {
     }
 }
 
-/// Scopes as they are stored. One that this version does not know gives nothing.
+/// Scopes as they are stored. With one that this version does not know there are none: a newer
+/// release may have meant it to take something away.
 #[must_use]
 pub fn scopes_of(stored: &str) -> BTreeSet<Scope> {
-    stored.split(' ').filter_map(Scope::of).collect()
+    let scopes: Option<_> = stored.split_ascii_whitespace().map(Scope::of).collect();
+    scopes.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -133,9 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_scope_gives_nothing() {
-        let scopes = scopes_of("script:read everything log:read");
+    fn an_unknown_scope_closes_the_key() {
+        let scopes = scopes_of("script:read log:read");
         assert_eq!(scopes.into_iter().collect::<Vec<_>>(), [Scope::ScriptRead, Scope::LogRead]);
+        assert!(scopes_of("script:read everything log:read").is_empty());
         assert!(scopes_of("").is_empty());
     }
 }

@@ -24,6 +24,9 @@ pub struct Ingress {
     concurrency_max: Option<u32>,
     /// Which scripts answer at their own endpoints, `/x/{app}/{script}`.
     endpoints: Endpoints,
+    /// Whether a newer release has saved the policy and this one does not understand it. The
+    /// app is closed then, until the policy is saved again.
+    unknown: bool,
     /// The ids of the scripts that a route with `auth` leads to. Their endpoints are closed,
     /// unless `endpoints` is `open`: then they are ways around it.
     guarded_script_ids: BTreeSet<String>,
@@ -77,6 +80,7 @@ pub(super) async fn update_ingress(
     let body = body.read()?;
     policies::check_limits(body.rate_limit.as_ref(), body.concurrency_max)?;
     let policy = IngressPolicy {
+        is_unknown: false,
         rate_limit: body.rate_limit,
         concurrency_max: body.concurrency_max,
         endpoints: body.endpoints,
@@ -130,6 +134,7 @@ fn shown(policy: IngressPolicy, guarded: BTreeSet<ScriptId>) -> Ingress {
         rate_limit: policy.rate_limit,
         concurrency_max: policy.concurrency_max,
         endpoints: policy.endpoints,
+        unknown: policy.is_unknown,
         guarded_script_ids: guarded.into_iter().map(String::from).collect(),
     }
 }

@@ -50,6 +50,9 @@ fn checked_auth(auth: RouteAuth) -> Result<RouteAuth> {
     }
     Ok(match auth {
         RouteAuth::None => RouteAuth::None,
+        RouteAuth::Unknown => {
+            return Err(Error::Invalid(Refusal::field("auth", "cannot be unknown")));
+        }
         RouteAuth::Key { secrets, header } => {
             let header = header.map(|name| header_name("auth.header", &name)).transpose()?;
             RouteAuth::Key { secrets, header }

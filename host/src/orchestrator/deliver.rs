@@ -357,6 +357,7 @@ fn work(event: &Event, target: Arc<Target>) -> Work {
             depth: event.depth,
             principal: event.principal.clone(),
             caused_by: event.caused_by.clone(),
+            audit: None,
         },
         target,
     }

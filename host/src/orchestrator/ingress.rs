@@ -39,8 +39,6 @@ mod request;
 mod shared;
 pub(super) mod throttle;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -56,7 +54,7 @@ use self::guard::Scheme;
 use self::request::{Envelope, for_script};
 use self::throttle::Pass;
 use super::Orchestrator;
-use super::matching::{Found, Match, Target};
+use super::matching::{Found, Match};
 use super::run::{Finished, Origin, Work};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
@@ -170,6 +168,7 @@ impl Orchestrator {
     }
 
     async fn answer_by(&self, found: Match, request: Request) -> Result<Response, Error> {
+        admission::check_understood(&found)?;
         let (mut head, body) = request.into_parts();
         let auth = &self.parts.auth;
         let sees_logs = auth.sees_logs(&found.target.app_id, &head.headers).await;
@@ -208,7 +207,8 @@ impl Orchestrator {
         let request = for_script(&envelope, params, body)?;
         if delivery == Delivery::Sync {
             let input = Input::Http(request);
-            let finished = self.run_to_the_end(target, TriggerKind::Http, input, pass).await?;
+            let (kind, origin) = (TriggerKind::Http, Origin::request());
+            let finished = self.run_to_the_end(Work { target, kind, input, origin }, pass).await?;
             return Ok(reply::answer(finished, sees_logs));
         }
         let scope = format!("{} {}", head.method, head.uri.path());
@@ -222,15 +222,8 @@ impl Orchestrator {
     }
 
     /// [`Orchestrator::run`], also when the caller goes away meanwhile.
-    async fn run_to_the_end(
-        &self,
-        target: Arc<Target>,
-        trigger_kind: TriggerKind,
-        input: Input,
-        pass: Pass,
-    ) -> Result<Finished, Error> {
+    async fn run_to_the_end(&self, work: Work, pass: Pass) -> Result<Finished, Error> {
         let here = self.clone();
-        let work = Work { target, kind: trigger_kind, input, origin: Origin::request() };
         let run = tokio::spawn(async move {
             let _pass = pass;
             here.run(work).await

@@ -27,8 +27,8 @@ use crate::executor::PrivateHosts;
 use crate::hostname::{Hostname, ReservedHosts};
 use crate::limits::Budget;
 use crate::store::{
-    AppId, Definitions, Delivery, DomainDefinition, Endpoints, IngressPolicy, RouteId, RoutePolicy, ScriptDefinition,
-    ScriptId, ScriptLimits,
+    AppId, Definitions, Delivery, DomainDefinition, Endpoints, IngressPolicy, RouteAuth, RouteId,
+    RoutePolicy, ScriptDefinition, ScriptId, ScriptLimits,
 };
 
 /// The method that stands for every method.
@@ -126,8 +126,8 @@ pub enum Found {
 pub struct Table {
     apps: HashMap<String, PathTree<Methods>>,
     domains: HashMap<Hostname, Domain>,
-    /// The domains that are not served although they are verified: see [`Table::closed_domains`].
-    closed_domains: Vec<String>,
+    /// What is closed although nobody has closed it: see [`Table::warnings`].
+    warnings: Vec<String>,
     scripts: HashMap<ScriptId, Arc<Target>>,
     names: HashMap<(String, String), Arc<Target>>,
     /// The routes that ask something.
@@ -170,6 +170,12 @@ impl Table {
             table.scripts.insert(target.script_id.clone(), target);
         }
         table.add_domains(definitions.domains, &definitions.reserved_hosts);
+        let unknown = definitions.ingress.iter().filter(|app| app.ingress.is_unknown);
+        table.warnings.extend(
+            unknown.map(|app| {
+                format!("the app {} is closed: its policy is not understood", app.app_id)
+            }),
+        );
         let policies: HashMap<_, _> = definitions
             .ingress
             .into_iter()
@@ -177,6 +183,12 @@ impl Table {
             .collect();
         let mut guarded = HashSet::new();
         for route in definitions.routes {
+            if route.policy.auth == RouteAuth::Unknown {
+                table.warnings.push(format!(
+                    "the route {} {}{} of the app {} is closed: its policy is not understood",
+                    route.method, route.host, route.path, route.app_name
+                ));
+            }
             if !route.policy.auth.is_none() {
                 guarded.insert(route.script_id.clone());
             }
@@ -212,11 +224,12 @@ impl Table {
             let policy = policies.get(&target.app_id);
             // A script's own switch only closes: it opens nothing that something else closes.
             let is_switched_off = switched_off.contains(&target.script_id);
-            let is_closed = is_switched_off || match policy.map(|policy| policy.endpoints).unwrap_or_default() {
-                Endpoints::Unguarded => guarded.contains(&target.script_id),
-                Endpoints::Open => false,
-                Endpoints::Closed => true,
-            };
+            let is_closed = is_switched_off
+                || match policy.map(|policy| policy.endpoints).unwrap_or_default() {
+                    Endpoints::Unguarded => guarded.contains(&target.script_id),
+                    Endpoints::Open => false,
+                    Endpoints::Closed => true,
+                };
             let app = table.apps.entry(target.app.clone()).or_default();
             let path = format!("/{}", target.script);
             let name = (target.app.clone(), target.script.clone());
@@ -246,7 +259,9 @@ impl Table {
                 Ok(name) if !reserved.includes(&name) => {
                     self.domains.insert(name, Domain { app_id, paths: PathTree::default() });
                 }
-                _ => self.closed_domains.push(host),
+                _ => self.warnings.push(format!(
+                    "the domain {host} is closed: its host is reserved to the platform"
+                )),
             }
         }
     }
@@ -269,10 +284,11 @@ impl Table {
         self.domains.get(host).map(|domain| find(&domain.paths, method, path))
     }
 
-    /// The verified domains that are not served: they are reserved, or no hosts.
+    /// What is closed although nobody has closed it, in sentences for the operator: domains
+    /// that are reserved, and routes and apps whose policy this release does not understand.
     #[must_use]
-    pub fn closed_domains(&self) -> &[String] {
-        &self.closed_domains
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// A script by its id.

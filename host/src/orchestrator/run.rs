@@ -24,8 +24,8 @@ use super::rows::rows;
 use crate::error::Error;
 use crate::executor::{Image, Outcome, Run};
 use crate::store::{
-    self, AppId, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus, TriggerId,
-    TriggerKind,
+    self, AppId, AuditEntry, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus,
+    TriggerId, TriggerKind,
 };
 
 /// How long a finished run waits for room in the buffer of rows. Longer, and the
@@ -61,6 +61,8 @@ pub(super) struct Origin {
     pub(super) principal: String,
     /// The execution that caused the event.
     pub(super) caused_by: Option<ExecutionId>,
+    /// Who has it run by hand.
+    pub(super) audit: Option<Arc<AuditEntry>>,
 }
 
 impl Origin {
@@ -73,7 +75,13 @@ impl Origin {
             depth: 0,
             principal: super::OWNER.to_owned(),
             caused_by: None,
+            audit: None,
         }
+    }
+
+    /// A run by hand. What it writes is written with this entry of the audit log.
+    pub(super) fn by_hand(entry: AuditEntry) -> Self {
+        Self { audit: Some(Arc::new(entry)), ..Self::request() }
     }
 }
 
@@ -281,7 +289,10 @@ impl Orchestrator {
         // A failed run changes nothing, so it does not matter what it saw.
         let reads = if outcome.failure.is_none() { reads } else { Vec::new() };
         let executions = rows(work, id, outcome).map_err(Error::internal)?;
-        Ok(Commit { executions, reads, writes, events, end, at })
+        // Without effects there is nothing that somebody has changed.
+        let has_changed = outcome.failure.is_none() && !outcome.effects.are_none();
+        let audit = work.origin.audit.clone().filter(|_| has_changed);
+        Ok(Commit { executions, reads, writes, events, end, audit, at })
     }
 
     /// Hands the row over. A row that cannot be kept is a warning: it must never

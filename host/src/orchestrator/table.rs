@@ -30,11 +30,11 @@ impl CurrentTable {
     }
 }
 
-/// Logs each domain that is not served, once.
-fn tell_closed_domains(table: &Table, before: Option<&Table>) {
-    let known = before.map(Table::closed_domains).unwrap_or_default();
-    for domain in table.closed_domains().iter().filter(|domain| !known.contains(domain)) {
-        tracing::warn!(domain, "a domain is closed: its host is reserved to the platform");
+/// Logs each warning once.
+fn warn_once(table: &Table, before: Option<&Table>) {
+    let known = before.map(Table::warnings).unwrap_or_default();
+    for warning in table.warnings().iter().filter(|warning| !known.contains(warning)) {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -58,7 +58,7 @@ impl Orchestrator {
         self.throttle.forget_all_but(&table);
         let mut current = self.table.current.write().unwrap_or_else(PoisonError::into_inner);
         let before = current.replace((read_at, Arc::clone(&table)));
-        tell_closed_domains(&table, before.as_ref().map(|(_, table)| &**table));
+        warn_once(&table, before.as_ref().map(|(_, table)| &**table));
         Ok(table)
     }
 }

@@ -147,9 +147,7 @@ impl Store {
             .bind(id)
             .fetch_optional(self.reads())
             .await?;
-        let json = json.ok_or(Error::NotFound(Resource::App))?;
-        json.try_into()
-            .map_err(|error: serde_json::Error| Error::from(sqlx::Error::Decode(error.into())))
+        Ok(json.ok_or(Error::NotFound(Resource::App))?.into())
     }
 
     /// Puts another policy in the place of the app's. Errors: `NotFound(App)`.

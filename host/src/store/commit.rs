@@ -6,7 +6,7 @@
 //!                                    │ one operation of the grouped writer
 //!                                    │   leases still held?      no ─▶ LeaseLost
 //!                                    │   reads still current?    no ─▶ Conflict
-//!                                    │   entries, events, executions, acknowledgements
+//!                                    │   entries, events, executions, acknowledgements, audit
 //!                                    │   of all that are left, a statement per table
 //!                                    ▼
 //!                                  everyone's answer, after the COMMIT
@@ -34,8 +34,8 @@ use super::dialect::Dialect;
 use super::outbox::{Handover, Reserved};
 use super::writer::{Touches, Writer};
 use super::{
-    AbandonedExecution, AppId, DeadLetter, DeadLetterId, Error, EventId, Execution, Json, NewEvent,
-    Operations, Resolution, Result, Space, Store,
+    AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, EventId, Execution,
+    Json, NewEvent, Operations, Resolution, Result, Space, Store,
 };
 use crate::faults::{self, Point};
 
@@ -59,6 +59,8 @@ pub struct Commit {
     pub events: Vec<Caused>,
     /// What becomes of the event that started it.
     pub end: Option<End>,
+    /// Who has caused it by hand.
+    pub audit: Option<Arc<AuditEntry>>,
     /// Now, µs.
     pub at: i64,
 }
@@ -257,11 +259,12 @@ impl Groups {
 }
 
 impl Store {
-    /// Ends a run.
+    /// Ends a run. Of [`Store::on_behalf`], with that entry of the audit log.
     ///
     /// Errors: `Unavailable`, when it is unknown whether it was written.
     pub async fn commit(&self, commit: Commit) -> Result<Committed> {
-        self.inner.committer.commit(commit).await
+        let audit = self.entry.clone().or_else(|| commit.audit.clone());
+        self.inner.committer.commit(Commit { audit, ..commit }).await
     }
 
     /// Whether what a run saw is all still so, at one moment. A run that wrote

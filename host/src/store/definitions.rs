@@ -4,8 +4,8 @@
 use sqlx::{Connection, FromRow};
 
 use super::{
-    AppId, Delivery, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
-    Store, Trigger, triggers,
+    AppId, Delivery, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits, Store,
+    Trigger, triggers,
 };
 
 /// All scripts, routes and domains as of one moment.

@@ -1,12 +1,18 @@
 //! What routes and apps ask of a request before a script runs. Stored as one JSON
 //! each, because it is read and written as a whole.
+//!
+//! Invariant: a stored policy that this release does not understand, because a newer one has
+//! written it or it is damaged, is read as one that lets nobody in. It closes that route or
+//! app, and nothing else fails.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// What a route asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RoutePolicy {
     /// Who is let in.
     pub auth: RouteAuth,
@@ -20,8 +26,11 @@ pub struct RoutePolicy {
 
 /// What an app asks of every request to its routes and endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct IngressPolicy {
+    /// Whether the stored policy is not understood. The app is closed then.
+    #[serde(skip)]
+    pub is_unknown: bool,
     /// How often.
     pub rate_limit: Option<RateLimit>,
     /// How many requests are run at once, on each node.
@@ -121,6 +130,9 @@ pub enum RouteAuth {
     },
     /// Who has signed the body with a secret.
     Hmac(HmacAuth),
+    /// Nobody: a newer release has saved the route, and this one does not understand what it
+    /// asks. The route is closed until it is saved again. It cannot be asked for.
+    Unknown,
 }
 
 /// How a signature is made: `preset` or `custom`.
@@ -220,27 +232,47 @@ impl RouteAuth {
     #[must_use]
     pub fn secrets(&self) -> &[String] {
         match self {
-            Self::None => &[],
+            Self::None | Self::Unknown => &[],
             Self::Key { secrets, .. } | Self::Basic { secrets, .. } => secrets,
             Self::Hmac(hmac) => &hmac.secrets,
         }
     }
 }
 
-/// A policy that cannot be read is an error, never a policy that asks for nothing.
-impl TryFrom<String> for RoutePolicy {
-    type Error = serde_json::Error;
-
-    fn try_from(json: String) -> Result<Self, Self::Error> {
-        serde_json::from_str(&json)
+impl From<String> for RoutePolicy {
+    fn from(json: String) -> Self {
+        let unknown = || Self { auth: RouteAuth::Unknown, ..Self::default() };
+        understood(&json).unwrap_or_else(unknown)
     }
 }
 
-impl TryFrom<String> for IngressPolicy {
-    type Error = serde_json::Error;
+impl From<String> for IngressPolicy {
+    fn from(json: String) -> Self {
+        let unknown = || Self { is_unknown: true, endpoints: Endpoints::Closed, ..Self::default() };
+        understood(&json).unwrap_or_else(unknown)
+    }
+}
 
-    fn try_from(json: String) -> Result<Self, Self::Error> {
-        serde_json::from_str(&json)
+/// The policy, if every part of the stored one is understood.
+fn understood<T: DeserializeOwned + Serialize>(json: &str) -> Option<T> {
+    let stored: Value = serde_json::from_str(json).ok()?;
+    let policy: T = serde_json::from_value(stored.clone()).ok()?;
+    // serde does not refuse every unknown field, for example beside the tag of a variant
+    // without fields, and reads an array as an object by position.
+    let known = serde_json::to_value(&policy).ok()?;
+    covers(&known, &stored).then_some(policy)
+}
+
+/// Whether `known` has every field that `stored` has.
+fn covers(known: &Value, stored: &Value) -> bool {
+    match (known, stored) {
+        (Value::Object(known), Value::Object(stored)) => stored
+            .iter()
+            .all(|(name, value)| known.get(name).is_some_and(|known| covers(known, value))),
+        (Value::Array(known), Value::Array(stored)) => {
+            known.len() == stored.len() && known.iter().zip(stored).all(|(k, s)| covers(k, s))
+        }
+        (known, stored) => known == stored,
     }
 }
 
@@ -250,17 +282,40 @@ mod tests {
 
     #[test]
     fn what_is_left_out_asks_for_nothing() {
-        let policy = RoutePolicy::try_from("{}".to_owned()).unwrap();
+        let policy = RoutePolicy::from("{}".to_owned());
         assert_eq!(policy, RoutePolicy::default());
         assert!(policy.auth.is_none() && policy.auth.secrets().is_empty());
-        let ingress = IngressPolicy::try_from("{}".to_owned()).unwrap();
+        let ingress = IngressPolicy::from("{}".to_owned());
         assert_eq!(ingress, IngressPolicy::default());
     }
 
     #[test]
-    fn what_is_not_understood_is_never_nothing() {
-        for wrong in ["", "{", r#"{"auth":{"mode":"later"}}"#, r#"{"auth":{"mode":"key"}}"#] {
-            assert!(RoutePolicy::try_from(wrong.to_owned()).is_err(), "{wrong}");
+    fn what_is_not_understood_lets_nobody_in() {
+        for wrong in [
+            "",
+            "{",
+            "[]",
+            "null",
+            r#"{"later":1}"#,
+            r#"{"auth":{"mode":"later"}}"#,
+            r#"{"auth":{"mode":"unknown"}}"#,
+            r#"{"auth":{"mode":"key"}}"#,
+            r#"{"auth":{"mode":"none","later":1}}"#,
+            r#"{"auth":{"mode":"key","secrets":["a"],"later":1}}"#,
+            r#"{"auth":{"mode":"hmac","secrets":["a"],"preset":"later"}}"#,
+            r#"{"rate_limit":{"requests":1,"later":1}}"#,
+            r#"{"rate_limit":{"requests":-1}}"#,
+            r#"{"cors":{"origins":[],"later":1}}"#,
+            r#"{"rate_limit":[1,1,"all"]}"#,
+            r#"{"auth":["key",["a"]]}"#,
+        ] {
+            let policy = RoutePolicy::from(wrong.to_owned());
+            assert_eq!(policy.auth, RouteAuth::Unknown, "{wrong}");
+            assert!(!policy.auth.is_none(), "{wrong}");
+        }
+        for wrong in ["", "null", r#"{"later":1}"#, r#"{"endpoints":"later"}"#] {
+            let policy = IngressPolicy::from(wrong.to_owned());
+            assert!(policy.is_unknown && policy.endpoints == Endpoints::Closed, "{wrong}");
         }
     }
 
@@ -279,6 +334,6 @@ mod tests {
             cors: Some(Cors { origins: vec!["*".to_owned()], ..Cors::default() }),
         };
         let json = serde_json::to_string(&policy).unwrap();
-        assert_eq!(RoutePolicy::try_from(json).unwrap(), policy);
+        assert_eq!(RoutePolicy::from(json), policy);
     }
 }

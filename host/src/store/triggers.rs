@@ -260,10 +260,20 @@ impl Store {
     }
 }
 
-/// Every trigger of every app, for the definitions.
+/// Every trigger of every app, for the definitions. One that this release does not understand
+/// is left out, so that it alone does not fire.
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Trigger>> {
     let query = format!("{SELECT} ORDER BY t.id");
-    Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?)
+    let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await?;
+    let read = |row: AnyRow| match Trigger::from_row(&row) {
+        Ok(trigger) => Some(trigger),
+        Err(error) => {
+            let id = row.try_get::<String, _>("id").unwrap_or_default();
+            tracing::warn!(%error, id, "a trigger is not understood and does not fire");
+            None
+        }
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
 }
 
 async fn find(connection: &mut AnyConnection, id: &TriggerId) -> Result<Trigger> {

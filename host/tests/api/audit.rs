@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::app::{CALLER, TestApp};
 use crate::browser::Browser;
-use crate::with_an_app;
+use crate::{on_both_databases, plain, with_an_app};
 
 async fn entries(app: &TestApp, query: &str) -> Vec<Value> {
     let page = app.admin().get(&format!("/audit?limit=200{query}")).send().await.is(200).json();
@@ -63,6 +63,8 @@ with_an_app! {
         let trigger = app.trigger("shop", &script, json!({"kind": "queue", "queue": "q"})).await;
         admin.patch(&format!("/triggers/{trigger}"), json!({"enabled": false})).send().await.is(200);
         admin.post(&format!("/triggers/{trigger}/fire"), json!({})).send().await.is(202);
+        let message = json!({"queue": "other", "payload": "hidden"});
+        admin.post("/apps/shop/events", message).send().await.is(202);
         admin.delete(&format!("/triggers/{trigger}")).send().await.is(204);
         admin.put("/apps/shop/kv/a/b", json!({"value": 1})).send().await.is(200);
         admin.delete("/apps/shop/kv/a/b").send().await.is(204);
@@ -77,7 +79,7 @@ with_an_app! {
         let expected = [
             "create_app", "create_script", "update_script", "rollback_script", "create_route",
             "delete_route", "claim_domain", "release_domain", "create_trigger", "update_trigger",
-            "fire_trigger", "delete_trigger", "set_key", "delete_key", "put_file", "delete_file",
+            "fire_trigger", "send_event", "delete_trigger", "set_key", "delete_key", "put_file", "delete_file",
             "create_user", "accept_invitation", "set_member", "delete_member", "put_secret", "delete_secret",
             "put_outbound", "delete_script",
         ];
@@ -103,5 +105,88 @@ with_an_app! {
         app.pass_days(1);
         assert!(app.retention().run_once().await.unwrap().audit >= 5);
         assert_eq!(entries(app, "").await.len(), 0);
+    }
+
+    async fn a_message_is_noted_once_by_where_it_went_and_not_by_what_it_holds(app) {
+        app.deploy("shop", "hello", "1").await;
+        let send = async |body: Value, key: &str| {
+            let call = app.admin().post("/apps/shop/events", body).header("idempotency-key", key);
+            call.send().await.is(202).json()
+        };
+        let message = json!({"queue": "work", "payload": "hidden", "dedupe": "d"});
+        let sent = send(message.clone(), "one").await;
+        // The same again, and one that is dropped, are no changes.
+        send(message.clone(), "one").await;
+        send(message, "two").await;
+        send(json!({"script": "hello", "payload": "hidden"}), "three").await;
+        send(json!({"topic": "news", "payload": "hidden"}), "four").await;
+        let noted = entries(app, "&action=send_event").await;
+        let to: Vec<_> = noted.iter().map(|e| (&e["resource_id"], &e["resource_name"])).collect();
+        assert_eq!(to, [
+            (&json!("topic"), &json!("news")), (&json!("script"), &json!("hello")),
+            (&json!("queue"), &json!("work")),
+        ]);
+        assert_eq!(noted[2]["after"], sent);
+        assert!(!json!(noted).to_string().contains("hidden"));
+    }
+
+    async fn a_run_by_hand_is_noted_if_it_has_changed_something(app) {
+        let id = app.deploy("shop", "hello", "1").await;
+        let run = async || app.admin().post(&format!("/execute/{id}"), json!({})).send().await.is(200);
+        run().await;
+        assert_eq!(entries(app, "&action=execute_script").await.len(), 0);
+        app.update(&id, r#"kv::collection("a").set("b", 1)"#).await.is(200);
+        run().await;
+        let event = json!({"event": {"kind": "cron"}});
+        app.admin().post(&format!("/scripts/{id}/test"), event).send().await.is(200);
+        app.get("/x/shop/hello").send().await.is(200);
+        assert_eq!(entries(app, "&action=execute_script").await.len(), 1);
+        let noted = entries(app, "&action=test_script").await;
+        assert_eq!((noted.len(), &noted[0]["resource_name"]), (1, &json!("hello")));
+    }
+}
+
+on_both_databases! {
+    /// Neither is there without the other.
+    async fn a_change_whose_entry_cannot_be_written_is_not_made(database) {
+        let server = TestApp::start(database).await;
+        let app = &server;
+        let id = app.deploy("shop", "hello", r#"kv::collection("kept").set("run", 1)"#).await;
+        let trigger = app.trigger("shop", &id, json!({"kind": "pubsub", "topic": "news"})).await;
+        let admin = app.admin();
+        admin.put("/apps/shop/kv/kept/here", json!({"value": 1})).send().await.is(200);
+        admin.request("PUT", "/apps/shop/files/kept/here").text("here").send().await.is(200);
+        plain::execute(database, "ALTER TABLE audit RENAME TO elsewhere").await;
+        for call in [
+            admin.put("/apps/shop/kv/kept/new", json!({"value": 1})),
+            admin.delete("/apps/shop/kv/kept/here"),
+            admin.request("PUT", "/apps/shop/files/kept/new").text("new"),
+            admin.delete("/apps/shop/files/kept/here"),
+            admin.post(&format!("/triggers/{trigger}/fire"), json!({})),
+            admin.post("/apps/shop/events", json!({"queue": "work", "payload": 1})),
+            admin.post("/apps/shop/events", json!({"queue": "work", "payload": 1, "dedupe": "d"})),
+            admin.post("/apps/shop/events", json!({"queue": "work", "payload": 1}))
+                .header("idempotency-key", "key"),
+            admin.post(&format!("/execute/{id}"), json!({})),
+            admin.post(&format!("/scripts/{id}/test"), json!({"event": {"kind": "cron"}})),
+            admin.put(&format!("/scripts/{id}"), json!({"description": "new"})),
+        ] {
+            let answer = call.send().await;
+            assert!([500, 503].contains(&answer.status), "{answer:?}");
+        }
+        plain::execute(database, "ALTER TABLE elsewhere RENAME TO audit").await;
+        for (key, value) in [("new", Value::Null), ("here", json!(1)), ("run", Value::Null)] {
+            assert_eq!(app.value("shop", "kept", key).await, value, "{key}");
+        }
+        let files = admin.get("/apps/shop/files/kept").send().await.is(200).json();
+        let files: Vec<_> = files["items"].as_array().unwrap().iter().map(|f| &f["name"]).collect();
+        assert_eq!(files, ["here"]);
+        let outbox = admin.get("/apps/shop/outbox").send().await.is(200).json();
+        assert_eq!(outbox["items"], json!([]));
+        assert_eq!(app.count_executions(&id).await, 0);
+        // And the key has not been used up.
+        let again = admin.post("/apps/shop/events", json!({"queue": "work", "payload": 1}));
+        again.header("idempotency-key", "key").send().await.is(202);
+        server.close().await;
     }
 }

@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, Connection};
 
 use crate::app::{ADMIN_PASSWORD, OWNER_KEY, TestApp};
 use crate::browser::try_password;
 use crate::database::Database;
-use crate::on_both_databases;
+use crate::{on_both_databases, plain};
 
 /// The last migration of the release before there were accounts.
 const BEFORE_ACCOUNTS: i64 = 4;
@@ -20,14 +19,7 @@ const RELEASE_0_1_0: (i64, &str) = (8, include_str!("upgrade/release_0_1_0.sql")
 
 /// Makes the database as a release did: up to its last migration, with these statements.
 async fn made_before(database: &Database, last: i64, filled: &str) {
-    install_default_drivers();
-    let url = if database.plain_url.starts_with("sqlite") {
-        format!("{}?mode=rwc", database.plain_url)
-    } else {
-        database.plain_url.clone()
-    };
-    let options: AnyConnectOptions = url.parse().unwrap();
-    let mut connection: AnyConnection = options.connect().await.unwrap();
+    let mut connection = plain::connect(database).await;
     let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
     let mut migrator = Migrator::new(std::path::Path::new(migrations)).await.unwrap();
     migrator.migrations.to_mut().retain(|migration| migration.version <= last);

@@ -161,6 +161,7 @@ crate::on_both_databases! {
             writes: vec![set(&a, "k", "1")],
             events: vec![Caused { event: event_for(&hello), of_write: None }],
             end: Some(End { ..ending(&event) }),
+            audit: None,
             at: now(),
         };
         let stale = store.commit(commit(vec![saw(&a, None, 7)])).await.unwrap();

@@ -1,7 +1,8 @@
 //! What the ingress reads, and the revision that says when to read it again.
 
 use picloud::store::{
-    AppChange, Delivery, DomainDefinition, RouteDefinition, RoutePolicy, ScriptChange, ScriptDefinition, ScriptLimits,
+    AppChange, Delivery, DomainDefinition, RouteDefinition, RoutePolicy, ScriptChange,
+    ScriptDefinition, ScriptLimits,
 };
 
 use crate::fixtures::{app, domain_of, execution, id, new_app, now, open, route, script, source};

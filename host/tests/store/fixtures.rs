@@ -55,7 +55,7 @@ pub(crate) fn new_script(app_id: &AppId, name: &str) -> NewScript {
         name: name.to_owned(),
         description: String::new(),
         limits: ScriptLimits::default(),
-            endpoint_enabled: true,
+        endpoint_enabled: true,
         source: source("1"),
         created_at: now(),
     }

@@ -1,5 +1,7 @@
 //! Letting a request in to its route, and its body with it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
 
@@ -7,12 +9,36 @@ use super::guard::{Denied, Scheme, credentials};
 use super::read_body;
 use crate::error::{Error, Refusal};
 use crate::orchestrator::Orchestrator;
-use crate::orchestrator::matching::{Match, Target};
+use crate::orchestrator::matching::{Match, RouteRules, Target};
 use crate::secrets::SecretValue;
 use crate::store::RouteAuth;
 
 /// When to come back to a route without a secret: somebody has to set it first.
 const SECRET_RETRY_AFTER_S: u32 = 60;
+
+/// The refusal of a request to a route or an app whose policy a newer release has stored.
+fn not_understood(what: &str) -> Error {
+    let message = format!(
+        "this {what} is closed: a newer release of PiCloud has saved it; saving it again opens it"
+    );
+    let refusal = Refusal::new("policy_not_understood", message).with("scope", what);
+    Error::Unavailable { refusal, retry_after_s: SECRET_RETRY_AFTER_S }
+}
+
+/// Refuses what leads to a route or an app whose policy is not understood.
+///
+/// # Errors
+/// `Unavailable`.
+pub(super) fn check_understood(found: &Match) -> Result<(), Error> {
+    let is_unknown = |rules: &Arc<RouteRules>| rules.policy.auth == RouteAuth::Unknown;
+    if found.route.as_ref().is_some_and(is_unknown) {
+        return Err(not_understood("route"));
+    }
+    match &found.app {
+        Some(app) if app.is_unknown => Err(not_understood("app")),
+        _ => Ok(()),
+    }
+}
 
 impl Orchestrator {
     /// The body of a request that is let in to its route. What the headers alone tell is
@@ -32,6 +58,7 @@ impl Orchestrator {
         let bytes_max = self.parts.request_bytes_max;
         let checked = match auth {
             RouteAuth::None => Ok(()),
+            RouteAuth::Unknown => return Err(not_understood("route")),
             RouteAuth::Key { header, .. } => {
                 credentials::check_key(headers, header.as_deref(), &secrets)
             }

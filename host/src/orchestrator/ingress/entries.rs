@@ -3,6 +3,8 @@
 //! A change takes the way that a run's changes take, one commit with the events of the
 //! triggers that listen, so that nobody has to know who made it.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -24,7 +26,7 @@ use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{FILE_BYTES_MAX, check_file, check_json, expiry};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::causes::{self, Cause};
-use crate::store::{App, Commit, Committed, Entry, EntryName, Read, Resource, Space};
+use crate::store::{App, AuditEntry, Commit, Committed, Entry, EntryName, Read, Resource, Space};
 
 /// What a file is when its sender does not say.
 const UNKNOWN_CONTENT: &str = "application/octet-stream";
@@ -309,10 +311,11 @@ impl Orchestrator {
             events: causes::of_change(&cause, 0, key, &written, &*self.table().await?),
             writes: vec![causes::write(&cause, key, &written)],
             at,
+            audit: Some(Arc::new(self.entry_of_change(caller, app, key, &written))),
             ..Commit::default()
         };
         match self.parts.store.commit(commit).await? {
-            Committed::Done => self.note_change(caller, app, key, &written).await,
+            Committed::Done => Ok(()),
             Committed::Conflict | Committed::LeaseLost => {
                 let message = "the key is at another version by now";
                 Err(Error::Conflict(Refusal::new("version_conflict", message)))
@@ -322,14 +325,14 @@ impl Orchestrator {
 }
 
 impl Orchestrator {
-    /// Notes who has changed an entry by hand; not what it holds, which is the app's.
-    async fn note_change(
+    /// Who has changed an entry by hand; not what it holds, which is the app's.
+    fn entry_of_change(
         &self,
         caller: &Caller,
         app: &App,
         key: &EntryKey,
         written: &Written,
-    ) -> Result<(), Error> {
+    ) -> AuditEntry {
         let (action, resource) = match (key.space, written.value.is_some()) {
             (Space::Kv, true) => ("set_key", Resource::Key),
             (Space::Kv, false) => ("delete_key", Resource::Key),
@@ -337,8 +340,7 @@ impl Orchestrator {
             (Space::Files, false) => ("delete_file", Resource::File),
         };
         let change = Change::new(action, resource, &key.collection, &key.name).in_app(&app.id);
-        let entry = caller.entry(&self.parts.clock, change);
-        Ok(self.parts.store.append_audit(entry).await?)
+        caller.entry(&self.parts.clock, change)
     }
 }
 

@@ -51,6 +51,15 @@ pub struct SendEvent {
     dedupe: Option<String>,
 }
 
+impl SendEvent {
+    /// What kind of thing it is sent to, and the name of that.
+    fn target(&self) -> (&'static str, &str) {
+        let targets = [("queue", &self.queue), ("topic", &self.topic), ("script", &self.script)];
+        let given = targets.into_iter().find_map(|(kind, name)| Some((kind, name.as_deref()?)));
+        given.unwrap_or_default()
+    }
+}
+
 /// What was accepted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SentEvents {
@@ -91,6 +100,8 @@ async fn send_event(
         orchestrator.parts.clock.now_us(),
     )?;
     let wanted: SendEvent = parsed(&read_body(body, orchestrator.parts.request_bytes_max).await?)?;
+    let (kind, name) = wanted.target();
+    let change = Change::new("send_event", Resource::Event, kind, name).in_app(&app.id);
     let events = orchestrator.events_of(&caller, &app, wanted).await?;
     let sent = SentEvents { event_ids: events.iter().map(|event| event.id.to_string()).collect() };
     let key = key.map(|key| store::NewKey {
@@ -99,7 +110,10 @@ async fn send_event(
         event_id: EventId::from(orchestrator.parts.clock.new_id()),
         ..key
     });
-    match orchestrator.parts.store.append_events(events, key).await? {
+    // Not what the message holds, which is the app's.
+    let entry = caller.entry(&orchestrator.parts.clock, change.to(&sent));
+    let store = orchestrator.parts.store.on_behalf(entry);
+    match store.append_events(events, key).await? {
         Accepted::Appended => Ok((StatusCode::ACCEPTED, Json(sent)).into_response()),
         Accepted::Dropped => {
             let none = SentEvents { event_ids: Vec::new() };
@@ -138,11 +152,10 @@ async fn fire_trigger(
     let wanted: FireTrigger = if body.is_empty() { FireTrigger::default() } else { parsed(&body)? };
     let event = orchestrator.fired(&caller, &trigger, wanted)?;
     let sent = SentEvents { event_ids: vec![event.id.to_string()] };
-    parts.store.append_events(vec![event], None).await?;
     let change =
         Change::new("fire_trigger", Resource::Trigger, id.as_str(), trigger.detail.kind().as_str());
     let entry = caller.entry(&parts.clock, change.in_app(&trigger.app_id).to(&sent));
-    parts.store.append_audit(entry).await?;
+    parts.store.on_behalf(entry).append_events(vec![event], None).await?;
     Ok((StatusCode::ACCEPTED, Json(sent)).into_response())
 }
 

@@ -17,12 +17,12 @@ use utoipa_axum::routes;
 use super::read_body;
 use super::request::{Envelope, for_script};
 use super::throttle::Pass;
-use crate::auth::{Caller, Capability};
+use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::Target;
-use crate::orchestrator::run::Finished;
+use crate::orchestrator::run::{Finished, Origin, Work};
 use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
@@ -154,10 +154,9 @@ async fn execute_script(
         serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
     };
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
-    let finished = orchestrator
-        .run_to_the_end(target, TriggerKind::Execute, Input::Http(request), Pass::free())
-        .await?;
-    Ok(Json(answer(finished)))
+    let finished =
+        orchestrator.run_by_hand(&caller, "execute_script", target, Input::Http(request));
+    Ok(Json(answer(finished.await?)))
 }
 
 /// Runs a script once on an event, one that was captured for example. What it writes and
@@ -186,10 +185,8 @@ async fn test_script(
         return Err(invalid("event: `kind` is missing"));
     }
     let event = serde_json::Value::Object(event).to_string();
-    let input = Input::Event(event);
-    let finished =
-        orchestrator.run_to_the_end(target, TriggerKind::Execute, input, Pass::free()).await?;
-    Ok(Json(answer(finished)))
+    let finished = orchestrator.run_by_hand(&caller, "test_script", target, Input::Event(event));
+    Ok(Json(answer(finished.await?)))
 }
 
 impl Orchestrator {
@@ -200,6 +197,21 @@ impl Orchestrator {
         let (app_id, capability) = (&target.app_id, Capability::AppRunScripts);
         self.parts.auth.allow(caller, app_id, capability, Resource::Script).await?;
         Ok(target)
+    }
+
+    /// Runs a script for a caller of the API.
+    async fn run_by_hand(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: Arc<Target>,
+        input: Input,
+    ) -> Result<Finished, Error> {
+        let id = target.script_id.as_str();
+        let change = Change::new(action, Resource::Script, id, &target.script);
+        let entry = caller.entry(&self.parts.clock, change.in_app(&target.app_id));
+        let (kind, origin) = (TriggerKind::Execute, Origin::by_hand(entry));
+        self.run_to_the_end(Work { target, kind, input, origin }, Pass::free()).await
     }
 }
 

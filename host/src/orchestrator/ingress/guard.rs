@@ -101,7 +101,7 @@ pub(super) fn strip(auth: &RouteAuth, headers: &mut HeaderMap) {
             headers.remove(credentials::API_KEY);
         }
         RouteAuth::Basic { .. } => drop(headers.remove(header::AUTHORIZATION)),
-        RouteAuth::None | RouteAuth::Hmac(_) => {}
+        RouteAuth::None | RouteAuth::Hmac(_) | RouteAuth::Unknown => {}
     }
 }
 

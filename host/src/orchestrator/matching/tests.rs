@@ -125,7 +125,7 @@ fn routes_are_served_only_on_a_domain_that_is_verified_for_their_app_and_not_res
             ..Definitions::default()
         });
         let found = table.find_on_domain(&host(on), "GET", "/");
-        let closed = table.closed_domains().len();
+        let closed = table.warnings().len();
         (found.map(|found| matches!(found, Found::Script(_))), closed)
     };
     let shop = "shop.example";

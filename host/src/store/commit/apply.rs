@@ -11,7 +11,7 @@ use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
 use crate::store::{
-    EventId, NewEvent, Operation, Result, abandoned, bulk, dead_letters, executions, outbox,
+    EventId, NewEvent, Operation, Result, abandoned, audit, bulk, dead_letters, executions, outbox,
 };
 
 /// Writes what may be written of these commits, and says what became of each.
@@ -54,6 +54,9 @@ pub(super) async fn apply(
     outbox::append(connection, dialect, &events).await?;
     insert_executions(connection, dialect, &accepted).await?;
     let retried = end_events(connection, dialect, &accepted).await?;
+    for entry in accepted.iter().filter_map(|commit| commit.audit.as_deref()) {
+        audit::append(connection, entry).await?;
+    }
     faults::point(Point::InsideCommit);
     Ok(Applied { outcomes, taken, is_to_claim: retried > 0 || !events.is_empty() })
 }

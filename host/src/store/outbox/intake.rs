@@ -6,7 +6,9 @@ use sqlx::AnyConnection;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::{self, Handover, NewEvent, Reserved};
 use crate::store::writer::Touches;
-use crate::store::{AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, text};
+use crate::store::{
+    AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, audit, text,
+};
 
 /// An idempotency key that comes for the first time, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,8 @@ impl Appended {
 }
 
 impl Store {
-    /// Appends events; they are on disk when this returns.
+    /// Appends events; they are on disk when this returns. Of [`Store::on_behalf`], with
+    /// that entry of the audit log, unless the key has come before or the message is dropped.
     ///
     /// Errors: `NotFound(App)`, `Invalid`.
     pub async fn append_events(
@@ -82,11 +85,18 @@ impl Store {
             true => Touches::Outbox,
             false => Touches::Records,
         };
+        let entry = self.entry.clone();
         let Appended { accepted, taken, .. } = self
             .inner
             .writer
             .submit(touches, move |connection| {
-                Box::pin(async move { append(connection, dialect, &handover, events, key).await })
+                Box::pin(async move {
+                    let appended = append(connection, dialect, &handover, events, key).await?;
+                    if let Some(entry) = entry.filter(|_| appended.accepted == Accepted::Appended) {
+                        audit::append(connection, &entry).await?;
+                    }
+                    Ok(appended)
+                })
             })
             .await?;
         if let Some(taken) = taken {

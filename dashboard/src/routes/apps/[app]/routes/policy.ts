@@ -31,7 +31,8 @@ export function formOf(route: Schema['Route'] | undefined): PolicyForm {
 	const auth = route?.auth;
 	const rate = route?.rate_limit;
 	return {
-		mode: auth?.mode ?? 'none',
+		// What is not understood has to be said anew; until then nobody is let in.
+		mode: auth?.mode === 'unknown' ? 'key' : (auth?.mode ?? 'none'),
 		secrets: auth && 'secrets' in auth ? auth.secrets.join(', ') : '',
 		user: auth?.mode === 'basic' ? auth.user : '',
 		preset: auth?.mode === 'hmac' ? (auth.preset ?? 'custom') : 'standard_webhooks',
