@@ -54,6 +54,11 @@ chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repe
 	PICLOUD_CHAOS_KILLS=$${PICLOUD_CHAOS_KILLS:-1000} .ci/with-postgres \
 		cargo test --locked --package picloud --test process -- chaos --nocapture
 
+.PHONY: upgrade
+upgrade: ## Build the release before, fill a data folder with it, and upgrade that
+	@.ci/install test
+	.ci/upgrade
+
 .PHONY: check
 check: check-dashboard ## The quick part: format, lints, unit tests
 	cargo fmt --all --check
