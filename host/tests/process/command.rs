@@ -367,3 +367,62 @@ fn a_user_is_made_given_roles_and_removed() {
     assert!(shell.fails(1, &["users", "invite", "ada"]).contains("there is no user ada"));
     assert!(shell.fails(1, &["users", "delete", "admin"]).contains("must be an owner"));
 }
+
+#[test]
+fn an_endpoint_is_closed_and_opened_and_who_can_call_is_said() {
+    let shell = Shell::start();
+    let file = shell.data.path().join("mailer.rhai");
+    std::fs::write(&file, MAILER).unwrap();
+    let deploy = |more: &[&str]| {
+        let said = shell.run(&[&["deploy", path(&file), "--app", "demo"], more].concat());
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        said
+    };
+    let anybody = format!("anybody can call demo/mailer at {}/x/demo/mailer", shell.server.url);
+    let closed = "demo/mailer has no open endpoint";
+    let said = deploy(&["--no-endpoint"]);
+    assert!(said.out.is_empty() && said.err.contains(closed), "{}{}", said.out, said.err);
+    // Deploying again leaves the switch as it is.
+    assert!(deploy(&[]).err.contains(closed));
+    let create = ["triggers", "create", "demo/mailer", "--queue", "mails"];
+    assert!(!shell.run(&create).err.contains("anybody"));
+    assert!(shell.run(&["scripts", "endpoint", "demo/mailer", "on"]).err.contains(&anybody));
+    let said = deploy(&[]);
+    assert_eq!(said.out.trim_end(), format!("{}/x/demo/mailer", shell.server.url));
+    assert!(said.err.contains(&anybody), "{}", said.err);
+    let create = ["triggers", "create", "demo/mailer", "--cron", "@daily"];
+    assert!(shell.run(&create).err.contains(&anybody));
+    assert_eq!(
+        shell.does(&["scripts", "list", "--app", "demo"]),
+        "mailer · version 1 · /x/demo/mailer"
+    );
+    assert!(shell.run(&["scripts", "endpoint", "demo/mailer", "off"]).err.contains(closed));
+    assert_eq!(
+        shell.does(&["scripts", "list", "--app", "demo"]),
+        "mailer · version 1 · endpoint off"
+    );
+    // Also when the source has not changed.
+    shell.does(&["scripts", "endpoint", "demo/mailer", "on"]);
+    assert!(deploy(&["--no-endpoint"]).err.contains(closed));
+    shell.fails(2, &["scripts", "endpoint", "demo/mailer", "maybe"]);
+}
+
+#[test]
+fn a_domain_is_claimed_approved_and_released() {
+    let shell = Shell::start();
+    shell.deploy_mailer();
+    fn domains<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+        [&["domains"], arguments, &["--app", "demo"]].concat()
+    }
+    let claimed = shell.does(&domains(&["claim", "Shop.Example"]));
+    assert!(claimed.starts_with("shop.example · pending · "), "{claimed}");
+    assert!(claimed.contains("_picloud.shop.example TXT \"picloud-verification="), "{claimed}");
+    assert_eq!(shell.does(&domains(&["list"])), claimed);
+    let approved = shell.does(&domains(&["approve", "shop.example"]));
+    assert!(approved.starts_with("shop.example · served · "), "{approved}");
+    assert!(approved.ends_with(" by owner"), "{approved}");
+    let refused = shell.fails(1, &domains(&["claim", "localhost"]));
+    assert!(refused.contains("is a host of PiCloud itself"), "{refused}");
+    shell.does(&domains(&["release", "shop.example"]));
+    assert_eq!(shell.does(&domains(&["list"])), "");
+}

@@ -193,7 +193,7 @@ export interface paths {
         /** Lists an app's domains, newest first. */
         get: operations["list_domains"];
         put?: never;
-        /** Claims a domain for an app. */
+        /** Claims a domain for an app. It is pending then, and served when it is verified. */
         post: operations["claim_domain"];
         delete?: never;
         options?: never;
@@ -213,6 +213,40 @@ export interface paths {
         post?: never;
         /** Gives a domain up and deletes the app's routes there. */
         delete: operations["release_domain"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/domains/{host}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approves a domain without a DNS record, as an admin of the instance. It is served then. */
+        post: operations["approve_domain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/apps/{app}/domains/{host}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Looks for the DNS record that proves that a domain is the app's. It is served then. */
+        post: operations["verify_domain"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -489,7 +523,10 @@ export interface paths {
         /** Lists an app's scripts, newest first. */
         get: operations["list_scripts"];
         put?: never;
-        /** Makes a script, at version 1. It answers at its endpoint from then on. */
+        /**
+         * Makes a script, at version 1. It answers anybody at its endpoint from then on, unless
+         *     `endpoint_enabled` is false.
+         */
         post: operations["create_script"];
         delete?: never;
         options?: never;
@@ -1641,6 +1678,7 @@ export interface components {
         };
         /** @description A claimed domain. */
         Domain: {
+            closed?: components["schemas"]["DomainClosed"] | null;
             /**
              * Format: int64
              * @description When it was claimed, in microseconds since 1970.
@@ -1648,7 +1686,45 @@ export interface components {
             created_at: number;
             /** @description The host name, in lower case. */
             host: string;
+            proof?: components["schemas"]["DomainProof"] | null;
+            /** @description Whether it is served. */
+            state: components["schemas"]["DomainState"];
+            /**
+             * Format: int64
+             * @description When it was verified, in microseconds since 1970; `null` while it is pending.
+             */
+            verified_at?: number | null;
+            /**
+             * @description `dns`, the principal who has approved it, or `upgrade` for a domain that was claimed
+             *     before there were proofs; `null` while it is pending.
+             */
+            verified_by?: string | null;
         };
+        /**
+         * @description Why a verified domain is not served.
+         * @enum {string}
+         */
+        DomainClosed: "host_reserved";
+        /** @description The DNS record that proves that a domain is the app's. */
+        DomainProof: {
+            /**
+             * @description Its name.
+             * @example _picloud.shop.example.org
+             */
+            name: string;
+            /**
+             * @description Its type.
+             * @example TXT
+             */
+            type: string;
+            /** @description Its value. */
+            value: string;
+        };
+        /**
+         * @description Whether a domain is served.
+         * @enum {string}
+         */
+        DomainState: "pending" | "verified";
         /** @description How many sessions are over. */
         EndedSessions: {
             /**
@@ -2013,6 +2089,11 @@ export interface components {
              */
             guarded_script_ids: string[];
             rate_limit?: components["schemas"]["RateLimit"] | null;
+            /**
+             * @description Whether a newer release has saved the policy and this one does not understand it. The
+             *     app is closed then, until the policy is saved again.
+             */
+            unknown: boolean;
         };
         /** @description What an app asks of every request from now on; what is left out is as it was at first. */
         IngressChange: {
@@ -2427,6 +2508,7 @@ export interface components {
         List_Domain: {
             /** @description What is on the page. */
             items: {
+                closed?: components["schemas"]["DomainClosed"] | null;
                 /**
                  * Format: int64
                  * @description When it was claimed, in microseconds since 1970.
@@ -2434,6 +2516,19 @@ export interface components {
                 created_at: number;
                 /** @description The host name, in lower case. */
                 host: string;
+                proof?: components["schemas"]["DomainProof"] | null;
+                /** @description Whether it is served. */
+                state: components["schemas"]["DomainState"];
+                /**
+                 * Format: int64
+                 * @description When it was verified, in microseconds since 1970; `null` while it is pending.
+                 */
+                verified_at?: number | null;
+                /**
+                 * @description `dns`, the principal who has approved it, or `upgrade` for a domain that was claimed
+                 *     before there were proofs; `null` while it is pending.
+                 */
+                verified_by?: string | null;
             }[];
             /**
              * Format: int64
@@ -2660,10 +2755,17 @@ export interface components {
                 /** @description What its author says about it. */
                 description: string;
                 /**
-                 * @description The path at which it answers.
+                 * @description The path of its own endpoint, at which it answers while `endpoint_open`.
                  * @example /x/shop/orders
                  */
                 endpoint: string;
+                /** @description Whether it may have an endpoint of its own: the script's switch. */
+                endpoint_enabled: boolean;
+                /**
+                 * @description Whether it answers at its endpoint, to anybody: not if the switch is off, a route with
+                 *     `auth` leads to it, or the app's policy closes it.
+                 */
+                endpoint_open: boolean;
                 /** @description Its id. */
                 id: string;
                 /** @description What it asks for a run. */
@@ -2906,6 +3008,8 @@ export interface components {
         NewScript: {
             /** @description What it is for. */
             description?: string;
+            /** @description Whether it may have an endpoint of its own; it may when left out. */
+            endpoint_enabled?: boolean | null;
             /** @description What it asks for a run. */
             limits?: components["schemas"]["ScriptLimits"];
             /**
@@ -3163,10 +3267,17 @@ export interface components {
             /** @description What its author says about it. */
             description: string;
             /**
-             * @description The path at which it answers.
+             * @description The path of its own endpoint, at which it answers while `endpoint_open`.
              * @example /x/shop/orders
              */
             endpoint: string;
+            /** @description Whether it may have an endpoint of its own: the script's switch. */
+            endpoint_enabled: boolean;
+            /**
+             * @description Whether it answers at its endpoint, to anybody: not if the switch is off, a route with
+             *     `auth` leads to it, or the app's policy closes it.
+             */
+            endpoint_open: boolean;
             /** @description Its id. */
             id: string;
             /** @description What it asks for a run. */
@@ -3193,6 +3304,11 @@ export interface components {
         ScriptChange: {
             /** @description The new description. */
             description?: string | null;
+            /**
+             * @description Whether it may have an endpoint of its own. It only closes: an endpoint that something
+             *     else closes stays closed.
+             */
+            endpoint_enabled?: boolean | null;
             /**
              * Format: int64
              * @description Change it only if this is the version that runs; 409 when somebody else
@@ -4330,6 +4446,74 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    approve_domain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The host name */
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The verified domain */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Domain"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    verify_domain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+                /** @description The host name */
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The verified domain */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Domain"];
+                };
             };
             /** @description It was not done */
             default: {
