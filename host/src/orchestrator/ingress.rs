@@ -91,10 +91,11 @@ async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Reques
         Ok(table) => table.find_in_app(app, request.method().as_str(), rest),
         Err(error) => return Error::from(error).into_response(),
     };
+    let app = app.to_owned();
     let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
     let mut answer = orchestrator.answer(found, request).await;
     if is_shared {
-        shared::confine(answer.headers_mut());
+        shared::confine(&app, answer.headers_mut());
     }
     answer
 }
@@ -180,7 +181,7 @@ impl Orchestrator {
     async fn answer_by(&self, found: Match, request: Request) -> Result<Response, Error> {
         let (mut head, body) = request.into_parts();
         let auth = &self.parts.auth;
-        let sees_logs = auth.sees_logs(&found.target.app_id, &head.headers).await;
+        let sees_logs = auth.sees_logs(&found.target.app_id, &head).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
         self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
