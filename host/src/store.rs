@@ -12,6 +12,7 @@
 
 mod abandoned;
 mod api_keys;
+mod app_secrets;
 mod apps;
 mod audit;
 mod bulk;
@@ -44,6 +45,7 @@ mod writer;
 
 pub use abandoned::AbandonedExecution;
 pub use api_keys::{ApiKey, ApiKeyScope};
+pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
