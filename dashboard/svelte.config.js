@@ -28,11 +28,12 @@ export default {
 			mode: 'hash',
 			directives: {
 				'default-src': ['none'],
+				// The host's header limits this to files below /_app/.
 				'script-src': ['self'],
 				// The editor makes its style sheet in the page.
 				'style-src': ['self', 'unsafe-inline'],
 				'connect-src': ['self'],
-				'img-src': ['self', 'data:', 'blob:'],
+				'img-src': ['self', 'data:'],
 				'font-src': ['self'],
 				'form-action': ['self'],
 				'base-uri': ['none']

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::Error;
 
-const KEY: &str = "owner-key-of-the-bench";
+const KEY: &str = "owner-key-of-the-bench-0123456789";
 const BINARY: &str = "target/release/picloud";
 const STARTS: usize = 7;
 const UPLOADS: usize = 50;

@@ -14,7 +14,7 @@ export type Database = 'sqlite' | 'postgres';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const PROGRAM = process.env.PICLOUD_PROGRAM ?? path.join(ROOT, 'target/debug/picloud');
-const KEY = 'owner-key-of-the-browser-tests';
+const KEY = 'owner-key-of-the-browser-tests-0123456789';
 const PASSWORD = 'password of the browser tests';
 /** The first start compiles the interpreter. */
 const START_MS = 120_000;
@@ -22,6 +22,8 @@ const START_MS = 120_000;
 export interface Host {
 	/** Where browsers find it. */
 	url: string;
+	/** Where it listens, without Caddy. */
+	direct: string;
 	/** The owner key. */
 	key: string;
 	/** The password of the first owner, `admin`. */
@@ -129,6 +131,7 @@ export const test = base.extend<
 			const caddy = behindCaddy ? await startCaddy(folder, tls, `127.0.0.1:${direct}`) : undefined;
 			await use({
 				url,
+				direct: `http://127.0.0.1:${direct}`,
 				key: KEY,
 				password: PASSWORD,
 				async api(method, path, body) {

@@ -58,3 +58,57 @@ test('another site can change nothing with the cookie', async ({ page, signIn, h
 	const apps = await host.api<{ items: { name: string }[] }>('GET', '/apps?limit=200');
 	expect(apps.items.map((app) => app.name)).not.toContain('forged');
 });
+
+test('a page of a script cannot act for its visitor, nor shut the dashboard out', async ({
+	page,
+	signIn,
+	host,
+	behindCaddy
+}) => {
+	const name = `hostile${Date.now()}`;
+	const source = `
+		let large = "x";
+		large.pad(4000, "x");
+		let cookies = [];
+		for n in 0..40 { cookies.push(\`c\${n}=\${large}; Path=/\`); }
+		let code = \`
+			const made = fetch("/api/v1/auth/me", { credentials: "include" })
+				.then((answer) => answer.json())
+				.then((me) => fetch("/api/v1/apps", {
+					method: "POST",
+					headers: { "content-type": "application/json", "x-csrf-token": me.csrf_token },
+					body: JSON.stringify({ name: "made-by-a-page" })
+				}));
+			let stored = "refused";
+			try { document.cookie = "picloud_session=planted; Path=/"; stored = "stored"; } catch {}
+			made.then(() => "acted", () => "refused").then((did) => { document.title = did + " " + stored; });
+		\`;
+		#{ headers: #{ "content-type": "text/html", "set-cookie": cookies,
+			"clear-site-data": \`"cookies"\`, "strict-transport-security": "max-age=1" },
+			body: \`<title>waiting</title><script>\${code}</script>\` }`;
+	await host.api('POST', '/apps', { name });
+	await host.api('POST', `/apps/${name}/scripts`, { name: 'page', source });
+	await signIn();
+	await page.goto(`/x/${name}/page`);
+	await expect(page).toHaveTitle('refused refused');
+	const apps = await host.api<{ items: { name: string }[] }>('GET', '/apps?limit=200');
+	expect(apps.items.map((app) => app.name)).not.toContain('made-by-a-page');
+	// Its cookies come with its own paths only, and the visitor is signed in as before.
+	const cookies = await page.context().cookies(`${host.url}/api/v1/auth/me`);
+	expect(cookies.filter((cookie) => /^c\d+$/.test(cookie.name))).toEqual([]);
+	const session = behindCaddy ? '__Host-picloud_session' : 'picloud_session';
+	expect(cookies.map((cookie) => cookie.name)).toContain(session);
+	await page.goto('/');
+	await expect(page.getByRole('link', { name: 'Instance' })).toBeVisible();
+
+	// What a page on a subdomain can plant for this host signs nobody else in over TLS.
+	if (!behindCaddy) return;
+	const own = cookies.find((cookie) => cookie.name === session);
+	expect(own).toMatchObject({ path: '/', secure: true, httpOnly: true, sameSite: 'Strict' });
+	for (const path of ['/', '/api/v1', '/api/v1/auth']) {
+		const planted = { name: 'picloud_session', value: 'planted', domain: 'localhost', path };
+		await page.context().addCookies([planted]);
+	}
+	const me = await page.evaluate(async () => (await fetch('/api/v1/auth/me')).status);
+	expect(me).toBe(200);
+});

@@ -10,6 +10,9 @@
 //! passwords   argon2id
 //! oidc        signing in by an identity provider
 //! sessions    a browser that has signed in, by its cookie
+//! cookies     the names of the platform's cookies, and how they are set and read
+//! devices     browsers that have signed in before
+//! browser_key the key of what browsers keep for us
 //! tries       how fast one may try to sign in
 //! registrant  whether a trigger may go on; pure
 //! proxies     whose word is taken for where a request came from
@@ -21,8 +24,11 @@
 mod accounts;
 mod api_keys;
 mod audit;
+mod browser_key;
 mod caller;
 mod capability;
+mod cookies;
+mod devices;
 mod key_hash;
 mod oidc;
 mod owner_key;
@@ -41,6 +47,8 @@ use axum::http::{Extensions, HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use sha2::{Digest, Sha256};
+
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::hostname::Hostname;
@@ -51,17 +59,20 @@ pub use api_keys::{NewKey, generate as generate_api_key, scopes_of};
 pub use audit::Change;
 pub use caller::{Caller, KeyGrant, Principal, Via};
 pub use capability::{Capability, Scope};
+pub use cookies::{is_platform_cookie, without_platform_cookies};
 pub use key_hash::KeyHash;
 pub use oidc::{Arrival, Departure, OidcSettings};
 pub use owner_key::{OwnerKey, OwnerKeyError};
 pub use passwords::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
 pub use proxies::{TrustedProxies, TrustedProxiesError};
 pub use registrant::{StopReason, stop_reason};
-pub use sessions::{Begun, COOKIE, Session, SessionSettings, removed_cookie, without_token};
+pub use sessions::{Begun, Session, SessionSettings, removed_cookie};
 
+use browser_key::BrowserKey;
+use devices::Devices;
 use oidc::{Pending, Provider};
 use passwords::Passwords;
-use tries::Tries;
+use tries::{KeyTries, Tries};
 
 /// What callers are recognised by.
 #[derive(Clone, Debug, Default)]
@@ -92,8 +103,12 @@ struct Inner {
     passwords: Passwords,
     provider: Option<Provider>,
     pending: Pending,
+    devices: Devices,
     tries_of_networks: Tries<IpAddr>,
     tries_of_accounts: Tries<String>,
+    tries_of_devices: Tries<String>,
+    tries_of_starts: Tries<IpAddr>,
+    tries_of_keys: KeyTries,
 }
 
 /// What the start of a server found out about keys and accounts.
@@ -120,6 +135,7 @@ impl Auth {
         settings: Settings,
     ) -> Result<Started> {
         let found = owner_key::load(store, clock, configured).await?;
+        let browser_key = BrowserKey::start(store, clock).await?;
         let oidc = settings.oidc.clone();
         let provider = oidc.map(|oidc| Provider::new(oidc, clock)).transpose()?;
         let inner = Inner {
@@ -129,9 +145,13 @@ impl Auth {
             settings,
             passwords: Passwords::new(clock)?,
             provider,
-            pending: Pending::default(),
+            pending: Pending::new(&browser_key),
+            devices: Devices::new(&browser_key),
             tries_of_networks: Tries::new(tries::NETWORK),
             tries_of_accounts: Tries::new(tries::ACCOUNT),
+            tries_of_devices: Tries::new(tries::DEVICE),
+            tries_of_starts: Tries::new(tries::STARTS),
+            tries_of_keys: KeyTries::new(),
         };
         let auth = Self { inner: Arc::new(inner) };
         let first_password = auth.make_first_owner().await?;
@@ -139,8 +159,8 @@ impl Auth {
     }
 
     /// Puts a new owner key in the place of the one in the database; `None` when
-    /// there was none. Its sessions end. Servers that are running go on with the old
-    /// key until they are started again.
+    /// there was none. The old one ends at once, also at servers that are running, and with
+    /// it its sessions and the API keys that were made with it.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
@@ -148,28 +168,51 @@ impl Auth {
         owner_key::reset(store, clock).await
     }
 
-    /// Whether the request carries the owner key, as `Authorization: Bearer KEY`.
-    #[must_use]
-    pub fn is_owner(&self, headers: &HeaderMap) -> bool {
-        key_of(headers).is_some_and(|key| self.inner.owner.matches(key))
+    /// Whether this is the owner key. The database is asked for each, so that a key that was
+    /// replaced is refused at once; while it is away, nothing can be changed, and the one that
+    /// this server has started with will do.
+    ///
+    /// # Errors
+    /// `RateLimited` for a network that has tried too many that could be guessed.
+    async fn is_owner_key(&self, key: &[u8], network: IpAddr) -> Result<bool> {
+        let inner = &*self.inner;
+        // Nobody guesses 256 random bits.
+        let is_made = owner_key::is_made(key);
+        if !is_made && !api_keys::is_key(key) {
+            let (tried, now) = (Sha256::digest(key).into(), inner.clock.now_us());
+            inner.tries_of_keys.begin(&network, tried, now).map_err(accounts::too_many)?;
+            if inner.owner.matches(key) {
+                inner.tries_of_keys.was_right(&network, now);
+            } else {
+                inner.tries_of_keys.was_wrong(&network, tried);
+            }
+        }
+        let is_known = inner.owner.matches(key);
+        if !is_known && !is_made {
+            return Ok(false);
+        }
+        match owner_key::is_current(&self.inner.store, key).await {
+            Err(Error::Unavailable { .. }) if is_known => Ok(true),
+            is_current => is_current,
+        }
     }
 
     /// Whether the request shows a key of the platform: the owner key, or what has the form
     /// of an API key.
     #[must_use]
     pub fn shows_a_key(&self, headers: &HeaderMap) -> bool {
-        let is_one = |key| self.inner.owner.matches(key) || api_keys::is_key(key);
+        let is_one =
+            |key| self.inner.owner.matches(key) || owner_key::is_made(key) || api_keys::is_key(key);
         key_of(headers).is_some_and(is_one)
     }
 
     /// Whether whoever has sent this request to a script may see what is logged of it.
     /// What goes wrong while that is looked up is a no.
-    pub async fn sees_logs(&self, app_id: &AppId, headers: &HeaderMap) -> bool {
-        let Some(key) = key_of(headers) else { return false };
-        if self.inner.owner.matches(key) {
-            return true;
-        }
-        let Ok(Some(caller)) = self.caller_with(key).await else { return false };
+    pub async fn sees_logs(&self, app_id: &AppId, request: &Parts) -> bool {
+        let Some(key) = key_of(&request.headers) else { return false };
+        let Ok(Some(caller)) = self.caller_with(key, self.network(request)).await else {
+            return false;
+        };
         self.allow(&caller, app_id, Capability::AppReadLogs, Resource::App).await.is_ok()
     }
 
@@ -182,7 +225,10 @@ impl Auth {
     pub async fn recognise(&self, request: &Parts) -> Result<Caller> {
         let headers = &request.headers;
         let mut caller = match key_of(headers) {
-            Some(key) => self.caller_with(key).await?.ok_or_else(Error::unauthorized)?,
+            Some(key) => {
+                let caller = self.caller_with(key, self.network(request)).await?;
+                caller.ok_or_else(Error::unauthorized)?
+            }
             // Whoever shows anything of the kind means that.
             None if headers.contains_key(header::AUTHORIZATION) => {
                 return Err(Error::unauthorized());
@@ -194,9 +240,9 @@ impl Auth {
     }
 
     /// Whoever has this key.
-    async fn caller_with(&self, key: &[u8]) -> Result<Option<Caller>> {
+    async fn caller_with(&self, key: &[u8], network: IpAddr) -> Result<Option<Caller>> {
         let inner = &*self.inner;
-        if inner.owner.matches(key) {
+        if self.is_owner_key(key, network).await? {
             return Ok(Some(Caller::owner(Via::OwnerKey)));
         }
         match api_keys::find((&inner.store, &inner.clock), key).await? {
@@ -206,7 +252,8 @@ impl Auth {
     }
 
     async fn signed_in(&self, request: &Parts) -> Result<Caller> {
-        let token = sessions::token_of(&request.headers);
+        let is_https = self.is_https(&request.extensions, &request.headers);
+        let token = cookies::SESSION.read(&request.headers, is_https)?;
         let token = token.filter(|_| self.is_dashboard_host(&request.headers));
         let token = token.ok_or_else(Error::unauthorized)?;
         let inner = &*self.inner;

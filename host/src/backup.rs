@@ -69,7 +69,25 @@ type Result<T, E = Failed> = std::result::Result<T, E>;
 /// When something cannot be read or written; then there is no `dest`. Files that are
 /// lost are no error: the manifest names them.
 pub async fn back_up(config: &Config, clock: &Clock, dest: &Path) -> Result<Manifest> {
+    run(Backup::begin(config, dest)?, clock).await
+}
+
+/// The same without the master key: secrets, and the credentials in stored requests, open only
+/// with the key from elsewhere.
+///
+/// # Errors
+/// As [`back_up`].
+pub async fn back_up_without_master_key(
+    config: &Config,
+    clock: &Clock,
+    dest: &Path,
+) -> Result<Manifest> {
     let mut backup = Backup::begin(config, dest)?;
+    backup.key.leave_out();
+    run(backup, clock).await
+}
+
+async fn run(mut backup: Backup, clock: &Clock) -> Result<Manifest> {
     match backup.run(clock).await {
         Ok(manifest) => Ok(manifest),
         Err(failed) => {

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use crate::executor::Saturated;
 use crate::hostname::NoHost;
 use crate::limits::OverCeiling;
-use crate::{secrets, store};
+use crate::{requests, secrets, store};
 
 /// The result of whatever answers a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -247,6 +247,19 @@ impl From<secrets::Error> for Error {
         match error {
             secrets::Error::Store(error) => error.into(),
             secrets::Error::Sealed { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<requests::Error> for Error {
+    fn from(error: requests::Error) -> Self {
+        match error {
+            requests::Error::Lost(lost) => {
+                let message = format!("{lost}; send the payload with its credentials");
+                Self::Conflict(Refusal::new("credentials_lost", message))
+            }
+            requests::Error::Secrets(error) => error.into(),
+            requests::Error::Json(error) => Self::internal(error),
         }
     }
 }

@@ -15,21 +15,23 @@ pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod cron;
+pub mod data_folder;
 pub mod dns;
 pub mod error;
 pub mod executor;
 pub mod faults;
 pub mod hostname;
+pub mod json;
 pub mod limits;
 pub mod manager;
 pub mod orchestrator;
+pub mod requests;
 pub mod secrets;
 pub mod serving;
 pub mod store;
 pub mod telemetry;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
@@ -79,6 +81,8 @@ pub struct App {
     pub generated_key: Option<OwnerKey>,
     /// The password of the user `admin`, if both have just been made: to be printed once.
     pub first_password: Option<FirstPassword>,
+    /// Keeps other servers from the SQLite database for as long as it is held.
+    pub lock: Option<std::fs::File>,
 }
 
 impl App {
@@ -88,9 +92,10 @@ impl App {
     /// # Errors
     /// When one of them cannot be used.
     pub async fn build(config: &Config, clock: Clock) -> Result<Self, StartError> {
-        create_data_folder(&config.data)?;
+        data_folder::prepare(&config.data)?;
         let node = clock.new_id().to_string();
         let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
+        let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
         let store = Store::open(&database).await?;
         let own_hosts = OwnHosts { node: node.clone(), hosts: config.own_hosts() };
         own_hosts.reserve(&store, clock.now_us()).await?;
@@ -149,6 +154,7 @@ impl App {
             control_plane,
             generated_key: started.generated,
             first_password: started.first_password,
+            lock,
         })
     }
 }
@@ -166,7 +172,7 @@ pub fn has_compiled_guest(config: &Config) -> Result<bool, StartError> {
 /// # Errors
 /// When the folder cannot be written, or wasmtime refuses the machine.
 pub fn compile_guest(config: &Config) -> Result<(), StartError> {
-    create_data_folder(&config.data)?;
+    data_folder::prepare(&config.data)?;
     Ok(Executor::compile_guest(&executor_settings(config))?)
 }
 
@@ -216,6 +222,7 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
         tracing::warn!("some events were not settled in time; they come again");
     }
     app.store.close().await?;
+    drop(app.lock);
     Ok(())
 }
 
@@ -256,15 +263,6 @@ fn executor_settings(config: &Config) -> executor::Settings {
 }
 
 /// The data folder is nobody's business but the owner's.
-fn create_data_folder(data: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)
-        .map_err(|error| format!("the data folder {}: {error}", data.display()).into())
-}
-
 /// Waits for SIGINT or SIGTERM.
 async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -5,6 +5,8 @@
 //! key_file    where the master key is, unless it is in the environment
 //! envelope    a value and its own key, encrypted
 //! rotation    another master key for the secrets that there are
+//! requests    credentials in stored requests
+//! credentials which headers and fields hold credentials
 //! masking     values taken out of what is logged and stored
 //! ```
 //!
@@ -12,10 +14,12 @@
 //! Invariant: whoever sets a secret cannot read it back here; only a run of its app and
 //! the ingress for its app are given it.
 
+mod credentials;
 mod envelope;
 mod key_file;
 mod masking;
 mod master_key;
+mod requests;
 mod rotation;
 
 use std::path::PathBuf;
@@ -28,16 +32,20 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::store::{self, AppId, SecretFacts, Store};
 
+pub use credentials::is_credential;
 use envelope::{Envelope, Place};
 pub use key_file::{KEY_FILE, NEXT_KEY_FILE};
 pub use masking::{MASK, MASKED_CHARS_MIN, Masker, Revealed};
 pub use master_key::{MasterKey, MasterKeyError};
+pub use requests::RequestKey;
 pub use rotation::{Rotated, rotate};
 
 /// The most secrets that an app has.
 pub const SECRETS_MAX: i64 = 200;
 /// The largest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 32 << 10;
+/// How many keys of stored requests are kept in memory.
+const REQUEST_KEYS_MAX: u64 = 10_000;
 /// How much memory encrypted secrets may take that were read lately, in bytes.
 const CACHE_BYTES_MAX: u64 = 4 << 20;
 
@@ -114,6 +122,8 @@ struct Inner {
     clock: Clock,
     keys: Keys,
     rows: Cache<(AppId, String), Seen>,
+    /// By app and id; the one that seals now has no id here.
+    request_keys: Cache<(AppId, Option<String>), RequestKey>,
 }
 
 /// The master keys of a process.
@@ -154,7 +164,8 @@ impl Secrets {
             })
             .build();
         let (store, clock) = (store.clone(), clock.clone());
-        Ok(Self { inner: Arc::new(Inner { store, clock, keys, rows }) })
+        let request_keys = Cache::new(REQUEST_KEYS_MAX);
+        Ok(Self { inner: Arc::new(Inner { store, clock, keys, rows, request_keys }) })
     }
 
     /// Sets an app's secret through `store`, which is the same store as this one's, for

@@ -12,6 +12,7 @@
 
 mod abandoned;
 mod api_keys;
+mod app_secrets;
 mod apps;
 mod audit;
 mod bulk;
@@ -46,6 +47,7 @@ mod writer;
 
 pub use abandoned::AbandonedExecution;
 pub use api_keys::{ApiKey, ApiKeyScope};
+pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
@@ -162,6 +164,7 @@ impl Store {
         let options = url.connect_options();
 
         let mut connection = dialect.connect_writer(&options).await?;
+        dialect.check_encoding(&mut connection).await?;
         schema::migrate(&mut connection, dialect).await?;
 
         for statement in dialect.after_migrations() {
@@ -205,6 +208,23 @@ impl Store {
         self.inner.reads.close().await;
         self.inner.writer.close().await;
         recorded
+    }
+
+    /// `Ok` if the database answers within 2 seconds, and takes writes.
+    pub async fn ping_writes(&self) -> Result<()> {
+        self.ping().await?;
+        let Some(query) = self.inner.dialect.writable_query() else { return Ok(()) };
+        let asked = self.write(Touches::Records, move |connection| {
+            Box::pin(
+                async move { Ok(sqlx::query_scalar::<_, i32>(query).fetch_one(connection).await?) },
+            )
+        });
+        match tokio::time::timeout(PING_TIMEOUT, asked).await {
+            Ok(Ok(1)) => Ok(()),
+            Ok(Ok(_)) => Err(Error::unavailable("the database is read only")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::unavailable("the database did not answer in time")),
+        }
     }
 
     /// `Ok` if the database answers within 2 seconds.

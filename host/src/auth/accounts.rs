@@ -14,11 +14,12 @@ use std::str::FromStr;
 
 use axum::http::request::Parts;
 
+use super::cookies::SESSION;
 use super::key_hash::KeyHash;
-use super::passwords::{self, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
+use super::passwords::{self, Lane, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
 use super::sessions::{self, Begun};
 use super::tries::network_of;
-use super::{Auth, Caller, Principal};
+use super::{Auth, Caller, Inner, Principal};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{self, InstanceRole, User, UserChange, UserId};
 
@@ -56,6 +57,31 @@ impl FromStr for FirstPassword {
         match passwords::check(text) {
             Ok(()) => Ok(Self(text.to_owned())),
             Err(_) => Err(format!("{PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")),
+        }
+    }
+}
+
+/// A try to sign in that has begun.
+struct Trying {
+    account: String,
+    /// When it began, µs.
+    at: i64,
+    by: By,
+}
+
+/// Whom a try is counted for.
+enum By {
+    /// A device that has signed in to this account before.
+    Device(String),
+    /// Anybody else: their network, and the account.
+    Stranger(IpAddr),
+}
+
+impl Trying {
+    fn lane(&self) -> Lane {
+        match self.by {
+            By::Device(_) => Lane::Known,
+            By::Stranger(_) => Lane::Anybody,
         }
     }
 }
@@ -126,27 +152,101 @@ impl Auth {
     pub async fn sign_in(&self, name: &str, password: &str, request: &Parts) -> Result<Begun> {
         self.check_sign_in(request)?;
         let inner = &*self.inner;
-        let from = self.caller_address(&request.extensions, &request.headers);
-        let network = network_of(from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let account = name.chars().take(NAME_CHARS_MAX).collect::<String>();
-        let now = inner.clock.now_us();
-        inner.tries_of_networks.begin(&network, now).map_err(too_many)?;
-        inner.tries_of_accounts.begin(&account, now).map_err(too_many)?;
+        let trying = self.begin_try(account, request).await?;
         let user = match inner.store.find_user_by_name(name).await {
             Ok(user) => Some(user),
             Err(store::Error::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
         };
         let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
-        let is_right = inner.passwords.is_right(password, hash).await?;
+        let is_right = inner.passwords.is_right(password, hash, trying.lane()).await?;
         let user = user.filter(|user| is_right && user.disabled_at.is_none());
         let Some(user) = user else {
+            self.log_failure(&trying, request);
             let message = "there is no user with this name and password";
             return Err(Error::Unauthorized(Refusal::new("wrong_credentials", message)));
         };
-        inner.tries_of_networks.succeeded(&network);
-        inner.tries_of_accounts.succeeded(&account);
+        self.take_back(&trying);
         self.begin_session(user.id, request).await
+    }
+
+    /// Begins a try to sign in to an account.
+    ///
+    /// # Errors
+    /// `RateLimited` after too many: of the device if it has signed in to this account
+    /// before, else of the network and for the account. `Unavailable` from the store.
+    async fn begin_try(&self, account: String, request: &Parts) -> Result<Trying> {
+        let (inner, at) = (&*self.inner, self.inner.clock.now_us());
+        if let Some(device) = self.device_of(&account, request).await? {
+            inner.tries_of_devices.begin(&device, at).map_err(too_many)?;
+            return Ok(Trying { account, at, by: By::Device(device) });
+        }
+        let network = self.network(request);
+        inner.tries_of_networks.begin(&network, at).map_err(too_many)?;
+        if let Err(wait_s) = inner.tries_of_accounts.begin(&account, at) {
+            // It was not tried: nobody else in the network waits for it.
+            inner.tries_of_networks.take_back(&network, at);
+            return Err(too_many(wait_s));
+        }
+        Ok(Trying { account, at, by: By::Stranger(network) })
+    }
+
+    fn take_back(&self, trying: &Trying) {
+        let (inner, Trying { account, at, by }) = (&*self.inner, trying);
+        match by {
+            By::Device(device) => inner.tries_of_devices.take_back(device, *at),
+            By::Stranger(network) => {
+                inner.tries_of_networks.take_back(network, *at);
+                inner.tries_of_accounts.take_back(account, *at);
+            }
+        }
+    }
+
+    /// The device of a request, if it has signed in to this account before: by its own cookie,
+    /// or by that of a session that may be over.
+    async fn device_of(&self, account: &str, request: &Parts) -> Result<Option<String>> {
+        let inner = &*self.inner;
+        let (headers, is_https) =
+            (&request.headers, self.is_https(&request.extensions, &request.headers));
+        if let Some(device) = inner.devices.known(headers, is_https, account) {
+            return Ok(Some(device));
+        }
+        let Ok(Some(token)) = SESSION.read(headers, is_https) else { return Ok(None) };
+        let Some((principal, device)) = sessions::remembered(&inner.store, token).await? else {
+            return Ok(None);
+        };
+        let Principal::User(id) = principal else { return Ok(None) };
+        match inner.store.find_user(&id).await {
+            Ok(user) => Ok((user.name == account).then_some(device)),
+            Err(store::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The `Set-Cookie` by which the browser of a signed-in user is known again; none if it is
+    /// known already, or the caller has no browser.
+    #[must_use]
+    pub fn remember_device(&self, caller: &Caller, request: &Parts) -> Option<String> {
+        caller.session().and(caller.user_id())?;
+        let Inner { devices, clock, .. } = &*self.inner;
+        let is_https = self.is_https(&request.extensions, &request.headers);
+        devices.remember(clock, &request.headers, is_https, &caller.name)
+    }
+
+    /// The network of whoever has sent a request.
+    pub(super) fn network(&self, request: &Parts) -> IpAddr {
+        let from = self.caller_address(&request.extensions, &request.headers);
+        network_of(from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    }
+
+    /// One line for each, which `packaging/fail2ban` reads: docs/operations.md. The name is
+    /// last and quoted, so that none can look like another line.
+    fn log_failure(&self, trying: &Trying, request: &Parts) {
+        let address = self.caller_address(&request.extensions, &request.headers);
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let name = trying.account.as_str();
+        tracing::warn!(target: "picloud::auth", %address, name, "sign-in failed");
     }
 
     /// Begins a session of a user. Its token is always a new one, so that nobody can
@@ -195,10 +295,7 @@ impl Auth {
         let sha256 = KeyHash::of(token.as_bytes()).to_hex();
         match inner.store.find_invited_user(&sha256, inner.clock.now_us()).await {
             Ok(user) if user.disabled_at.is_none() => Ok(user),
-            Ok(_) | Err(store::Error::NotFound(_)) => {
-                let message = "the invitation is not good any more: ask for another";
-                Err(Error::NotFound(Refusal::new("invitation_not_found", message)))
-            }
+            Ok(_) | Err(store::Error::NotFound(_)) => Err(invitation_not_found()),
             Err(error) => Err(error.into()),
         }
     }
@@ -215,9 +312,23 @@ impl Auth {
     ) -> Result<Begun> {
         self.check_sign_in(request)?;
         let user = self.invited(token).await?;
-        self.set_password(&user.id, password).await?;
-        self.sign_out_everywhere(&Principal::User(user.id.clone())).await?;
+        let password_hash = Some(self.inner.passwords.hash(password).await?);
+        self.accept(&user.id, token, UserChange { password_hash, ..UserChange::default() }).await?;
         self.begin_session(user.id, request).await
+    }
+
+    /// Makes the change that an invitation is for, if nobody else has used it meanwhile, and
+    /// ends the user's sessions.
+    pub(super) async fn accept(&self, id: &UserId, token: &str, change: UserChange) -> Result<()> {
+        let accepts = Some(KeyHash::of(token.as_bytes()).to_hex());
+        let change = UserChange { accepts, updated_at: self.inner.clock.now_us(), ..change };
+        match self.inner.store.update_user(id, change).await {
+            Ok(_) => {}
+            Err(store::Error::NotFound(_)) => return Err(invitation_not_found()),
+            Err(error) => return Err(error.into()),
+        }
+        self.sign_out_everywhere(&Principal::User(id.clone())).await?;
+        Ok(())
     }
 
     /// Changes a user's password for another, which ends all their sessions but the one
@@ -238,14 +349,17 @@ impl Auth {
             return Err(Error::Forbidden(Refusal::new("no_password", message)));
         };
         let user = inner.store.find_user(id).await?;
-        inner.tries_of_accounts.begin(&user.name, inner.clock.now_us()).map_err(too_many)?;
+        // Counted for this session alone: others who try this account do not slow its owner.
+        let device = caller.session().map(|session| session.token_sha256.clone());
+        let (device, at) = (device.unwrap_or_default(), inner.clock.now_us());
+        inner.tries_of_devices.begin(&device, at).map_err(too_many)?;
         let hash = user.password_hash.as_deref();
         // Who has signed in by another way has none yet.
-        if hash.is_some() && !inner.passwords.is_right(current, hash).await? {
+        if hash.is_some() && !inner.passwords.is_right(current, hash, Lane::Known).await? {
             let message = "this is not the current password";
             return Err(Error::Forbidden(Refusal::new("wrong_password", message)));
         }
-        inner.tries_of_accounts.succeeded(&user.name);
+        inner.tries_of_devices.take_back(&device, at);
         self.set_password(id, password).await?;
         self.sign_out_everywhere(&caller.principal).await?;
         self.begin_session(user.id, request).await
@@ -261,7 +375,12 @@ impl Auth {
     }
 }
 
-fn too_many(retry_after_s: u32) -> Error {
+fn invitation_not_found() -> Error {
+    let message = "the invitation is not good any more: ask for another";
+    Error::NotFound(Refusal::new("invitation_not_found", message))
+}
+
+pub(super) fn too_many(retry_after_s: u32) -> Error {
     let message = "too many tries to sign in; wait before the next";
     let refusal = Refusal::new("too_many_sign_ins", message).with("retry_after_s", retry_after_s);
     Error::RateLimited { refusal, retry_after_s }

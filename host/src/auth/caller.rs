@@ -158,6 +158,32 @@ impl Caller {
         Err(Error::Forbidden(refusal.with("capability", capability.as_str())))
     }
 
+    /// Whether they may give a person rights that are used by these scopes: by a role, or by
+    /// an invitation. A person keeps them after the key's end and signs in without scopes, so
+    /// a key gives only scopes that it has, and nothing if it expires. Without a key, the
+    /// capability that was asked before is enough.
+    ///
+    /// # Errors
+    /// `Forbidden` with the code `scope_missing` or `key_expires`.
+    pub fn check_gives(&self, scopes: &BTreeSet<Scope>) -> Result<(), Error> {
+        let Some(key) = self.key() else { return Ok(()) };
+        if let Some(missing) = scopes.difference(&key.scopes).next() {
+            let scope = missing.as_str();
+            let message = format!(
+                "this would give more than the key has: it lacks the scope {scope}; sign in \
+                 instead, or use a key with that scope"
+            );
+            let refusal = Refusal::new("scope_missing", message);
+            return Err(Error::Forbidden(refusal.with("scope", scope)));
+        }
+        if key.expires_at.is_some() {
+            let message = "the key expires, and what it gives would not: sign in instead, or use \
+                           a key without an end";
+            return Err(Error::Forbidden(Refusal::new("key_expires", message)));
+        }
+        Ok(())
+    }
+
     /// Everything that they may do in an app where they have `app_role`, as far as the
     /// way that they came by allows.
     #[must_use]

@@ -9,6 +9,10 @@
 //! Code asks for a capability and never looks at a role or a scope itself. Pure.
 //!
 //! Invariant: a key never exceeds its owner: both the role and the scope are asked.
+//! Invariant: nobody gives with a key what the key does not have: see
+//! [`Caller::check_gives`](super::Caller::check_gives).
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +68,14 @@ impl Scope {
             Self::LogRead => "log:read",
             Self::InstanceAdmin => "instance:admin",
         }
+    }
+
+    /// Those that a member with this role uses in their app.
+    #[must_use]
+    pub fn of_app_role(role: AppRole) -> BTreeSet<Self> {
+        let all = Capability::ALL.iter().filter(|capability| capability.is_in_app());
+        let had = all.filter(|capability| capability.is_had_by(InstanceRole::Member, Some(role)));
+        had.filter_map(|capability| capability.scope()).collect()
     }
 
     /// The scope of that name.
@@ -164,8 +176,10 @@ capabilities! {
     OwnAccountManage = "own_account_manage": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Member);
     /// Make apps.
     InstanceCreateApps = "instance_create_apps": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// See how the instance is: storage, settings, nodes, metrics.
+    /// See how the instance is: storage, settings, nodes.
     InstanceRead = "instance_read": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
+    /// See the metrics of all apps.
+    InstanceReadMetrics = "instance_read_metrics": Some(Scope::LogRead), Least::Instance(InstanceRole::Admin);
     /// Make, change and delete users, and revoke their keys.
     InstanceManageUsers = "instance_manage_users": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// Make owners, and change them.

@@ -2,7 +2,7 @@
 //! PKCE.
 //!
 //! ```text
-//!  start ─▶ pending (state, nonce, verifier; bound to the browser) ─▶ provider
+//!  start ─▶ pending (state, nonce, verifier; kept by the browser) ─▶ provider
 //!                                                                       │
 //!  session ◀─ known identity ◀─ token checked ◀─ code exchanged ◀─ callback
 //!         ◀─ invited, linked now ◀──┤
@@ -13,18 +13,18 @@
 //! could be somebody else's tomorrow: an existing user is linked by an invitation only.
 //!
 //! Invariant: a callback is good once, for ten minutes, in the browser that started it.
-//! Invariant: how many sign-ins are pending is bounded.
+//! Invariant: nothing is kept here of a sign-in that has only begun.
 //! Source: OpenID Connect Core 1.0; RFC 7636 (PKCE); RFC 9700.
 
 mod pending;
 mod provider;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 
-use super::key_hash::KeyHash;
+use super::accounts::too_many;
+use super::cookies::OIDC;
 use super::sessions::Begun;
-use super::{Auth, Principal, check_user_name};
+use super::{Auth, check_user_name};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{self, InstanceRole, User, UserChange, UserId};
 
@@ -33,9 +33,9 @@ use pending::Started;
 use provider::Identity;
 pub(super) use provider::Provider;
 
-/// Binds a sign-in to the browser that has started it.
-const COOKIE: &str = "picloud_oidc";
-/// For how long, in seconds.
+/// The longest page to return to: a browser keeps it in a cookie.
+const RETURN_TO_BYTES_MAX: usize = 1024;
+/// For how long a sign-in may be on its way, in seconds.
 const PENDING_S: i64 = 600;
 
 /// The identity provider, and what its users may become here.
@@ -89,6 +89,7 @@ pub struct Arrival {
 fn local_path(wanted: &str) -> String {
     let is_local = wanted.starts_with('/')
         && !wanted.starts_with("//")
+        && wanted.len() <= RETURN_TO_BYTES_MAX
         && !wanted.contains(['\\', '\r', '\n', '\t'])
         && wanted.is_ascii();
     if is_local { wanted.to_owned() } else { "/".to_owned() }
@@ -105,8 +106,8 @@ impl Auth {
     ///
     /// # Errors
     /// `NotFound` without a provider, or for an invitation that is not good; `Forbidden`
-    /// for a request from another site; `Unavailable` if the provider does not answer, or
-    /// too many sign-ins are pending.
+    /// for a request from another site; `RateLimited` for a network that begins too many;
+    /// `Unavailable` if the provider does not answer.
     pub async fn oidc_start(
         &self,
         return_to: &str,
@@ -118,29 +119,21 @@ impl Auth {
         if let Some(token) = invitation {
             self.invited(token).await?;
         }
-        let clock = &self.inner.clock;
-        let browser = hex::encode(clock.random::<32>());
+        let (clock, network) = (&self.inner.clock, self.network(request));
+        let now = clock.now_us();
+        self.inner.tries_of_starts.begin(&network, now).map_err(too_many)?;
         let secrets = provider::Secrets::new(clock);
         let url = provider.authorize_url(&secrets).await?;
-        self.inner.pending.begin(
-            secrets.state.clone(),
-            Started {
-                secrets,
-                browser: KeyHash::of(browser.as_bytes()),
-                return_to: local_path(return_to),
-                invitation: invitation.map(str::to_owned),
-                expires_at: clock.now_us() + PENDING_S * 1_000_000,
-            },
-            clock.now_us(),
-        );
-        let secure =
-            if self.is_https(&request.extensions, &request.headers) { "; Secure" } else { "" };
-        // Lax: the way back comes from the provider's site.
-        let cookie = format!(
-            "{COOKIE}={browser}; HttpOnly; SameSite=Lax; Path=/api/v1/auth/oidc; \
-             Max-Age={PENDING_S}{secure}"
-        );
-        Ok(Departure { url, cookie })
+        let started = Started {
+            secrets,
+            return_to: local_path(return_to),
+            invitation: invitation.map(str::to_owned),
+            expires_at: now + PENDING_S * 1_000_000,
+        };
+        let kept = self.inner.pending.begin(clock, &started);
+        let kept = kept.ok_or_else(|| Error::internal("a pending sign-in cannot be sealed"))?;
+        let is_https = self.is_https(&request.extensions, &request.headers);
+        Ok(Departure { url, cookie: OIDC.set(&kept, PENDING_S, is_https) })
     }
 
     /// Ends a sign-in: `code` and `state` are what the provider has sent.
@@ -150,17 +143,18 @@ impl Auth {
     /// `oidc_disabled_user`; `Conflict` if the identity is another user's; `Unavailable`.
     pub async fn oidc_finish(&self, code: &str, state: &str, request: &Parts) -> Result<Arrival> {
         let provider = self.provider()?;
-        let browser = cookie_of(&request.headers);
+        let is_https = self.is_https(&request.extensions, &request.headers);
+        let kept = OIDC.read(&request.headers, is_https)?;
         let now = self.inner.clock.now_us();
-        let started = self.inner.pending.finish(state, now).filter(|started| {
-            browser.as_deref().is_some_and(|token| started.browser.matches(token.as_bytes()))
-        });
+        let started = kept.and_then(|kept| self.inner.pending.finish(kept, state, now));
         let Some(started) = started else {
             return Err(refused("oidc_expired", "the sign-in took too long: try again"));
         };
         let identity = provider.identify(code, &started.secrets, now).await?;
         let id = self.user_of(provider, &identity, started.invitation.as_deref()).await?;
         let begun = self.begin_session(id, request).await?;
+        // Whoever comes back signed in was not one too many.
+        self.inner.tries_of_starts.take_back(&self.network(request), now);
         Ok(Arrival { begun, return_to: started.return_to })
     }
 
@@ -182,13 +176,8 @@ impl Auth {
         let (store, issuer) = (&self.inner.store, provider.issuer());
         if let Some(token) = invitation {
             let user = self.invited(token).await?;
-            let change = UserChange {
-                identity: Some((issuer.to_owned(), identity.subject.clone())),
-                updated_at: self.inner.clock.now_us(),
-                ..UserChange::default()
-            };
-            store.update_user(&user.id, change).await?;
-            self.sign_out_everywhere(&Principal::User(user.id.clone())).await?;
+            let identity = Some((issuer.to_owned(), identity.subject.clone()));
+            self.accept(&user.id, token, UserChange { identity, ..UserChange::default() }).await?;
             return Ok(user.id);
         }
         match store.find_user_by_identity(issuer, &identity.subject).await {
@@ -235,13 +224,6 @@ fn refused(code: &'static str, message: &str) -> Error {
     Error::Unauthorized(Refusal::new(code, message))
 }
 
-fn cookie_of(headers: &HeaderMap) -> Option<String> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs =
-        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| (name == COOKIE).then(|| value.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,9 +233,16 @@ mod tests {
         for local in ["/", "/apps/shop?x=1#y", "/a//b"] {
             assert_eq!(local_path(local), local);
         }
-        for other in
-            ["", "https://evil.test", "//evil.test", "/\\evil.test", "evil", "/a\r\nb", "/é"]
-        {
+        for other in [
+            "",
+            &"/".repeat(RETURN_TO_BYTES_MAX + 1),
+            "https://evil.test",
+            "//evil.test",
+            "/\\evil.test",
+            "evil",
+            "/a\r\nb",
+            "/é",
+        ] {
             assert_eq!(local_path(other), "/", "{other:?}");
         }
     }

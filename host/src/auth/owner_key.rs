@@ -5,21 +5,26 @@
 //! nothing.
 //!
 //! Invariant: a key is compared in constant time, is never stored and never logged.
-//! Invariant: with a key end the sessions that were begun with it.
+//! Invariant: with a key end the sessions that were begun with it and the API keys that were
+//! made with it, in the same transaction.
 
 use std::str::FromStr;
 
 use super::{KeyHash, Principal};
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::store::{self, Store};
 
 /// Under which name the database has the key's hash.
 const SETTING: &str = "owner_key_sha256";
 /// What a key made by us begins with, so that it is recognised where it leaks.
 const KEY_PREFIX: &str = "pco_";
+/// How many of its bytes are random.
+const RANDOM_BYTES: usize = 32;
 /// Fewer characters could be guessed.
 const KEY_CHARS_MIN: usize = 16;
+/// Fewer in a new key could be guessed by somebody who has time.
+pub const NEW_KEY_CHARS_MIN: usize = 32;
 /// More would not fit into a header everywhere.
 const KEY_CHARS_MAX: usize = 512;
 
@@ -36,7 +41,7 @@ impl OwnerKey {
     /// A new key of 256 random bits.
     #[must_use]
     pub fn generate(clock: &Clock) -> Self {
-        Self(format!("{KEY_PREFIX}{}", hex::encode(clock.random::<32>())))
+        Self(format!("{KEY_PREFIX}{}", hex::encode(clock.random::<RANDOM_BYTES>())))
     }
 
     /// The key itself, to be printed once or sent.
@@ -66,6 +71,12 @@ impl std::fmt::Debug for OwnerKey {
     }
 }
 
+/// Whether a key has the form of those that are made here.
+pub(super) fn is_made(key: &[u8]) -> bool {
+    let random = key.strip_prefix(KEY_PREFIX.as_bytes());
+    random.is_some_and(|hex| hex.len() == 2 * RANDOM_BYTES && hex.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// What the start of a server found out about the owner key.
 pub(super) struct Found {
     pub(super) hash: KeyHash,
@@ -81,6 +92,7 @@ pub(super) async fn load(
     configured: Option<&OwnerKey>,
 ) -> Result<Found, Error> {
     if let Some(key) = configured {
+        check_length(store, key).await?;
         save(store, clock, key).await?;
         return Ok(Found { hash: key.sha256(), generated: None });
     }
@@ -96,18 +108,43 @@ pub(super) async fn load(
     Ok(Found { hash: KeyHash::from_hex(&hash)?, generated: None })
 }
 
+/// Whether the key is the one that the database has now: another one may have taken its place
+/// since this server started.
+pub(super) async fn is_current(store: &Store, key: &[u8]) -> Result<bool, Error> {
+    let hash = store.find_setting(SETTING).await?;
+    hash.map_or(Ok(false), |hash| Ok(KeyHash::from_hex(&hash)?.matches(key)))
+}
+
 /// Puts a new key in the place of the one in the database; `None` when there was none.
 pub(super) async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>, Error> {
     let key = OwnerKey::generate(clock);
     let hash = key.sha256().to_hex();
-    match store.update_setting(SETTING, &hash, clock.now_us()).await {
-        Ok(()) => {
-            store.delete_sessions_of(&Principal::Owner.to_string()).await?;
-            Ok(Some(key))
-        }
+    let principal = Principal::Owner.to_string();
+    match store.replace_credential(SETTING, &hash, &principal, clock.now_us()).await {
+        Ok(()) => Ok(Some(key)),
         Err(store::Error::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Refuses a new key that is short; one that was there before goes on.
+async fn check_length(store: &Store, key: &OwnerKey) -> Result<(), Error> {
+    let chars = key.0.len();
+    if chars >= NEW_KEY_CHARS_MIN {
+        return Ok(());
+    }
+    if !is_current(store, key.0.as_bytes()).await? {
+        let message = format!(
+            "PICLOUD_OWNER_KEY has {chars} characters, and a new owner key must have at least \
+             {NEW_KEY_CHARS_MIN}: `openssl rand -hex 24` makes one"
+        );
+        return Err(Error::Invalid(Refusal::new("owner_key_short", message)));
+    }
+    tracing::warn!(
+        "PICLOUD_OWNER_KEY has {chars} characters and could be guessed: set one of at least \
+         {NEW_KEY_CHARS_MIN}, as `openssl rand -hex 24` makes them"
+    );
+    Ok(())
 }
 
 async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error> {
@@ -115,8 +152,8 @@ async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error>
     if !store.insert_setting(SETTING, &hash, now).await? {
         let unchanged = store.find_setting(SETTING).await?.as_deref() == Some(hash.as_str());
         if !unchanged {
-            store.update_setting(SETTING, &hash, now).await?;
-            store.delete_sessions_of(&Principal::Owner.to_string()).await?;
+            let principal = Principal::Owner.to_string();
+            store.replace_credential(SETTING, &hash, &principal, now).await?;
         }
     }
     Ok(())

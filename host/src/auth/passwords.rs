@@ -21,17 +21,41 @@ pub const PASSWORD_CHARS_MAX: usize = 256;
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// So many are hashed at once: 38 MiB at most.
+/// How many passwords of anybody are hashed at once: 38 MiB at most.
 const AT_ONCE: usize = 2;
-/// So many more wait; whoever comes then is told to come back.
+/// How many of known devices are: 19 MiB more.
+const KNOWN_AT_ONCE: usize = 1;
+/// How many wait in each lane; whoever comes then is told to come back.
 const WAITING_MAX: usize = 64;
 /// After how many seconds.
 const RETRY_AFTER_S: u32 = 2;
 
-/// Hashes passwords and checks them.
-pub(super) struct Passwords {
+/// Who waits for whom.
+#[derive(Clone, Copy)]
+pub(super) enum Lane {
+    /// Whoever comes.
+    Anybody,
+    /// Devices that have signed in before: they do not wait for strangers.
+    Known,
+}
+
+/// Work of one lane.
+struct Line {
     running: Semaphore,
     admitted: Semaphore,
+}
+
+impl Line {
+    fn new(at_once: usize) -> Self {
+        let admitted = Semaphore::new(at_once + WAITING_MAX);
+        Self { running: Semaphore::new(at_once), admitted }
+    }
+}
+
+/// Hashes passwords and checks them.
+pub(super) struct Passwords {
+    anybody: Line,
+    known: Line,
     clock: Clock,
     /// The hash of nobody's password.
     decoy: String,
@@ -41,8 +65,8 @@ impl Passwords {
     pub(super) fn new(clock: &Clock) -> Result<Self, Error> {
         let decoy = hash(&hex::encode(clock.random::<16>()), &clock.random::<16>())?;
         Ok(Self {
-            running: Semaphore::new(AT_ONCE),
-            admitted: Semaphore::new(AT_ONCE + WAITING_MAX),
+            anybody: Line::new(AT_ONCE),
+            known: Line::new(KNOWN_AT_ONCE),
             clock: clock.clone(),
             decoy,
         })
@@ -55,7 +79,7 @@ impl Passwords {
     pub(super) async fn hash(&self, password: &str) -> Result<String, Error> {
         check(password)?;
         let (password, salt) = (password.to_owned(), self.clock.random::<16>());
-        self.work(move || hash(&password, &salt)).await?
+        self.work(Lane::Anybody, move || hash(&password, &salt)).await?
     }
 
     /// Whether a password is the one of this hash; without a hash it never is, but that
@@ -67,12 +91,13 @@ impl Passwords {
         &self,
         password: &str,
         expected: Option<&str>,
+        lane: Lane,
     ) -> Result<bool, Error> {
         let known = expected.is_some();
         let expected = expected.unwrap_or(&self.decoy).to_owned();
         // What cannot be a password is not hashed at any length.
         let password: String = password.chars().take(PASSWORD_CHARS_MAX + 1).collect();
-        let matches = self.work(move || {
+        let matches = self.work(lane, move || {
             let expected = PasswordHash::new(&expected).map_err(Error::internal)?;
             Ok::<_, Error>(argon2()?.verify_password(password.as_bytes(), &expected).is_ok())
         });
@@ -81,13 +106,18 @@ impl Passwords {
 
     async fn work<T: Send + 'static>(
         &self,
+        lane: Lane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let _admitted = self.admitted.try_acquire().map_err(|_| Error::Unavailable {
+        let line = match lane {
+            Lane::Anybody => &self.anybody,
+            Lane::Known => &self.known,
+        };
+        let _admitted = line.admitted.try_acquire().map_err(|_| Error::Unavailable {
             refusal: Refusal::new("sign_in_busy", "too many are signing in at this moment"),
             retry_after_s: RETRY_AFTER_S,
         })?;
-        let _running = self.running.acquire().await.map_err(Error::internal)?;
+        let _running = line.running.acquire().await.map_err(Error::internal)?;
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 }
@@ -122,11 +152,11 @@ mod tests {
         let hash = passwords.hash("correct horse").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(passwords.hash("correct horse").await.unwrap(), hash, "it has salt");
-        assert!(passwords.is_right("correct horse", Some(&hash)).await.unwrap());
+        assert!(passwords.is_right("correct horse", Some(&hash), Lane::Anybody).await.unwrap());
         for wrong in ["correct hors", "Correct horse", "", "correct horse "] {
-            assert!(!passwords.is_right(wrong, Some(&hash)).await.unwrap(), "{wrong}");
+            assert!(!passwords.is_right(wrong, Some(&hash), Lane::Known).await.unwrap(), "{wrong}");
         }
-        assert!(!passwords.is_right("correct horse", None).await.unwrap());
+        assert!(!passwords.is_right("correct horse", None, Lane::Anybody).await.unwrap());
     }
 
     #[test]
@@ -139,10 +169,13 @@ mod tests {
     #[tokio::test]
     async fn whoever_comes_when_too_many_wait_is_told_to_come_back() {
         let passwords = Passwords::new(&Clock::system()).unwrap();
-        let all = passwords.admitted.try_acquire_many((AT_ONCE + WAITING_MAX) as u32).unwrap();
-        let refused = passwords.is_right("correct horse", None).await;
+        let all =
+            passwords.anybody.admitted.try_acquire_many((AT_ONCE + WAITING_MAX) as u32).unwrap();
+        let refused = passwords.is_right("correct horse", None, Lane::Anybody).await;
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
+        // A device that has signed in before does not wait for them.
+        assert!(!passwords.is_right("correct horse", None, Lane::Known).await.unwrap());
         drop(all);
-        assert!(!passwords.is_right("correct horse", None).await.unwrap());
+        assert!(!passwords.is_right("correct horse", None, Lane::Anybody).await.unwrap());
     }
 }

@@ -6,8 +6,7 @@
 //!                                          └─┘   └─ signed out ─────────▶ over
 //! ```
 //!
-//! The cookie is for the API's paths only: a script's endpoint never gets it from a
-//! browser, and [`without_token`] takes it from what a script sees all the same.
+//! The cookie is described in [`super::cookies`].
 //!
 //! Invariant: the cookie alone changes nothing. A request that is not safe (RFC 9110,
 //! section 9.2.1) brings the session's CSRF token, which a page of another origin
@@ -18,12 +17,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Principal;
+use super::cookies::SESSION;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal};
 use crate::store::{self, Store};
 
-/// The cookie's name.
-pub const COOKIE: &str = "picloud_session";
 /// Brings the CSRF token.
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 /// Where a browser says that a request comes from (W3C Fetch Metadata).
@@ -133,7 +131,7 @@ pub(super) async fn begin(
     };
     store.insert_session(session.clone()).await?;
     let max_age_s = i64::from(settings.days_max) * DAY_US / 1_000_000;
-    let cookie = set_cookie(&token, max_age_s, is_https);
+    let cookie = SESSION.set(&token, max_age_s, is_https);
     Ok(Begun { principal: principal.clone(), session: shown(session), cookie })
 }
 
@@ -159,6 +157,16 @@ pub(super) async fn find(
     Ok(Some((principal, shown(session))))
 }
 
+/// Whose session this token was the one of, over or not, and what it is counted by; none when
+/// it is not remembered.
+pub(super) async fn remembered(
+    store: &Store,
+    token: &str,
+) -> Result<Option<(Principal, String)>, Error> {
+    let found = store.find_session(&sha256(token), i64::MIN).await?;
+    Ok(found.and_then(|found| Some((Principal::of(&found.principal)?, found.token_sha256))))
+}
+
 fn shown(session: store::Session) -> Session {
     Session {
         csrf_token: session.csrf_token,
@@ -174,32 +182,7 @@ fn sha256(token: &str) -> String {
 /// The `Set-Cookie` that takes the cookie away.
 #[must_use]
 pub fn removed_cookie(is_https: bool) -> String {
-    set_cookie("", 0, is_https)
-}
-
-fn set_cookie(token: &str, max_age_s: i64, is_https: bool) -> String {
-    let secure = if is_https { "; Secure" } else { "" };
-    format!(
-        "{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/api/v1; Max-Age={max_age_s}{secure}"
-    )
-}
-
-/// The token of the session cookie, if there is one.
-pub(super) fn token_of(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(cookies).find_map(|(name, value)| (name == COOKIE).then_some(value))
-}
-
-/// A `Cookie` header without the session's.
-#[must_use]
-pub fn without_token(cookie: &str) -> String {
-    let kept = cookie.split(';').map(str::trim);
-    let kept = kept.filter(|pair| pair.split('=').next().is_none_or(|name| name.trim() != COOKIE));
-    kept.collect::<Vec<_>>().join("; ")
-}
-
-fn cookies(line: &str) -> impl Iterator<Item = (&str, &str)> {
-    line.split(';').filter_map(|pair| pair.trim().split_once('='))
+    SESSION.set("", 0, is_https)
 }
 
 #[cfg(test)]
@@ -230,24 +213,5 @@ mod tests {
         assert!(!settings.is_to_be_renewed(&session(0), DAY_US / 100 - 1));
         assert!(settings.is_to_be_renewed(&session(0), DAY_US / 100));
         assert!(!settings.is_to_be_renewed(&session(DAY_US), 2 * DAY_US - 1));
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others_and_taken_from_among_them() {
-        let of = |lines: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::COOKIE, line.parse().unwrap());
-            }
-            token_of(&headers).map(str::to_owned)
-        };
-        assert_eq!(of(&["a=1; picloud_session=abc; b=2"]).as_deref(), Some("abc"));
-        assert_eq!(of(&["a=1", "picloud_session=abc"]).as_deref(), Some("abc"));
-        assert_eq!(of(&["xpicloud_session=abc; picloud_sessionx=d"]), None);
-        assert_eq!(of(&["picloud_session"]), None);
-        assert_eq!(of(&[]), None);
-        assert_eq!(without_token("a=1; picloud_session=abc;b=2"), "a=1; b=2");
-        assert_eq!(without_token("picloud_session=abc"), "");
-        assert_eq!(without_token("a=picloud_session"), "a=picloud_session");
     }
 }

@@ -5,6 +5,8 @@ use axum::http::HeaderValue;
 use super::*;
 use crate::store::DatabaseUrl;
 
+const NETWORK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 fn with(authorization: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(authorization).unwrap())])
 }
@@ -18,23 +20,27 @@ async fn open(folder: &tempfile::TempDir) -> Store {
 async fn only_the_key_itself_is_let_in() {
     let folder = tempfile::tempdir().unwrap();
     let (store, clock) = (open(&folder).await, Clock::system());
-    let key: OwnerKey = "pco_0123456789abcdef".parse().unwrap();
+    let key: OwnerKey = "pco_0123456789abcdef0123456789abcdef".parse().unwrap();
     let started = Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
     let auth = started.auth;
-    assert!(auth.is_owner(&with("Bearer pco_0123456789abcdef")));
-    assert!(auth.is_owner(&with("bearer  pco_0123456789abcdef ")));
+    let is_owner = async |headers: HeaderMap| match key_of(&headers) {
+        Some(key) => auth.is_owner_key(key, NETWORK).await.unwrap(),
+        None => false,
+    };
+    assert!(is_owner(with("Bearer pco_0123456789abcdef0123456789abcdef")).await);
+    assert!(is_owner(with("bearer  pco_0123456789abcdef0123456789abcdef ")).await);
     for wrong in [
-        "Bearer pco_0123456789abcdeF",
-        "Bearer pco_0123456789abcde",
+        "Bearer pco_0123456789abcdef0123456789abcdeF",
+        "Bearer pco_0123456789abcdef0123456789abcde",
         "Bearer",
         "Bearer ",
         "",
-        "pco_0123456789abcdef",
-        "Basic pco_0123456789abcdef",
+        "pco_0123456789abcdef0123456789abcdef",
+        "Basic pco_0123456789abcdef0123456789abcdef",
     ] {
-        assert!(!auth.is_owner(&with(wrong)), "{wrong}");
+        assert!(!is_owner(with(wrong)).await, "{wrong}");
     }
-    assert!(!auth.is_owner(&HeaderMap::new()));
+    assert!(!is_owner(HeaderMap::new()).await);
     store.close().await.unwrap();
 }
 
@@ -46,7 +52,7 @@ async fn a_key_is_made_once_and_replaced_by_a_configured_one_or_a_reset() {
         Auth::start(&store, &clock, configured, Settings::default()).await.unwrap()
     };
     let is_let_in = async |key: &OwnerKey| {
-        start(None).await.auth.is_owner(&with(&format!("Bearer {}", key.reveal())))
+        start(None).await.auth.is_owner_key(key.reveal().as_bytes(), NETWORK).await.unwrap()
     };
 
     assert_eq!(Auth::reset(&store, &clock).await.unwrap(), None);
@@ -55,7 +61,7 @@ async fn a_key_is_made_once_and_replaced_by_a_configured_one_or_a_reset() {
     assert!(is_let_in(&first).await);
     assert!(start(None).await.generated.is_none());
 
-    let configured: OwnerKey = "0123456789abcdef".parse().unwrap();
+    let configured: OwnerKey = "0123456789abcdef0123456789abcdef".parse().unwrap();
     assert!(start(Some(&configured)).await.generated.is_none());
     assert!(is_let_in(&configured).await && !is_let_in(&first).await);
 
@@ -81,14 +87,35 @@ async fn the_sessions_of_a_key_end_with_it() {
         let key: OwnerKey = key.parse().unwrap();
         Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
     };
-    start("0123456789abcdef").await;
+    start("0123456789abcdef0123456789abcdef").await;
     let token = begin().await;
-    start("0123456789abcdef").await;
+    start("0123456789abcdef0123456789abcdef").await;
     assert!(goes_on(&token).await, "the key is the same");
-    start("another-0123456789abcdef").await;
+    start("another-0123456789abcdef0123456789abcdef").await;
     assert!(!goes_on(&token).await);
     let token = begin().await;
     Auth::reset(&store, &clock).await.unwrap().unwrap();
     assert!(!goes_on(&token).await);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_owner_key_is_long_and_a_short_one_of_before_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, clock) = (open(&folder).await, Clock::system());
+    let start = async |key: &str| {
+        let key: OwnerKey = key.parse().unwrap();
+        let started = Auth::start(&store, &clock, Some(&key), Settings::default()).await;
+        started.map(drop).map_err(|error| error.to_string())
+    };
+    let refused = start("0123456789abcde-0123456789abcde").await.unwrap_err();
+    assert!(refused.contains("31 characters") && refused.contains("at least 32"), "{refused}");
+    start("0123456789abcdef0123456789abcdef").await.unwrap();
+    // One of a release that took shorter ones.
+    let short = "0123456789abcde-";
+    let hash = KeyHash::of(short.as_bytes()).to_hex();
+    store.update_setting("owner_key_sha256", &hash, 1).await.unwrap();
+    start(short).await.unwrap();
+    assert!(start("another-16-chars").await.is_err());
     store.close().await.unwrap();
 }

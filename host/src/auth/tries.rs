@@ -2,8 +2,11 @@
 //! counted by the network that they come from and by the account that they try.
 //!
 //! An account's waits are short, so that nobody can lock its owner out by trying: what
-//! protects it from many networks at once is that each try costs a hash.
+//! protects it from many networks at once is that each try costs a hash. A device that has
+//! signed in to an account before is counted for itself, and not slowed by anybody else.
 //!
+//! Invariant: a try that is refused counts nowhere, so that trying on does not make others
+//! wait longer. A right one takes back its own count, and nobody else's.
 //! Invariant: a try counts from when it begins, so that tries at the same time count too.
 //! Invariant: what is remembered is bounded; what is forgotten first is what is
 //! longest ago.
@@ -24,6 +27,13 @@ pub(super) struct Pace {
 
 /// Of a network.
 pub(super) const NETWORK: Pace = Pace { free: 5, wait_max_us: 15 * 60 * 1_000_000 };
+/// Of a device that has signed in before.
+pub(super) const DEVICE: Pace = Pace { free: 10, wait_max_us: 60 * 1_000_000 };
+/// Of a network that tries owner keys: programs are set up wrongly more often than people
+/// mistype.
+pub(super) const KEYS: Pace = Pace { free: 20, wait_max_us: 60 * 1_000_000 };
+/// Of a network that begins sign-ins at the identity provider, right or wrong.
+pub(super) const STARTS: Pace = Pace { free: 60, wait_max_us: 60 * 1_000_000 };
 /// Of an account.
 pub(super) const ACCOUNT: Pace = Pace { free: 10, wait_max_us: 60 * 1_000_000 };
 
@@ -44,6 +54,8 @@ pub(super) struct Tries<K> {
 struct Failures {
     count: u32,
     last_at: i64,
+    /// The `last_at` before the last try, for when that is taken back.
+    before_at: i64,
 }
 
 impl<K: Eq + Hash + Clone> Tries<K> {
@@ -52,26 +64,77 @@ impl<K: Eq + Hash + Clone> Tries<K> {
     }
 
     /// Begins a try at the time `now`, µs. It counts as a failure until it has
-    /// [`succeeded`](Self::succeeded).
+    /// [taken back](Self::take_back).
     ///
     /// # Errors
     /// After how many seconds one may try.
     pub(super) fn begin(&self, who: &K, now: i64) -> Result<(), u32> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = failures.get(who).filter(|before| now - before.last_at < FORGET_US);
-        let wait_us = before.map_or(0, |before| self.pace.wait_us(*before, now));
+        let before = failures.get(who).copied().filter(|before| now - before.last_at < FORGET_US);
+        let wait_us = before.map_or(0, |before| self.pace.wait_us(before, now));
         if wait_us > 0 {
             return Err(u32::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(u32::MAX));
         }
         let count = before.map_or(0, |before| before.count).saturating_add(1);
         make_room(&mut failures, who);
-        failures.insert(who.clone(), Failures { count, last_at: now });
+        let before_at = before.map_or(now, |before| before.last_at);
+        failures.insert(who.clone(), Failures { count, last_at: now, before_at });
         Ok(())
     }
 
-    /// The try was right: nothing is held against `who`.
-    pub(super) fn succeeded(&self, who: &K) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    /// A try that has begun at `now`, µs, does not count after all: it was right, or refused
+    /// elsewhere.
+    pub(super) fn take_back(&self, who: &K, now: i64) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = failures.get_mut(who) {
+            found.count = found.count.saturating_sub(1);
+            if found.last_at == now {
+                found.last_at = found.before_at;
+            }
+            if found.count == 0 {
+                failures.remove(who);
+            }
+        }
+    }
+}
+
+/// Tries of owner keys. A wrong key that comes again and again is a program that was set up
+/// wrongly, and no guess: it counts once.
+pub(super) struct KeyTries {
+    networks: Tries<IpAddr>,
+    /// The last wrong key of each network, by its hash.
+    wrong: Mutex<HashMap<IpAddr, [u8; 32]>>,
+}
+
+impl KeyTries {
+    pub(super) fn new() -> Self {
+        Self { networks: Tries::new(KEYS), wrong: Mutex::default() }
+    }
+
+    /// As [`Tries::begin`].
+    ///
+    /// # Errors
+    /// After how many seconds one may try.
+    pub(super) fn begin(&self, network: &IpAddr, key: [u8; 32], now: i64) -> Result<(), u32> {
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner).get(network).copied();
+        if wrong == Some(key) {
+            return Ok(());
+        }
+        self.networks.begin(network, now)
+    }
+
+    /// The key that was tried at `now`, µs, is the owner's.
+    pub(super) fn was_right(&self, network: &IpAddr, now: i64) {
+        self.networks.take_back(network, now);
+    }
+
+    /// It is none.
+    pub(super) fn was_wrong(&self, network: &IpAddr, key: [u8; 32]) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.len() >= REMEMBERED_MAX && !wrong.contains_key(network) {
+            wrong.clear();
+        }
+        wrong.insert(*network, key);
     }
 }
 
@@ -134,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_has_an_end_and_a_right_try_ends_it() {
+    fn a_wait_has_an_end_and_a_right_try_makes_none() {
         for pace in [NETWORK, ACCOUNT] {
             let tries = Tries::new(pace);
             let mut now = 0;
@@ -144,10 +207,9 @@ mod tests {
             }
             assert_eq!(tries.begin(&1, now - 1), Err(1));
             assert_eq!(tries.begin(&1, now), Ok(()));
-            tries.succeeded(&1);
-            for _ in 0..pace.free {
-                assert_eq!(tries.begin(&1, now), Ok(()));
-            }
+            // A right one makes nobody wait, and forgives no wrong one.
+            tries.take_back(&1, now);
+            assert_eq!(tries.begin(&1, now), Ok(()));
             assert!(tries.begin(&1, now).is_err());
             // An hour later nothing is held against anybody, and a clock that was set back
             // by a day holds nobody up for one.
@@ -155,6 +217,17 @@ mod tests {
             assert!(tries.begin(&1, now - 24 * FORGET_US).unwrap_err() <= most_s);
             assert_eq!(tries.begin(&1, now + FORGET_US), Ok(()));
         }
+    }
+
+    #[test]
+    fn right_tries_alone_never_wait() {
+        let tries = tries();
+        for now in 0..1000 {
+            assert_eq!(tries.begin(&1, now), Ok(()));
+            tries.take_back(&1, now);
+        }
+        tries.take_back(&1, 0);
+        assert!(tries.failures.lock().unwrap().is_empty());
     }
 
     #[test]
@@ -170,6 +243,25 @@ mod tests {
         let _ = tries.begin(&(REMEMBERED_MAX as u32), 2);
         assert_eq!(tries.failures.lock().unwrap().len(), REMEMBERED_MAX);
         assert_eq!(tries.begin(&0, 2), Ok(()));
+    }
+
+    #[test]
+    fn a_wrong_key_counts_once_and_others_are_slowed() {
+        let (keys, network) = (KeyTries::new(), IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..10 * KEYS.free {
+            assert_eq!(keys.begin(&network, [0; 32], 0), Ok(()));
+            keys.was_wrong(&network, [0; 32]);
+        }
+        for number in 1..KEYS.free {
+            let key = [u8::try_from(number).unwrap(); 32];
+            assert_eq!(keys.begin(&network, key, 0), Ok(()), "{number}");
+            keys.was_wrong(&network, key);
+        }
+        assert_eq!(keys.begin(&network, [99; 32], 0), Err(2));
+        assert_eq!(keys.begin(&IpAddr::from([192, 0, 2, 2]), [99; 32], 0), Ok(()));
+        assert_eq!(keys.begin(&network, [99; 32], SECOND), Ok(()));
+        keys.was_right(&network, SECOND);
+        assert_eq!(keys.begin(&network, [99; 32], SECOND), Ok(()));
     }
 
     #[test]

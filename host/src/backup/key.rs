@@ -16,6 +16,7 @@ use crate::secrets::{KEY_FILE, NEXT_KEY_FILE};
 pub(super) struct CopiedKey {
     source: PathBuf,
     in_environment: bool,
+    is_left_out: bool,
     content: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -32,7 +33,12 @@ impl CopiedKey {
                     .to_owned(),
             ));
         }
-        Ok(Self { source, in_environment, content })
+        Ok(Self { source, in_environment, is_left_out: false, content })
+    }
+
+    /// The backup is to have none.
+    pub(super) fn leave_out(&mut self) {
+        self.is_left_out = true;
     }
 
     /// Writes it into a backup whose database was copied since.
@@ -46,6 +52,9 @@ impl CopiedKey {
             return Err(Failed("the master key was replaced meanwhile; try again".to_owned()));
         }
         let Some(content) = &self.content else { return Ok(MasterKeyOf::None) };
+        if self.is_left_out {
+            return Ok(MasterKeyOf::LeftOut);
+        }
         write(&folder.join(KEY_FILE), content)?;
         Ok(MasterKeyOf::Backup)
     }

@@ -47,6 +47,8 @@ pub enum MasterKeyOf {
     Backup,
     /// In the environment of the server, and not in the backup.
     Environment,
+    /// In the data folder of the server, and not in the backup, as was asked.
+    LeftOut,
 }
 
 impl Manifest {

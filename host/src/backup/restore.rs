@@ -86,7 +86,7 @@ async fn restore_postgres(
 
 /// Makes the data folder, and refuses one that has something in it.
 fn prepare(data: &Path) -> Result<()> {
-    crate::create_data_folder(data).map_err(|error| Failed(error.to_string()))?;
+    crate::data_folder::prepare(data).map_err(|error| Failed(error.to_string()))?;
     for entry in fs::read_dir(data).map_err(failed_at("the data folder", data))? {
         let name = entry.map_err(failed_at("the data folder", data))?.file_name();
         if !NOT_DATA.iter().any(|known| name == *known) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use picloud::backup::{Manifest, MasterKeyOf, back_up, restore};
+use picloud::backup::{Manifest, MasterKeyOf, back_up, back_up_without_master_key, restore};
 use picloud::clock::Clock;
 use picloud::config::Config;
 
@@ -17,6 +17,11 @@ pub(super) struct Backup {
     /// The folder to make; it must not exist
     #[arg(value_name = "DEST")]
     dest: PathBuf,
+    /// Leave out the master key, so that the backup alone opens no secret
+    ///
+    /// Keep the key elsewhere: without it nobody can open the secrets of the backup.
+    #[arg(long)]
+    without_master_key: bool,
 }
 
 #[derive(clap::Args)]
@@ -28,7 +33,13 @@ pub(super) struct Restore {
 
 impl Backup {
     pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
-        let made = back_up(config, &Clock::system(), &self.dest).await.map_err(Failure::new)?;
+        let clock = Clock::system();
+        let made = if self.without_master_key {
+            back_up_without_master_key(config, &clock, &self.dest).await
+        } else {
+            back_up(config, &clock, &self.dest).await
+        };
+        let made = made.map_err(Failure::new)?;
         print(format!("{}\n", self.dest.display()))?;
         Ok(report(&made, "backed up"))
     }
@@ -51,6 +62,13 @@ fn report(manifest: &Manifest, done: &str) -> ExitCode {
         eprintln!(
             "the master key is not in the backup, because it is in PICLOUD_MASTER_KEY: without \
              that key its secrets cannot be opened"
+        );
+    }
+    if manifest.master_key == MasterKeyOf::LeftOut {
+        eprintln!(
+            "the master key is not in the backup: without master.key of the data folder its \
+             secrets cannot be opened; before the restored server starts, put it back or set \
+             PICLOUD_MASTER_KEY"
         );
     }
     if lost.is_empty() {

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use picloud_shared::execution::HttpResponse;
 
 use super::outcome::Response;
+use crate::auth::is_platform_cookie;
 
 /// Headers that belong to the connection, which is the host's.
 const RESERVED: [HeaderName; 6] =
@@ -17,9 +18,6 @@ const RESERVED: [HeaderName; 6] =
 
 /// Headers in which the platform tells about itself.
 const PLATFORM: &str = "x-picloud-";
-
-/// What the names of the platform's cookies begin with.
-const PLATFORM_COOKIE: &str = "picloud_";
 
 /// Where the platform's cookies are sent.
 const API_PATH: &str = "/api";
@@ -82,7 +80,7 @@ fn is_cookie_of_platform(cookie: &str) -> bool {
     let begins = |text: &str, with: &str| {
         text.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
     };
-    begins(pair, PLATFORM_COOKIE)
+    is_platform_cookie(pair.split('=').next().unwrap_or_default())
         || parts.filter_map(|attribute| attribute.split_once('=')).any(|(name, path)| {
             let path = path.trim();
             let is_api = begins(path, API_PATH)
@@ -141,6 +139,8 @@ mod tests {
             "PiCloud_anything=a",
             "=picloud_session=a",
             " = picloud_session=a",
+            "__Host-picloud_session=a; Path=/; Secure",
+            "__secure-PiCloud_oidc=a",
             "a=b; Path=/api",
             "a=b;path = /api/v1",
             "a=b; Path=/; Path=/API/",

@@ -1,7 +1,7 @@
 //! `/keys`: what programs call with.
 //!
 //! Invariant: a key is answered once, when it is made.
-//! Invariant: a key made with a key is no more than that one.
+//! Invariant: a key made with a key is no more than that one, and is revoked with it.
 
 use std::collections::BTreeSet;
 
@@ -143,7 +143,7 @@ pub(super) async fn create_api_key(
     Ok((StatusCode::CREATED, no_store, Json(NewApiKey { shown, key: text })))
 }
 
-/// Revokes a key: it is refused from then on.
+/// Revokes a key: it is refused from then on, and so are the keys that were made with it.
 #[utoipa::path(delete, path = "/keys/{key_id}", tag = "keys",
     params(("key_id" = String, Path, description = "The key's id")), security(("key" = ["instance:admin"])),
     responses((status = 204, description = "It is revoked")))]
@@ -211,6 +211,7 @@ async fn checked(
         key_sha256: String::new(),
         scopes: body.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
         app_id,
+        made_with: caller.key().map(|with| with.id.clone()),
         expires_at,
         last_used_at: None,
         created_at: now,

@@ -6,8 +6,9 @@
 //! below `_app/immutable/` has the hash of its content in its name and is kept by
 //! browsers for good; all else is asked for again, by its ETag.
 //!
-//! Invariant: it loads nothing from elsewhere, and the browser is told so: the page
-//! itself names the scripts that may run, by their hashes.
+//! Invariant: it loads nothing from elsewhere, and it runs no script but its own. Scripts of
+//! apps answer on the same origin, below `/x/`, so that `'self'` alone would allow theirs:
+//! see [`page_policy`].
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -88,14 +89,29 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     set(header::ETAG, &etag);
     set(header::VARY, "accept-encoding");
     if name == PAGE {
-        // The rest of the policy is in the page, where its scripts' hashes are known.
-        set(header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'");
+        set(header::CONTENT_SECURITY_POLICY, &page_policy());
         set(header::X_FRAME_OPTIONS, "DENY");
     }
     if let Some(encoding) = encoding {
         set(header::CONTENT_ENCODING, encoding);
     }
     answer
+}
+
+/// The `Content-Security-Policy` of the page, beside the one in the page itself. A browser
+/// applies both: the page's allows this origin only, and this one allows only the inline
+/// scripts with the page's hashes and files below `/_app/`. A host is not named here, because a
+/// proxy may have changed it.
+fn page_policy() -> String {
+    let page = Files::get(PAGE).map(|page| page.data).unwrap_or_default();
+    let hashes = inline_hashes(&String::from_utf8_lossy(&page));
+    format!("script-src {hashes}*:*/_app/; object-src 'none'; frame-ancestors 'none'")
+}
+
+/// The hashes in the page's own policy (`'sha256-…'`), each followed by a space.
+fn inline_hashes(page: &str) -> String {
+    let quoted = page.split('\'').filter(|text| text.starts_with("sha256-"));
+    quoted.map(|hash| format!("'{hash}' ")).collect()
 }
 
 /// The file in the best encoding that its caller takes, and which one that is.
@@ -149,6 +165,13 @@ mod tests {
         assert!(!is_page("/apps/shop", &program));
         assert!(is_page("/", &accepting(None)));
         assert!(!is_page("/robots.txt", &accepting(None)));
+    }
+
+    #[test]
+    fn the_hashes_of_a_page_are_those_of_its_own_policy() {
+        let page = "<meta content=\"script-src 'self' 'sha256-a+/=' 'sha256-b'\"> sha256-c";
+        assert_eq!(inline_hashes(page), "'sha256-a+/=' 'sha256-b' ");
+        assert_eq!(inline_hashes(""), "");
     }
 
     #[test]

@@ -9,8 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
+use super::outbox::shown_payload;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
+use crate::requests;
 use crate::store::{
     self, AppId, DeadLetterFilter, DeadLetterId, EventId, NewEvent, Resolution, Resource,
     TriggerKind,
@@ -74,7 +76,7 @@ impl From<store::DeadLetter> for DeadLetter {
             script_id: letter.script_id.into(),
             script: letter.script_name,
             script_version: letter.script_version,
-            payload: letter.payload.to().unwrap_or_default(),
+            payload: shown_payload(letter.kind, &letter.payload),
             attempts: letter.attempts,
             first_attempt_at: letter.first_attempt_at,
             last_attempt_at: letter.last_attempt_at,
@@ -243,10 +245,11 @@ pub(super) async fn replay_dead_letter(
     let body = body.read()?;
     let change = dealt_with("replay_dead_letter", &letter)
         .to(&json!({ "same_version": body.same_version, "edited": body.payload.is_some() }));
-    let mut event = event_again(&control_plane, letter, body.same_version);
-    if let Some(payload) = body.payload {
-        event.payload = edited(&control_plane, &payload)?;
+    if let Some(payload) = &body.payload {
+        check_edited(&control_plane, payload)?;
     }
+    let event =
+        event_again(&control_plane, letter, body.same_version, body.payload.as_ref()).await?;
     let event_id = event.id.to_string();
     control_plane.change(&caller, change).replay_dead_letter(&id, event).await?;
     Ok((axum::http::StatusCode::ACCEPTED, Json(ReplayedDeadLetter { event_id })))
@@ -338,8 +341,12 @@ async fn bulk(
         let done_with_it = match action {
             Action::Replay { same_version } => {
                 let store = store("replay_dead_letter");
-                let event = event_again(control_plane, letter, same_version);
-                store.replay_dead_letter(&id, event).await
+                match event_again(control_plane, letter, same_version, None).await {
+                    Ok(event) => store.replay_dead_letter(&id, event).await,
+                    // Somebody has to give its credentials again.
+                    Err(Error::Conflict(_)) => continue,
+                    Err(error) => return Err(error),
+                }
             }
             Action::Ignore => {
                 store("resolve_dead_letter")
@@ -358,13 +365,22 @@ async fn bulk(
     Ok(Json(BulkDone { done, left }))
 }
 
-/// The event of a dead letter, to be accepted anew.
-fn event_again(
+/// The event of a dead letter, to be accepted anew, with another payload if there is one.
+async fn event_again(
     control_plane: &ControlPlane,
     letter: store::DeadLetter,
     same_version: bool,
-) -> NewEvent {
-    NewEvent {
+    edited: Option<&Value>,
+) -> Result<NewEvent> {
+    let place = (&control_plane.secrets, &control_plane.clock);
+    let payload = match (letter.kind, edited) {
+        (TriggerKind::Http, _) => {
+            requests::again(place, &letter.app_id, &letter.payload, edited).await?
+        }
+        (_, Some(edited)) => store::Json::from_text(edited.to_string()),
+        (_, None) => letter.payload,
+    };
+    Ok(NewEvent {
         id: EventId::from(control_plane.clock.new_id()),
         app_id: letter.app_id,
         trigger_id: letter.trigger_id,
@@ -373,7 +389,7 @@ fn event_again(
         kind: letter.kind,
         operation: letter.operation,
         source: letter.source,
-        payload: letter.payload,
+        payload,
         principal: letter.principal,
         depth: letter.depth,
         delay_us: 0,
@@ -382,10 +398,10 @@ fn event_again(
         dead_letter_id: None,
         caused_by: None,
         created_at: control_plane.clock.now_us(),
-    }
+    })
 }
 
-fn edited(control_plane: &ControlPlane, payload: &Value) -> Result<store::Json> {
+fn check_edited(control_plane: &ControlPlane, payload: &Value) -> Result<()> {
     if !payload.is_object() {
         return Err(Error::Invalid(Refusal::field("payload", "must be an object")));
     }
@@ -395,5 +411,5 @@ fn edited(control_plane: &ControlPlane, payload: &Value) -> Result<store::Json> 
         let refusal = Refusal::field("payload", &format!("must be at most {most} bytes"));
         return Err(Error::TooLarge(refusal.with("limit", "value_bytes").with("most", most)));
     }
-    Ok(store::Json::from_text(text))
+    Ok(())
 }

@@ -2,12 +2,14 @@
 //!
 //! Invariant: no answer of the API is one of axum's plain texts.
 
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Refusal};
+use crate::json;
 use crate::serving::is_too_slow;
 use crate::store::{
     ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
@@ -39,8 +41,10 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        Ok(Self(match extract::Json::from_request(request, state).await {
-            Ok(extract::Json(body)) => Ok(body),
+        Ok(Self(match taken(request, state).await {
+            Ok((body, text)) => json::check_objects::<T>(&text)
+                .map(|()| body)
+                .map_err(|error| Error::Invalid(Refusal::new("body_invalid", error.to_string()))),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::Invalid(Refusal::new(
                 "body_not_json",
                 "the body must be JSON, with `Content-Type: application/json`",
@@ -56,6 +60,19 @@ where
             }
         }))
     }
+}
+
+/// What was sent, and its text: an object in it must not be an array, see [`json`].
+async fn taken<S, T>(request: Request, state: &S) -> Result<(T, Bytes), JsonRejection>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    let (parts, body) = request.into_parts();
+    let text = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await?;
+    let request = Request::from_parts(parts, text.clone().into());
+    let extract::Json(body) = extract::Json::from_request(request, state).await?;
+    Ok((body, text))
 }
 
 /// The parameters of the query.

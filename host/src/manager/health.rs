@@ -29,24 +29,24 @@ pub(super) async fn get_live() -> Json<Health> {
     Json(Health { status: "live" })
 }
 
-/// Answers 200 while requests can be served, 503 while the database is away.
+/// Answers 200 while requests can be served, 503 while the database is away or read only.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
     responses((status = 200, description = "The database answers", body = Health)))]
 pub(super) async fn get_ready(State(control_plane): State<ControlPlane>) -> Result<Json<Health>> {
-    control_plane.store.ping().await?;
+    control_plane.store.ping_writes().await?;
     Ok(Json(Health { status: "ready" }))
 }
 
 /// Tells the metrics of this process, in the text format of OpenMetrics.
 #[utoipa::path(get, path = "/metrics", tag = "health",
-    security(("key" = ["instance:admin"])),
+    security(("key" = ["log:read"])),
     responses((status = 200, description = "The metrics", content_type = OPENMETRICS, body = String)))]
 pub(super) async fn get_metrics(
     State(control_plane): State<ControlPlane>,
     request: Parts,
 ) -> Result<impl IntoResponse> {
     // Beside the probes, outside of the API's guard: it looks itself.
-    control_plane.auth.recognise(&request).await?.check(Capability::InstanceRead)?;
+    control_plane.auth.recognise(&request).await?.check(Capability::InstanceReadMetrics)?;
     let store_is_up = control_plane.store.ping().await.is_ok();
     let slots = control_plane.executor.slots();
     let text = control_plane.metrics.encode(&slots, store_is_up).map_err(Error::internal)?;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
-use crate::auth::{Caller, Capability, Change, Principal};
+use crate::auth::{Caller, Capability, Change, Principal, Scope};
 use crate::error::{Error, Result};
 use crate::store::{self, AppRole, Resource, UserId};
 
@@ -80,7 +80,8 @@ pub(super) async fn list_members(
     Ok(Json(page.list(members, Member::from)))
 }
 
-/// Makes a user a member of an app, or changes what they may do there.
+/// Makes a user a member of an app, or changes what they may do there. A key that gives more
+/// rights needs the scopes that the role uses, and no end.
 #[utoipa::path(put, path = "/apps/{app}/members/{user}", tag = "members",
     params(("app" = String, Path, description = "The app's name"),
         ("user" = String, Path, description = "The user's name")),
@@ -96,6 +97,9 @@ pub(super) async fn set_member(
     let role = body.read()?.role;
     let user = control_plane.store.find_user_by_name(&user).await?;
     let before = control_plane.store.find_app_role(&app.id, &user.id).await?;
+    if before.is_none_or(|before| role < before) {
+        caller.check_gives(&Scope::of_app_role(role))?;
+    }
     let change = changed("set_member", &app.id, &user.id, &user.name)
         .from(&json!({ "role": before }))
         .to(&json!({ "role": role }));

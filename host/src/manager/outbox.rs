@@ -11,6 +11,7 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
+use crate::requests;
 use crate::store::{self, EventFilter, EventId, Resource, TriggerKind};
 
 /// An event that is not done.
@@ -64,7 +65,7 @@ impl From<store::Event> for Event {
             source: event.source,
             trigger_id: event.trigger_id.map(Into::into),
             script_id: event.script_id.map(Into::into),
-            payload: event.payload.to().unwrap_or_default(),
+            payload: shown_payload(event.kind, &event.payload),
             depth: event.depth,
             attempt: event.attempt,
             available_at: event.available_at,
@@ -73,6 +74,14 @@ impl From<store::Event> for Event {
             last_error: event.last_error,
             created_at: event.created_at,
         }
+    }
+}
+
+/// The details of an event as they may be shown.
+pub(super) fn shown_payload(kind: TriggerKind, payload: &store::Json) -> Value {
+    match kind {
+        TriggerKind::Http => requests::shown(payload),
+        _ => payload.to().unwrap_or_default(),
     }
 }
 

@@ -176,13 +176,20 @@ pub(super) async fn get_sign_in_options(
     ([NO_STORE], Json(SignInOptions { oidc }))
 }
 
-/// Tells who is calling, and what they may do outside of apps.
+/// Tells who is calling, and what they may do outside of apps. A browser that is signed in gets
+/// a cookie by which it is known again, so that strangers' tries to sign in do not slow it.
 #[utoipa::path(get, path = "/auth/me", tag = "auth", operation_id = "get_session",
     security(("key" = [])),
     responses((status = 200, description = "Who it is", body = Session)))]
-pub(super) async fn get_session(caller: Caller) -> Result<impl IntoResponse> {
+pub(super) async fn get_session(
+    State(control_plane): State<ControlPlane>,
+    caller: Caller,
+    request: Parts,
+) -> Result<impl IntoResponse> {
     caller.check(Capability::OwnAccount)?;
-    Ok(([NO_STORE], Json(Session::of(&caller))))
+    let device = control_plane.auth.remember_device(&caller, &request);
+    let device = device.map(|cookie| [(header::SET_COOKIE, cookie)]);
+    Ok((device, [NO_STORE], Json(Session::of(&caller))))
 }
 
 /// Ends the session, if the caller has one.

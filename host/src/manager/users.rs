@@ -1,6 +1,8 @@
 //! `/users`: the people who sign in.
 //!
 //! Invariant: a password is set by whoever it is for, never by somebody else.
+//! Invariant: an invitation is a way to sign in, without scopes and without an end: a key that
+//! has less makes none.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
-use crate::auth::{self, Caller, Capability, Change, check_user_name};
+use crate::auth::{self, Caller, Capability, Change, Scope, check_user_name};
 use crate::error::Result;
 use crate::store::{self, InstanceRole, Resource, UserChange, UserId};
 
@@ -127,7 +129,8 @@ pub(super) async fn list_users(
     Ok(Json(page.list(users, User::from)))
 }
 
-/// Makes a user, and an invitation to choose a password with, which is shown only now.
+/// Makes a user, and an invitation to choose a password with, which is shown only now. A key
+/// needs every scope for this, and no end: an invitation is a way to sign in.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
     security(("key" = ["instance:admin"])),
     responses((status = 201, description = "The new user", body = InvitedUser)))]
@@ -139,6 +142,7 @@ pub(super) async fn create_user(
     caller.check(Capability::InstanceManageUsers)?;
     let body = body.read()?;
     check_may_give(&caller, body.role)?;
+    check_may_sign_in(&caller)?;
     check_user_name(&body.name)?;
     let auth::Invitation { token, kept: (sha256, expires_at) } = control_plane.auth.invite();
     let now = control_plane.clock.now_us();
@@ -175,7 +179,8 @@ pub(super) async fn get_user(
     Ok(Json(control_plane.store.find_user(&id).await?.into()))
 }
 
-/// Changes what a user may do. Their triggers stop when they may not have them any more.
+/// Changes what a user may do. Their triggers stop when they may not have them any more. A
+/// key that gives more rights needs every scope, and no end.
 #[utoipa::path(patch, path = "/users/{user_id}", tag = "users",
     params(("user_id" = String, Path, description = "The user's id")), request_body = UpdateUser,
     security(("key" = ["instance:admin"])),
@@ -189,6 +194,10 @@ pub(super) async fn update_user(
     let user = user_of(&control_plane, &caller, &id).await?;
     let body = body.read()?;
     check_may_give(&caller, body.role.unwrap_or(user.role))?;
+    let rises = body.role.is_some_and(|role| role < user.role);
+    if rises || (body.enabled == Some(true) && user.disabled_at.is_some()) {
+        check_may_sign_in(&caller)?;
+    }
     let audited = changed("update_user", &user)
         .from(&json!({ "role": user.role, "enabled": user.disabled_at.is_none() }))
         .to(&json!({ "role": body.role, "enabled": body.enabled }));
@@ -208,7 +217,8 @@ pub(super) async fn update_user(
 }
 
 /// Makes another invitation for a user, which is shown only now: with it they choose a
-/// new password. Until then the old one is good.
+/// new password. Until then the old one is good. A key needs every scope for this, and no
+/// end: an invitation is a way to sign in.
 #[utoipa::path(post, path = "/users/{user_id}/invitation", tag = "users",
     params(("user_id" = String, Path, description = "The user's id")),
     security(("key" = ["instance:admin"])),
@@ -219,6 +229,7 @@ pub(super) async fn invite_user(
     Path(id): Path<UserId>,
 ) -> Result<Json<InvitedUser>> {
     let user = user_of(&control_plane, &caller, &id).await?;
+    check_may_sign_in(&caller)?;
     let invitation = control_plane.auth.invite();
     let change = UserChange {
         invitation: Some(invitation.kept),
@@ -265,6 +276,11 @@ fn check_may_give(caller: &Caller, role: InstanceRole) -> Result<()> {
         InstanceRole::Owner => caller.check(Capability::InstanceManageOwners),
         InstanceRole::Admin | InstanceRole::Member => Ok(()),
     }
+}
+
+/// Whether the caller may make somebody able to sign in, or able to do more when they do.
+fn check_may_sign_in(caller: &Caller) -> Result<()> {
+    caller.check_gives(&Scope::ALL.into())
 }
 
 fn changed(action: &'static str, user: &store::User) -> Change {

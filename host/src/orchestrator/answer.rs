@@ -5,18 +5,26 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
+use crate::clock::Clock;
 use crate::executor::{Outcome, Status};
-use crate::store::{ExecutionId, ExecutionStatus, Json};
+use crate::requests::{self, Pairs};
+use crate::secrets::{MASK, RequestKey, Secrets, is_credential};
+use crate::store::{AppId, ExecutionId, ExecutionStatus, Json};
 
 /// A response, and the execution that made it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptAnswer {
     pub(super) execution_id: String,
     pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
+    /// Without the values of credentials.
+    headers: Pairs,
     /// Base64.
     body: String,
+    /// Those values, with their names, as JSON and sealed; `None` when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
 }
 
 impl KeptAnswer {
@@ -24,12 +32,34 @@ impl KeptAnswer {
     pub(super) fn body(&self) -> Result<Vec<u8>, base64::DecodeError> {
         STANDARD.decode(&self.body)
     }
+
+    /// The headers, but for credentials whose key is lost.
+    pub(super) async fn headers(
+        &self,
+        secrets: &Secrets,
+        app_id: &AppId,
+    ) -> Result<Pairs, crate::secrets::Error> {
+        let mut headers = self.headers.clone();
+        if let Some(sealed) = &self.sealed {
+            let text = secrets.open_request(app_id, sealed).await?;
+            let originals = text.and_then(|text| serde_json::from_str(&text).ok());
+            requests::fill_headers(&mut headers, originals.unwrap_or_default());
+        }
+        headers.retain(|(name, value)| value != MASK || !is_credential(name));
+        Ok(headers)
+    }
 }
 
 /// The answer to keep: the response, or the failure that a caller is told of. Secrets
-/// that the run has read are masked in it, because it is stored.
-pub(super) fn to_keep(id: &ExecutionId, outcome: &Outcome) -> Option<Json> {
-    let (status, headers, body) = match &outcome.response {
+/// that the run has read are masked in it, because it is stored, and credentials that it gives
+/// its caller are sealed by `key`.
+pub(super) fn to_keep(
+    id: &ExecutionId,
+    outcome: &Outcome,
+    key: Option<&RequestKey>,
+    clock: &Clock,
+) -> Option<Json> {
+    let (status, mut headers, body): (u16, Pairs, Vec<u8>) = match &outcome.response {
         Some(response) => {
             let masker = &outcome.masker;
             let headers = response.headers.iter();
@@ -43,8 +73,13 @@ pub(super) fn to_keep(id: &ExecutionId, outcome: &Outcome) -> Option<Json> {
             (status, vec![json], body.to_string().into_bytes())
         }
     };
+    let originals = requests::mask_headers(&mut headers);
+    let sealed = key.filter(|_| !originals.is_empty()).and_then(|key| {
+        let text = Zeroizing::new(serde_json::to_string(&originals).ok()?);
+        key.seal(clock, &text).ok()
+    });
     let (execution_id, body) = (id.to_string(), STANDARD.encode(body));
-    Json::of(&KeptAnswer { execution_id, status, headers, body }).ok()
+    Json::of(&KeptAnswer { execution_id, status, headers, body, sealed }).ok()
 }
 
 /// What a caller who is not the owner learns of a failed run: its status, and the body.

@@ -29,6 +29,8 @@ use crate::auth::stop_reason;
 use crate::error::Error;
 use crate::executor::Outcome;
 use crate::faults::{self, Point};
+use crate::requests::{self, CredentialsLost};
+use crate::secrets::RequestKey;
 use crate::store::{
     self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, End, Ending, Event,
     ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, Trigger, TriggerKind,
@@ -89,7 +91,14 @@ impl Orchestrator {
         let Some(target) = self.target_of(&event, &table).await? else {
             return self.bury_unrun(&event, &table, event.attempt, "the script is gone").await;
         };
-        let work = work(&event, target);
+        let input = match self.input(&event, &target).await? {
+            Ok(input) => input,
+            Err(lost) => {
+                return self.bury_unrun(&event, &table, event.attempt, &lost.to_string()).await;
+            }
+        };
+        let work = work(&event, target, input);
+        let key = self.answer_key(&event).await;
         let id = execution_id(self, &event);
         let mut callers: Option<Callers> = None;
         let mut is_handed_in = false;
@@ -98,7 +107,8 @@ impl Orchestrator {
                 faults::point(Point::AfterRun);
                 is_handed_in = true;
                 callers = callers.take().or_else(|| self.inbox.take(&event.id));
-                Some(self.end(&event, &work, &id, outcome, callers.is_some(), &table))
+                let is_awaited = callers.is_some();
+                Some(self.end(&event, &work, (&id, outcome, key.as_ref()), is_awaited, &table))
             })
             .await;
         let settled = match settled {
@@ -113,6 +123,36 @@ impl Orchestrator {
             }
             Settled::LeaseLost => Ok(Delivered::Lost),
         }
+    }
+
+    /// What the script is started with.
+    async fn input(
+        &self,
+        event: &Event,
+        target: &Target,
+    ) -> Result<Result<Input, CredentialsLost>, Error> {
+        if event.kind == TriggerKind::Http {
+            let (secrets, app_id) = (&self.parts.secrets, &event.app_id);
+            match requests::of_stored(secrets, app_id, &event.payload).await {
+                Ok(Some(request)) => return Ok(Ok(Input::Http(request))),
+                Ok(None) => {}
+                Err(requests::Error::Lost(lost)) => return Ok(Err(lost)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let event = event::as_script_sees_it(event, &target.app).to_string();
+        Ok(Ok(Input::Event(event)))
+    }
+
+    /// What seals the credentials in the answer to a stored request. Without it they are not
+    /// kept.
+    async fn answer_key(&self, event: &Event) -> Option<RequestKey> {
+        if event.kind != TriggerKind::Http {
+            return None;
+        }
+        let key = self.parts.secrets.request_key(&event.app_id).await;
+        key.inspect_err(|error| tracing::warn!(%error, "an answer is kept without credentials"))
+            .ok()
     }
 
     /// Puts the messages of a trigger that has stopped back into its queue, where they wait
@@ -157,8 +197,7 @@ impl Orchestrator {
         &self,
         event: &Event,
         work: &Work,
-        id: &ExecutionId,
-        outcome: &Outcome,
+        (id, outcome, key): (&ExecutionId, &Outcome, Option<&RequestKey>),
         is_awaited: bool,
         table: &Table,
     ) -> End {
@@ -199,7 +238,7 @@ impl Orchestrator {
                     created_at: at,
                 }),
             answer: (event.kind == TriggerKind::Http && (response.is_some() || is_awaited))
-                .then(|| answer::to_keep(id, outcome))
+                .then(|| answer::to_keep(id, outcome, key, &self.parts.clock))
                 .flatten(),
             ..self.end_with(event, ending)
         }
@@ -342,11 +381,7 @@ fn policy_of(defaults: &Policy, own: &RetryOverrides) -> Policy {
     }
 }
 
-fn work(event: &Event, target: Arc<Target>) -> Work {
-    let input = match event::to_request(event) {
-        Some(request) => Input::Http(request),
-        None => Input::Event(event::as_script_sees_it(event, &target.app).to_string()),
-    };
+fn work(event: &Event, target: Arc<Target>, input: Input) -> Work {
     Work {
         kind: event.kind,
         input,

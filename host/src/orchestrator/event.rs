@@ -2,14 +2,11 @@
 //!
 //! `{kind, operation, app, id, attempt, depth, created_at, <kind>: {…}}`, times in
 //! milliseconds. The details, under the name of the kind, are what the outbox and
-//! dead letters keep as the payload.
+//! dead letters keep as the payload; a request is shown without its credentials.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use picloud_shared::execution::{BodyKind, HttpRequest};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::requests;
 use crate::store::{DeadLetter, Event, Json, TriggerKind};
 
 /// The whole event, from its row and the name of its app.
@@ -23,11 +20,14 @@ pub(super) fn as_script_sees_it(event: &Event, app: &str) -> Value {
         "depth": event.depth,
         "created_at": event.created_at.div_euclid(1000),
     });
-    seen[event.kind.as_str()] = details(&event.payload);
+    seen[event.kind.as_str()] = details(event.kind, &event.payload);
     seen
 }
 
-fn details(payload: &Json) -> Value {
+fn details(kind: TriggerKind, payload: &Json) -> Value {
+    if kind == TriggerKind::Http {
+        return requests::shown(payload);
+    }
     // Our own JSON; were it damaged, the text itself says more than nothing.
     payload.to().unwrap_or_else(|_| Value::from(payload.as_str()))
 }
@@ -80,7 +80,7 @@ pub(super) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
         "depth": letter.depth,
         "created_at": letter.event_created_at.div_euclid(1000),
     });
-    event[letter.kind.as_str()] = details(&letter.payload);
+    event[letter.kind.as_str()] = details(letter.kind, &letter.payload);
     json!({
         "id": letter.id.as_str(),
         "event": event,
@@ -97,52 +97,4 @@ pub(super) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
 
 fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|_| Value::from(json))
-}
-
-/// A request that waits in the outbox. Its body is base64, so that nothing is lost.
-#[derive(Serialize, Deserialize)]
-struct StoredRequest {
-    method: String,
-    path: String,
-    params: Vec<(String, String)>,
-    query: Vec<(String, String)>,
-    headers: Vec<(String, String)>,
-    remote_address: String,
-    body: String,
-    body_kind: BodyKind,
-}
-
-/// The payload of a request that is stored.
-///
-/// # Errors
-/// Never in practice: every part of it has a JSON form.
-pub(super) fn of_request(request: &HttpRequest) -> serde_json::Result<Json> {
-    Json::of(&StoredRequest {
-        method: request.method.clone(),
-        path: request.path.clone(),
-        params: request.params.clone(),
-        query: request.query.clone(),
-        headers: request.headers.clone(),
-        remote_address: request.remote_address.clone(),
-        body: STANDARD.encode(&request.raw),
-        body_kind: request.body,
-    })
-}
-
-/// The request that was stored, from the payload of an event of kind `http`.
-pub(super) fn to_request(event: &Event) -> Option<HttpRequest> {
-    if event.kind != TriggerKind::Http {
-        return None;
-    }
-    let stored: StoredRequest = event.payload.to().ok()?;
-    Some(HttpRequest {
-        method: stored.method,
-        path: stored.path,
-        params: stored.params,
-        query: stored.query,
-        headers: stored.headers,
-        remote_address: stored.remote_address,
-        raw: STANDARD.decode(stored.body).ok()?,
-        body: stored.body_kind,
-    })
 }

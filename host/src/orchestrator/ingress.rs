@@ -11,6 +11,7 @@
 //! shared    what may not happen on the host that the dashboard is on too
 //! request   from an HTTP request to what a script sees
 //! reply     from what a run came to, to an HTTP response
+//! idempotency which requests are one and the same
 //! delivery  requests that are stored before they are run
 //! entries   keys and files that are read and changed by hand
 //! events    messages through the API, and triggers fired by hand
@@ -34,6 +35,7 @@ mod entries;
 mod events;
 mod execute;
 mod guard;
+mod idempotency;
 mod reply;
 mod request;
 mod shared;
@@ -50,7 +52,7 @@ use http_body_util::LengthLimitError;
 use picloud_shared::execution::Input;
 use utoipa_axum::router::OpenApiRouter;
 
-use self::guard::Scheme;
+use self::idempotency::Keyed;
 use self::request::{Envelope, for_script};
 use self::throttle::Pass;
 use super::Orchestrator;
@@ -90,10 +92,11 @@ async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Reques
         Ok(table) => table.find_in_app(app, request.method().as_str(), rest),
         Err(error) => return Error::from(error).into_response(),
     };
+    let app = app.to_owned();
     let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
     let mut answer = orchestrator.answer(found, request).await;
     if is_shared {
-        shared::confine(answer.headers_mut());
+        shared::confine(&app, answer.headers_mut());
     }
     answer
 }
@@ -171,28 +174,18 @@ impl Orchestrator {
         admission::check_understood(&found)?;
         let (mut head, body) = request.into_parts();
         let auth = &self.parts.auth;
-        let sees_logs = auth.sees_logs(&found.target.app_id, &head.headers).await;
+        let sees_logs = auth.sees_logs(&found.target.app_id, &head).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
         self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
-        let body = match &guarded {
-            None => read_body(body, self.parts.request_bytes_max).await?,
-            Some(route) => {
-                match self.let_in(&found, &route.policy.auth, &head.headers, body).await? {
-                    Ok(body) => body,
-                    Err(denied) => return Ok(denied.into_response()),
-                }
-            }
+        let asked = guarded.as_ref().map_or(&RouteAuth::None, |route| &route.policy.auth);
+        let admitted = match self.let_in(&found, asked, &head.headers, body).await? {
+            Ok(admitted) => admitted,
+            Err(denied) => return Ok(denied.into_response()),
         };
         self.throttle.count(&found, RateBy::All, None)?;
         let pass = self.throttle.enter(&found)?;
-        let mut message_id = None;
-        if let Some(route) = &guarded {
-            if let RouteAuth::Hmac(hmac) = &route.policy.auth {
-                message_id = Scheme::of(hmac).message_id(&head.headers).map(str::to_owned);
-            }
-            guard::strip(&route.policy.auth, &mut head.headers);
-        }
+        guard::strip(asked, &mut head.headers);
         if auth.shows_a_key(&head.headers) {
             // A key of the platform is not for scripts.
             head.headers.remove(header::AUTHORIZATION);
@@ -203,21 +196,23 @@ impl Orchestrator {
             headers: &head.headers,
             remote_address: remote_address.map(|a| a.to_string()).unwrap_or_default(),
         };
-        let Match { target, params, delivery, .. } = found;
-        let request = for_script(&envelope, params, body)?;
+        let Match { target, params, delivery, route_id, .. } = found;
+        let key = match &route_id {
+            Some(route) if delivery != Delivery::Sync => {
+                let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
+                let (app_id, admitted, at) = (&target.app_id, &admitted, self.parts.clock.now_us());
+                let keyed = Keyed { app_id, route, method, uri, headers, admitted, at };
+                self.key_of_request(&keyed).await?
+            }
+            _ => None,
+        };
+        let request = for_script(&envelope, params, admitted.body)?;
         if delivery == Delivery::Sync {
             let input = Input::Http(request);
             let (kind, origin) = (TriggerKind::Http, Origin::request());
             let finished = self.run_to_the_end(Work { target, kind, input, origin }, pass).await?;
             return Ok(reply::answer(finished, sees_logs));
         }
-        let scope = format!("{} {}", head.method, head.uri.path());
-        let at = self.parts.clock.now_us();
-        let key = delivery::key_of(&head.headers, &target.app_id, scope, at)?;
-        let key = key.or_else(|| {
-            let scope = format!("message {} {}", head.method, head.uri.path());
-            delivery::key_of_message(message_id?, &target.app_id, scope, at)
-        });
         self.deliver_request(&target, delivery, &request, key, sees_logs).await
     }
 

@@ -90,6 +90,8 @@ pub struct Match {
     pub params: Vec<(String, String)>,
     /// How it is to be run.
     pub delivery: Delivery,
+    /// The route; none for a script's endpoint.
+    pub route_id: Option<RouteId>,
     /// What its route asks.
     pub route: Option<Arc<RouteRules>>,
     /// What its app asks.
@@ -152,6 +154,7 @@ struct Candidate {
     parameters: Vec<String>,
     target: Arc<Target>,
     delivery: Delivery,
+    route_id: Option<RouteId>,
     route: Option<Arc<RouteRules>>,
     app: Option<Arc<IngressPolicy>>,
 }
@@ -207,6 +210,7 @@ impl Table {
             let target = Arc::clone(target);
             let parameters = parameters(&route.path);
             let asks = route.policy != RoutePolicy::default();
+            let route_id = Some(route.id.clone());
             let rules = asks.then_some(RouteRules { id: route.id, policy: route.policy });
             table.asking.extend(rules.iter().map(|rules| rules.id.clone()));
             place.entry(&route.path).push(Candidate {
@@ -215,6 +219,7 @@ impl Table {
                 app: policies.get(&target.app_id).cloned(),
                 target,
                 delivery: route.delivery,
+                route_id,
                 route: rules.map(Arc::new),
             });
         }
@@ -243,6 +248,7 @@ impl Table {
                 parameters: Vec::new(),
                 target: Arc::clone(target),
                 delivery: Delivery::Sync,
+                route_id: None,
                 route: None,
                 app: policy.cloned(),
             });
@@ -351,6 +357,7 @@ fn choose(candidates: &[Candidate], values: Vec<&str>, method: &str) -> Found {
         target: Arc::clone(&candidate.target),
         params: candidate.parameters.iter().cloned().zip(values).collect(),
         delivery: candidate.delivery,
+        route_id: candidate.route_id.clone(),
         route: candidate.route.clone(),
         app: candidate.app.clone(),
     })

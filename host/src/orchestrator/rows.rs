@@ -1,21 +1,20 @@
 //! The rows of executions: what is kept of a run.
 
+use std::borrow::Cow;
+
 use picloud_shared::execution::{HttpRequest, Input};
 use serde_json::{Value, json};
 
 use super::run::Work;
 use crate::executor::{Called, Outcome, Response, Status};
-use crate::secrets::{MASK, Masker};
+use crate::requests::mask;
+use crate::secrets::Masker;
 use crate::store::{AppId, Execution, ExecutionId, ExecutionStatus, Json, TriggerKind};
 
 /// How much of a body a row keeps, in characters.
 const PREVIEW_CHARS: usize = 1024;
 /// How much of an event a row keeps, in characters.
 const EVENT_CHARS: usize = 16 * 1024;
-
-/// Headers whose values are credentials: a row keeps only that they were there.
-const MASKED: [&str; 5] =
-    ["authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key"];
 
 /// The rows of a run and of those that it called.
 pub(super) fn rows(
@@ -107,34 +106,40 @@ fn summary_of_event(event: &str, masker: &Masker) -> Json {
 fn summary_of_request(request: &HttpRequest, masker: &Masker) -> Value {
     masker.json(json!({
         "method": request.method,
-        "path": request.path,
-        "params": pairs(&request.params),
-        "query": request.query,
-        "headers": pairs(&request.headers),
+        "path": mask::path(&request.path, &request.params),
+        "params": parameters(&request.params),
+        "query": parameters(&request.query),
+        "headers": headers(&request.headers),
         "remote_address": request.remote_address,
         "body_bytes": request.raw.len(),
-        "body": preview(&masker.bytes(&request.raw)),
+        "body": body(&request.headers, &request.raw, masker),
     }))
 }
 
 pub(super) fn summary_of_response(response: &Response, masker: &Masker) -> Value {
     masker.json(json!({
         "status": response.status,
-        "headers": pairs(&response.headers),
+        "headers": headers(&response.headers),
         "body_bytes": response.body.len(),
-        "body": preview(&masker.bytes(&response.body)),
+        "body": body(&response.headers, &response.body, masker),
     }))
 }
 
-/// Name and value, in order; a credential's value is not kept.
-fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
-    pairs
-        .iter()
-        .map(|(name, value)| {
-            let shown = if MASKED.contains(&name.as_str()) { MASK } else { value };
-            (name.as_str(), shown)
-        })
-        .collect()
+/// Name and value, in order; of a credential only that it was there.
+fn headers(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), mask::header(name, value))).collect()
+}
+
+/// The same of parameters.
+fn parameters(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), mask::parameter(name, value))).collect()
+}
+
+/// The beginning of a body without the credentials in a form.
+fn body(headers: &[(String, String)], raw: &[u8], masker: &Masker) -> Option<String> {
+    let content_type = headers.iter().find(|(name, _)| name == "content-type");
+    let shown = mask::body(content_type.map_or("", |(_, value)| value), raw);
+    preview(&masker.bytes(&shown))
 }
 
 /// The beginning of a body that is text; nothing of one that is not.
@@ -180,6 +185,6 @@ mod tests {
     #[test]
     fn credentials_are_not_kept() {
         let headers = [("authorization".to_owned(), "Bearer secret".to_owned())];
-        assert_eq!(pairs(&headers), [("authorization", "***")]);
+        assert_eq!(super::headers(&headers), [("authorization", Cow::Borrowed("***"))]);
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     /// The texts after their lengths, so that no two places have the same bytes.
-    fn bound_to(self, purpose: &str) -> Vec<u8> {
+    pub(super) fn bound_to(self, purpose: &str) -> Vec<u8> {
         let mut bound = Vec::new();
         for part in [purpose, self.app_id.as_str(), self.name] {
             bound.extend_from_slice(&(part.len() as u64).to_le_bytes());
@@ -108,7 +108,7 @@ fn unwrap(
     Ok(data_key)
 }
 
-fn encrypt(
+pub(super) fn encrypt(
     clock: &Clock,
     key: &[u8; KEY_BYTES],
     bound: &[u8],
@@ -121,7 +121,7 @@ fn encrypt(
     Ok(STANDARD.encode([&nonce[..], &sealed].concat()))
 }
 
-fn decrypt(
+pub(super) fn decrypt(
     key: &[u8; KEY_BYTES],
     bound: &[u8],
     sealed: &str,

@@ -21,6 +21,9 @@ use crate::store::{self, Store};
 
 /// How many secrets are read at once.
 const PAGE_ROWS: i64 = 200;
+/// How many pages of the platform's own secrets are rewrapped at most: one or two secrets an
+/// app, for a million apps.
+const APP_SECRET_PAGES_MAX: usize = 10_000;
 /// After how many pages without any progress a rotation gives up.
 const STALLS_MAX: u32 = 10;
 
@@ -49,6 +52,7 @@ pub(super) async fn settle(
                 let previous = key_file::read(&file)?;
                 let keys = Keys { newest: next, previous };
                 check(&keys, &used, settings)?;
+                note(store, clock, &keys).await?;
                 finish_file(store, clock, settings, &keys).await?;
                 return Ok(keys);
             }
@@ -59,6 +63,7 @@ pub(super) async fn settle(
         },
     };
     check(&keys, &used, settings)?;
+    note(store, clock, &keys).await?;
     let rotated = rewrap_all(store, clock, &keys).await?;
     if rotated.secrets > 0 {
         tracing::info!(
@@ -152,7 +157,47 @@ fn check(keys: &Keys, used: &[String], settings: &KeySettings) -> Result<(), Key
     )))
 }
 
+/// From now on what is sealed is under the newest key, also at nodes that have another.
+async fn note(store: &Store, clock: &Clock, keys: &Keys) -> Result<(), KeyError> {
+    let noted = store.note_master_key(&keys.newest.id(), clock.now_us()).await;
+    noted.map_err(|error| in_database(&error))
+}
+
 async fn rewrap_all(store: &Store, clock: &Clock, keys: &Keys) -> Result<Rotated, KeyError> {
+    let rotated = rewrap_secrets(store, clock, keys).await?;
+    rewrap_app_secrets(store, clock, keys).await?;
+    Ok(rotated)
+}
+
+/// The platform's own secrets that are under the previous key. One that does not open stays as
+/// it is: it holds nothing that somebody has set.
+async fn rewrap_app_secrets(store: &Store, clock: &Clock, keys: &Keys) -> Result<(), KeyError> {
+    let (newest, Some(previous)) = (&keys.newest, &keys.previous) else { return Ok(()) };
+    if previous.id() == newest.id() {
+        return Ok(());
+    }
+    for _ in 0..APP_SECRET_PAGES_MAX {
+        let page = store.list_app_secrets_under(&previous.id(), PAGE_ROWS).await;
+        let page = page.map_err(|error| in_database(&error))?;
+        let (count, mut done) = (page.len(), 0);
+        for secret in page {
+            let place = Place { app_id: &secret.app_id, name: &secret.id };
+            let wrapped = envelope::rewrap(clock, previous, newest, place, &secret.wrapped_key);
+            let Ok(wrapped) = wrapped else {
+                tracing::warn!(app = %secret.app_id, id = secret.id, "a key of stored requests is damaged");
+                continue;
+            };
+            let rewrapped = store.rewrap_app_secret(secret, wrapped, newest.id()).await;
+            done += usize::from(rewrapped.map_err(|error| in_database(&error))?);
+        }
+        if count == 0 || done == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn rewrap_secrets(store: &Store, clock: &Clock, keys: &Keys) -> Result<Rotated, KeyError> {
     let key_id = keys.newest.id();
     let (mut secrets, mut stalls, mut has_begun) = (0, 0, false);
     while stalls < STALLS_MAX {

@@ -26,6 +26,9 @@ pub struct ApiKey {
     pub scopes: String,
     /// The one app that it may be used in.
     pub app_id: Option<AppId>,
+    /// The key that it was made with, and that it is revoked with; none for one that was made
+    /// without a key.
+    pub made_with: Option<ApiKeyId>,
     /// When its time is up, µs.
     pub expires_at: Option<i64>,
     /// When it was used last, µs, a minute more or less.
@@ -47,15 +50,15 @@ pub enum ApiKeyScope<'a> {
 
 impl Store {
     /// Makes a key. Errors: `NotFound(App)` and `NotFound(User)` are one `NotFound(App)`
-    /// here: the app of the key, or its user, is gone; `Invalid`.
+    /// here: the app of the key, its user or the key that it is made with is gone; `Invalid`.
     pub async fn insert_api_key(&self, key: ApiKey) -> Result<()> {
         text::check("name", &key.name, text::NAME_BYTES_MAX)?;
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
                 sqlx::query(
                     "INSERT INTO api_keys (id, user_id, principal, name, prefix, key_sha256, \
-                     scopes, app_id, expires_at, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                     scopes, app_id, made_with, expires_at, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 )
                 .bind(key.id)
                 .bind(key.user_id)
@@ -65,6 +68,7 @@ impl Store {
                 .bind(key.key_sha256)
                 .bind(key.scopes)
                 .bind(key.app_id)
+                .bind(key.made_with)
                 .bind(key.expires_at)
                 .bind(key.created_at)
                 .execute(connection)
@@ -130,7 +134,7 @@ impl Store {
         .await
     }
 
-    /// Revokes a key. Errors: `NotFound(ApiKey)`.
+    /// Revokes a key, and the keys that were made with it. Errors: `NotFound(ApiKey)`.
     pub async fn delete_api_key(&self, id: &ApiKeyId) -> Result<()> {
         let id = id.clone();
         self.write(Touches::Records, move |connection| {

@@ -142,6 +142,35 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 impl Dialect {
+    /// Refuses a database that cannot hold every text.
+    pub(super) async fn check_encoding(self, connection: &mut AnyConnection) -> Result<()> {
+        if self == Self::Sqlite {
+            return Ok(());
+        }
+        let encoding: String =
+            sqlx::query_scalar("SHOW server_encoding").fetch_one(connection).await?;
+        if encoding == "UTF8" {
+            return Ok(());
+        }
+        let reason = format!(
+            "its encoding is {encoding}, which cannot hold every text: make one with `createdb \
+             --encoding UTF8 --template template0`"
+        );
+        Err(Error::Internal(std::sync::Arc::new(sqlx::Error::Configuration(reason.into()))))
+    }
+
+    /// Whether this connection may write now: a standby cannot, nor a database that was set to
+    /// read only.
+    pub(super) fn writable_query(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(
+                "SELECT CASE WHEN current_setting('transaction_read_only') = 'on' \
+                 THEN 0 ELSE 1 END",
+            ),
+        }
+    }
+
     /// Connects for the writer. The one connection of the process that may write.
     pub(super) async fn connect_writer(self, options: &AnyConnectOptions) -> Result<AnyConnection> {
         let connect = async {

@@ -145,7 +145,7 @@ pub struct HmacAuth {
     #[serde(default)]
     pub preset: Option<SignaturePreset>,
     /// As described.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::json::optional_object")]
     pub custom: Option<CustomSignature>,
     /// By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
     /// left out. Only where a time is signed.

@@ -56,7 +56,7 @@ impl Store {
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
                 // Locks the setting's row, so that two nodes do this one after the other.
-                let newest = lock_key_id(connection, &secret).await?;
+                let newest = lock_key_id(connection, &secret.key_id, secret.updated_at).await?;
                 if newest != secret.key_id {
                     if count(connection, "SELECT COUNT(*) FROM secrets", None).await? > 0 {
                         return Err(Error::Conflict(Conflict::MasterKey));
@@ -174,20 +174,35 @@ impl Store {
     }
 }
 
-async fn lock_key_id(connection: &mut AnyConnection, secret: &Secret) -> Result<String> {
+/// The id of the newest master key, if one was noted.
+pub(super) async fn newest_key_id(store: &Store) -> Result<Option<String>> {
+    store.find_setting(KEY_ID_SETTING).await
+}
+
+/// The id of the newest master key; this one if none was noted. Other writers that look at it
+/// wait.
+pub(super) async fn lock_key_id(
+    connection: &mut AnyConnection,
+    key_id: &str,
+    at: i64,
+) -> Result<String> {
     let newest = sqlx::query_scalar(
         "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) \
          ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at RETURNING value",
     )
     .bind(KEY_ID_SETTING)
-    .bind(&secret.key_id)
-    .bind(secret.updated_at)
+    .bind(key_id)
+    .bind(at)
     .fetch_one(connection)
     .await?;
     Ok(newest)
 }
 
-async fn set_key_id(connection: &mut AnyConnection, key_id: &str, at: i64) -> Result<()> {
+pub(super) async fn set_key_id(
+    connection: &mut AnyConnection,
+    key_id: &str,
+    at: i64,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) \
          ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",

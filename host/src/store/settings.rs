@@ -55,6 +55,36 @@ impl Store {
         })
         .await
     }
+
+    /// Changes a setting that a principal is recognised by, and ends what was made with the
+    /// old value: their sessions and their keys. Errors: `NotFound` if it was never set.
+    pub async fn replace_credential(
+        &self,
+        name: &str,
+        value: &str,
+        principal: &str,
+        at: i64,
+    ) -> Result<()> {
+        let (name, value) = checked(name, value)?;
+        let principal = principal.to_owned();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let set = "UPDATE settings SET value = $2, updated_at = $3 WHERE name = $1";
+                let done = sqlx::query(set).bind(name).bind(value).bind(at);
+                if done.execute(&mut *connection).await?.rows_affected() != 1 {
+                    return Err(Error::NotFound(Resource::Setting));
+                }
+                for ends in [
+                    "DELETE FROM sessions WHERE principal = $1",
+                    "DELETE FROM api_keys WHERE principal = $1",
+                ] {
+                    sqlx::query(ends).bind(&principal).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
 }
 
 fn checked(name: &str, value: &str) -> Result<(String, String)> {

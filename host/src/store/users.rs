@@ -52,6 +52,9 @@ pub struct UserChange {
     pub invitation: Option<(String, i64)>,
     /// The identity provider's issuer and subject, which take an invitation's place.
     pub identity: Option<(String, String)>,
+    /// Only while the user has the invitation with this SHA-256, whose time is not up at
+    /// `updated_at`, and may sign in. Of several who accept it at once, one does.
+    pub accepts: Option<String>,
     /// Now, µs.
     pub updated_at: i64,
 }
@@ -131,12 +134,14 @@ impl Store {
         Ok(users)
     }
 
-    /// Changes a user. Errors: `NotFound(User)`; `Conflict(LastOwner)`;
-    /// `Conflict(Identity)` if the identity is another user's.
+    /// Changes a user. Errors: `NotFound(User)`, also for an invitation that cannot be
+    /// accepted any more; `Conflict(LastOwner)`; `Conflict(Identity)` if the identity is
+    /// another user's.
     pub async fn update_user(&self, id: &UserId, change: UserChange) -> Result<User> {
         let id = id.clone();
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
+                lock(connection, &id, &change).await?;
                 let mut user = find(connection, &id).await?;
                 apply(&mut user, change);
                 save(connection, &user).await?;
@@ -213,6 +218,32 @@ fn apply(user: &mut User, change: UserChange) {
         (user.invitation_sha256, user.invitation_expires_at) = (Some(sha256), Some(expires_at));
     }
     user.updated_at = change.updated_at;
+}
+
+/// Has every other change of this user wait until this one is committed, and takes the
+/// invitation that is accepted. One statement decides, so that it is decided once.
+async fn lock(connection: &mut AnyConnection, id: &UserId, change: &UserChange) -> Result<()> {
+    let locked = match &change.accepts {
+        None => {
+            sqlx::query("UPDATE users SET updated_at = updated_at WHERE id = $1")
+                .bind(id)
+                .execute(connection)
+                .await?
+        }
+        Some(sha256) => {
+            sqlx::query(
+                "UPDATE users SET invitation_sha256 = NULL, invitation_expires_at = NULL \
+                 WHERE id = $1 AND invitation_sha256 = $2 AND invitation_expires_at > $3 \
+                 AND disabled_at IS NULL",
+            )
+            .bind(id)
+            .bind(sha256)
+            .bind(change.updated_at)
+            .execute(connection)
+            .await?
+        }
+    };
+    if locked.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound(Resource::User)) }
 }
 
 async fn find(connection: &mut AnyConnection, id: &UserId) -> Result<User> {

@@ -18,10 +18,10 @@ const SCOPES: [&str; 7] = [
 ];
 
 /// An operation, and the scope that its description says a key needs.
-struct Operation {
-    method: String,
+pub(crate) struct Operation {
+    pub(crate) method: String,
     /// As in the description: `/api/v1/apps/{app}`.
-    template: String,
+    pub(crate) template: String,
     /// None when any key will do.
     scope: Option<String>,
 }
@@ -45,7 +45,7 @@ impl Operation {
 }
 
 /// Every operation that says it needs a key. One that says nothing fails here.
-async fn operations(app: &TestApp) -> Vec<Operation> {
+pub(crate) async fn operations(app: &TestApp) -> Vec<Operation> {
     let document = app.get("/api/v1/openapi.json").send().await.is(200).json();
     let mut operations = Vec::new();
     for (template, item) in document["paths"].as_object().unwrap() {
@@ -65,12 +65,12 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
 }
 
 /// An app with one of everything.
-struct Fixture {
+pub(crate) struct Fixture {
     names: Vec<(&'static str, String)>,
 }
 
 impl Fixture {
-    async fn make(app: &TestApp) -> Self {
+    pub(crate) async fn make(app: &TestApp) -> Self {
         let admin = app.admin();
         let script = app.deploy("shop", "hello", "1").await;
         let failing = app.deploy("shop", "failing", "throw 1").await;
@@ -125,7 +125,7 @@ impl Fixture {
         Self { names }
     }
 
-    fn call(&self, app: &TestApp, operation: &Operation) -> Call {
+    pub(crate) fn call(&self, app: &TestApp, operation: &Operation) -> Call {
         let mut path = operation.template.clone();
         for (parameter, value) in &self.names {
             path = path.replace(parameter, value);
@@ -191,10 +191,14 @@ with_an_app! {
         // What deletes comes after what only looks, and the app itself last of all.
         let mut in_order: Vec<_> = operations.iter().collect();
         in_order.sort_by_key(|operation| (operation.is_last(), operation.method == "DELETE"));
+        let full = key_with(app, json!({"name": "full", "scopes": SCOPES})).await;
         for operation in in_order {
             let any = of_scope.first().map(|(_, key)| key);
             let right = of_scope.iter().find(|(scope, _)| operation.scope.as_deref() == Some(scope));
             let key = right.map(|(_, key)| key).or(any).unwrap();
+            // An invitation is a way to sign in: see `escalation.rs`.
+            let is_invitation = operation.template.ends_with("/invitation");
+            let key = if is_invitation { &full } else { key };
             let answer = fixture.call(app, operation).by_key(key).send().await;
             // A key deletes itself at the end, if it is its own.
             is_let_in(&answer, "the right key", operation);

@@ -7,8 +7,8 @@ with_an_app! {
     async fn nothing_but_the_key_itself_lets_in(app) {
         let call = || app.get("/api/v1/apps");
         for wrong in [
-            "Bearer owner-key-of-the-test",
-            "Bearer owner-key-of-the-testsx",
+            "Bearer owner-key-of-the-tests-012345678",
+            "Bearer owner-key-of-the-tests-0123456789x",
             "Bearer ",
             OWNER_KEY,
             "Basic b3duZXI6a2V5",

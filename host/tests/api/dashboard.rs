@@ -22,7 +22,13 @@ with_an_app! {
         assert_eq!(root.header("content-type"), Some("text/html"));
         assert_eq!(root.header("cache-control"), Some("no-cache"));
         assert_eq!(root.header("x-frame-options"), Some("DENY"));
-        assert_eq!(root.header("content-security-policy"), Some("frame-ancestors 'none'"));
+        let sent = root.header("content-security-policy").unwrap();
+        assert!(sent.starts_with("script-src 'sha256-"), "{sent}");
+        assert!(sent.contains(" *:*/_app/; ") && sent.contains("frame-ancestors 'none'"), "{sent}");
+        for open in ["'self'", "unsafe", "blob:", "data:"] {
+            assert!(!sent.contains(open), "{sent}");
+        }
+        assert!(!root.text().contains("blob:"), "{}", root.text());
         let policy = "http-equiv=\"content-security-policy\" content=\"default-src 'none'";
         assert!(root.text().contains(policy), "{}", root.text());
         assert!(!root.text().contains("unsafe-eval") && !root.text().contains("://"), "{}", root.text());

@@ -130,7 +130,8 @@ with_an_app! {
         assert_eq!((&file["size_bytes"], &file["content_type"]), (&json!(25), &json!("text/html")));
         let sent = app.admin().get(path).send().await.is(200);
         assert_eq!(sent.text(), page);
-        assert_eq!(sent.header("content-type"), Some("text/html"));
+        assert_eq!(sent.header("content-type"), Some("application/octet-stream"));
+        assert_eq!(sent.header("x-picloud-content-type"), Some("text/html"));
         assert_eq!(sent.header("content-disposition"), Some("attachment; filename*=UTF-8''page.html"));
         assert_eq!(sent.header("x-content-type-options"), Some("nosniff"));
         assert!(sent.header("content-security-policy").unwrap().starts_with("sandbox"));

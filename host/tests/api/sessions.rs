@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::app::{ADMIN_PASSWORD, TestApp};
+use crate::app::{ADMIN_PASSWORD, Call, TestApp};
 use crate::browser::{Browser, try_password};
 use crate::{on_both_databases, with_an_app};
 
@@ -193,14 +193,111 @@ with_an_app! {
         assert_eq!(seen.json()["cookie"], "a=1; b=2");
     }
 
+    /// Over TLS the cookie is sent to `/x/` as well, and on claimed domains a caller may send
+    /// what they like.
+    async fn no_cookie_of_the_platform_reaches_a_script_or_what_is_kept_of_its_run(app) {
+        let source = "#{ cookie: ctx.request.headers.cookie }";
+        let id = app.deploy("shop", "seen", source).await;
+        app.admin().post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        for (path, host, delivery) in [
+            ("/sync", "", "sync"),
+            ("/durable", "", "durable"),
+            ("/async", "", "async"),
+            ("/sync", "shop.example", "sync"),
+            ("/durable", "shop.example", "durable"),
+        ] {
+            let mut route = json!({"script_id": id, "method": "GET", "path": path, "delivery": delivery});
+            if !host.is_empty() {
+                route["host"] = json!(host);
+            }
+            app.admin().post("/apps/shop/routes", route).send().await.is(201);
+        }
+        let token = "5e551044";
+        let cookies = format!("a=1; __Host-picloud_session={token}; picloud_session={token}; __Host-picloud_oidc={token}; picloud_oidc={token}; b=2");
+        for (path, host) in [
+            ("/x/shop/seen", "localhost"),
+            ("/x/shop/sync", "localhost"),
+            ("/x/shop/durable", "localhost"),
+            ("/x/shop/async", "localhost"),
+            ("/sync", "shop.example"),
+            ("/durable", "shop.example"),
+        ] {
+            let call = app.get(path).header("host", host).header("x-forwarded-proto", "https");
+            let answer = call.header("cookie", &cookies).from("127.0.0.1").send().await;
+            if answer.status == 200 {
+                assert_eq!(answer.json()["cookie"], "a=1; b=2", "{host}{path}");
+            } else {
+                assert_eq!((answer.status, path), (202, "/x/shop/async"));
+            }
+        }
+        app.settled("shop").await;
+        app.flush().await;
+        for path in ["/apps/shop/executions?limit=200", "/apps/shop/captured-events", "/apps/shop/outbox"] {
+            let kept = app.admin().get(path).send().await.is(200);
+            assert!(!kept.text().contains(token), "{path}: {}", kept.text());
+        }
+        for execution in app.admin().get(&format!("/scripts/{id}/logs")).send().await.is(200).json()["items"].as_array().unwrap() {
+            let kept = app.execution(execution["id"].as_str().unwrap()).await;
+            assert!(!kept.to_string().contains(token), "{kept}");
+        }
+    }
+
     async fn the_cookie_is_for_tls_only_where_a_trusted_proxy_says_that_there_is_tls(app) {
         let sign_in = async |proxy: &str| {
             let call = try_password(app, "admin", ADMIN_PASSWORD).header("x-forwarded-proto", "https").from(proxy);
             call.send().await.is(200).header("set-cookie").unwrap().to_owned()
         };
-        assert!(sign_in("127.0.0.1").await.ends_with("; Secure"));
-        assert!(sign_in("::1").await.ends_with("; Secure"));
-        assert!(!sign_in("192.0.2.1").await.contains("Secure"));
+        for proxy in ["127.0.0.1", "::1"] {
+            let cookie = sign_in(proxy).await;
+            assert!(cookie.starts_with("__Host-picloud_session="), "{cookie}");
+            assert!(cookie.contains("; Path=/; ") && cookie.ends_with("; Secure"), "{cookie}");
+        }
+        let plain = sign_in("192.0.2.1").await;
+        assert!(plain.starts_with("picloud_session=") && !plain.contains("Secure"), "{plain}");
+    }
+
+    /// A page on a subdomain can set `picloud_session` for the parent's host, and not
+    /// `__Host-picloud_session`.
+    async fn over_tls_a_cookie_that_a_page_of_a_subdomain_can_plant_signs_nobody_in(app) {
+        let by_tls = |call: Call| call.header("x-forwarded-proto", "https").from("127.0.0.1");
+        let me = |cookies: &str| by_tls(app.get("/api/v1/auth/me").header("cookie", cookies)).send();
+        let attacker = Browser::sign_in(app).await;
+        me(&attacker.cookie).await.refuses(401, "unauthorized");
+        let call = by_tls(try_password(app, "admin", ADMIN_PASSWORD));
+        let victim = Browser::of(&call.send().await.is(200));
+        me(&victim.cookie).await.is(200);
+        // The planted one is not looked at beside the right one, whichever comes first.
+        for cookies in [
+            format!("{}; {}", attacker.cookie, victim.cookie),
+            format!("{}; {}", victim.cookie, attacker.cookie),
+        ] {
+            let signed_in = me(&cookies).await.is(200).json();
+            assert_eq!(signed_in["csrf_token"], victim.csrf_token, "{cookies}");
+        }
+        // And the right one is one over TLS only.
+        app.get("/api/v1/auth/me").header("cookie", &victim.cookie).send().await
+            .refuses(401, "unauthorized");
+        let out = by_tls(app.post("/api/v1/auth/logout").header("cookie", &victim.cookie))
+            .header("x-csrf-token", &victim.csrf_token).send().await.is(204);
+        let expected = "__Host-picloud_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0; Secure";
+        assert_eq!(out.header("set-cookie"), Some(expected));
+        me(&victim.cookie).await.refuses(401, "session_expired");
+    }
+
+    async fn two_cookies_of_a_session_sign_nobody_in(app) {
+        let (one, other) = (Browser::sign_in(app).await, Browser::sign_in(app).await);
+        let me = |lines: &[&str]| {
+            let call = lines.iter().fold(app.get("/api/v1/auth/me"), |call, line| call.header("cookie", line));
+            call.send()
+        };
+        let joined = format!("{}; a=1; {}", one.cookie, other.cookie);
+        me(&[&joined]).await.refuses(401, "cookie_ambiguous");
+        me(&[&one.cookie, &other.cookie]).await.refuses(401, "cookie_ambiguous");
+        me(&[&one.cookie, &one.cookie]).await.refuses(401, "cookie_ambiguous");
+        // Whoever sees that can still sign in, and a key is not concerned.
+        let call = try_password(app, "admin", ADMIN_PASSWORD).header("cookie", &joined);
+        call.send().await.is(200);
+        app.admin().get("/auth/me").header("cookie", &joined).send().await.is(200);
     }
 
     async fn a_script_is_told_who_has_called_the_proxy(app) {
@@ -226,11 +323,15 @@ on_both_databases! {
         assert!(answer.header("set-cookie").unwrap().ends_with("Max-Age=259200; Secure"));
         let browser = Browser::of(&answer);
         app.pass_days(1);
-        browser.request(&app, "GET", "/auth/me").send().await.is(200);
+        let me = || {
+            let call = browser.request(&app, "GET", "/auth/me").from("192.0.2.200");
+            call.header("x-forwarded-proto", "https").send()
+        };
+        me().await.is(200);
         app.pass_days(1);
-        browser.request(&app, "GET", "/auth/me").send().await.is(200);
+        me().await.is(200);
         app.pass_days(1);
-        browser.request(&app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
+        me().await.refuses(401, "session_expired");
         app.close().await;
     }
 }

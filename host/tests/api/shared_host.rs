@@ -82,6 +82,9 @@ with_an_app! {
             " picloud_session = a",
             "=picloud_session=a",
             "PICLOUD_session=a",
+            "__Host-picloud_session=a; Path=/; Secure",
+            "__host-PICLOUD_oidc=a; Path=/; Secure",
+            "__Secure-picloud_session=a; Secure",
             "other=1; Path=/api",
             "other=1; path=/api/v1/auth",
             "other=1; Path=/; PATH=/API/v1",
@@ -96,7 +99,63 @@ with_an_app! {
         let source = "#{ headers: #{ \"set-cookie\": \"mine=picloud_session; Path=/apis\" }, body: 1 }";
         app.deploy("shop", "cookie", source).await;
         let set = app.get("/x/shop/cookie").send().await.is(200);
-        assert_eq!(set.header("set-cookie"), Some("mine=picloud_session; Path=/apis"));
+        // Elsewhere on the host it is not a script's to set: see below.
+        assert_eq!(set.header("set-cookie"), Some("mine=picloud_session; Path=/x/shop"));
+    }
+
+    /// Cookies of `Path=/` would come with every request to the dashboard, until its head is
+    /// too large; and the other headers here speak for the host.
+    async fn a_script_says_nothing_for_the_whole_host(app) {
+        let source = r##"
+            let large = "x";
+            large.pad(4000, "x");
+            let cookies = [];
+            for n in 0..40 { cookies.push(`c${n}=${large}; Path=/`); }
+            cookies.push("own=1; Path=/x/shop/cart; HttpOnly");
+            cookies.push("wide=1; Domain=example.org; Path=/x/shopping");
+            cookies.push("bare=1");
+            #{ headers: #{
+                "set-cookie": cookies,
+                "nel": "{}", "report-to": "{}", "reporting-endpoints": `a="https://evil.example"`,
+                "strict-transport-security": "max-age=31536000; includeSubDomains",
+                "alt-svc": `h2="evil.example:443"`, "accept-ch": "Sec-CH-UA-Model",
+                "set-login": "logged-out", "clear-site-data": `"*"`,
+                "service-worker-allowed": "/", "x-own": "1",
+            }, body: 1 }"##;
+        let id = app.deploy("shop", "noisy", source).await;
+        app.admin().post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        for (host, delivery) in [("", "durable"), ("shop.example", "sync")] {
+            let mut route = json!({"script_id": id, "method": "GET", "path": "/stored", "delivery": delivery});
+            if !host.is_empty() {
+                route["host"] = json!(host);
+            }
+            app.admin().post("/apps/shop/routes", route).send().await.is(201);
+        }
+        let speaking = [
+            "nel", "report-to", "reporting-endpoints", "strict-transport-security", "alt-svc",
+            "accept-ch", "set-login", "clear-site-data", "service-worker-allowed",
+        ];
+        let keyed = || app.get("/x/shop/stored").header("idempotency-key", "k");
+        for call in [app.get("/x/shop/noisy"), app.get("/x/shop/stored"), keyed(), keyed()] {
+            let answer = call.send().await.is(200);
+            assert_eq!(answer.header("x-own"), Some("1"));
+            for name in speaking {
+                assert_eq!(answer.header(name), None, "{name}");
+            }
+            let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+            let cookies: Vec<_> = cookies.iter().map(|cookie| cookie.to_str().unwrap()).collect();
+            assert_eq!(cookies.len(), 43);
+            assert!(cookies[..40].iter().all(|cookie| cookie.ends_with("x; Path=/x/shop")), "{cookies:?}");
+            let rest = ["own=1; HttpOnly; Path=/x/shop/cart", "wide=1; Path=/x/shop", "bare=1; Path=/x/shop"];
+            assert_eq!(cookies[40..], rest);
+        }
+        // On a domain of its own all of it is the app's.
+        let own = app.get("/stored").header("host", "shop.example").send().await.is(200);
+        for name in speaking {
+            assert!(own.header(name).is_some(), "{name}");
+        }
+        let cookies: Vec<_> = own.headers.get_all("set-cookie").iter().collect();
+        assert!(cookies[0].to_str().unwrap().ends_with("; Path=/"));
     }
 
     async fn a_key_of_the_platform_is_not_for_scripts(app) {
@@ -120,7 +179,6 @@ with_an_app! {
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "same-origin"),
             ("x-frame-options", "DENY"),
-            ("content-security-policy", "frame-ancestors 'none'"),
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),
         ] {

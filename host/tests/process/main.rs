@@ -28,5 +28,6 @@ mod poison;
 mod saturation;
 mod secrets;
 mod server;
+mod sign_in;
 mod start;
 mod storm;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::database::{Database, Kind};
 
 /// The owner key of every test's server.
-pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests";
+pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests-0123456789";
 
 /// A running `picloud serve`; killed when it is dropped.
 pub(crate) struct Server {

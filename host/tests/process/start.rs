@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::compiled_guest;
 use crate::server::{OWNER_KEY, Server, picloud};
 
-fn data() -> TempDir {
+pub(crate) fn data() -> TempDir {
     let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     compiled_guest::place(data.path());
     data

@@ -255,6 +255,7 @@ crate::on_both_databases! {
         let shop = app(&store, "shop").await;
         let hello = script(&store, &shop.id, "hello").await;
         let key = |event: &NewEvent, scope: &str| NewKey {
+            fingerprint: "f".to_owned(),
             app_id: shop.id.clone(),
             scope: scope.to_owned(),
             key: "k".to_owned(),

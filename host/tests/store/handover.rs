@@ -130,6 +130,7 @@ crate::on_both_databases! {
         for taken in [1, 0] {
             let event = event_for(&node.script);
             let key = NewKey {
+                fingerprint: "f".to_owned(),
                 app_id: event.app_id.clone(),
                 scope: "scope".to_owned(),
                 key: "key".to_owned(),

@@ -42,6 +42,7 @@ fn key(principal: &str, user_id: Option<UserId>, prefix: &str) -> ApiKey {
         key_sha256: format!("sha256 of {prefix}"),
         scopes: "script:read".to_owned(),
         app_id: None,
+        made_with: None,
         expires_at: None,
         last_used_at: None,
         created_at: now(),

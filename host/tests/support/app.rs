@@ -35,7 +35,7 @@ use crate::compiled_guest;
 use crate::database::Database;
 
 /// The owner key of every test's server.
-pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests";
+pub(crate) const OWNER_KEY: &str = "owner-key-of-the-tests-0123456789";
 /// The password of every test's first owner, `admin`.
 pub(crate) const ADMIN_PASSWORD: &str = "password of the tests";
 /// How many executions a test's server runs at once.
@@ -341,6 +341,12 @@ impl Call {
     pub(crate) fn body(mut self, content_type: &str, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();
         self.header(header::CONTENT_TYPE.as_str(), content_type)
+    }
+
+    /// Another body of the type that it has already.
+    pub(crate) fn replace_body(mut self, body: &str) -> Self {
+        *self.request.body_mut() = body.to_owned().into();
+        self
     }
 
     pub(crate) fn json(self, body: &Value) -> Self {

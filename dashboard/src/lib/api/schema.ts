@@ -331,8 +331,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sends a file's content. A browser saves it and never shows it: it may be a page that
-         *     somebody else has uploaded.
+         * Sends a file's content, always as `application/octet-stream`: it may be a page or a script
+         *     that somebody else has uploaded, and a browser must save it and never show or run it.
+         *     `X-PiCloud-Content-Type` has the file's content type.
          */
         get: operations["get_file"];
         /**
@@ -450,7 +451,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Makes a user a member of an app, or changes what they may do there. */
+        /**
+         * Makes a user a member of an app, or changes what they may do there. A key that gives more
+         *     rights needs the scopes that the role uses, and no end.
+         */
         put: operations["set_member"];
         post?: never;
         /** Ends a membership. The member's triggers in the app stop. */
@@ -708,7 +712,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Tells who is calling, and what they may do outside of apps. */
+        /**
+         * Tells who is calling, and what they may do outside of apps. A browser that is signed in gets
+         *     a cookie by which it is known again, so that strangers' tries to sign in do not slow it.
+         */
         get: operations["get_session"];
         put?: never;
         post?: never;
@@ -962,7 +969,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revokes a key: it is refused from then on. */
+        /** Revokes a key: it is refused from then on, and so are the keys that were made with it. */
         delete: operations["delete_api_key"];
         options?: never;
         head?: never;
@@ -1191,7 +1198,10 @@ export interface paths {
         /** Lists users by name. */
         get: operations["list_users"];
         put?: never;
-        /** Makes a user, and an invitation to choose a password with, which is shown only now. */
+        /**
+         * Makes a user, and an invitation to choose a password with, which is shown only now. A key
+         *     needs every scope for this, and no end: an invitation is a way to sign in.
+         */
         post: operations["create_user"];
         delete?: never;
         options?: never;
@@ -1214,7 +1224,10 @@ export interface paths {
         delete: operations["delete_user"];
         options?: never;
         head?: never;
-        /** Changes what a user may do. Their triggers stop when they may not have them any more. */
+        /**
+         * Changes what a user may do. Their triggers stop when they may not have them any more. A
+         *     key that gives more rights needs every scope, and no end.
+         */
         patch: operations["update_user"];
         trace?: never;
     };
@@ -1229,7 +1242,8 @@ export interface paths {
         put?: never;
         /**
          * Makes another invitation for a user, which is shown only now: with it they choose a
-         *     new password. Until then the old one is good.
+         *     new password. Until then the old one is good. A key needs every scope for this, and no
+         *     end: an invitation is a way to sign in.
          */
         post: operations["invite_user"];
         delete?: never;
@@ -1262,7 +1276,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Answers 200 while requests can be served, 503 while the database is away. */
+        /** Answers 200 while requests can be served, 503 while the database is away or read only. */
         get: operations["get_ready"];
         put?: never;
         post?: never;

@@ -9,17 +9,23 @@ export type Shown =
 	| { kind: 'empty' }
 	| { kind: 'json'; value: unknown }
 	| { kind: 'text'; text: string }
-	| { kind: 'image' | 'binary'; blob: Blob };
+	| { kind: 'image'; address: string; size: number }
+	| { kind: 'binary'; size: number };
 
-const IMAGES = /^image\/(png|jpeg|gif|webp|avif|svg\+xml)$/;
+/** Pixels only: SVG is a document, which can hold scripts. */
+const IMAGES = /^image\/(png|jpeg|gif|webp|avif)$/;
 
 /** Decides by content type, and by whether the body is what that says. */
 export function shown(response: Response): Shown {
 	if (response.body === '') return { kind: 'empty' };
 	const type = contentType(response);
 	const text = response.body_encoding === 'text' ? response.body : undefined;
-	if (IMAGES.test(type)) return { kind: 'image', blob: blobOf(response) };
-	if (text === undefined) return { kind: 'binary', blob: blobOf(response) };
+	if (text === undefined) {
+		const size = bytesOf(response).length;
+		if (!IMAGES.test(type)) return { kind: 'binary', size };
+		// A data: address never has the dashboard's origin, a blob: address always has.
+		return { kind: 'image', address: `data:${type};base64,${response.body}`, size };
+	}
 	if (type === 'application/json' || type.endsWith('+json')) {
 		try {
 			return { kind: 'json', value: JSON.parse(text) };
@@ -30,18 +36,23 @@ export function shown(response: Response): Shown {
 	return { kind: 'text', text };
 }
 
-/** The body as a file. */
-export function blobOf(response: Response): Blob {
-	const { body, body_encoding } = response;
-	const content =
-		body_encoding === 'base64'
-			? Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0))
-			: body;
-	return new Blob([content], { type: contentType(response) });
+/** Saves the body as a file. Its address is never of a type that a browser would show. */
+export function save(response: Response, name: string) {
+	const blob = new Blob([bytesOf(response)], { type: 'application/octet-stream' });
+	const link = document.createElement('a');
+	link.href = URL.createObjectURL(blob);
+	link.download = name;
+	link.click();
+	URL.revokeObjectURL(link.href);
+}
+
+function bytesOf({ body, body_encoding }: Response): Uint8Array<ArrayBuffer> {
+	if (body_encoding === 'text') return new TextEncoder().encode(body);
+	return Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0));
 }
 
 /** The media type, without parameters. */
-function contentType(response: Response): string {
+export function contentType(response: Response): string {
 	const header = response.headers.find(([name]) => name?.toLowerCase() === 'content-type');
 	return (header?.[1] ?? '').split(';')[0]!.trim().toLowerCase();
 }

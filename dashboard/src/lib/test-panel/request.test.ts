@@ -80,7 +80,10 @@ it('shows bodies as what they are', () => {
 	expect(response('text/html', '')).toEqual({ kind: 'empty' });
 	expect(response('image/png', 'AP8=', 'base64').kind).toBe('image');
 	const binary = response('application/zip', 'AP8=', 'base64');
-	expect(binary.kind === 'binary' && binary.blob.size).toBe(2);
+	expect(binary.kind === 'binary' && binary.size).toBe(2);
+	// A document, which can hold scripts, is no picture.
+	expect(response('image/svg+xml', 'AP8=', 'base64').kind).toBe('binary');
+	expect(response('image/svg+xml', '<svg/>', 'text').kind).toBe('text');
 });
 
 it('reads what was logged', () => {

@@ -1,21 +1,35 @@
-//! Sign-ins that have begun and not come back yet. They are lost when the server stops:
-//! whoever was on the way begins again.
+//! Sign-ins that have begun and not come back yet. Each is kept by its own browser, in a cookie
+//! that only this server can read and make, so that nobody's sign-in takes the place of
+//! somebody else's, and another node can finish it.
+//!
+//! Invariant: a sign-in comes back once, in time, to the browser that has begun it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::provider::Secrets;
-use crate::auth::key_hash::KeyHash;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 
-/// How many are remembered; the oldest are forgotten first.
-const PENDING_MAX: usize = 1000;
+use super::provider::Secrets;
+use crate::auth::browser_key::{BrowserKey, KEY_BYTES};
+use crate::clock::Clock;
+
+/// How many sign-ins that have come back are remembered, so that they do not come again. The
+/// provider refuses a code that comes twice as well.
+const FINISHED_MAX: usize = 10_000;
+/// What is authenticated with a cookie.
+const PURPOSE: &[u8] = b"picloud pending sign-in v1";
+const NONCE_BYTES: usize = 24;
 
 /// A sign-in on its way.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Started {
     /// What the provider was told, and will be asked for.
     pub(super) secrets: Secrets,
-    /// The hash of its browser's cookie.
-    pub(super) browser: KeyHash,
     /// The page that it wants.
     pub(super) return_to: String,
     /// Whose identity it is to become.
@@ -24,64 +38,102 @@ pub(super) struct Started {
     pub(super) expires_at: i64,
 }
 
-/// All of them, by their `state`.
-#[derive(Default)]
-pub(in crate::auth) struct Pending(Mutex<HashMap<String, Started>>);
+/// Seals them, opens them, and knows which have come back.
+pub(in crate::auth) struct Pending {
+    key: [u8; KEY_BYTES],
+    /// When their time is up, by their `state`.
+    finished: Mutex<HashMap<String, i64>>,
+}
 
 impl Pending {
-    pub(super) fn begin(&self, state: String, started: Started, now: i64) {
-        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.retain(|_, started| started.expires_at > now);
-        if pending.len() >= PENDING_MAX {
-            let oldest = pending.iter().min_by_key(|(_, started)| started.expires_at);
-            if let Some(state) = oldest.map(|(state, _)| state.clone()) {
-                pending.remove(&state);
-            }
-        }
-        pending.insert(state, started);
+    pub(in crate::auth) fn new(key: &BrowserKey) -> Self {
+        Self { key: key.derived("oidc"), finished: Mutex::default() }
     }
 
-    /// Takes one: it comes back once.
-    pub(super) fn finish(&self, state: &str, now: i64) -> Option<Started> {
-        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.remove(state).filter(|started| started.expires_at > now)
+    /// What the browser is to keep; none if it cannot be sealed, which never happens.
+    pub(super) fn begin(&self, clock: &Clock, started: &Started) -> Option<String> {
+        let text = serde_json::to_vec(started).ok()?;
+        let nonce = clock.random::<NONCE_BYTES>();
+        let payload = Payload { msg: &text, aad: PURPOSE };
+        let cipher = XChaCha20Poly1305::new(&self.key.into());
+        let sealed = cipher.encrypt(&XNonce::from(nonce), payload).ok()?;
+        Some(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+    }
+
+    /// The sign-in that a browser has kept, if it is the one of this `state`.
+    pub(super) fn finish(&self, kept: &str, state: &str, now: i64) -> Option<Started> {
+        let bytes = URL_SAFE_NO_PAD.decode(kept).ok()?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>()?;
+        let payload = Payload { msg: sealed, aad: PURPOSE };
+        let cipher = XChaCha20Poly1305::new(&self.key.into());
+        let text = cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
+        let started: Started = serde_json::from_slice(&text).ok()?;
+        let is_it = bool::from(started.secrets.state.as_bytes().ct_eq(state.as_bytes()));
+        if !is_it || started.expires_at <= now {
+            return None;
+        }
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.retain(|_, expires_at| *expires_at > now);
+        if finished.len() >= FINISHED_MAX {
+            let oldest = finished.iter().min_by_key(|(_, expires_at)| **expires_at);
+            if let Some(state) = oldest.map(|(state, _)| state.clone()) {
+                finished.remove(&state);
+            }
+        }
+        let is_first = finished.insert(state.to_owned(), started.expires_at).is_none();
+        is_first.then_some(started)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
 
     fn started(expires_at: i64) -> Started {
         Started {
             secrets: Secrets::new(&Clock::system()),
-            browser: KeyHash::of(b"browser"),
             return_to: "/".to_owned(),
             invitation: None,
             expires_at,
         }
     }
 
-    #[test]
-    fn a_sign_in_comes_back_once_and_in_time() {
-        let pending = Pending::default();
-        pending.begin("a".to_owned(), started(10), 0);
-        assert!(pending.finish("b", 0).is_none());
-        assert!(pending.finish("a", 9).is_some());
-        assert!(pending.finish("a", 9).is_none());
-        pending.begin("a".to_owned(), started(10), 0);
-        assert!(pending.finish("a", 10).is_none());
+    fn pending(key: u8) -> Pending {
+        Pending { key: [key; KEY_BYTES], finished: Mutex::default() }
     }
 
     #[test]
-    fn so_many_are_remembered_and_the_oldest_is_forgotten() {
-        let pending = Pending::default();
-        for number in 0..=PENDING_MAX as i64 {
-            pending.begin(number.to_string(), started(1000 + number), 0);
+    fn a_sign_in_comes_back_once_in_time_and_to_its_browser() {
+        let (pending, clock) = (pending(1), Clock::system());
+        let (one, other) = (started(10), started(10));
+        let kept = pending.begin(&clock, &one).unwrap();
+        assert!(pending.finish(&kept, "b", 0).is_none());
+        assert!(
+            pending
+                .finish(&pending.begin(&clock, &other).unwrap(), &one.secrets.state, 0)
+                .is_none()
+        );
+        assert!(pending.finish("", &one.secrets.state, 0).is_none());
+        assert!(pending.finish(&kept[1..], &one.secrets.state, 0).is_none());
+        assert!(pending.finish(&kept, &one.secrets.state, 10).is_none());
+        assert!(pending.finish(&kept, &one.secrets.state, 9).is_some());
+        assert!(pending.finish(&kept, &one.secrets.state, 9).is_none());
+        // Another server with the same key finishes it, one with another key does not.
+        assert!(super::tests::pending(1).finish(&kept, &one.secrets.state, 9).is_some());
+        assert!(super::tests::pending(2).finish(&kept, &one.secrets.state, 9).is_none());
+    }
+
+    #[test]
+    fn however_many_others_begin_or_come_back_one_is_not_forgotten() {
+        let (pending, clock) = (pending(1), Clock::system());
+        let first = started(100);
+        let kept = pending.begin(&clock, &first).unwrap();
+        for _ in 0..=FINISHED_MAX {
+            let other = started(50);
+            let kept = pending.begin(&clock, &other).unwrap();
+            assert!(pending.finish(&kept, &other.secrets.state, 0).is_some());
         }
-        assert!(pending.finish("0", 0).is_none());
-        assert!(pending.finish("1", 0).is_some());
-        assert_eq!(pending.0.lock().unwrap().len(), PENDING_MAX - 1);
+        assert_eq!(pending.finished.lock().unwrap().len(), FINISHED_MAX);
+        assert!(pending.finish(&kept, &first.secrets.state, 0).is_some());
     }
 }

@@ -10,6 +10,7 @@ use openidconnect::{
     AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest,
     HttpResponse, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{OidcSettings, refused};
@@ -24,6 +25,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const METADATA_US: i64 = 3600 * 1_000_000;
 
 /// What one sign-in is recognised by, and proven with.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Secrets {
     pub(super) state: String,
     nonce: String,

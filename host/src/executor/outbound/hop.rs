@@ -6,15 +6,14 @@ use std::net::IpAddr;
 
 use picloud_shared::calls::http::Send;
 use reqwest::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use reqwest::{Method, StatusCode, Url};
 
 use super::address::is_public;
 use super::{REQUEST_BYTES_MAX, REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
-use crate::secrets::Masker;
+use crate::secrets::{Masker, is_credential};
 
 /// Headers that belong to the connection, which is the host's.
 const RESERVED: [HeaderName; 7] =
@@ -22,10 +21,6 @@ const RESERVED: [HeaderName; 7] =
 /// Headers that speak of a body.
 const OF_BODY: [HeaderName; 4] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION];
-/// Headers that are credentials, whatever they hold.
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
-/// Others that often are, by the end of their names.
-const CREDENTIAL_ENDS: [&str; 5] = ["-key", "-token", "-secret", "-signature", "-auth"];
 
 /// A request as it is sent.
 #[derive(Clone, Debug)]
@@ -123,17 +118,11 @@ impl Hop {
         let names: Vec<HeaderName> = self
             .headers
             .iter()
-            .filter(|(name, value)| is_credential(name) || secrets.finds(value.as_bytes()))
+            .filter(|(name, value)| is_credential(name.as_str()) || secrets.finds(value.as_bytes()))
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().for_each(|name| drop(self.headers.remove(name)));
     }
-}
-
-fn is_credential(name: &HeaderName) -> bool {
-    let is_idempotency_key = name == "idempotency-key";
-    CREDENTIALS.contains(name)
-        || (!is_idempotency_key && CREDENTIAL_ENDS.iter().any(|end| name.as_str().ends_with(end)))
 }
 
 fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {

@@ -11,7 +11,7 @@ use crate::error::{Error, Refusal};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::{Match, RouteRules, Target};
 use crate::secrets::SecretValue;
-use crate::store::RouteAuth;
+use crate::store::{HmacAuth, RouteAuth};
 
 /// When to come back to a route without a secret: somebody has to set it first.
 const SECRET_RETRY_AFTER_S: u32 = 60;
@@ -40,9 +40,18 @@ pub(super) fn check_understood(found: &Match) -> Result<(), Error> {
     }
 }
 
+/// A request that was let in.
+pub(super) struct Admitted {
+    pub(super) body: Vec<u8>,
+    /// The name of the secret that has let it in; none where the route asks for none.
+    pub(super) credential: Option<String>,
+    /// The id of the message, if it is signed.
+    pub(super) message_id: Option<String>,
+}
+
 impl Orchestrator {
-    /// The body of a request that is let in to its route. What the headers alone tell is
-    /// looked at before a body is waited for.
+    /// The body of a request that is let in to its route, and by what it was. What the headers
+    /// alone tell is looked at before a body is waited for.
     ///
     /// # Errors
     /// `Unavailable` when none of the route's secrets is there; those of [`read_body`].
@@ -52,45 +61,73 @@ impl Orchestrator {
         auth: &RouteAuth,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Result<Vec<u8>, Denied>, Error> {
-        let secrets = self.secrets_of(found, auth).await?;
-        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.reveal().as_bytes()).collect();
-        let bytes_max = self.parts.request_bytes_max;
-        let checked = match auth {
-            RouteAuth::None => Ok(()),
+    ) -> Result<Result<Admitted, Denied>, Error> {
+        if auth.is_none() {
+            let body = read_body(body, self.parts.request_bytes_max).await?;
+            return Ok(Ok(Admitted { body, credential: None, message_id: None }));
+        }
+        let named = self.secrets_of(found, auth).await?;
+        let secrets: Vec<&[u8]> = named.iter().map(|(_, s)| s.reveal().as_bytes()).collect();
+        let name = |which: usize| named.get(which).map(|(name, _)| name.clone());
+        let which = match auth {
             RouteAuth::Unknown => return Err(not_understood("route")),
+            RouteAuth::Hmac(hmac) => {
+                let signed = self.signed(hmac, &secrets, headers, body).await?;
+                return Ok(signed.map(|(which, body, message_id)| Admitted {
+                    body,
+                    credential: name(which),
+                    message_id,
+                }));
+            }
             RouteAuth::Key { header, .. } => {
                 credentials::check_key(headers, header.as_deref(), &secrets)
             }
             RouteAuth::Basic { user, .. } => credentials::check_basic(headers, user, &secrets),
-            RouteAuth::Hmac(hmac) => {
-                let (scheme, now_s) = (Scheme::of(hmac), self.parts.clock.now_us() / 1_000_000);
-                let claim = scheme.claim(headers);
-                let claim =
-                    claim.and_then(|claim| claim.check_time(&scheme, now_s).map(|()| claim));
-                let claim = match claim {
-                    Ok(claim) => claim,
-                    Err(denied) => return Ok(Err(denied)),
-                };
-                let body = read_body(body, bytes_max).await?;
-                return Ok(claim.check(&scheme, &secrets, &body).map(|()| body));
-            }
+            // Has no secrets.
+            RouteAuth::None => Err(Denied::KeyMissing),
         };
-        match checked {
-            Ok(()) => Ok(Ok(read_body(body, bytes_max).await?)),
+        match which {
+            Ok(which) => {
+                let body = read_body(body, self.parts.request_bytes_max).await?;
+                Ok(Ok(Admitted { body, credential: name(which), message_id: None }))
+            }
             Err(denied) => Ok(Err(denied)),
         }
+    }
+
+    /// Which secret has signed a request, its body, and its id if that is signed too.
+    async fn signed(
+        &self,
+        auth: &HmacAuth,
+        secrets: &[&[u8]],
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Result<(usize, Vec<u8>, Option<String>), Denied>, Error> {
+        let (scheme, now_s) = (Scheme::of(auth), self.parts.clock.now_us() / 1_000_000);
+        let claim = scheme.claim(headers);
+        let claim = claim.and_then(|claim| claim.check_time(&scheme, now_s).map(|()| claim));
+        let claim = match claim {
+            Ok(claim) => claim,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let body = read_body(body, self.parts.request_bytes_max).await?;
+        let which = claim.check(&scheme, secrets, &body);
+        Ok(which.map(|which| (which, body, claim.message_id)))
     }
 
     /// The secrets of a route that are there. One may be gone: it has been exchanged.
     ///
     /// # Errors
     /// `Unavailable` when none is there: nobody is let in for want of a secret.
-    async fn secrets_of(&self, found: &Match, auth: &RouteAuth) -> Result<Vec<SecretValue>, Error> {
+    async fn secrets_of(
+        &self,
+        found: &Match,
+        auth: &RouteAuth,
+    ) -> Result<Vec<(String, SecretValue)>, Error> {
         let (app_id, mut secrets) = (&found.target.app_id, Vec::new());
         for name in auth.secrets() {
             match self.parts.secrets.reveal(app_id, name).await? {
-                Some(secret) => secrets.push(secret),
+                Some(secret) => secrets.push((name.to_owned(), secret)),
                 None => {
                     let Target { app, script, .. } = &*found.target;
                     tracing::warn!(%app, %script, secret = name, "a route's secret is not set");

@@ -9,62 +9,30 @@
 //! Invariant: what was answered with 202, or at all, is on disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use picloud_shared::execution::HttpRequest;
 use serde_json::json;
+use tokio::sync::oneshot;
 
-use super::reply;
+use super::{idempotency, reply};
 use crate::error::{Error, Refusal};
 use crate::orchestrator::answer::KeptAnswer;
 use crate::orchestrator::inbox::Reply;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::Finished;
-use crate::orchestrator::{OWNER, Orchestrator, event};
+use crate::orchestrator::{OWNER, Orchestrator};
+use crate::requests;
 use crate::store::{self, Accepted, AppId, Delivery, EventId, NewEvent, NewKey, TriggerKind};
 
-/// A caller's name for a request that may come more than once
-/// (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks an answer that was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The longest key, in characters.
-const KEY_CHARS_MAX: usize = 255;
-
-/// The idempotency key that a request came with, in the scope of what was asked.
-///
-/// # Errors
-/// `Invalid` for one that is empty, too long or no printable ASCII.
-pub(super) fn key_of(
-    headers: &HeaderMap,
-    app_id: &AppId,
-    scope: String,
-    at: i64,
-) -> Result<Option<NewKey>, Error> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    let key = key.to_str().unwrap_or_default();
-    if key.is_empty() || key.len() > KEY_CHARS_MAX {
-        let reason = format!("must be 1 to {KEY_CHARS_MAX} printable ASCII characters");
-        return Err(Error::Invalid(Refusal::field("Idempotency-Key", &reason)));
-    }
-    Ok(Some(new_key(key.to_owned(), app_id, scope, at)))
-}
-
-/// The id of a signed message in the place of a key: whoever sends it again means the same.
-pub(super) fn key_of_message(id: String, app_id: &AppId, scope: String, at: i64) -> Option<NewKey> {
-    (id.len() <= KEY_CHARS_MAX).then(|| new_key(id, app_id, scope, at))
-}
-
-fn new_key(key: String, app_id: &AppId, scope: String, at: i64) -> NewKey {
-    let (app_id, event_id) = (app_id.clone(), uuid::Uuid::nil().into());
-    let (answer, answer_when_dropped) = (None, None);
-    NewKey { app_id, scope, key, event_id, answer, answer_when_dropped, created_at: at }
-}
+/// How often the first answer is looked for while another node makes it.
+const ANSWER_POLL: Duration = Duration::from_millis(250);
 
 impl Orchestrator {
     /// Stores a request and answers it as its route says.
@@ -92,7 +60,8 @@ impl Orchestrator {
             kind: TriggerKind::Http,
             operation: request.method.clone(),
             source: String::new(),
-            payload: event::of_request(request).map_err(Error::internal)?,
+            payload: requests::to_store((&parts.secrets, &parts.clock), &target.app_id, request)
+                .await?,
             principal: OWNER.to_owned(),
             depth: 0,
             delay_us: 0,
@@ -110,10 +79,16 @@ impl Orchestrator {
         let accepted = stored.await.map_err(Error::internal)?;
         match accepted {
             Ok(Accepted::Appended | Accepted::Dropped) => {}
+            Ok(Accepted::Reused) => {
+                drop(told);
+                self.inbox.forget(&id);
+                return Err(idempotency::reused());
+            }
             Ok(Accepted::Replayed(first)) => {
                 drop(told);
                 self.inbox.forget(&id);
-                let mut answer = self.answer_again(&first, waits, sees_logs).await?;
+                let mut answer =
+                    self.answer_again(&target.app_id, &first, waits, sees_logs).await?;
                 answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
                 return Ok(answer);
             }
@@ -129,9 +104,11 @@ impl Orchestrator {
         }
     }
 
-    /// The first answer to an event, or what can be said while there is none.
+    /// The first answer to an event, or what can be said while there is none. It may be made
+    /// here, where it is told, or at another node, which leaves it in the database.
     async fn answer_again(
         &self,
+        app_id: &AppId,
         id: &EventId,
         waits: bool,
         sees_logs: bool,
@@ -140,23 +117,59 @@ impl Orchestrator {
             return Ok(accepted_answer(id));
         }
         // Registered before looking, so that an answer in between is not missed.
-        let told = self.inbox.wait(id);
-        if let Some(answer) = self.parts.store.find_first_answer(id).await? {
-            drop(told);
-            self.inbox.forget(id);
-            return stored(&answer);
-        }
-        match (told, self.parts.store.find_event(id).await) {
-            (Some(told), Ok(_)) => self.wait_for(id, told, sees_logs).await,
-            (told, _) => {
-                drop(told);
-                self.inbox.forget(id);
-                // Done without an answer: the first caller was told of a failure.
-                match self.parts.store.find_first_answer(id).await? {
-                    Some(answer) => stored(&answer),
-                    None => Ok(accepted_answer(id)),
+        let mut told = self.inbox.wait(id);
+        let found = tokio::time::timeout(self.parts.events.reply_wait(), async {
+            loop {
+                if let Some(found) = self.find_answer(id).await? {
+                    return Ok(found);
+                }
+                let coming = async {
+                    match &mut told {
+                        Some(told) => told.await.ok(),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    coming = coming => match coming {
+                        Some(coming) => return Ok(First::Coming(coming)),
+                        None => told = None,
+                    },
+                    () = tokio::time::sleep(ANSWER_POLL) => {}
                 }
             }
+        });
+        let found: Result<First, Error> = match found.await {
+            Ok(found) => found,
+            // It may have come at the last moment.
+            Err(_) => Ok(told.as_mut().map_or(First::None, |told| {
+                told.close();
+                told.try_recv().map_or(First::None, First::Coming)
+            })),
+        };
+        drop(told);
+        self.inbox.forget(id);
+        match found? {
+            First::Stored(answer) => self.stored(app_id, &answer).await,
+            First::Coming(coming) => told_answer(id, coming, sees_logs).await,
+            First::None => Ok(accepted_answer(id)),
+        }
+    }
+
+    /// The first answer if it is stored; [`First::None`] if the event is done without one. The
+    /// first caller was told of a failure then.
+    async fn find_answer(&self, id: &EventId) -> Result<Option<First>, Error> {
+        let store = &self.parts.store;
+        if let Some(answer) = store.find_first_answer(id).await? {
+            return Ok(Some(First::Stored(answer)));
+        }
+        match store.find_event(id).await {
+            Ok(_) => Ok(None),
+            // It ended between the two looks.
+            Err(store::Error::NotFound(_)) => {
+                let answer = store.find_first_answer(id).await?;
+                Ok(Some(answer.map_or(First::None, First::Stored)))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -164,16 +177,11 @@ impl Orchestrator {
     async fn wait_for(
         &self,
         id: &EventId,
-        mut told: tokio::sync::oneshot::Receiver<tokio::sync::oneshot::Receiver<Reply>>,
+        mut told: oneshot::Receiver<oneshot::Receiver<Reply>>,
         sees_logs: bool,
     ) -> Result<Response, Error> {
-        let lost = || Error::Unavailable {
-            refusal: Refusal::new("answer_lost", "the answer could not be stored; ask again")
-                .with("event_id", id.as_str()),
-            retry_after_s: 1,
-        };
         let coming = match tokio::time::timeout(self.parts.events.reply_wait(), &mut told).await {
-            Ok(coming) => coming.map_err(|_| lost())?,
+            Ok(coming) => coming.map_err(|_| lost(id))?,
             Err(_) => {
                 told.close();
                 match told.try_recv() {
@@ -187,10 +195,54 @@ impl Orchestrator {
                 }
             }
         };
-        // From here it takes a commit, which answers or fails.
-        let reply = coming.await.map_err(|_| lost())?;
-        let finished = Arc::try_unwrap(reply).unwrap_or_else(|shared| Finished::clone(&shared));
-        Ok(reply::answer(finished, sees_logs))
+        told_answer(id, coming, sees_logs).await
+    }
+
+    /// An answer that was given before.
+    async fn stored(&self, app_id: &AppId, answer: &store::Json) -> Result<Response, Error> {
+        let answer: KeptAnswer = answer.to().map_err(Error::internal)?;
+        let mut response = Response::new(Body::from(answer.body().map_err(Error::internal)?));
+        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+        for (name, value) in answer.headers(&self.parts.secrets, app_id).await? {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), HeaderValue::from_str(&value))
+            {
+                response.headers_mut().append(name, value);
+            }
+        }
+        if let Ok(id) = HeaderValue::from_str(&answer.execution_id) {
+            response.headers_mut().insert(reply::EXECUTION_ID, id);
+        }
+        Ok(response)
+    }
+}
+
+/// What is known of the first answer to an event.
+enum First {
+    /// It was given, and is stored.
+    Stored(store::Json),
+    /// It is on its way here.
+    Coming(oneshot::Receiver<Reply>),
+    /// There is none, or none in time.
+    None,
+}
+
+/// An answer that is on its way: it takes a commit, which answers or fails.
+async fn told_answer(
+    id: &EventId,
+    coming: oneshot::Receiver<Reply>,
+    sees_logs: bool,
+) -> Result<Response, Error> {
+    let reply = coming.await.map_err(|_| lost(id))?;
+    let finished = Arc::try_unwrap(reply).unwrap_or_else(|shared| Finished::clone(&shared));
+    Ok(reply::answer(finished, sees_logs))
+}
+
+fn lost(id: &EventId) -> Error {
+    Error::Unavailable {
+        refusal: Refusal::new("answer_lost", "the answer could not be stored; ask again")
+            .with("event_id", id.as_str()),
+        retry_after_s: 1,
     }
 }
 
@@ -202,20 +254,4 @@ fn accepted_answer(id: &EventId) -> Response {
         answer.headers_mut().insert(reply::EXECUTION_ID, value);
     }
     answer
-}
-
-/// An answer that was given before.
-fn stored(answer: &store::Json) -> Result<Response, Error> {
-    let answer: KeptAnswer = answer.to().map_err(Error::internal)?;
-    let mut response = Response::new(Body::from(answer.body().map_err(Error::internal)?));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    for (name, value) in answer.headers {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
-            response.headers_mut().append(name, value);
-        }
-    }
-    if let Ok(id) = HeaderValue::from_str(&answer.execution_id) {
-        response.headers_mut().insert(reply::EXECUTION_ID, id);
-    }
-    Ok(response)
 }

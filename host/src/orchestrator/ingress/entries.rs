@@ -24,12 +24,16 @@ use crate::error::{Error, Refusal};
 use crate::executor::blobs::{Blobs, Described};
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{FILE_BYTES_MAX, check_file, check_json, expiry};
+use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::causes::{self, Cause};
 use crate::store::{App, AuditEntry, Commit, Committed, Entry, EntryName, Read, Resource, Space};
 
 /// What a file is when its sender does not say.
 const UNKNOWN_CONTENT: &str = "application/octet-stream";
+
+/// What a file is, for programs: `Content-Type` would tell browsers.
+const STATED_CONTENT: HeaderName = HeaderName::from_static("x-picloud-content-type");
 
 /// The endpoints, to be merged into the API below `/api/v1`.
 pub fn api() -> OpenApiRouter<Orchestrator> {
@@ -125,7 +129,7 @@ async fn set_key(
         orchestrator.named(&caller, Capability::AppWriteData, Space::Kv, names).await?;
     let parts = &orchestrator.parts;
     let body = read_body(request.into_body(), parts.request_bytes_max).await?;
-    let wanted: SetKey = serde_json::from_slice(&body)
+    let wanted: SetKey = json::from_slice(&body)
         .map_err(|error| Error::Invalid(Refusal::new("request_invalid", error.to_string())))?;
     let value = wanted.value.to_string();
     checked(check_json("the value", &value, parts.ceiling.value_bytes_max))?;
@@ -151,8 +155,9 @@ async fn delete_key(
     orchestrator.delete(&caller, Space::Kv, names).await
 }
 
-/// Sends a file's content. A browser saves it and never shows it: it may be a page that
-/// somebody else has uploaded.
+/// Sends a file's content, always as `application/octet-stream`: it may be a page or a script
+/// that somebody else has uploaded, and a browser must save it and never show or run it.
+/// `X-PiCloud-Content-Type` has the file's content type.
 #[utoipa::path(get, path = "/apps/{app}/files/{bucket}/{path}", tag = "storage",
     params(("app" = String, Path, description = "The app's name"),
         ("bucket" = String, Path, description = "The bucket"),
@@ -172,9 +177,10 @@ async fn get_file(
     let content = orchestrator.blobs()?.get(app.id.as_str(), &described).await;
     let content = content.map_err(Error::internal)?;
     let mut headers = HeaderMap::new();
-    let content_type = HeaderValue::from_str(&described.content_type);
-    let content_type = content_type.unwrap_or(HeaderValue::from_static(UNKNOWN_CONTENT));
-    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(UNKNOWN_CONTENT));
+    if let Ok(content_type) = HeaderValue::from_str(&described.content_type) {
+        headers.insert(STATED_CONTENT, content_type);
+    }
     headers.insert(header::CONTENT_DISPOSITION, attachment(&key.name));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(

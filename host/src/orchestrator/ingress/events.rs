@@ -6,16 +6,19 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::delivery::{REPLAYED, key_of};
+use super::delivery::REPLAYED;
+use super::idempotency::{key_of_caller, reused};
 use super::read_body;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
+use crate::json;
 use crate::orchestrator::{Orchestrator, event};
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
@@ -93,13 +96,10 @@ async fn send_event(
     let Path(app) = app.map_err(|_| Error::not_found(Resource::App))?;
     let app = orchestrator.app(&caller, &app, Capability::AppRunScripts, Resource::App).await?;
     let (head, body) = request.into_parts();
-    let key = key_of(
-        &head.headers,
-        &app.id,
-        "POST events".to_owned(),
-        orchestrator.parts.clock.now_us(),
-    )?;
-    let wanted: SendEvent = parsed(&read_body(body, orchestrator.parts.request_bytes_max).await?)?;
+    let body = read_body(body, orchestrator.parts.request_bytes_max).await?;
+    let at = orchestrator.parts.clock.now_us();
+    let key = key_of_caller(&head.headers, &caller, &app.id, &body, at)?;
+    let wanted: SendEvent = parsed(&body)?;
     let (kind, name) = wanted.target();
     let change = Change::new("send_event", Resource::Event, kind, name).in_app(&app.id);
     let events = orchestrator.events_of(&caller, &app, wanted).await?;
@@ -119,6 +119,7 @@ async fn send_event(
             let none = SentEvents { event_ids: Vec::new() };
             Ok((StatusCode::ACCEPTED, Json(none)).into_response())
         }
+        Accepted::Reused => Err(reused()),
         Accepted::Replayed(first) => {
             let answer = orchestrator.parts.store.find_first_answer(&first).await?;
             let sent: SentEvents = answer.and_then(|answer| answer.to().ok()).unwrap_or(sent);
@@ -159,8 +160,8 @@ async fn fire_trigger(
     Ok((StatusCode::ACCEPTED, Json(sent)).into_response())
 }
 
-fn parsed<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Error> {
-    serde_json::from_slice(body)
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    json::from_slice(body)
         .map_err(|error| Error::Invalid(Refusal::new("request_invalid", error.to_string())))
 }
 

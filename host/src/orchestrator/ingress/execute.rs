@@ -20,6 +20,7 @@ use super::throttle::Pass;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
+use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::{Finished, Origin, Work};
@@ -151,7 +152,7 @@ async fn execute_script(
     let wanted = if body.is_empty() {
         ExecuteRequest::default()
     } else {
-        serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
+        json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
     };
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
     let finished =
@@ -180,7 +181,7 @@ async fn test_script(
     let target = orchestrator.runnable(&caller, &id).await?;
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let TestScript { event } =
-        serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
+        json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
     if !event.get("kind").is_some_and(serde_json::Value::is_string) {
         return Err(invalid("event: `kind` is missing"));
     }

@@ -60,7 +60,7 @@ fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
             values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         let mut joined = values.join(separator);
         if name == http::header::COOKIE {
-            joined = auth::without_token(&joined);
+            joined = auth::without_platform_cookies(&joined);
             if joined.is_empty() {
                 continue;
             }
@@ -195,6 +195,8 @@ mod tests {
         };
         assert_eq!(seen("a=1; picloud_session=s; b=2").as_deref(), Some("a=1; b=2"));
         assert_eq!(seen("picloud_session=s"), None);
+        assert_eq!(seen("a=1; __Host-picloud_session=s").as_deref(), Some("a=1"));
+        assert_eq!(seen("__Host-picloud_oidc=s"), None);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct NewKey {
     pub scope: String,
     /// The caller's key.
     pub key: String,
+    /// What was asked in full, as a hash.
+    pub fingerprint: String,
     /// The event by which the first answer is found again.
     pub event_id: EventId,
     /// The first answer, if it is known already.
@@ -36,6 +38,8 @@ pub enum Accepted {
     Appended,
     /// The key has come before, with this event.
     Replayed(EventId),
+    /// The key has come before, with another fingerprint: nothing was appended.
+    Reused,
     /// A message with the same dedupe key waits.
     Dropped,
 }
@@ -143,13 +147,14 @@ async fn append(
     let no_app = |error| Error::from(error).on_foreign_key(Resource::App);
     if let Some(key) = &key {
         let inserted = sqlx::query(
-            "INSERT INTO idempotency_keys (app_id, scope, idempotency_key, event_id, answer, \
-             created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO idempotency_keys (app_id, scope, idempotency_key, fingerprint, event_id, \
+             answer, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (app_id, scope, idempotency_key) DO NOTHING",
         )
         .bind(&key.app_id)
         .bind(&key.scope)
         .bind(&key.key)
+        .bind(&key.fingerprint)
         .bind(&key.event_id)
         .bind(&key.answer)
         .bind(key.created_at)
@@ -157,8 +162,8 @@ async fn append(
         .await
         .map_err(no_app)?;
         if inserted.rows_affected() == 0 {
-            let first = sqlx::query_scalar(
-                "SELECT event_id FROM idempotency_keys \
+            let (first, fingerprint): (EventId, Option<String>) = sqlx::query_as(
+                "SELECT event_id, fingerprint FROM idempotency_keys \
                  WHERE app_id = $1 AND scope = $2 AND idempotency_key = $3",
             )
             .bind(&key.app_id)
@@ -166,7 +171,9 @@ async fn append(
             .bind(&key.key)
             .fetch_one(connection)
             .await?;
-            return Ok(Appended::nothing(Accepted::Replayed(first)));
+            let is_same = fingerprint.is_some_and(|fingerprint| fingerprint == key.fingerprint);
+            let accepted = if is_same { Accepted::Replayed(first) } else { Accepted::Reused };
+            return Ok(Appended::nothing(accepted));
         }
     }
     let on_app = |error: Error| error.on_foreign_key(Resource::App);

@@ -14,13 +14,15 @@ pub(in super::super) const API_KEY: HeaderName = HeaderName::from_static("x-api-
 /// Whether the request brings one of the secrets: in `header`, else as
 /// `Authorization: Bearer …` or `X-API-Key`.
 ///
+/// Which one it is.
+///
 /// # Errors
 /// `KeyMissing`, `KeyInvalid`.
 pub(in super::super) fn check_key(
     headers: &HeaderMap,
     header: Option<&str>,
     secrets: &[Secret<'_>],
-) -> Result<(), Denied> {
+) -> Result<usize, Denied> {
     let brought = match header {
         Some(name) => {
             let name: HeaderName = name.parse().map_err(|_| Denied::KeyMissing)?;
@@ -29,10 +31,10 @@ pub(in super::super) fn check_key(
         None => after_scheme(headers, "Bearer ").or_else(|| only(headers, &API_KEY)),
     };
     let brought = brought.map(str::trim).filter(|key| !key.is_empty()).ok_or(Denied::KeyMissing)?;
-    if is_one_of(brought.as_bytes(), secrets).into() { Ok(()) } else { Err(Denied::KeyInvalid) }
+    which(brought.as_bytes(), secrets).ok_or(Denied::KeyInvalid)
 }
 
-/// Whether the request brings the user and one of the secrets.
+/// Whether the request brings the user and one of the secrets. Which one it is.
 ///
 /// # Errors
 /// `CredentialsMissing`, `CredentialsInvalid`.
@@ -40,17 +42,14 @@ pub(in super::super) fn check_basic(
     headers: &HeaderMap,
     user: &str,
     secrets: &[Secret<'_>],
-) -> Result<(), Denied> {
+) -> Result<usize, Denied> {
     let brought = after_scheme(headers, "Basic ").ok_or(Denied::CredentialsMissing)?;
     let brought = STANDARD.decode(brought.trim()).map_err(|_| Denied::CredentialsMissing)?;
     let colon = brought.iter().position(|byte| *byte == b':').ok_or(Denied::CredentialsMissing)?;
     let (name, password) = (&brought[..colon], &brought[colon + 1..]);
     let is_user = digest(name).ct_eq(&digest(user.as_bytes()));
-    if bool::from(is_user & is_one_of(password, secrets)) {
-        Ok(())
-    } else {
-        Err(Denied::CredentialsInvalid)
-    }
+    let which = which(password, secrets);
+    which.filter(|_| is_user.into()).ok_or(Denied::CredentialsInvalid)
 }
 
 /// What stands after the name of the scheme, which has no case (RFC 9110, section 11.1).
@@ -60,11 +59,16 @@ fn after_scheme<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     name.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// By their hashes, so that the time tells nothing of lengths either.
-fn is_one_of(brought: &[u8], secrets: &[Secret<'_>]) -> Choice {
+/// Which of the secrets it is. They are compared by their hashes and all of them, so that the
+/// time of a wrong one tells nothing, not even of lengths.
+fn which(brought: &[u8], secrets: &[Secret<'_>]) -> Option<usize> {
     let brought = digest(brought);
-    let usable = secrets.iter().filter(|secret| !secret.is_empty());
-    usable.fold(Choice::from(0), |found, secret| found | brought.ct_eq(&digest(secret)))
+    let is_it = |secret: &Secret<'_>| match secret.is_empty() {
+        true => Choice::from(0),
+        false => brought.ct_eq(&digest(secret)),
+    };
+    let compared: Vec<Choice> = secrets.iter().map(is_it).collect();
+    compared.into_iter().position(bool::from)
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
@@ -87,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_key_comes_in_one_of_two_headers_or_in_the_one_that_is_named() {
-        let check = |list: &[(&'static str, &str)]| check_key(&with(list), None, &SECRETS);
+        let check =
+            |list: &[(&'static str, &str)]| check_key(&with(list), None, &SECRETS).map(drop);
         for right in [
             ("authorization", "Bearer new-key"),
             ("authorization", "bearer  old-key "),
@@ -117,10 +122,18 @@ mod tests {
         assert_eq!(check(&twice), Err(Denied::KeyMissing));
 
         let named = |list: &[(&'static str, &str)]| {
-            check_key(&with(list), Some("X-Gitlab-Token"), &SECRETS)
+            check_key(&with(list), Some("X-Gitlab-Token"), &SECRETS).map(drop)
         };
         assert_eq!(named(&[("x-gitlab-token", "new-key")]), Ok(()));
         assert_eq!(named(&[("x-api-key", "new-key")]), Err(Denied::KeyMissing));
+    }
+
+    #[test]
+    fn who_is_let_in_is_known_by_the_secret() {
+        for (key, which) in [("new-key", 0), ("old-key", 1)] {
+            assert_eq!(check_key(&with(&[("x-api-key", key)]), None, &SECRETS), Ok(which));
+        }
+        assert_eq!(check_key(&with(&[("x-api-key", "a")]), None, &[b"", b"b", b"a"]), Ok(2));
     }
 
     #[test]
@@ -136,7 +149,7 @@ mod tests {
     #[test]
     fn a_user_and_a_password_are_those_of_the_specification() {
         let check = |value: &str, user: &str, secret: &str| {
-            check_basic(&with(&[("authorization", value)]), user, &[secret.as_bytes()])
+            check_basic(&with(&[("authorization", value)]), user, &[secret.as_bytes()]).map(drop)
         };
         let aladdin = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==";
         assert_eq!(check(aladdin, "Aladdin", "open sesame"), Ok(()));

@@ -68,14 +68,6 @@ impl<'a> Scheme<'a> {
         Some(key).filter(|key| !key.is_empty())
     }
 
-    /// The message's id, which stays the same when it is sent again.
-    pub(in super::super) fn message_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        if self.0.preset != Some(SignaturePreset::StandardWebhooks) {
-            return None;
-        }
-        STANDARD_WEBHOOKS.iter().find_map(|[_, _, id]| only(headers, id))
-    }
-
     /// What the headers claim.
     ///
     /// # Errors
@@ -132,6 +124,7 @@ fn single(
         timestamp: time.as_ref().map(|(_, seconds)| *seconds),
         before: before.to_owned(),
         after: after.to_owned(),
+        message_id: None,
     })
 }
 
@@ -150,7 +143,7 @@ fn stripe(headers: &HeaderMap) -> Result<Claim, Denied> {
         return Err(missing());
     }
     let (before, after) = (format!("{text}."), String::new());
-    Ok(Claim { signatures, timestamp: Some(timestamp), before, after })
+    Ok(Claim { signatures, timestamp: Some(timestamp), before, after, message_id: None })
 }
 
 fn standard_webhooks(headers: &HeaderMap) -> Result<Claim, Denied> {
@@ -170,7 +163,8 @@ fn standard_webhooks(headers: &HeaderMap) -> Result<Claim, Denied> {
     let message = only(headers, id).filter(|id| !id.is_empty()).ok_or_else(|| missing(id))?;
     let (text, seconds) = time_in(headers, timestamp)?;
     let before = format!("{message}.{text}.");
-    Ok(Claim { signatures, timestamp: Some(seconds), before, after: String::new() })
+    let message_id = Some(message.to_owned());
+    Ok(Claim { signatures, timestamp: Some(seconds), before, after: String::new(), message_id })
 }
 
 fn header(name: &str) -> Result<HeaderName, Denied> {

@@ -19,6 +19,8 @@ pub(in super::super) struct Claim {
     pub(super) before: String,
     /// And after it.
     pub(super) after: String,
+    /// The id of the message, if it is signed too: it stays the same when it is sent again.
+    pub(in super::super) message_id: Option<String>,
 }
 
 impl Claim {
@@ -39,7 +41,7 @@ impl Claim {
         }
     }
 
-    /// Whether the body was signed with one of the secrets.
+    /// Whether the body was signed with one of the secrets. Which one it is.
     ///
     /// # Errors
     /// `SignatureInvalid`.
@@ -48,15 +50,17 @@ impl Claim {
         scheme: &Scheme<'_>,
         secrets: &[Secret<'_>],
         body: &[u8],
-    ) -> Result<(), Denied> {
+    ) -> Result<usize, Denied> {
         let pieces = [self.before.as_bytes(), body, self.after.as_bytes()];
-        let keys = secrets.iter().filter_map(|secret| scheme.key(secret));
-        let found = keys.fold(Choice::from(0), |found, key| {
+        let is_it = |secret: &Secret<'_>| {
+            let Some(key) = scheme.key(secret) else { return Choice::from(0) };
             let right = authenticator(scheme.algorithm(), &key, &pieces);
             let matches = self.signatures.iter().map(|signature| signature.ct_eq(&right));
-            matches.fold(found, |found, matches| found | matches)
-        });
-        if found.into() { Ok(()) } else { Err(Denied::SignatureInvalid) }
+            matches.fold(Choice::from(0), |found, matches| found | matches)
+        };
+        // All of them, so that the time of a wrong one tells nothing.
+        let compared: Vec<Choice> = secrets.iter().map(is_it).collect();
+        compared.into_iter().position(bool::from).ok_or(Denied::SignatureInvalid)
     }
 }
 

@@ -31,6 +31,7 @@ fn found(route: RoutePolicy, app: IngressPolicy) -> Match {
         target: Arc::new(target),
         params: Vec::new(),
         delivery: Delivery::Sync,
+        route_id: None,
         route: Some(Arc::new(RouteRules { id: Uuid::from_u128(3).into(), policy: route })),
         app: Some(Arc::new(app)),
     }

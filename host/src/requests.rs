@@ -1,0 +1,310 @@
+//! Requests that are stored before they are run, and what may be shown of a request.
+//!
+//! ```text
+//! mask  credentials taken out, by the names of headers, parameters and form fields
+//!
+//!  request ─▶ stored: masked, and beside it `sealed`, what was masked
+//!                ├─▶ shown   without `sealed`
+//!                ├─▶ run     with what was sealed put back
+//!                └─▶ again   the same, edited or not, sealed anew
+//! ```
+//!
+//! Invariant: no credential of a caller is stored or shown in the clear. Rows from before are
+//! stored in the clear until they are done or deleted; they are shown masked, and sealed when
+//! they are replayed.
+
+pub mod mask;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::CONTENT_TYPE;
+use picloud_shared::execution::{BodyKind, HttpRequest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::secrets::{self, RequestKey, Secrets};
+use crate::store::{AppId, Json};
+
+/// Names and values, in order.
+pub type Pairs = Vec<(String, String)>;
+
+/// A request as it is stored. Its body is base64, so that nothing is lost.
+#[derive(Clone, Serialize, Deserialize)]
+struct StoredRequest {
+    method: String,
+    path: String,
+    params: Pairs,
+    query: Pairs,
+    headers: Pairs,
+    remote_address: String,
+    body: String,
+    body_kind: BodyKind,
+    /// What was masked: [`Originals`] as JSON, sealed. `None` when nothing was, or in a row
+    /// from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
+}
+
+/// What was masked in a request.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Originals {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    params: Pairs,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    query: Pairs,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Pairs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+}
+
+/// What was sealed does not open: its master key is lost, or it is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the credentials in the stored request are sealed under a master key that this server does \
+     not have"
+)]
+pub struct CredentialsLost;
+
+/// Why a stored request was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was sealed does not open.
+    #[error(transparent)]
+    Lost(#[from] CredentialsLost),
+    /// The key was not found or not made.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
+    /// Never in practice: every part has a JSON form.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// The payload of a request that is to be stored, with its credentials sealed by a key of its
+/// app.
+///
+/// # Errors
+/// `Secrets` when the key cannot be found or made.
+pub async fn to_store(
+    (secrets, clock): (&Secrets, &Clock),
+    app_id: &AppId,
+    request: &HttpRequest,
+) -> Result<Json, Error> {
+    let clear = StoredRequest {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        params: request.params.clone(),
+        query: request.query.clone(),
+        headers: request.headers.clone(),
+        remote_address: request.remote_address.clone(),
+        body: STANDARD.encode(&request.raw),
+        body_kind: request.body,
+        sealed: None,
+    };
+    seal((secrets, clock), app_id, clear).await
+}
+
+/// The request that was stored as this payload; nothing if the payload is not one.
+///
+/// # Errors
+/// `Lost`, `Secrets`.
+pub async fn of_stored(
+    secrets: &Secrets,
+    app_id: &AppId,
+    payload: &Json,
+) -> Result<Option<HttpRequest>, Error> {
+    let Ok(stored) = payload.to::<StoredRequest>() else { return Ok(None) };
+    let stored = unsealed(secrets, app_id, stored).await?;
+    let Ok(raw) = STANDARD.decode(stored.body) else { return Ok(None) };
+    Ok(Some(HttpRequest {
+        method: stored.method,
+        path: stored.path,
+        params: stored.params,
+        query: stored.query,
+        headers: stored.headers,
+        remote_address: stored.remote_address,
+        raw,
+        body: stored.body_kind,
+    }))
+}
+
+/// A stored request as it may be shown.
+#[must_use]
+pub fn shown(payload: &Json) -> Value {
+    match payload.to::<StoredRequest>() {
+        Ok(stored) => {
+            let (masked, _) = masked(stored);
+            serde_json::to_value(StoredRequest { sealed: None, ..masked }).unwrap_or_default()
+        }
+        Err(_) => payload.to().unwrap_or_else(|_| Value::from(payload.as_str())),
+    }
+}
+
+/// The payload of a stored request that is to be run once more, sealed anew. In the place of
+/// what is stored comes `edited`, in which masked values stand for what they are shown for.
+///
+/// # Errors
+/// As [`of_stored`]; `Lost` only if a masked value is left to be put back.
+pub async fn again(
+    place: (&Secrets, &Clock),
+    app_id: &AppId,
+    payload: &Json,
+    edited: Option<&Value>,
+) -> Result<Json, Error> {
+    let Ok(stored) = payload.to::<StoredRequest>() else {
+        return Ok(
+            edited.map_or_else(|| payload.clone(), |edited| Json::from_text(edited.to_string()))
+        );
+    };
+    let Some(edited) = edited else {
+        let clear = unsealed(place.0, app_id, stored).await?;
+        return seal(place, app_id, clear).await;
+    };
+    let Ok(new) = serde_json::from_value::<StoredRequest>(edited.clone()) else {
+        return Ok(Json::from_text(edited.to_string()));
+    };
+    // A row from before has its originals in the clear.
+    let originals = match opened(place.0, app_id, &stored).await {
+        Ok(None) => masked(stored).1,
+        Ok(Some(originals)) => originals,
+        Err(Error::Lost(lost)) if has_masks(&new) => return Err(lost.into()),
+        Err(Error::Lost(_)) => Originals::default(),
+        Err(error) => return Err(error),
+    };
+    let clear = StoredRequest { sealed: None, ..filled(new, originals) };
+    seal(place, app_id, clear).await
+}
+
+async fn seal(
+    (secrets, clock): (&Secrets, &Clock),
+    app_id: &AppId,
+    clear: StoredRequest,
+) -> Result<Json, Error> {
+    let (mut masked, originals) = masked(clear);
+    if originals != Originals::default() {
+        let key: RequestKey = secrets.request_key(app_id).await?;
+        let text = zeroize::Zeroizing::new(serde_json::to_string(&originals)?);
+        masked.sealed = Some(key.seal(clock, &text)?);
+    }
+    Ok(Json::of(&masked)?)
+}
+
+async fn unsealed(
+    secrets: &Secrets,
+    app_id: &AppId,
+    stored: StoredRequest,
+) -> Result<StoredRequest, Error> {
+    match opened(secrets, app_id, &stored).await? {
+        Some(originals) => Ok(StoredRequest { sealed: None, ..filled(stored, originals) }),
+        None => Ok(stored),
+    }
+}
+
+async fn opened(
+    secrets: &Secrets,
+    app_id: &AppId,
+    stored: &StoredRequest,
+) -> Result<Option<Originals>, Error> {
+    let Some(sealed) = &stored.sealed else { return Ok(None) };
+    let text = secrets.open_request(app_id, sealed).await?.ok_or(CredentialsLost)?;
+    Ok(Some(serde_json::from_str(&text).map_err(|_| CredentialsLost)?))
+}
+
+/// The request without the values of credentials, and those values.
+fn masked(mut request: StoredRequest) -> (StoredRequest, Originals) {
+    let mut originals = Originals::default();
+    let shown = mask::path(&request.path, &request.params).into_owned();
+    if shown != request.path {
+        originals.path = Some(std::mem::replace(&mut request.path, shown));
+    }
+    let parameter = |name: &str, value: &str| mask::parameter(name, value).to_owned();
+    originals.params = mask_pairs(&mut request.params, parameter);
+    originals.query = mask_pairs(&mut request.query, parameter);
+    let shown = masked_body(&request);
+    originals.headers = mask_headers(&mut request.headers);
+    if let Some(shown) = shown.filter(|shown| *shown != request.body) {
+        originals.body = Some(std::mem::replace(&mut request.body, shown));
+    }
+    (request, originals)
+}
+
+/// Masks the values of credentials; their names and values are what is returned.
+pub fn mask_headers(headers: &mut Pairs) -> Pairs {
+    mask_pairs(headers, |name, value| mask::header(name, value).into_owned())
+}
+
+/// Puts values back where [`mask_headers`] has masked them.
+pub fn fill_headers(headers: &mut Pairs, originals: Pairs) {
+    fill_pairs(headers, originals, |name, value| mask::header(name, value).into_owned());
+}
+
+fn mask_pairs(pairs: &mut Pairs, shown: impl Fn(&str, &str) -> String) -> Pairs {
+    let mut originals = Pairs::new();
+    for (name, value) in pairs {
+        let masked = shown(name, value);
+        if masked != *value {
+            originals.push((name.clone(), std::mem::replace(value, masked)));
+        }
+    }
+    originals
+}
+
+/// The body, in base64, if something in it is masked.
+fn masked_body(request: &StoredRequest) -> Option<String> {
+    let raw = STANDARD.decode(&request.body).ok()?;
+    match mask::body(content_type(&request.headers), &raw) {
+        std::borrow::Cow::Borrowed(_) => None,
+        std::borrow::Cow::Owned(shown) => Some(STANDARD.encode(shown)),
+    }
+}
+
+fn content_type(headers: &Pairs) -> &str {
+    let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
+    found.map_or("", |(_, value)| value)
+}
+
+/// The request with the originals where it shows what they are shown as.
+fn filled(mut request: StoredRequest, originals: Originals) -> StoredRequest {
+    if let Some(path) = originals.path {
+        if mask::path(&path, &originals.params) == request.path {
+            request.path = path;
+        }
+    }
+    let parameter = |name: &str, value: &str| mask::parameter(name, value).to_owned();
+    fill_pairs(&mut request.params, originals.params, parameter);
+    fill_pairs(&mut request.query, originals.query, parameter);
+    fill_headers(&mut request.headers, originals.headers);
+    if let Some(body) = originals.body {
+        let original = StoredRequest { body, ..request.clone() };
+        if masked_body(&original).as_ref() == Some(&request.body) {
+            request.body = original.body;
+        }
+    }
+    request
+}
+
+fn fill_pairs(pairs: &mut Pairs, mut originals: Pairs, shown: impl Fn(&str, &str) -> String) {
+    for (name, value) in pairs {
+        let fits = |(of, original): &(String, String)| of == name && shown(of, original) == *value;
+        if let Some(place) = originals.iter().position(fits) {
+            *value = originals.remove(place).1;
+        }
+    }
+}
+
+/// Whether a masked value stands in the place of one that would have to be put back.
+fn has_masks(request: &StoredRequest) -> bool {
+    let is_mask =
+        |(name, value): &(String, String)| value == secrets::MASK && secrets::is_credential(name);
+    let pairs = [&request.params, &request.query, &request.headers];
+    let body = STANDARD.decode(&request.body).unwrap_or_default();
+    pairs.into_iter().flatten().any(is_mask)
+        || masked_body(request).is_some()
+            && memchr::memmem::find(&body, secrets::MASK.as_bytes()).is_some()
+}
+
+#[cfg(test)]
+mod tests;

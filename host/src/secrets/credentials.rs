@@ -1,0 +1,135 @@
+//! Which headers and fields hold credentials, by their names. Pure.
+//!
+//! This is the one list: what is shown masks their values, what is stored seals them, and a
+//! redirect to another origin drops them. Names are compared in one form, so that `apiKey`,
+//! `API_KEY`, `X-Api-Key` and `user[api_key]` are all known.
+//!
+//! Invariant: a name that is not known is shown. Whatever is a credential by its content only
+//! is not found here.
+
+/// Names of headers that are credentials.
+const NAMES: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+
+/// What a credential's name is, or ends with after a separator.
+const ENDS: [&str; 10] = [
+    "key",
+    "token",
+    "secret",
+    "signature",
+    "auth",
+    "password",
+    // Written as one word.
+    "apikey",
+    "passwd",
+    "passphrase",
+    "accesstoken",
+];
+
+/// What may follow that end: `password_confirmation`, `signature-sha256`.
+const AFTER: [&str; 4] = ["confirmation", "confirm", "sha", "hmac"];
+
+/// A caller's name for a request: it is looked for in the log, and grants nothing.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Whether the values of headers, query parameters or form fields of this name are
+/// credentials.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    let name = normalised(name);
+    if name == IDEMPOTENCY_KEY {
+        return false;
+    }
+    // `password2` is one as well, and `x-hub-signature-256`.
+    let words = name.rsplit('-').map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let mut words = words.skip_while(|word| word.is_empty() || AFTER.contains(word));
+    NAMES.contains(&name.as_str()) || words.next().is_some_and(|last| ENDS.contains(&last))
+}
+
+/// The name in lower case, its words separated by `-`.
+fn normalised(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 4);
+    let mut before: Option<char> = None;
+    let mut letters = name.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if !letter.is_alphanumeric() {
+            before = None;
+            continue;
+        }
+        // `apiKey` is two words, and so is `HTTPAuth`.
+        let begins = letter.is_uppercase()
+            && before.is_some_and(|before| {
+                !before.is_uppercase() || letters.peek().is_some_and(|next| next.is_lowercase())
+            });
+        if !words.is_empty() && (begins || before.is_none()) {
+            words.push('-');
+        }
+        words.extend(letter.to_lowercase());
+        before = Some(letter);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_known_however_its_name_is_written() {
+        for name in [
+            "authorization",
+            "Authorization",
+            "Proxy-Authorization",
+            "cookie",
+            "Set-Cookie",
+            "x-api-key",
+            "X_API_KEY",
+            "apiKey",
+            "APIKey",
+            "api.key",
+            "apikey",
+            "key",
+            "KEY",
+            "token",
+            "access_token",
+            "accessToken",
+            "csrfToken",
+            "X-Gitlab-Token",
+            "client_secret",
+            "clientSecret",
+            "Stripe-Signature",
+            "X-Hub-Signature",
+            "HTTPAuth",
+            "x-auth",
+            "password",
+            "newPassword",
+            "user[password]",
+            "user[api_key]",
+            "password ",
+            "key[]",
+            "password2",
+            "password_confirmation",
+            "X-Hub-Signature-256",
+            "X-My-Idempotency-Key",
+        ] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in [
+            "idempotency-key",
+            "Idempotency_Key",
+            "idempotencyKey",
+            "",
+            "accept",
+            "monkey",
+            "keyboard",
+            "tokens",
+            "x-token-count",
+            "author",
+            "passwords",
+            "secretary",
+            "x-authority",
+            "key-id",
+        ] {
+            assert!(!is_credential(name), "{name}");
+        }
+    }
+}
