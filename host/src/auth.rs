@@ -174,11 +174,12 @@ impl Auth {
     ///
     /// # Errors
     /// `RateLimited` for a network that has tried too many that could be guessed.
-    async fn is_owner_key(&self, key: &[u8], network: IpAddr) -> Result<bool> {
+    async fn is_owner_key(&self, key: &[u8], network: Option<IpAddr>) -> Result<bool> {
         let inner = &*self.inner;
         // Nobody guesses 256 random bits.
         let is_made = owner_key::is_made(key);
-        if !is_made && !api_keys::is_key(key) {
+        let network = network.filter(|_| !is_made && !api_keys::is_key(key));
+        if let Some(network) = network {
             let (tried, now) = (Sha256::digest(key).into(), inner.clock.now_us());
             inner.tries_of_keys.begin(&network, tried, now).map_err(accounts::too_many)?;
             if inner.owner.matches(key) {
@@ -210,9 +211,12 @@ impl Auth {
     /// What goes wrong while that is looked up is a no.
     pub async fn sees_logs(&self, app_id: &AppId, request: &Parts) -> bool {
         let Some(key) = key_of(&request.headers) else { return false };
-        let Ok(Some(caller)) = self.caller_with(key, self.network(request)).await else {
+        // Callers of scripts show keys of their own, which are no tries of the owner's: those
+        // are not counted here, and a short one, which could be guessed, tells nothing.
+        if key.len() < owner_key::NEW_KEY_CHARS_MIN {
             return false;
-        };
+        }
+        let Ok(Some(caller)) = self.caller_with(key, None).await else { return false };
         self.allow(&caller, app_id, Capability::AppReadLogs, Resource::App).await.is_ok()
     }
 
@@ -226,7 +230,7 @@ impl Auth {
         let headers = &request.headers;
         let mut caller = match key_of(headers) {
             Some(key) => {
-                let caller = self.caller_with(key, self.network(request)).await?;
+                let caller = self.caller_with(key, Some(self.network(request))).await?;
                 caller.ok_or_else(Error::unauthorized)?
             }
             // Whoever shows anything of the kind means that.
@@ -239,8 +243,8 @@ impl Auth {
         Ok(caller)
     }
 
-    /// Whoever has this key.
-    async fn caller_with(&self, key: &[u8], network: IpAddr) -> Result<Option<Caller>> {
+    /// Whoever has this key. A wrong one is counted for its network, if that is given.
+    async fn caller_with(&self, key: &[u8], network: Option<IpAddr>) -> Result<Option<Caller>> {
         let inner = &*self.inner;
         if self.is_owner_key(key, network).await? {
             return Ok(Some(Caller::owner(Via::OwnerKey)));

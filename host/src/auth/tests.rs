@@ -24,7 +24,7 @@ async fn only_the_key_itself_is_let_in() {
     let started = Auth::start(&store, &clock, Some(&key), Settings::default()).await.unwrap();
     let auth = started.auth;
     let is_owner = async |headers: HeaderMap| match key_of(&headers) {
-        Some(key) => auth.is_owner_key(key, NETWORK).await.unwrap(),
+        Some(key) => auth.is_owner_key(key, Some(NETWORK)).await.unwrap(),
         None => false,
     };
     assert!(is_owner(with("Bearer pco_0123456789abcdef0123456789abcdef")).await);
@@ -52,7 +52,7 @@ async fn a_key_is_made_once_and_replaced_by_a_configured_one_or_a_reset() {
         Auth::start(&store, &clock, configured, Settings::default()).await.unwrap()
     };
     let is_let_in = async |key: &OwnerKey| {
-        start(None).await.auth.is_owner_key(key.reveal().as_bytes(), NETWORK).await.unwrap()
+        start(None).await.auth.is_owner_key(key.reveal().as_bytes(), Some(NETWORK)).await.unwrap()
     };
 
     assert_eq!(Auth::reset(&store, &clock).await.unwrap(), None);

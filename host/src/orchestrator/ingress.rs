@@ -92,11 +92,11 @@ async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Reques
         Ok(table) => table.find_in_app(app, request.method().as_str(), rest),
         Err(error) => return Error::from(error).into_response(),
     };
-    let app = app.to_owned();
+    let (app, asked) = (app.to_owned(), request.uri().path().to_owned());
     let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
     let mut answer = orchestrator.answer(found, request).await;
     if is_shared {
-        shared::confine(&app, answer.headers_mut());
+        shared::confine(&app, &asked, answer.headers_mut());
     }
     answer
 }

@@ -1,6 +1,9 @@
 //! The probes, the metrics and the API's description.
 
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
 use crate::app::TestApp;
+use crate::database::Kind;
 use crate::{on_both_databases, with_an_app};
 
 with_an_app! {
@@ -71,5 +74,49 @@ on_both_databases! {
         app.admin().get("/apps").send().await.refuses(503, "store_unavailable");
         let metrics = app.get("/metrics").by_owner().send().await.is(200);
         assert!(metrics.text().lines().any(|line| line == "picloud_store_up 0"), "{metrics:?}");
+    }
+
+    /// A standby, or a database that was set to read only, serves no requests.
+    async fn a_database_that_takes_no_writes_is_not_ready(database) {
+        if database.kind != Kind::Postgres {
+            return;
+        }
+        let app = TestApp::start(database).await;
+        app.get("/health/ready").send().await.is(200);
+        let read_only = async |on: &str| {
+            let mut connection = PgConnection::connect(&database.plain_url).await.unwrap();
+            connection.execute("SET default_transaction_read_only = off").await.unwrap();
+            let name: String = sqlx::query_scalar("SELECT CAST(current_database() AS TEXT)")
+                .fetch_one(&mut connection).await.unwrap();
+            let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}");
+            sqlx::query(AssertSqlSafe(set)).execute(&mut connection).await.unwrap();
+            // Only new connections are told.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            ).await.unwrap();
+        };
+        read_only("on").await;
+        // Once it can read again, it is the missing writes that it is not ready for.
+        let store_up = async || {
+            let metrics = app.get("/metrics").by_owner().send().await.is(200);
+            metrics.text().lines().any(|line| line == "picloud_store_up 1")
+        };
+        for _ in 0..5 {
+            if store_up().await {
+                break;
+            }
+        }
+        for _ in 0..3 {
+            assert!(store_up().await);
+            app.get("/health/ready").send().await.refuses(503, "store_unavailable");
+        }
+        read_only("off").await;
+        let begun = std::time::Instant::now();
+        while app.get("/health/ready").send().await.status != 200 {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it is never ready again");
+            tokio::task::yield_now().await;
+        }
+        app.close().await;
     }
 }

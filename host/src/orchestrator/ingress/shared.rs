@@ -39,12 +39,15 @@ const OF_THE_ORIGIN: [HeaderName; 16] = [
 /// Makes a document of the answer one without an origin, and limits what the answer does to
 /// the paths of its app. Policies add up, so a script's own can only forbid more (CSP 3,
 /// section 8.1).
-pub(super) fn confine(app: &str, answer: &mut HeaderMap) {
+/// `path` is that of the request: a cookie that names none is sent back to the folder of it.
+pub(super) fn confine(app: &str, path: &str, answer: &mut HeaderMap) {
     for name in OF_THE_ORIGIN {
         answer.remove(name);
     }
+    let home = format!("/x/{app}");
+    let is_below = is_in(&home, path);
     let cookies = answer.get_all(header::SET_COOKIE).iter();
-    let cookies: Vec<_> = cookies.filter_map(|cookie| in_app(app, cookie)).collect();
+    let cookies: Vec<_> = cookies.filter_map(|cookie| confined(&home, is_below, cookie)).collect();
     answer.remove(header::SET_COOKIE);
     for cookie in cookies {
         answer.append(header::SET_COOKIE, cookie);
@@ -55,8 +58,7 @@ pub(super) fn confine(app: &str, answer: &mut HeaderMap) {
 /// A cookie that is sent back to its app's paths only. Many or large ones for the whole host
 /// would make requests to the dashboard too large (431), and a `Domain` would send them to
 /// other hosts.
-fn in_app(app: &str, cookie: &HeaderValue) -> Option<HeaderValue> {
-    let home = format!("/x/{app}");
+fn confined(home: &str, is_below: bool, cookie: &HeaderValue) -> Option<HeaderValue> {
     let cookie = std::str::from_utf8(cookie.as_bytes()).ok()?;
     let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
     let named = |attribute: &str, name: &str| {
@@ -66,16 +68,22 @@ fn in_app(app: &str, cookie: &HeaderValue) -> Option<HeaderValue> {
     // Of several, browsers take the last (RFC 6265, section 5.2.4).
     let asked = attributes.iter().rev().find(|attribute| named(attribute, "path"));
     let asked = asked.and_then(|path| path.split_once('=')).map(|(_, path)| path.trim());
-    let is_in_app =
-        |path: &&str| path.strip_prefix(&*home).is_some_and(|rest| rest.starts_with('/'));
-    let path = asked.filter(is_in_app).unwrap_or(&home);
-    let mut confined = pair.to_owned();
+    let path = match asked {
+        Some(path) if is_in(home, path) => Some(path),
+        None if is_below && !attributes.iter().any(|attribute| named(attribute, "path")) => None,
+        _ => Some(home),
+    };
     let kept = attributes.iter().filter(|attribute| !attribute.is_empty());
-    for kept in kept.filter(|attribute| !named(attribute, "path") && !named(attribute, "domain")) {
-        confined.push_str("; ");
-        confined.push_str(kept);
-    }
-    HeaderValue::try_from(format!("{confined}; Path={path}")).ok()
+    let kept = kept.filter(|attribute| !named(attribute, "path") && !named(attribute, "domain"));
+    let mut parts: Vec<String> = vec![pair.to_owned()];
+    parts.extend(kept.map(|attribute| (*attribute).to_owned()));
+    parts.extend(path.map(|path| format!("Path={path}")));
+    HeaderValue::try_from(parts.join("; ")).ok()
+}
+
+/// Whether a path is below this one.
+fn is_in(home: &str, path: &str) -> bool {
+    path.strip_prefix(home).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -89,7 +97,7 @@ mod tests {
             .insert(header::CONTENT_SECURITY_POLICY, "sandbox allow-same-origin".parse().unwrap());
         answer.insert("service-worker-allowed", "/".parse().unwrap());
         answer.insert("clear-site-data", "\"*\"".parse().unwrap());
-        confine("shop", &mut answer);
+        confine("shop", "/x/shop/page", &mut answer);
         let policies: Vec<_> = answer.get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
         assert_eq!(policies.len(), 2);
         assert!(!SANDBOX.to_str().unwrap().contains("allow-same-origin"));
@@ -98,29 +106,35 @@ mod tests {
 
     #[test]
     fn a_cookie_stays_within_its_app() {
-        for (set, confined) in [
-            ("a=b", "a=b; Path=/x/shop"),
+        for (set, expected) in [
+            ("a=b", "a=b"),
             ("a=b; Path=/", "a=b; Path=/x/shop"),
             ("a=b; path=/; HttpOnly; Max-Age=5", "a=b; HttpOnly; Max-Age=5; Path=/x/shop"),
             ("a=b; Path=/x/shop/cart", "a=b; Path=/x/shop/cart"),
             ("a=b; Path=/x/shop/; PATH = /x/shops", "a=b; Path=/x/shop"),
             ("a=b; Path=/x/shop/c; Path", "a=b; Path=/x/shop"),
-            ("a=b; Domain=example.org; Secure", "a=b; Secure; Path=/x/shop"),
-            ("a=path=/; domain", "a=path=/; Path=/x/shop"),
-            ("a=b;;", "a=b; Path=/x/shop"),
+            ("a=b; Domain=example.org; Secure", "a=b; Secure"),
+            ("a=path=/; domain", "a=path=/"),
+            ("a=b;;", "a=b"),
             ("=path; Path=\"/\"", "=path; Path=/x/shop"),
-            ("a=ü", "a=ü; Path=/x/shop"),
+            ("a=b; Path", "a=b; Path=/x/shop"),
+            ("a=ü", "a=ü"),
         ] {
             let set = HeaderValue::from_str(set).unwrap();
-            let value = in_app("shop", &set).unwrap();
-            assert_eq!(value.as_bytes(), confined.as_bytes(), "{set:?}");
+            let value = confined("/x/shop", true, &set).unwrap();
+            assert_eq!(value.as_bytes(), expected.as_bytes(), "{set:?}");
         }
         let mut answer = HeaderMap::new();
         for cookie in ["a=1; Path=/", "b=2"] {
             answer.append(header::SET_COOKIE, HeaderValue::from_static(cookie));
         }
-        confine("shop", &mut answer);
+        confine("shop", "/x/shop/page", &mut answer);
         let set: Vec<_> = answer.get_all(header::SET_COOKIE).iter().collect();
-        assert_eq!(set, ["a=1; Path=/x/shop", "b=2; Path=/x/shop"]);
+        assert_eq!(set, ["a=1; Path=/x/shop", "b=2"]);
+        // The folder of this request's path is that of all apps.
+        let mut answer = HeaderMap::new();
+        answer.insert(header::SET_COOKIE, HeaderValue::from_static("b=2"));
+        confine("shop", "/x/shop", &mut answer);
+        assert_eq!(answer.get(header::SET_COOKIE).unwrap(), "b=2; Path=/x/shop");
     }
 }
