@@ -59,6 +59,11 @@ upgrade: ## Build the release before, fill a data folder with it, and upgrade th
 	@.ci/install test
 	.ci/upgrade
 
+.PHONY: differential
+differential: ## Compare 100,000 random programs with native Rhai; PICLOUD_DIFFERENTIAL_SEED=N is the first
+	PICLOUD_DIFFERENTIAL_PROGRAMS=$${PICLOUD_DIFFERENTIAL_PROGRAMS:-100000} \
+		cargo test --locked --workspace --test programs -- --nocapture
+
 .PHONY: check
 check: check-dashboard ## The quick part: format, lints, unit tests
 	cargo fmt --all --check

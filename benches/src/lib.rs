@@ -11,7 +11,9 @@ use std::time::Duration;
 use picloud::clock::Clock;
 use picloud::executor::{Executor, Image, PrivateHosts, Run, Settings, Status};
 use picloud::limits::Limits;
-use picloud_shared::execution::{BodyKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
+use picloud_shared::execution::{
+    AnswerKind, BodyKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest,
+};
 use rhai::{AST, Dynamic, Engine, Scope};
 use tempfile::TempDir;
 
@@ -126,6 +128,7 @@ pub fn request() -> RunRequest {
             ..HttpRequest::default()
         }),
         call_depth_max: 64,
+        answer: AnswerKind::Response,
         stop_at_operation: NEVER,
     }
 }

@@ -1,7 +1,8 @@
 //! The wasm exports, the one import and the panic hook.
 //!
-//! Invariant: every pointer that leaves this file was allocated here and is
-//! never freed: an instance answers one `run` and is thrown away.
+//! Invariant: every buffer that the host fills was allocated by `alloc` with exactly its
+//! length, so that a reply can be owned and freed here. What `compile` and `run` answer is
+//! never freed: an instance answers once and is thrown away.
 #![expect(unsafe_code, reason = "the ABI is raw pointers by nature")]
 
 use picloud_shared::{ABI_VERSION, Slice, calls, codec};
@@ -17,17 +18,17 @@ unsafe extern "C" {
     static __stack_high: u8;
 }
 
-/// Hands `request` to the host and returns the bytes of its answer.
-pub(crate) fn exchange(op: calls::Op, request: &[u8]) -> &'static [u8] {
-    // SAFETY: the host reads `len` bytes at `ptr`, which are borrowed here, and
-    // answers with a range that it obtained from `alloc` below or with no bytes.
+/// Hands `request` to the host and returns the bytes of its reply.
+pub(crate) fn exchange(op: calls::Op, request: &[u8]) -> Vec<u8> {
+    // SAFETY: the host reads `len` bytes at `ptr`, which are borrowed here, and replies
+    // with no bytes or with all of a buffer that it obtained from `alloc` below and filled.
     unsafe {
         let packed = picloud_call(op as u32, request.as_ptr() as u32, request.len() as u32);
         let Slice { ptr, len } = Slice::unpack(packed);
         if len == 0 {
-            return &[];
+            return Vec::new();
         }
-        std::slice::from_raw_parts(ptr as *const u8, len as usize)
+        Vec::from_raw_parts(ptr as *mut u8, len as usize, len as usize)
     }
 }
 
@@ -43,10 +44,14 @@ pub extern "C" fn stack_end() -> u32 {
     (&raw const __stack_high).addr() as u32
 }
 
-/// A buffer of `len` bytes for the host to fill.
+/// A buffer of `len` bytes for the host to fill: the storage of a vector whose capacity is
+/// exactly `len`.
 #[unsafe(no_mangle)]
 pub extern "C" fn alloc(len: u32) -> *mut u8 {
-    Vec::leak(Vec::with_capacity(len as usize)).as_mut_ptr()
+    let mut buffer = Vec::new();
+    buffer.reserve_exact(len as usize);
+    assert!(buffer.capacity() == len as usize, "a buffer has exactly the length asked for");
+    Vec::leak(buffer).as_mut_ptr()
 }
 
 /// Parses the source in `len` bytes at `ptr`.

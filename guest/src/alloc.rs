@@ -1,27 +1,27 @@
-//! The allocator: bump allocation with a free list per size class.
+//! The allocator: free lists for small blocks, the standard library's for large ones.
 //!
-//! An instance lives for one execution, so memory never has to go back to the
-//! system; what matters is that an allocation is a few instructions. Sizes are
-//! rounded up to classes of 16 bytes up to 512, then to powers of two. A freed
-//! block goes to the list of its class and is handed out again.
+//! What matters for small blocks is that an allocation is a few instructions. Their sizes
+//! are rounded up to classes of 16 bytes; a freed block goes to the list of its class and is
+//! handed out again. Larger blocks come from the allocator that Rust uses on this target
+//! (dlmalloc), which joins neighbours that are free: memory is spent by what is held, not by
+//! what has passed through.
 //!
-//! Invariant: wasm memory only grows through `grow`, which the host bounds.
+//! Invariant: wasm memory only grows through `memory.grow`, which the host bounds.
 #![expect(unsafe_code, reason = "an allocator is raw memory by nature")]
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::arch::wasm32;
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
+use std::alloc::System;
 
 const GRAIN: usize = 16;
 const SMALL_MAX: usize = 512;
-const SMALL_CLASSES: usize = SMALL_MAX / GRAIN;
-/// Large classes between one power of two and the next.
-const STEPS: usize = 4;
-const CLASSES: usize = SMALL_CLASSES + STEPS * 32;
-const PAGE: usize = 65_536;
+const CLASSES: usize = SMALL_MAX / GRAIN;
+/// What small blocks are cut from.
+const CHUNK: usize = 16 << 10;
 
 struct Heap {
+    /// The rest of the current chunk.
     next: usize,
     end: usize,
     free: [*mut Block; CLASSES],
@@ -40,105 +40,86 @@ unsafe impl Sync for Allocator {}
 static ALLOCATOR: Allocator =
     Allocator(UnsafeCell::new(Heap { next: 0, end: 0, free: [null_mut(); CLASSES] }));
 
-/// The class of a size and the size of its blocks; `None` past the address space.
-fn class_of(size: usize) -> Option<(usize, usize)> {
-    if size <= SMALL_MAX {
-        let class = size.max(1).div_ceil(GRAIN);
-        Some((class - 1, class * GRAIN))
-    } else {
-        let power = (size - 1).ilog2() as usize;
-        let step = 1_usize << (power - STEPS.ilog2() as usize);
-        let block = size.checked_next_multiple_of(step)?;
-        let quarter = (block - (1 << power)) / step;
-        Some((SMALL_CLASSES + STEPS * (power - SMALL_MAX.ilog2() as usize) + quarter, block))
-    }
+/// The class of a small block; `None` for a large one.
+fn class_of(layout: Layout) -> Option<usize> {
+    let size = layout.size().max(1);
+    (size <= SMALL_MAX && layout.align() <= GRAIN).then(|| size.div_ceil(GRAIN) - 1)
 }
 
 impl Heap {
-    unsafe fn allocate(&mut self, size: usize, align: usize) -> *mut u8 {
-        let Some((class, block)) = class_of(size.max(align)) else {
-            return null_mut();
-        };
+    unsafe fn allocate(&mut self, class: usize) -> *mut u8 {
         let head = self.free[class];
         if !head.is_null() {
             // SAFETY: the list holds blocks that were freed and nobody uses.
             self.free[class] = unsafe { (*head).next };
             return head.cast();
         }
-        let start = self.next.next_multiple_of(align.max(GRAIN));
-        let Some(end) = start.checked_add(block) else {
-            return null_mut();
-        };
-        if end > self.end && !self.grow(end) {
+        let size = (class + 1) * GRAIN;
+        if self.end - self.next < size && !self.refill() {
             return null_mut();
         }
-        self.next = end;
+        let start = self.next;
+        self.next += size;
         start as *mut u8
     }
 
-    /// Makes memory reach to `end`. The first call starts where the module's own
-    /// data and stack end.
-    fn grow(&mut self, end: usize) -> bool {
-        let pages = (end - self.end).div_ceil(PAGE);
-        let before = wasm32::memory_grow(0, pages);
-        if before == usize::MAX {
+    /// Begins a new chunk, and leaves the rest of the old one, which is smaller than a
+    /// small block.
+    fn refill(&mut self) -> bool {
+        // SAFETY: neither is zero, and the alignment is a power of two.
+        let chunk = unsafe { System.alloc(Layout::from_size_align_unchecked(CHUNK, GRAIN)) };
+        if chunk.is_null() {
             return false;
         }
-        self.end = (before + pages) * PAGE;
+        self.next = chunk as usize;
+        self.end = self.next + CHUNK;
         true
     }
 }
 
-// SAFETY: blocks never overlap: each comes from fresh memory or from a free list,
-// and is at least as large and as aligned as its layout asks.
+// SAFETY: blocks never overlap: each comes from a chunk or from a free list, or from the
+// system's allocator, and its layout tells which.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: one thread, and no allocation happens inside.
-        let heap = unsafe { &mut *self.0.get() };
-        if heap.end == 0 {
-            heap.end = wasm32::memory_size(0) * PAGE;
-            heap.next = heap.end;
+        match class_of(layout) {
+            // SAFETY: one thread, and no allocation happens inside.
+            Some(class) => unsafe { (*self.0.get()).allocate(class) },
+            // SAFETY: the caller's promise.
+            None => unsafe { System.alloc(layout) },
         }
-        // SAFETY: as above.
-        unsafe { heap.allocate(layout.size(), layout.align()) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: one thread, and no allocation happens inside.
-        let heap = unsafe { &mut *self.0.get() };
-        if let Some((class, _)) = class_of(layout.size().max(layout.align())) {
-            let block: *mut Block = ptr.cast();
-            // SAFETY: the caller gives the block back, and it holds 16 bytes.
-            unsafe { (*block).next = heap.free[class] };
-            heap.free[class] = block;
+        match class_of(layout) {
+            Some(class) => {
+                // SAFETY: one thread, and no allocation happens inside.
+                let heap = unsafe { &mut *self.0.get() };
+                let block: *mut Block = ptr.cast();
+                // SAFETY: the caller gives the block back, and it holds 16 bytes.
+                unsafe { (*block).next = heap.free[class] };
+                heap.free[class] = block;
+            }
+            // SAFETY: the caller's promise.
+            None => unsafe { System.dealloc(ptr, layout) },
         }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let old = class_of(layout.size().max(layout.align()));
-        let new = class_of(size.max(layout.align()));
-        if old.is_some() && old == new {
-            return ptr;
-        }
-        // SAFETY: one thread, and no allocation happens inside.
-        let heap = unsafe { &mut *self.0.get() };
-        if let (Some((_, old)), Some((_, new))) = (old, new)
-            && ptr as usize + old == heap.next
-            && new > old
-            && let Some(end) = (ptr as usize).checked_add(new)
-            && (end <= heap.end || heap.grow(end))
-        {
-            heap.next = end;
-            return ptr;
-        }
-        // SAFETY: the caller's promise for `ptr`, and `size` fits its alignment.
-        unsafe {
-            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-            if !moved.is_null() {
-                ptr.copy_to_nonoverlapping(moved, layout.size().min(size));
-                self.dealloc(ptr, layout);
-            }
-            moved
+        // SAFETY: the caller's promise: `size` fits the alignment.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (class_of(layout), class_of(wanted)) {
+            (Some(old), Some(new)) if old == new => ptr,
+            // SAFETY: the caller's promise for `ptr`.
+            (None, None) => unsafe { System.realloc(ptr, layout, size) },
+            // SAFETY: the caller's promise for `ptr`.
+            _ => unsafe {
+                let moved = self.alloc(wanted);
+                if !moved.is_null() {
+                    ptr.copy_to_nonoverlapping(moved, layout.size().min(size));
+                    self.dealloc(ptr, layout);
+                }
+                moved
+            },
         }
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! options   the object of named options that some functions take
 //! page      a part of a list
+//! value     what scripts hand to each other
 //! ```
 
 use rhai::Engine;
@@ -24,6 +25,7 @@ pub(crate) mod regex;
 pub(crate) mod scripts;
 pub(crate) mod secrets;
 pub(crate) mod time;
+pub(crate) mod value;
 
 macro_rules! services {
     ($($name:ident),+ $(,)?) => {

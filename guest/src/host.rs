@@ -38,8 +38,11 @@ pub(crate) fn call_at<C: Call>(
 ) -> Result<C::Reply, Box<EvalAltResult>> {
     let reply = exchange(C::OP, &codec::encode(request));
     // No bytes stand for `Ok(())`.
-    let reply: &[u8] = if reply.is_empty() { &[0] } else { &reply };
-    match codec::decode::<HostResult<C::Reply>>(reply) {
+    let decoded: Result<HostResult<C::Reply>, _> =
+        codec::decode(if reply.is_empty() { &[0] } else { &reply });
+    // Before the script goes on with what was decoded from it.
+    drop(reply);
+    match decoded {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(HostError::Failed { message })) => {
             Err(EvalAltResult::ErrorRuntime(message.into(), position).into())

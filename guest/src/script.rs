@@ -6,11 +6,13 @@ use std::mem::ManuallyDrop;
 use picloud_shared::calls::LimitExceeded;
 use picloud_shared::codec;
 use picloud_shared::execution::{
-    CompileError, CompileReply, Compiled, NEVER, Position, RunError, RunErrorKind, RunReply,
-    RunRequest,
+    Answer, AnswerKind, CompileError, CompileReply, Compiled, NEVER, Position, RunError,
+    RunErrorKind, RunReply, RunRequest,
 };
 use rhai::grain::{Compiler, SharedProgram, Vm};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
+#[cfg(target_arch = "wasm32")]
+use rhai::{Module, Shared};
 
 use crate::engine::{self, ENGINE, OPERATIONS};
 use crate::host::ReachedLimit;
@@ -24,6 +26,10 @@ thread_local! {
 /// the place of every operation.
 struct Script {
     program: SharedProgram,
+    /// What natives such as `map` call the script's functions back by. `None` without
+    /// functions.
+    #[cfg(target_arch = "wasm32")]
+    library: Option<Shared<Module>>,
     tree: AST,
 }
 
@@ -47,8 +53,7 @@ pub fn compile(source: &[u8]) -> CompileReply {
             message: error.err_type().to_string(),
             position: position(error.position()),
         })?;
-        let program = Compiler::new().compile(&tree).into_shared();
-        SCRIPT.set(Some(Script { program, tree }));
+        SCRIPT.set(Some(Script::new(engine, tree)));
         Ok(Compiled {
             operations_ptr: OPERATIONS.with(|operations| std::ptr::from_ref(operations) as usize)
                 as u32,
@@ -65,6 +70,7 @@ pub fn run(request: &[u8]) -> RunReply {
         codec::decode(request).map_err(|error| internal(&error.to_string()))?;
     let call_depth_max = request.call_depth_max;
     let stop_at_operation = request.stop_at_operation;
+    let kind = request.answer;
     let mut scope = Scope::new();
     scope.push_constant(
         "ctx",
@@ -82,23 +88,56 @@ pub fn run(request: &[u8]) -> RunReply {
                 engine::stop_at(engine, stop_at_operation);
                 engine.eval_ast_with_scope(&mut scope, &script.tree)
             };
-            value.and_then(response::respond).map_err(|error| failed(error, call_depth_max))
+            value
+                .and_then(|value| answer(kind, value))
+                .map_err(|error| failed(error, call_depth_max))
         })
     })
 }
 
 impl Script {
+    fn new(_engine: &Engine, tree: AST) -> Self {
+        let program = Compiler::new().compile(&tree).into_shared();
+        Self {
+            #[cfg(target_arch = "wasm32")]
+            library: (!program.functions().is_empty()).then(|| Vm::library(_engine, &program)),
+            program,
+            tree,
+        }
+    }
+
     fn run(&self, engine: &Engine, scope: Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
         // Neither is given back, like all that a run leaves: the instance is thrown
         // away with it, and freeing a request piece by piece is a fifth of an echo.
         let mut scope = ManuallyDrop::new(scope);
         let mut vm = ManuallyDrop::new(Vm::new(engine));
-        if self.program.makes_fn_pointers() {
-            vm.eval_with_callbacks(&mut scope, &self.program)
-        } else {
-            vm.eval_with_scope(&mut scope, &self.program)
+        self.eval(&mut vm, &mut scope)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn eval(&self, vm: &mut Vm<'_>, scope: &mut Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+        match &self.library {
+            Some(library) => vm.eval_with_library(scope, &self.program, library),
+            None => vm.eval_with_scope(scope, &self.program),
         }
     }
+
+    /// Outside of the module Rhai is the published one, without our edits.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn eval(&self, vm: &mut Vm<'_>, scope: &mut Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+        vm.eval_with_callbacks(scope, &self.program)
+    }
+}
+
+/// What the last value of a script becomes.
+///
+/// # Errors
+/// When it has no such form.
+pub fn answer(kind: AnswerKind, value: Dynamic) -> Result<Answer, Box<EvalAltResult>> {
+    Ok(match kind {
+        AnswerKind::Response => Answer::Response(response::respond(value)?),
+        AnswerKind::Value => Answer::Value(api::value::handed_over(value)?),
+    })
 }
 
 fn internal(message: &str) -> RunError {
@@ -112,7 +151,7 @@ fn internal(message: &str) -> RunError {
 
 /// The error in the contract's words: the innermost cause, and its place, which
 /// travels apart from the words.
-fn failed(mut error: Box<EvalAltResult>, call_depth_max: u32) -> RunError {
+pub fn failed(mut error: Box<EvalAltResult>, call_depth_max: u32) -> RunError {
     // A cause in a callback's empty body has no place: its caller's is the next best.
     let mut place = error.position();
     while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _)

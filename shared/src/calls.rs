@@ -115,8 +115,8 @@ calls! {
     QueueSend = 10: queue::Send => String;
     /// Publishes a message.
     PubsubPublish = 11: pubsub::Publish => ();
-    /// Runs another script now; answers its value as JSON text.
-    ScriptsCall = 12: scripts::Call => String;
+    /// Runs another script now; answers its last value.
+    ScriptsCall = 12: scripts::Call => crate::execution::ScriptValue;
     /// Runs another script later; answers the event's id.
     ScriptsEnqueue = 13: scripts::Enqueue => String;
     /// Sends a request to the outside.

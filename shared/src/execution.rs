@@ -41,6 +41,8 @@ pub struct RunRequest {
     pub execution: ExecutionInfo,
     /// What started it.
     pub input: Input,
+    /// What the script's last value becomes.
+    pub answer: AnswerKind,
     /// How deep script functions may call each other.
     pub call_depth_max: u32,
     /// Walk the script's tree instead of running its bytecode, and end at this operation
@@ -115,8 +117,54 @@ pub enum BodyKind {
     Binary,
 }
 
+/// What a script's last value becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnswerKind {
+    /// An [`Answer::Response`].
+    #[default]
+    Response,
+    /// An [`Answer::Value`].
+    Value,
+}
+
 /// The answer of `run`.
-pub type RunReply = Result<HttpResponse, RunError>;
+pub type RunReply = Result<Answer, RunError>;
+
+/// What a script answered, as [`RunRequest::answer`] asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// For an HTTP caller.
+    Response(HttpResponse),
+    /// For a script.
+    Value(ScriptValue),
+}
+
+/// A value that one script hands to another: all that JSON and blobs can hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptValue {
+    /// JSON text, with `null` in the place of each blob.
+    pub json: String,
+    /// The blobs, in the order of their places.
+    pub blobs: Vec<ScriptBlob>,
+}
+
+/// A blob in a [`ScriptValue`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptBlob {
+    /// Which `null` of the JSON text it stands for, from 0.
+    pub null: u32,
+    /// Its content.
+    #[serde(with = "bytes")]
+    pub bytes: Vec<u8>,
+}
+
+impl ScriptValue {
+    /// The size that counts against a limit, in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.json.len() + self.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>()
+    }
+}
 
 /// What a script answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ pub mod codec;
 pub mod execution;
 
 /// The version of the contract. The host refuses a guest that reports another.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// The module name of the guest's only import.
 pub const IMPORT_MODULE: &str = "picloud";

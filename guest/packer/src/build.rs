@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Error;
+use crate::{Error, interpreter};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -30,15 +30,17 @@ pub fn build(root: &Path) -> Result<Vec<u8>, Error> {
         )
         .into());
     }
+    let workspace = interpreter::workspace(root)?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .current_dir(root)
+        .current_dir(&workspace)
         // Only a module: beside a library for Rust cargo would leave out `lto`.
-        .args(["rustc", "--locked", "--package", "picloud-guest", "--lib"])
+        .args(["rustc", "--package", "picloud-guest", "--lib"])
         .args(["--crate-type", "cdylib"])
         .args(["--profile", "guest", "--target", TARGET])
-        .args(["--target-dir", "target/guest"])
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(root)?.join("\u{1f}"))
+        .arg("--target-dir")
+        .arg(root.canonicalize()?.join("target/guest"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&workspace)?.join("\u{1f}"))
         // `ahash` bakes random numbers into its build unless told which.
         .env("CONST_RANDOM_SEED", "picloud")
         .env_remove("RUSTFLAGS");
@@ -51,6 +53,7 @@ pub fn build(root: &Path) -> Result<Vec<u8>, Error> {
     if !cargo.status()?.success() {
         return Err("the guest does not build".into());
     }
+    interpreter::check_lock(root, &workspace)?;
     let module = root.join(format!("target/guest/{TARGET}/guest/picloud_guest.wasm"));
     Ok(fs::read(module)?)
 }
@@ -77,14 +80,14 @@ fn rustc(arguments: &[&str]) -> Result<String, Error> {
 }
 
 /// Panic messages name files: the folders they lie in must not reach the module.
-fn rustflags(root: &Path) -> Result<Vec<String>, Error> {
-    let root = root.canonicalize()?;
+fn rustflags(workspace: &Path) -> Result<Vec<String>, Error> {
+    let workspace = workspace.canonicalize()?;
     let cargo_home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
         None => PathBuf::from(std::env::var_os("HOME").ok_or("HOME is not set")?).join(".cargo"),
     };
     let mut flags = vec![
-        format!("--remap-path-prefix={}=/picloud", root.display()),
+        format!("--remap-path-prefix={}=/picloud", workspace.display()),
         "-Clink-arg=--stack-first".to_owned(),
         format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
         // Every call of a metered function saves and loads its fuel, so inlining pays

@@ -14,6 +14,7 @@
 pub mod build;
 pub mod initialise;
 pub mod inspect;
+pub mod interpreter;
 pub mod lock;
 pub mod sources;
 

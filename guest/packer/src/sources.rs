@@ -1,5 +1,5 @@
-//! What the module is made of: the sources of guest and contract, the packer's own,
-//! the build settings and the versions of every package the guest uses.
+//! What the module is made of: the sources of guest and contract, the edits to the
+//! interpreter, the packer's own, the build settings and the versions of every package the guest uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 7] = [
     "guest/Cargo.toml",
+    crate::interpreter::EDITS_PATH,
     "guest/src",
     "guest/packer/Cargo.toml",
     "guest/packer/src",
@@ -71,7 +72,23 @@ struct Package {
     dependencies: Vec<String>,
 }
 
-/// `name version checksum` of every package below the guest in `Cargo.lock`.
+/// `name version checksum` of every package in a lock file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn packages(lock: &Path) -> Result<BTreeSet<String>, Error> {
+    let lock: CargoLock = toml::from_str(&fs::read_to_string(lock)?)?;
+    Ok(lock.package.iter().map(Package::identity).collect())
+}
+
+impl Package {
+    fn identity(&self) -> String {
+        let checksum = self.checksum.as_deref().unwrap_or("local");
+        format!("{} {} {checksum}", self.name, self.version)
+    }
+}
+
+/// [`packages`] that the guest is built with, as the repository's lock file names them.
 fn guest_packages(root: &Path) -> Result<BTreeSet<String>, Error> {
     let lock: CargoLock = toml::from_str(&fs::read_to_string(root.join("Cargo.lock"))?)?;
     let mut by_name: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
@@ -88,8 +105,7 @@ fn guest_packages(root: &Path) -> Result<BTreeSet<String>, Error> {
             if version.is_some_and(|version| version != package.version) {
                 continue;
             }
-            let checksum = package.checksum.as_deref().unwrap_or("local");
-            if found.insert(format!("{} {} {checksum}", package.name, package.version)) {
+            if found.insert(package.identity()) {
                 open.extend(package.dependencies.iter().cloned());
             }
         }

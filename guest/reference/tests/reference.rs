@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use picloud_guest::{engine, script};
 use picloud_reference::{Function, Reference, reference};
 use picloud_shared::codec;
-use picloud_shared::execution::{ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
+use picloud_shared::execution::{
+    Answer, AnswerKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest,
+};
 use serde_json::Value;
 
 fn docs(name: &str) -> PathBuf {
@@ -101,8 +103,16 @@ fn seen_by_a_script(input: Input) -> BTreeSet<String> {
         version: 1,
         attempt: 1,
     };
-    let request = RunRequest { execution, input, call_depth_max: 8, stop_at_operation: NEVER };
-    let response = script::run(&codec::encode(&request)).unwrap();
+    let request = RunRequest {
+        execution,
+        input,
+        answer: AnswerKind::Response,
+        call_depth_max: 8,
+        stop_at_operation: NEVER,
+    };
+    let Answer::Response(response) = script::run(&codec::encode(&request)).unwrap() else {
+        panic!("the request asked for a response");
+    };
     let seen: Value = serde_json::from_slice(&response.body).unwrap();
     let mut paths = BTreeSet::new();
     collect("ctx", &seen["seen"], &mut paths);

@@ -6,12 +6,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use ::regex::Regex;
+use ::regex::{Regex, RegexBuilder};
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
 /// How many compiled patterns a run keeps; past it, it begins anew.
 const PATTERNS_MAX: usize = 64;
+
+/// How large a compiled pattern can be, in bytes: several must fit into the memory of a run
+/// while one of them grows.
+const PATTERN_BYTES_MAX: usize = 4 << 20;
 
 thread_local! {
     static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::new(HashMap::new());
@@ -22,7 +26,10 @@ fn compiled(pattern: &str) -> Result<Regex, Box<EvalAltResult>> {
         if let Some(regex) = patterns.get(pattern) {
             return Ok(regex.clone());
         }
-        let regex = Regex::new(pattern).map_err(|error| error.to_string())?;
+        let regex = RegexBuilder::new(pattern)
+            .size_limit(PATTERN_BYTES_MAX)
+            .build()
+            .map_err(|error| error.to_string())?;
         if patterns.len() == PATTERNS_MAX {
             patterns.clear();
         }

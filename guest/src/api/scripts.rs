@@ -6,6 +6,7 @@ use rhai::plugin::*;
 
 use super::json;
 use super::options::Options;
+use super::value;
 use crate::host;
 
 fn run_now(
@@ -14,8 +15,7 @@ fn run_now(
     payload: &Dynamic,
 ) -> Result<Dynamic, Box<EvalAltResult>> {
     let payload = json::to_text(payload)?;
-    let value = host::call(context, &Call { script: script.to_owned(), payload })?;
-    json::from_bytes(value.as_bytes())
+    value::received(host::call(context, &Call { script: script.to_owned(), payload })?)
 }
 
 fn run_later(
@@ -38,7 +38,7 @@ fn run_later(
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// Runs another script now, without a payload. Its value.
+    /// Runs another script now, without a payload, and returns its last value.
     #[rhai_fn(return_raw)]
     pub fn call(
         context: NativeCallContext<'_>,
@@ -47,8 +47,9 @@ pub(crate) mod functions {
         run_now(&context, script, &Dynamic::UNIT)
     }
 
-    /// Runs another script now, as a part of this run: what both write is committed
-    /// together, and its fuel is this run's. Its value.
+    /// Runs another script now, as a part of this run, and returns its last value as it is:
+    /// numbers, texts, arrays, objects, blobs. What both write is committed together, and its
+    /// fuel is this run's.
     #[rhai_fn(return_raw, name = "call")]
     pub fn call_with(
         context: NativeCallContext<'_>,

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::format::{Fixed, Item, Numeric, Pad, Parsed, StrftimeItems, parse_and_remainder};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use picloud_shared::calls::time::Now;
 use rhai::plugin::*;
 
@@ -11,6 +12,61 @@ use crate::host;
 fn moment(unix_ms: i64) -> Result<DateTime<Utc>, Box<EvalAltResult>> {
     DateTime::from_timestamp_millis(unix_ms)
         .ok_or_else(|| format!("{unix_ms} ms is outside of the calendar").into())
+}
+
+/// The moment that `text` names in a strftime format. Every field that the format names
+/// counts. What it does not name is 0 in a time of day; a date must be complete.
+fn parsed(text: &str, format: &str) -> Result<i64, Box<EvalAltResult>> {
+    let refused = |why: &dyn std::fmt::Display| -> Box<EvalAltResult> {
+        format!("{text:?} is not in the format {format:?}: {why}").into()
+    };
+    if StrftimeItems::new(format).any(|item| item == Item::Fixed(Fixed::TimezoneName)) {
+        return Err(refused(&"the name of a time zone (%Z) cannot be read, an offset (%z) can"));
+    }
+    let mut fields = Parsed::new();
+    read_fields(&mut fields, text, format).map_err(|error| refused(&error))?;
+    if fields.timestamp().is_none() {
+        complete_time(&mut fields).map_err(|error| refused(&error))?;
+    }
+    let offset_s = match fields.offset() {
+        None => 0,
+        Some(_) => fields.to_fixed_offset().map_err(|error| refused(&error))?.local_minus_utc(),
+    };
+    let local = fields.to_naive_datetime_with_offset(offset_s).map_err(|error| refused(&error))?;
+    let unix_ms = local.and_utc().timestamp_millis();
+    Ok(unix_ms - i64::from(offset_s) * 1000)
+}
+
+/// Chrono reads no sign before the seconds since 1970 (`%s`), although it writes one.
+fn read_fields(fields: &mut Parsed, text: &str, format: &str) -> chrono::ParseResult<()> {
+    const SECONDS: Item<'static> = Item::Numeric(Numeric::Timestamp, Pad::None);
+    let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
+    let mut rest = text;
+    for (index, part) in items.split(|item| *item == SECONDS).enumerate() {
+        if index > 0 {
+            let unsigned = rest.trim_start().strip_prefix('-');
+            let mut seconds = Parsed::new();
+            rest = parse_and_remainder(&mut seconds, unsigned.unwrap_or(rest), [SECONDS].iter())?;
+            let value = seconds.timestamp().unwrap_or(0);
+            fields.set_timestamp(if unsigned.is_some() { -value } else { value })?;
+        }
+        rest = parse_and_remainder(fields, rest, part.iter())?;
+    }
+    // The remainder is refused by the library's own error.
+    chrono::format::parse(fields, rest, std::iter::empty::<&Item<'_>>())
+}
+
+/// Fills in what a format leaves out of a time of day: midnight, or the full hour.
+fn complete_time(fields: &mut Parsed) -> chrono::ParseResult<()> {
+    let has_hour = fields.hour_div_12().is_some() || fields.hour_mod_12().is_some();
+    let has_more = fields.minute().is_some() || fields.second().is_some();
+    if !has_hour && !has_more && fields.nanosecond().is_none() {
+        fields.set_hour(0)?;
+    }
+    if fields.minute().is_none() && fields.second().is_none() {
+        fields.set_minute(0)?;
+    }
+    Ok(())
 }
 
 #[export_module]
@@ -31,25 +87,16 @@ pub(crate) mod functions {
             return Ok(time.timestamp_millis());
         }
         match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-            Ok(date) => Ok(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis()),
+            Ok(date) => Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis()),
             Err(_) => Err(format!("{text:?} is neither an RFC 3339 time nor a date").into()),
         }
     }
 
-    /// Milliseconds from a text in the given strftime format; without a zone in
-    /// the format, UTC.
+    /// Milliseconds from a text in the given strftime format. Without a time of day in the
+    /// format it is midnight, without an offset UTC. The name of a zone (`%Z`) is refused.
     #[rhai_fn(return_raw, name = "parse")]
     pub fn parse_format(text: &str, format: &str) -> Result<i64, Box<EvalAltResult>> {
-        if let Ok(time) = DateTime::parse_from_str(text, format) {
-            return Ok(time.timestamp_millis());
-        }
-        if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-            return Ok(time.and_utc().timestamp_millis());
-        }
-        match NaiveDate::parse_from_str(text, format) {
-            Ok(date) => Ok(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis()),
-            Err(error) => Err(format!("{text:?} is not in the format {format:?}: {error}").into()),
-        }
+        parsed(text, format)
     }
 
     /// The time as RFC 3339 text in UTC, with milliseconds.

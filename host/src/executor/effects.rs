@@ -39,6 +39,13 @@ pub struct Written {
     pub expires_at: Option<i64>,
 }
 
+impl Written {
+    /// The value at the time `now`, µs: none once the entry has expired.
+    pub(super) fn value_at(&self, now: i64) -> Option<&String> {
+        self.value.as_ref().filter(|_| self.expires_at.is_none_or(|at| at > now))
+    }
+}
+
 /// An event that a run sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -103,6 +110,12 @@ impl Effects {
     #[must_use]
     pub fn are_none(&self) -> bool {
         self.writes.is_empty() && self.sent.is_empty()
+    }
+
+    /// What counts against the limit `effects`: entries that are changed and events that
+    /// are sent.
+    pub(super) fn count(&self) -> u64 {
+        (self.writes.len() + self.sent.len()) as u64
     }
 
     /// What was written, the last for each entry.
@@ -191,5 +204,27 @@ impl Effects {
             }
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_is_changed_again_counts_once() {
+        let key = |name: &str| EntryKey {
+            space: Space::Kv,
+            collection: "c".to_owned(),
+            name: name.to_owned(),
+        };
+        let written = || Written { value: Some("1".to_owned()), expires_at: None };
+        let mut effects = Effects::default();
+        effects.write(key("a"), written());
+        effects.write(key("a"), written());
+        effects.write(key("b"), written());
+        effects.send(Sent::Topic { topic: "t".to_owned(), payload: "1".to_owned() });
+        effects.send(Sent::Topic { topic: "t".to_owned(), payload: "1".to_owned() });
+        assert_eq!(effects.count(), 4);
     }
 }

@@ -139,10 +139,19 @@ pub(crate) fn check_json(what: &str, value: &str, allowed: u64) -> HostResult<()
     Ok(())
 }
 
-/// Counts an effect against `effects`.
-pub(super) fn count_effect(sandbox: &mut Sandbox) -> HostResult<()> {
-    let allowed = sandbox.limits.effects_max;
-    Sandbox::spend(&mut sandbox.reached, "effects", &mut sandbox.effect_count, 1, allowed)
+/// Counts one more event against the limit `effects`.
+pub(super) fn count_sent(sandbox: &mut Sandbox) -> HostResult<()> {
+    let (mut used, allowed) = (sandbox.effects.count(), sandbox.limits.effects_max);
+    Sandbox::spend(&mut sandbox.reached, "effects", &mut used, 1, allowed)
+}
+
+/// Counts the change of an entry against the limit `effects`, unless the run has changed
+/// that entry before.
+pub(super) fn count_written(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<()> {
+    match sandbox.effects.own(key) {
+        Some(_) => Ok(()),
+        None => count_sent(sandbox),
+    }
 }
 
 /// What only a run of an app has.
@@ -152,16 +161,17 @@ pub(super) fn scope(sandbox: &Sandbox) -> HostResult<Scope> {
 
 /// The entry as the run sees it; that it was seen is noted.
 pub(super) async fn find(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<Option<Found>> {
+    let now = sandbox.clock.now_us();
     if let Some(own) = sandbox.effects.own(key) {
         let found =
             |value: &String| Found { value: value.clone(), version: 0, expires_at: own.expires_at };
-        return Ok(own.value.as_ref().map(found));
+        return Ok(own.value_at(now).map(found));
     }
     let Scope { platform, app_id, .. } = scope(sandbox)?;
     let name = EntryName { space: key.space, collection: &key.collection, name: &key.name };
     let entry = platform
         .store
-        .find_entry(&app_id, name, sandbox.clock.now_us())
+        .find_entry(&app_id, name, now)
         .await
         .map_err(|error| unavailable(sandbox, &error))?;
     let seen =
@@ -205,8 +215,9 @@ pub(super) async fn list(
         .map_err(|error| unavailable(sandbox, &error))?;
     // The run may have deleted as many of them as it has changed.
     let enough = EntryRange { limit: range.limit + own.len() as i64 + 1, ..range };
+    let now = sandbox.clock.now_us();
     let stored = store
-        .list_entries(&app_id, space, collection, &enough, sandbox.clock.now_us())
+        .list_entries(&app_id, space, collection, &enough, now)
         .await
         .map_err(|error| unavailable(sandbox, &error))?;
     let seen = Seen { space, collection: collection.to_owned(), name: None };
@@ -220,9 +231,12 @@ pub(super) async fn list(
             (entry.name, Found { value, version, expires_at })
         })
         .collect();
-    for (name, Written { value, expires_at }) in own {
-        match value {
-            Some(value) => entries.insert(name, Found { value, version: 0, expires_at }),
+    for (name, own) in own {
+        match own.value_at(now) {
+            Some(value) => {
+                let (value, expires_at) = (value.clone(), own.expires_at);
+                entries.insert(name, Found { value, version: 0, expires_at })
+            }
             None => entries.remove(&name),
         };
     }

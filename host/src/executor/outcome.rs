@@ -1,7 +1,7 @@
 //! What a run came to.
 
 use picloud_shared::calls::{LimitExceeded, log::Level};
-use picloud_shared::execution::{CompileError, Position};
+use picloud_shared::execution::{CompileError, Position, ScriptValue};
 use serde::Serialize;
 
 use super::effects::Effects;
@@ -33,8 +33,11 @@ pub enum Status {
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
-    /// What the script answered; there is one exactly when `status` is `Success`.
+    /// What the script answered; there is one exactly when `status` is `Success`. That of a
+    /// called script is its value as JSON.
     pub response: Option<Response>,
+    /// The last value of a called script that succeeded.
+    pub value: Option<ScriptValue>,
     /// Why there is no response.
     pub failure: Option<Failure>,
     /// What the script logged, also when it failed.
@@ -99,6 +102,7 @@ impl Outcome {
         Self {
             status: Status::Error,
             response: None,
+            value: None,
             failure: Some(Failure::new(&error.message, error.position)),
             log: Vec::new(),
             fuel_used: 0,
@@ -137,6 +141,14 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Response {
+    /// What the log shows of a value that one script handed to another.
+    pub(super) fn of_value(json: String) -> Self {
+        let content_type = ("content-type".to_owned(), "application/json".to_owned());
+        Self { status: 200, headers: vec![content_type], body: json.into_bytes() }
+    }
 }
 
 /// Why an execution failed, for the author of the script.

@@ -19,7 +19,9 @@
 use std::time::Duration;
 
 use picloud_shared::calls::LimitExceeded;
-use picloud_shared::execution::{LAST, Position, RunErrorKind, RunReply, RunRequest};
+use picloud_shared::execution::{
+    Answer, LAST, Position, RunErrorKind, RunReply, RunRequest, ScriptValue,
+};
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
@@ -74,6 +76,7 @@ pub(super) async fn execute(
         };
     let fuel_left = run.store.get_fuel().unwrap_or(0);
     let memory_peak_bytes = run.store.data().memory_peak_bytes;
+    let value = called_value(&run.end);
     let (status, response, mut failure) = judge(&mut run);
     let unanswered = run.operations.is_some();
     let mut sandbox = run.store.into_data();
@@ -92,6 +95,7 @@ pub(super) async fn execute(
     }
     Outcome {
         status,
+        value: value.filter(|_| response.is_some()),
         response,
         failure,
         log,
@@ -169,11 +173,19 @@ fn read_reply(
         let limit =
             LimitExceeded { limit: "response_bytes".to_owned(), used: bytes.len() as u64, allowed };
         sandbox.reached.get_or_insert(limit);
-        return End::Reply(Ok(Default::default()));
+        return End::Reply(Ok(Answer::Response(Default::default())));
     }
     match codec::decode(bytes) {
         Ok(reply) => End::Reply(reply),
         Err(error) => End::Trap(wasmtime::format_err!("the guest's answer is malformed: {error}")),
+    }
+}
+
+/// What a called script answered, for its caller.
+fn called_value(end: &End) -> Option<ScriptValue> {
+    match end {
+        End::Reply(Ok(Answer::Value(value))) => Some(value.clone()),
+        _ => None,
     }
 }
 
@@ -194,7 +206,11 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
     let over =
         |limit: &str, used, allowed| LimitExceeded { limit: limit.to_owned(), used, allowed };
     match end {
-        End::Reply(Ok(answer)) => match response::check(answer) {
+        End::Reply(Ok(Answer::Value(value))) => match value_over(&value, limits) {
+            Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, NOWHERE)),
+            None => (Status::Success, Some(Response::of_value(value.json)), None),
+        },
+        End::Reply(Ok(Answer::Response(answer))) => match response::check(answer) {
             Ok(response) => match response_over(&response, limits) {
                 Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, NOWHERE)),
                 None => (Status::Success, Some(response), None),
@@ -248,6 +264,11 @@ fn response_over(response: &Response, limits: &Limits) -> Option<LimitExceeded> 
         response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     let used = (response.body.len() + headers) as u64;
     let allowed = limits.response_bytes_max;
+    (used > allowed).then(|| LimitExceeded { limit: "response_bytes".to_owned(), used, allowed })
+}
+
+fn value_over(value: &ScriptValue, limits: &Limits) -> Option<LimitExceeded> {
+    let (used, allowed) = (value.size_bytes() as u64, limits.response_bytes_max);
     (used > allowed).then(|| LimitExceeded { limit: "response_bytes".to_owned(), used, allowed })
 }
 
@@ -328,6 +349,7 @@ fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
     Outcome {
         status: Status::Crashed,
         response: None,
+        value: None,
         failure: Some(Failure::new("no sandbox could be made", NOWHERE)),
         log: Vec::new(),
         fuel_used: 0,

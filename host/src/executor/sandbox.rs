@@ -28,7 +28,6 @@ pub(super) struct Sandbox {
     pub(super) log_bytes: u64,
     pub(super) host_calls: u64,
     pub(super) outbound_calls: u64,
-    pub(super) effect_count: u64,
     /// What the run has done and seen.
     pub(super) effects: Effects,
     /// The runs that it called, in the order of their ends.
@@ -125,7 +124,6 @@ impl Sandbox {
             log_bytes: 0,
             host_calls: 0,
             outbound_calls: 0,
-            effect_count: 0,
             effects: Effects::default(),
             called: Vec::new(),
             scope: None,

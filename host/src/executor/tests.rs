@@ -7,8 +7,8 @@ use std::time::Duration;
 use picloud_shared::calls::Op;
 use picloud_shared::calls::time::Now;
 use picloud_shared::execution::{
-    BodyKind, CompileReply, Compiled, ExecutionInfo, HttpRequest, HttpResponse, Input, NEVER,
-    RunReply, RunRequest,
+    Answer, AnswerKind, BodyKind, CompileReply, Compiled, ExecutionInfo, HttpRequest, HttpResponse,
+    Input, NEVER, RunReply, RunRequest,
 };
 use picloud_shared::{Slice, codec};
 use proptest::prelude::*;
@@ -52,6 +52,7 @@ fn request(body: &[u8]) -> RunRequest {
             ..HttpRequest::default()
         }),
         call_depth_max: 64,
+        answer: AnswerKind::Response,
         stop_at_operation: NEVER,
     }
 }
@@ -112,7 +113,7 @@ const LIAR: &str = r#"(module
     (import "picloud" "call" (func $call (param i32 i32 i32) (result i64)))
     (memory (export "memory") 1)
     (table 1 funcref)
-    (func (export "abi_version") (result i32) (i32.const 2))
+    (func (export "abi_version") (result i32) (i32.const 3))
     (func (export "stack_end") (result i32) (i32.const 0))
     (func (export "alloc") (param i32) (result i32) (i32.const 2048))
     (func (export "compile") (param i32 i32) (result i64)
@@ -135,7 +136,8 @@ impl Lie {
     /// What a guest that keeps to the contract would say.
     fn honest() -> Self {
         let asked = codec::encode(&Now);
-        let reply: RunReply = Ok(HttpResponse { status: 200, ..HttpResponse::default() });
+        let reply: RunReply =
+            Ok(Answer::Response(HttpResponse { status: 200, ..HttpResponse::default() }));
         let reply = codec::encode(&reply);
         let (ptr, len) = (64, u32::try_from(asked.len()).unwrap());
         let answer = Slice { ptr: ptr + len, len: u32::try_from(reply.len()).unwrap() }.pack();

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Runs another script now, as a part of this execution: its effects and this
-/// one's are committed together, and its fuel is this one's. The answer is its
-/// value, JSON text.
+/// one's are committed together, and its fuel is this one's. The reply is its last value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The script's name.

@@ -6,7 +6,7 @@ use picloud_shared::calls::queue::Send;
 use super::{check_delay, count_call};
 use crate::executor::effects::Sent;
 use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, count_effect, scope, unavailable,
+    NAME_BYTES_MAX, check_name, check_value, count_sent, scope, unavailable,
 };
 use crate::executor::sandbox::Sandbox;
 
@@ -29,7 +29,7 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
             return Ok(id.to_string());
         }
     }
-    count_effect(sandbox)?;
+    count_sent(sandbox)?;
     let id = crate::store::EventId::from(sandbox.clock.new_id());
     sandbox.effects.send(Sent::Queue {
         id: id.clone(),

@@ -2,15 +2,15 @@
 
 use picloud_shared::calls::scripts::{Call, Enqueue};
 use picloud_shared::calls::{HostError, HostResult};
-use picloud_shared::execution::{ExecutionInfo, Input, NEVER, RunRequest};
+use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, NEVER, RunRequest, ScriptValue};
 use serde_json::{Value, json};
 
 use super::{check_delay, count_call};
 use crate::executor::effects::Sent;
 use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, count_effect, failed, scope, unavailable,
+    NAME_BYTES_MAX, check_name, check_value, count_sent, failed, scope, unavailable,
 };
-use crate::executor::outcome::{Called, Outcome, Response};
+use crate::executor::outcome::{Called, Outcome};
 use crate::executor::run;
 use crate::executor::sandbox::{Sandbox, Scope};
 use crate::limits::Budget;
@@ -29,7 +29,7 @@ pub(in crate::executor) async fn enqueue(
     check_delay(enqueue.delay_ms)?;
     let scope = scope(sandbox)?;
     let script = find_script(sandbox, &scope, &enqueue.script).await?;
-    count_effect(sandbox)?;
+    count_sent(sandbox)?;
     let id = store::EventId::from(sandbox.clock.new_id());
     sandbox.effects.send(Sent::Script {
         id: id.clone(),
@@ -48,7 +48,7 @@ pub(in crate::executor) async fn call(
     sandbox: &mut Sandbox,
     call: Call,
     fuel_left: &mut u64,
-) -> HostResult<String> {
+) -> HostResult<ScriptValue> {
     count_call(sandbox)?;
     check_value(sandbox, "the payload", &call.payload)?;
     let scope = scope(sandbox)?;
@@ -56,10 +56,10 @@ pub(in crate::executor) async fn call(
         return Err(failed(format!("scripts call each other at most {CALLS_DEPTH_MAX} deep")));
     }
     let script = find_script(sandbox, &scope, &call.script).await?;
-    let called = run_script(sandbox, &scope, script, &call.payload, *fuel_left).await?;
+    let mut called = run_script(sandbox, &scope, script, &call.payload, *fuel_left).await?;
     *fuel_left = fuel_left.saturating_sub(called.outcome.fuel_used);
-    let answer = match (&called.outcome.response, &called.outcome.failure) {
-        (Some(response), _) => Ok(value_of(response)),
+    let answer = match (called.outcome.value.take(), &called.outcome.failure) {
+        (Some(value), _) => Ok(value),
         (None, Some(failure)) => {
             let at = failure.line.map_or_else(String::new, |line| format!(" (line {line})"));
             Err(failed(format!("script {}: {}{at}", called.script_name, failure.message)))
@@ -88,7 +88,7 @@ async fn run_script(
 ) -> HostResult<Called> {
     let source = scope.platform.store.find_script_version(&script.id, script.version).await;
     let source: ScriptSource = source.map_err(|error| unavailable(sandbox, &error))?;
-    let saturated = |_| failed("every execution slot is taken");
+    let saturated = |_| failed(format!("script {}: every execution slot is taken", script.name));
     let image = match scope.executor.compile(&source.source).await.map_err(saturated)? {
         Ok(image) => image,
         Err(error) => return Err(failed(format!("script {}: {}", script.name, error.message))),
@@ -108,6 +108,7 @@ async fn run_script(
             attempt: 1,
         },
         input: Input::Event(event),
+        answer: AnswerKind::Value,
         call_depth_max: limits.call_depth_max,
         stop_at_operation: NEVER,
     };
@@ -165,18 +166,4 @@ fn event(
         "script": { "name": script.name, "caller": scope.script, "payload": payload },
     });
     Ok(event.to_string())
-}
-
-/// A script's answer as a value, JSON text.
-fn value_of(response: &Response) -> String {
-    let json = response
-        .headers
-        .iter()
-        .any(|(name, value)| name == "content-type" && value.starts_with("application/json"));
-    match std::str::from_utf8(&response.body) {
-        Ok("") => "null".to_owned(),
-        Ok(text) if json => text.to_owned(),
-        Ok(text) => Value::from(text).to_string(),
-        Err(_) => Value::from(response.body.clone()).to_string(),
-    }
 }

@@ -1,0 +1,109 @@
+//! Native Rhai: the published crate, walking the tree.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use picloud_guest::{engine, script};
+use picloud_shared::execution::AnswerKind;
+use rhai::{Dynamic, Engine, EvalAltResult, Map, Scope};
+
+/// What a program came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its last value as JSON text, or the message of its error and what was thrown.
+    pub result: Result<String, (String, Option<String>)>,
+    /// What it printed.
+    pub printed: Vec<String>,
+}
+
+/// How deep a program's functions call each other, in both interpreters.
+pub const CALL_DEPTH_MAX: u32 = 32;
+
+/// A program that takes longer is no use as a comparison.
+const OPERATIONS_MAX: u64 = 300_000;
+
+thread_local! {
+    static PRINTED: Rc<RefCell<Vec<String>>> = Rc::default();
+    static ENGINE: Engine = build();
+}
+
+/// The guest's functions and settings, and every limit that Rhai has: its defaults differ
+/// between debug and release builds.
+fn build() -> Engine {
+    let mut engine = engine::build();
+    let printed = PRINTED.with(Rc::clone);
+    engine
+        .set_max_call_levels(CALL_DEPTH_MAX as usize)
+        .set_max_operations(OPERATIONS_MAX)
+        .set_max_modules(usize::MAX)
+        .set_max_functions(usize::MAX)
+        .set_max_variables(usize::MAX)
+        .set_max_string_size(0)
+        .set_max_array_size(0)
+        .set_max_map_size(0)
+        .on_print(move |text| printed.borrow_mut().push(text.to_owned()));
+    engine
+}
+
+impl Answer {
+    /// With one name for all closures: theirs are hashes, which differ between a machine of
+    /// 32 bits and one of 64.
+    #[must_use]
+    pub fn with_equal_closures(self) -> Self {
+        let plain = |text: String| {
+            let mut parts = text.split(CLOSURE);
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                text + "anon" + part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit())
+            })
+        };
+        Self {
+            result: match self.result {
+                Ok(json) => Ok(plain(json)),
+                Err((message, thrown)) => Err((plain(message), thrown.map(plain))),
+            },
+            printed: self.printed.into_iter().map(plain).collect(),
+        }
+    }
+}
+
+/// What the name of a closure begins with.
+const CLOSURE: &str = "anon$";
+
+/// What native Rhai makes of a source. `None` when it does not parse, takes too many
+/// operations, or makes native Rhai panic.
+#[must_use]
+pub fn reference(source: &str) -> Option<Answer> {
+    PRINTED.with(|printed| printed.borrow_mut().clear());
+    let result = ENGINE.with(|engine| walk(engine, source))?;
+    let result = match result.and_then(|value| script::answer(AnswerKind::Response, value)) {
+        Ok(answer) => Ok(body(answer)),
+        Err(error) => {
+            let error = script::failed(error, CALL_DEPTH_MAX);
+            Err((error.message, error.thrown))
+        }
+    };
+    let answer = Answer { result, printed: PRINTED.with(|printed| printed.take()) };
+    Some(answer.with_equal_closures())
+}
+
+fn walk(engine: &Engine, source: &str) -> Option<Result<Dynamic, Box<EvalAltResult>>> {
+    let tree = engine.compile(source).ok()?;
+    let mut scope = Scope::new();
+    scope.push_constant("ctx", Map::new());
+    let walk = || engine.eval_ast_with_scope(&mut scope, &tree);
+    match catch_unwind(AssertUnwindSafe(walk)).ok()? {
+        Err(error) if matches!(*error, EvalAltResult::ErrorTooManyOperations(_)) => None,
+        result => Some(result),
+    }
+}
+
+fn body(answer: picloud_shared::execution::Answer) -> String {
+    match answer {
+        picloud_shared::execution::Answer::Response(response) => {
+            String::from_utf8_lossy(&response.body).into_owned()
+        }
+        picloud_shared::execution::Answer::Value(value) => value.json,
+    }
+}

@@ -1,0 +1,34 @@
+//! Each construct of the Rhai book that scripts can use: the guest gives what native Rhai
+//! gives. `constructs.txt` has the programs, one a line, below the chapter's name.
+
+#[path = "support/guest.rs"]
+mod guest;
+
+use picloud_differential::reference;
+
+#[tokio::test]
+async fn each_construct_gives_what_native_rhai_gives() {
+    let guest = guest::Guest::start();
+    let mut chapter = "";
+    let mut wrong = Vec::new();
+    let mut programs = 0;
+    for line in include_str!("constructs.txt").lines().filter(|line| !line.is_empty()) {
+        if let Some(title) = line.strip_prefix("# ") {
+            chapter = title;
+            continue;
+        }
+        programs += 1;
+        let Some(expected) = reference(line) else {
+            wrong.push(format!("{chapter}: native Rhai does not run it: {line}"));
+            continue;
+        };
+        let answer = guest.run(line).await;
+        if answer != expected {
+            wrong.push(format!(
+                "{chapter}: {line}\n  expected {expected:?}\n  the guest {answer:?}"
+            ));
+        }
+    }
+    assert!(programs > 150, "{programs} programs are not all constructs");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}

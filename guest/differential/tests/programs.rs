@@ -1,0 +1,44 @@
+//! Random programs: the guest's results are native Rhai's.
+//!
+//! `PICLOUD_DIFFERENTIAL_PROGRAMS` says how many, `PICLOUD_DIFFERENTIAL_SEED` which one is
+//! the first. A failure prints the seed and the source; the same seed repeats it.
+
+#[path = "support/guest.rs"]
+mod guest;
+
+use picloud_differential::{program, reference};
+
+/// How many programs `make test` runs.
+const PROGRAMS: u64 = 2_000;
+
+fn variable(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Err(_) => default,
+    }
+}
+
+#[tokio::test]
+async fn random_programs_give_what_native_rhai_gives() {
+    let guest = guest::Guest::start();
+    let programs = variable("PICLOUD_DIFFERENTIAL_PROGRAMS", PROGRAMS);
+    let first = variable("PICLOUD_DIFFERENTIAL_SEED", 1);
+    let (mut answered, mut failed) = (0, 0);
+    for seed in first..first + programs {
+        let source = program(seed);
+        let Some(expected) = reference(&source) else { continue };
+        match &expected.result {
+            Ok(_) => answered += 1,
+            Err(_) => failed += 1,
+        }
+        let answer = guest.run(&source).await;
+        assert!(
+            answer == expected,
+            "PICLOUD_DIFFERENTIAL_SEED={seed}\n{source}\nexpected {expected:#?}\nthe guest {answer:#?}"
+        );
+    }
+    println!("from seed {first}: {answered} programs answered, {failed} failed, in both the same");
+    // Programs that do not parse compare nothing.
+    assert!((answered + failed) * 10 >= programs * 9, "too few programs were compared");
+    assert!(answered * 3 >= programs, "too few programs reach their end");
+}
