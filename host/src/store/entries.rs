@@ -112,27 +112,32 @@ impl Store {
         now: i64,
     ) -> Result<Vec<Entry>> {
         let by_bytes = self.inner.dialect.by_bytes();
-        // A name is at or after its prefix and before everything that could follow
-        // all names with it; U+10FFFF is the last character in the order of bytes.
+        let end = first_after(range.prefix);
+        // A bound that every name satisfies would be one more comparison for each.
+        let before_end = match &end {
+            Some(_) => format!("AND name{by_bytes} < $8"),
+            None => String::new(),
+        };
         let query = format!(
             "SELECT name, value, version, expires_at, updated_at FROM entries \
              WHERE app_id = $1 AND space = $2 AND collection = $3 \
              AND (expires_at IS NULL OR expires_at > $4) \
-             AND name{by_bytes} >= $5 AND name{by_bytes} < $6 AND name{by_bytes} > $7 \
-             ORDER BY name{by_bytes} LIMIT $8"
+             AND name{by_bytes} >= $5 AND name{by_bytes} > $6 {before_end} \
+             ORDER BY name{by_bytes} LIMIT $7"
         );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
+        let query = sqlx::query_as(AssertSqlSafe(query))
             .bind(app_id)
             .bind(space.as_str())
             .bind(collection)
             .bind(now)
             .bind(range.prefix)
-            .bind(format!("{}{}", range.prefix, "\u{10ffff}".repeat(4)))
             .bind(range.after.unwrap_or_default())
-            .bind(range.limit)
-            .fetch_all(self.reads())
-            .await?;
-        Ok(rows)
+            .bind(range.limit);
+        let query = match end {
+            Some(end) => query.bind(end),
+            None => query,
+        };
+        Ok(query.fetch_all(self.reads()).await?)
     }
 
     /// The app's collections or buckets by name, with what is in them.
@@ -175,5 +180,21 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+/// The first name, in the order of bytes, after all names with this prefix; none where every
+/// name after the prefix has it.
+fn first_after(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    loop {
+        let next = match end.pop()? {
+            char::MAX => continue,
+            // Over the surrogates, which are not characters.
+            '\u{d7ff}' => '\u{e000}',
+            last => char::from_u32(last as u32 + 1)?,
+        };
+        end.push(next);
+        return Some(end);
     }
 }

@@ -116,7 +116,8 @@ crate::on_both_databases! {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
         let a = key(&shop, "a");
-        let names = ["", "A", "Z", "_", "a", "a b", "a-b", "ab", "b", "ä", "é", "\u{10ffff}", "\u{10ffff}\u{10ffff}"];
+        let last = "\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}";
+        let names = ["", "A", "Z", "_", "a", "a b", "a-b", "ab", "b", "ä", "é", "\u{d7ff}a", "\u{e000}", "\u{10ffff}", "\u{10ffff}\u{10ffff}", last];
         let writes = names[1..].iter().map(|name| set(&a, name, "1")).collect();
         commit(&store, vec![], writes).await;
         let list = async |prefix: &str, after: Option<&str>, limit: i64| {
@@ -127,7 +128,9 @@ crate::on_both_databases! {
         assert_eq!(list("", None, 100).await, names[1..]);
         assert_eq!(list("a", None, 100).await, ["a", "a b", "a-b", "ab"]);
         assert_eq!(list("a", Some("a b"), 1).await, ["a-b"]);
-        assert_eq!(list("\u{10ffff}", None, 100).await, ["\u{10ffff}", "\u{10ffff}\u{10ffff}"]);
+        assert_eq!(list("\u{10ffff}", None, 100).await, ["\u{10ffff}", "\u{10ffff}\u{10ffff}", last]);
+        assert_eq!(list(last, None, 100).await, [last]);
+        assert_eq!(list("\u{d7ff}", None, 100).await, ["\u{d7ff}a"]);
         assert_eq!(list("c", None, 100).await, [""; 0]);
     }
 
