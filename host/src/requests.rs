@@ -268,10 +268,10 @@ fn content_type(headers: &Pairs) -> &str {
 
 /// The request with the originals where it shows what they are shown as.
 fn filled(mut request: StoredRequest, originals: Originals) -> StoredRequest {
-    if let Some(path) = originals.path {
-        if mask::path(&path, &originals.params) == request.path {
-            request.path = path;
-        }
+    if let Some(path) = originals.path
+        && mask::path(&path, &originals.params) == request.path
+    {
+        request.path = path;
     }
     let parameter = |name: &str, value: &str| mask::parameter(name, value).to_owned();
     fill_pairs(&mut request.params, originals.params, parameter);

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn who_can_call_a_script_is_one_line() {
-        let client = Client::new("http://pi.example".to_owned(), None);
+        let key = "0123456789abcdef".parse().ok();
+        let client = Client::new("http://pi.example".to_owned(), key);
         let Ok(client) = client else { panic!("a client without a key") };
         let script = |open: bool| json!({ "app": "demo", "name": "hi", "endpoint": "/x/demo/hi", "endpoint_open": open });
         assert_eq!(

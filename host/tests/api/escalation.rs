@@ -129,7 +129,7 @@ with_an_app! {
             table.push((format!("session-of-{role}"), Credential::Session(browser), may));
         }
         for (who, credential, may) in &table {
-            let who = who.replace(':', "-").replace('_', "-");
+            let who = who.replace([':', '_'], "-");
             for (way, method, path, body) in ways(app, &who).await {
                 let answer = credential.call(app, method, &path, &body).send().await;
                 if may.contains(&way) {

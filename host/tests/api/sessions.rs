@@ -198,7 +198,7 @@ with_an_app! {
     async fn no_cookie_of_the_platform_reaches_a_script_or_what_is_kept_of_its_run(app) {
         let source = "#{ cookie: ctx.request.headers.cookie }";
         let id = app.deploy("shop", "seen", source).await;
-        app.admin().post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        app.domain("shop", "shop.example").await;
         for (path, host, delivery) in [
             ("/sync", "", "sync"),
             ("/durable", "", "durable"),

@@ -123,7 +123,7 @@ with_an_app! {
                 "service-worker-allowed": "/", "x-own": "1",
             }, body: 1 }"##;
         let id = app.deploy("shop", "noisy", source).await;
-        app.admin().post("/apps/shop/domains", json!({"host": "shop.example"})).send().await.is(201);
+        app.domain("shop", "shop.example").await;
         for (host, delivery) in [("", "durable"), ("shop.example", "sync")] {
             let mut route = json!({"script_id": id, "method": "GET", "path": "/stored", "delivery": delivery});
             if !host.is_empty() {
