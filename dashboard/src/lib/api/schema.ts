@@ -3241,7 +3241,10 @@ export interface components {
         } | (components["schemas"]["HmacAuth"] & {
             /** @enum {string} */
             mode: "hmac";
-        });
+        }) | {
+            /** @enum {string} */
+            mode: "unknown";
+        };
         /**
          * @description What a route is from now on. Its method, host and path stay; all that is left out is as
          *     if it had been left out when the route was made.
