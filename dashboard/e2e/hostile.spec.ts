@@ -6,7 +6,7 @@ import { expect, type Host, test } from './host';
 
 let count = 0;
 
-/** Makes an app called `name`, with the session of whoever runs it. */
+/** Makes an app called `name`, with the session of the signed-in user. */
 const act = (name: string) => `
 	fetch('/api/v1/auth/me').then((answer) => answer.json()).then((me) => fetch('/api/v1/apps', {
 		method: 'POST',

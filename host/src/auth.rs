@@ -243,7 +243,7 @@ impl Auth {
         Ok(caller)
     }
 
-    /// Whoever has this key. A wrong one is counted for its network, if that is given.
+    /// Returns the caller with this key. A wrong key counts against `network`, if given.
     async fn caller_with(&self, key: &[u8], network: Option<IpAddr>) -> Result<Option<Caller>> {
         let inner = &*self.inner;
         if self.is_owner_key(key, network).await? {

@@ -87,7 +87,7 @@ pub struct Config {
     pub master_key: Option<MasterKey>,
     /// The master key before.
     pub master_key_previous: Option<MasterKey>,
-    /// Which DNS server is asked for the proofs of domains; the system's when there is none.
+    /// The DNS server for proofs of domains; `None` for the system's.
     pub dns_server: Option<SocketAddr>,
     /// What is logged, as a filter of `tracing`.
     pub log: String,

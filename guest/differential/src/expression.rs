@@ -4,7 +4,7 @@
 use crate::kind::{KEYS, Kind, Signature};
 use crate::program::{Generator, Variable, names};
 
-/// In so many of a hundred places something of a wrong type is written.
+/// Percentage of expressions that have a wrong type.
 const WRONG_PERCENT: usize = 1;
 
 impl Generator {

@@ -234,7 +234,7 @@ impl Auth {
         devices.remember(clock, &request.headers, is_https, &caller.name)
     }
 
-    /// The network of whoever has sent a request.
+    /// The network of the sender of a request.
     pub(super) fn network(&self, request: &Parts) -> IpAddr {
         let from = self.caller_address(&request.extensions, &request.headers);
         network_of(from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))

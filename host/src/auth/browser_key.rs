@@ -1,7 +1,7 @@
 //! The key of what browsers keep for us: sign-ins on their way, and proofs of devices. It is the
 //! same at all nodes.
 //!
-//! Whoever reads the database has it. It signs nobody in: what it protects says only that a
+//! Anyone who can read the database has it. It signs nobody in: what it protects says only that a
 //! browser was here before.
 
 use hmac::digest::KeyInit;

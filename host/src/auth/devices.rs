@@ -124,7 +124,7 @@ mod tests {
         cookie = devices.remember(&clock, &with(&cookie), false, "f").unwrap();
         assert_eq!(devices.known(&with(&cookie), false, "ada"), None);
         assert!(devices.known(&with(&cookie), false, "f").is_some());
-        // Somebody else's key, and a cookie that is none.
+        // Another user's key, and a malformed cookie.
         assert_eq!(Devices { key: [8; 32] }.known(&with(&first), false, "ada"), None);
         for wrong in ["picloud_device=", "picloud_device=abc", "picloud_device=~"] {
             assert_eq!(devices.known(&with(wrong), false, "ada"), None, "{wrong}");

@@ -153,7 +153,7 @@ impl Auth {
         let identity = provider.identify(code, &started.secrets, now).await?;
         let id = self.user_of(provider, &identity, started.invitation.as_deref()).await?;
         let begun = self.begin_session(id, request).await?;
-        // Whoever comes back signed in was not one too many.
+        // A browser that returns signed in no longer counts as pending.
         self.inner.tries_of_starts.take_back(&self.network(request), now);
         Ok(Arrival { begun, return_to: started.return_to })
     }

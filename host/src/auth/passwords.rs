@@ -25,7 +25,7 @@ const LANES: u32 = 1;
 const AT_ONCE: usize = 2;
 /// How many of known devices are: 19 MiB more.
 const KNOWN_AT_ONCE: usize = 1;
-/// How many wait in each lane; whoever comes then is told to come back.
+/// Number of callers that wait in each lane; further ones are told to retry.
 const WAITING_MAX: usize = 64;
 /// After how many seconds.
 const RETRY_AFTER_S: u32 = 2;
@@ -33,7 +33,7 @@ const RETRY_AFTER_S: u32 = 2;
 /// Who waits for whom.
 #[derive(Clone, Copy)]
 pub(super) enum Lane {
-    /// Whoever comes.
+    /// Any caller.
     Anybody,
     /// Devices that have signed in before: they do not wait for strangers.
     Known,

@@ -128,7 +128,7 @@ impl KeyTries {
         self.networks.take_back(network, now);
     }
 
-    /// It is none.
+    /// The key is not the owner's.
     pub(super) fn was_wrong(&self, network: &IpAddr, key: [u8; 32]) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if wrong.len() >= REMEMBERED_MAX && !wrong.contains_key(network) {

@@ -58,7 +58,7 @@ pub fn check_description(description: &str) -> Result<()> {
 /// The normal form of a DNS name: see [`Hostname`].
 ///
 /// # Errors
-/// `Invalid`, field `host`, for what is none, such as a port, an IP address or a wildcard.
+/// `Invalid`, field `host`, for anything else, such as a port, an IP address or a wildcard.
 pub fn check_host(given: &str) -> Result<Hostname> {
     let host = Hostname::parse(given).ok().filter(|_| !given.contains(':'));
     let is_label = |label: &str| {

@@ -188,7 +188,7 @@ async fn with_a_lost_master_key_only_what_it_sealed_is_closed() {
     assert!(matches!(place.again(&payload, None).await, Err(Error::Lost(_))));
     let masked = shown(&payload);
     assert!(matches!(place.again(&payload, Some(&masked)).await, Err(Error::Lost(_))));
-    // Whoever gives the credentials again can replay it.
+    // A caller who gives the credentials again can replay it.
     let given = shown(&place.stored(&HttpRequest { params: Vec::new(), ..request() }).await);
     assert!(matches!(place.again(&payload, Some(&given)).await, Err(Error::Lost(_))));
     let clear = json!({

@@ -60,7 +60,7 @@ impl RequestKey {
         Ok(format!("{id}.{sealed}"))
     }
 
-    /// Tells callers apart by what they show, and tells nothing about it to whoever does not
+    /// Tells callers apart by what they show, and tells nothing about it to anyone who does not
     /// have the key.
     #[must_use]
     pub fn tag(&self, text: &[u8]) -> String {
@@ -81,7 +81,7 @@ impl RequestKey {
 }
 
 impl Secrets {
-    /// The key that seals an app's requests now; made if there is none that opens.
+    /// The key that seals an app's requests; created if no existing key opens.
     ///
     /// # Errors
     /// As [`Store::insert_app_secret`](crate::store::Store::insert_app_secret).

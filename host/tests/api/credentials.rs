@@ -148,7 +148,7 @@ with_an_app! {
         app.admin().post(&replay, json!({})).send().await.refuses(409, "credentials_lost");
         let many = app.admin().post("/apps/shop/dead-letters/replay", json!({})).send().await.is(200).json();
         assert_eq!((&many["done"], &many["left"]), (&json!(0), &json!(1)));
-        // Whoever gives them again can replay it.
+        // A caller who gives them again can replay it.
         let mut payload = letter["payload"].clone();
         payload["path"] = json!("/x/shop/async/new");
         payload["params"] = json!([["token", "new"]]);

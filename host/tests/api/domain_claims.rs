@@ -58,7 +58,7 @@ with_an_app! {
         post(app, "other.example", "approve").await.refuses(404, "domain_not_found");
     }
 
-    /// While a claim is pending its host is the platform's, whoever else claims it.
+    /// While a claim is pending its host is the platform's, even if another app claims it.
     async fn a_pending_claim_keeps_nobody_out_and_brings_no_route(app) {
         app.deploy("blog", "hello", "2").await;
         app.deploy("shop", "hello", "1").await;
@@ -182,7 +182,7 @@ on_both_databases! {
         assert_eq!(listed(app).await, [Value::Null; 0]);
         claim(app, "dash.example").await.refuses(409, "host_reserved");
         claim(app, "shop.example").await.is(201);
-        // Whoever may claim may not approve.
+        // The right to claim does not include the right to approve.
         for (caller, status) in callers.iter().zip([200, 200, 403, 403, 403, 404]) {
             let path = format!("{SHOP}/shop.example/approve");
             let call = caller.change(app, "POST", &path).header("host", "dash.example");

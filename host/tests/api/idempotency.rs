@@ -108,7 +108,7 @@ with_an_app! {
         }
     }
 
-    /// Whoever has seen a signed message can send it once more with what is not signed.
+    /// An attacker who has seen a signed message can send it again with other unsigned parts.
     async fn a_signed_message_is_run_once_whatever_is_added_to_it(app) {
         app.admin().post("/apps", json!({"name": "shop"})).send().await.is(201);
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

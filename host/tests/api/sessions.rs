@@ -294,7 +294,7 @@ with_an_app! {
         me(&[&joined]).await.refuses(401, "cookie_ambiguous");
         me(&[&one.cookie, &other.cookie]).await.refuses(401, "cookie_ambiguous");
         me(&[&one.cookie, &one.cookie]).await.refuses(401, "cookie_ambiguous");
-        // Whoever sees that can still sign in, and a key is not concerned.
+        // The user can still sign in, and keys are not affected.
         let call = try_password(app, "admin", ADMIN_PASSWORD).header("cookie", &joined);
         call.send().await.is(200);
         app.admin().get("/auth/me").header("cookie", &joined).send().await.is(200);

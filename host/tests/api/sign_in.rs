@@ -54,7 +54,7 @@ with_an_app! {
         call.send().await.is(200);
     }
 
-    /// Whoever has an account of their own could try others' as often as they like.
+    /// A user with an account could otherwise try others' without a limit.
     async fn ones_own_sign_in_forgives_no_wrong_tries(app) {
         Browser::of_user(app, "eve", "member").await;
         let mut refused = 0;

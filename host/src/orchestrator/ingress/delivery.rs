@@ -223,7 +223,7 @@ enum First {
     Stored(store::Json),
     /// It is on its way here.
     Coming(oneshot::Receiver<Reply>),
-    /// There is none, or none in time.
+    /// There is no answer, or none before the timeout.
     None,
 }
 

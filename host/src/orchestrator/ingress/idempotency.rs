@@ -7,10 +7,10 @@
 //! fingerprint  path, query and body          the same key with another is a 422
 //! ```
 //!
-//! A signed message is known by its id alone: whoever sends it once more without the secret
+//! A signed message is known by its id alone: a caller who sends it once more without the secret
 //! can change its method, path and query and add headers, and must not have it run again.
 //!
-//! Invariant: an answer is given again only to whoever shows the credential of the first
+//! Invariant: an answer is given again only to a caller who shows the credential of the first
 //! request. Where the route asks for none, that is whatever credentials the caller brings.
 
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
