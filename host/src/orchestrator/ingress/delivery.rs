@@ -31,7 +31,8 @@ use crate::store::{self, Accepted, AppId, Delivery, EventId, NewEvent, NewKey, T
 
 /// Marks an answer that was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// How often the first answer is looked for while another node makes it.
+/// Interval between looks for an answer that another node computes: no message tells this node
+/// of it. The caller's timeout bounds the number of looks.
 const ANSWER_POLL: Duration = Duration::from_millis(250);
 
 impl Orchestrator {
