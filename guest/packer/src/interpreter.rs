@@ -17,10 +17,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::Error;
-
-/// Where the edits lie, from the repository's root.
-pub const EDITS_PATH: &str = "guest/rhai";
+use crate::{EDITS_PATH, Error};
 
 const WORKSPACE_PATH: &str = "target/guest/workspace";
 

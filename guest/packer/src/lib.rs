@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sources     which files and package versions the module is made of, as a hash
+//! interpreter Rhai with our edits, and the workspace that the guest is built in
 //! build       cargo for wasm32-unknown-unknown
 //! initialise  runs the module's initialiser and keeps its memory (wasmtime-wizer)
 //! inspect     proves what script images rely on
@@ -23,6 +24,9 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The module, relative to the workspace's root.
 pub const MODULE_PATH: &str = "guest/picloud_guest.wasm";
+
+/// The edits of the interpreter, relative to the workspace's root.
+pub const EDITS_PATH: &str = "guest/rhai";
 
 /// What is known about the module, relative to the workspace's root.
 pub const LOCK_PATH: &str = "guest/picloud_guest.lock";

@@ -1,5 +1,5 @@
-//! What the module is made of: the sources of guest and contract, the edits to the
-//! interpreter, the packer's own, the build settings and the versions of every package the guest uses.
+//! What the module is made of: the sources of guest, contract and packer, the edits of the
+//! interpreter, the build settings, and the versions of every package that the guest uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::{EDITS_PATH, Error};
 
 const PLACES: [&str; 7] = [
     "guest/Cargo.toml",
-    crate::interpreter::EDITS_PATH,
+    EDITS_PATH,
     "guest/src",
     "guest/packer/Cargo.toml",
     "guest/packer/src",
