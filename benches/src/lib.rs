@@ -12,7 +12,7 @@ use picloud::clock::Clock;
 use picloud::executor::{Executor, Image, PrivateHosts, Run, Settings, Status};
 use picloud::limits::Limits;
 use picloud_shared::execution::{
-    AnswerKind, BodyKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest,
+    AnswerKind, BodyKind, ExecutionInfo, HttpRequest, Input, RunRequest,
 };
 use rhai::{AST, Dynamic, Engine, Scope};
 use tempfile::TempDir;
@@ -129,7 +129,6 @@ pub fn request() -> RunRequest {
         }),
         call_depth_max: 64,
         answer: AnswerKind::Response,
-        stop_at_operation: NEVER,
     }
 }
 

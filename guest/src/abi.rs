@@ -76,6 +76,12 @@ pub unsafe extern "C" fn run(ptr: *const u8, len: u32) -> u64 {
     answer(&crate::script::run(request))
 }
 
+/// The place in the compiled script of the instruction at `address`, packed.
+#[unsafe(no_mangle)]
+pub extern "C" fn place(address: u32) -> u64 {
+    crate::script::place(address).pack()
+}
+
 /// Runs once when the module is packed, never afterwards: wasmtime-wizer calls
 /// this export, keeps the memory it leaves behind and removes the export.
 #[unsafe(export_name = "wizer-initialize")]

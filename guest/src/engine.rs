@@ -1,10 +1,9 @@
 //! The interpreter, built once when the module is packed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
-use picloud_shared::execution::NEVER;
 use rhai::module_resolvers::DummyModuleResolver;
-use rhai::{Dynamic, Engine, EvalAltResult, Position, Token};
+use rhai::{Engine, EvalAltResult, Position, Token};
 
 use crate::api;
 
@@ -22,10 +21,6 @@ const CALL_DEPTH_DEFAULT: usize = 64;
 thread_local! {
     /// The engine that [`install`] built.
     pub(crate) static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
-    /// Operations of a walk since the instance was made.
-    pub(crate) static OPERATIONS: Cell<u64> = const { Cell::new(0) };
-    /// The operation to stop at.
-    pub(crate) static STOP_AT: Cell<u64> = const { Cell::new(NEVER) };
 }
 
 /// Builds the engine and keeps it for [`crate::script`].
@@ -62,21 +57,6 @@ pub fn build() -> Engine {
 /// A script that waits would hold a slot and do nothing.
 fn no_sleep() -> Result<(), Box<EvalAltResult>> {
     Err("a script cannot sleep".into())
-}
-
-/// Makes `engine` count what it walks and stop at an operation. Bytecode needs no
-/// count: it has too few places to be stopped at.
-pub(crate) fn stop_at(engine: &mut Engine, operation: u64) {
-    STOP_AT.set(operation);
-    engine.on_progress(count_operation);
-}
-
-/// Counts, and stops the script where the host wants to know its place.
-fn count_operation(_: u64) -> Option<Dynamic> {
-    let operation = OPERATIONS.get() + 1;
-    OPERATIONS.set(operation);
-    // Later ones too: a sort goes on when its callback is stopped.
-    (operation >= STOP_AT.get()).then_some(Dynamic::UNIT)
 }
 
 /// Rhai reserves `debug` and `call` for the functions of these names; as identifiers

@@ -6,15 +6,15 @@ use std::mem::ManuallyDrop;
 use picloud_shared::calls::LimitExceeded;
 use picloud_shared::codec;
 use picloud_shared::execution::{
-    Answer, AnswerKind, CompileError, CompileReply, Compiled, NEVER, Position, RunError,
-    RunErrorKind, RunReply, RunRequest,
+    Answer, AnswerKind, CompileError, CompileReply, Compiled, Position, RunError, RunErrorKind,
+    RunReply, RunRequest,
 };
 use rhai::grain::{Compiler, SharedProgram, Vm};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 #[cfg(target_arch = "wasm32")]
 use rhai::{Module, Shared};
 
-use crate::engine::{self, ENGINE, OPERATIONS};
+use crate::engine::ENGINE;
 use crate::host::ReachedLimit;
 use crate::{api, request, response};
 
@@ -22,15 +22,13 @@ thread_local! {
     static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
 }
 
-/// A compiled script: bytecode to run, and the tree that it was made of, which knows
-/// the place of every operation.
+/// A compiled script: bytecode to run, with the places of its instructions.
 struct Script {
     program: SharedProgram,
     /// What natives such as `map` call the script's functions back by. `None` without
     /// functions.
     #[cfg(target_arch = "wasm32")]
     library: Option<Shared<Module>>,
-    tree: AST,
 }
 
 /// Parses `source` and keeps the result for [`run`].
@@ -40,24 +38,21 @@ struct Script {
 pub fn compile(source: &[u8]) -> CompileReply {
     let source = std::str::from_utf8(source).map_err(|error| CompileError {
         message: format!("the source is not UTF-8 after byte {}", error.valid_up_to()),
-        position: Position { line: 0, column: 0 },
+        position: Position::NONE,
     })?;
     ENGINE.with_borrow(|engine| {
         let Some(engine) = engine else {
             return Err(CompileError {
                 message: "the interpreter was not initialised".to_owned(),
-                position: Position { line: 0, column: 0 },
+                position: Position::NONE,
             });
         };
         let tree = engine.compile(source).map_err(|error| CompileError {
             message: error.err_type().to_string(),
             position: position(error.position()),
         })?;
-        SCRIPT.set(Some(Script::new(engine, tree)));
-        Ok(Compiled {
-            operations_ptr: OPERATIONS.with(|operations| std::ptr::from_ref(operations) as usize)
-                as u32,
-        })
+        SCRIPT.set(Some(Script::new(engine, &tree)));
+        Ok(Compiled { instruction_ptr: instruction_ptr() })
     })
 }
 
@@ -69,7 +64,6 @@ pub fn run(request: &[u8]) -> RunReply {
     let request: RunRequest =
         codec::decode(request).map_err(|error| internal(&error.to_string()))?;
     let call_depth_max = request.call_depth_max;
-    let stop_at_operation = request.stop_at_operation;
     let kind = request.answer;
     let mut scope = Scope::new();
     scope.push_constant(
@@ -82,28 +76,68 @@ pub fn run(request: &[u8]) -> RunReply {
                 return Err(internal("no script was compiled"));
             };
             engine.set_max_call_levels(call_depth_max as usize);
-            let value = if stop_at_operation == NEVER {
-                script.run(engine, scope)
-            } else {
-                engine::stop_at(engine, stop_at_operation);
-                engine.eval_ast_with_scope(&mut scope, &script.tree)
-            };
-            value
-                .and_then(|value| answer(kind, value))
-                .map_err(|error| failed(error, call_depth_max))
+            let value = script.run(engine, scope);
+            value.and_then(|value| answer(kind, value)).map_err(|error| {
+                let mut error = failed(error, call_depth_max);
+                // The interpreter does not know the place of every error.
+                if error.position == Position::NONE {
+                    error.position = script.place(instruction());
+                }
+                error
+            })
         })
     })
 }
 
+/// The place in the compiled script of the instruction at `address`, or of the one before
+/// it that has a place.
+pub fn place(address: u32) -> Position {
+    SCRIPT.with_borrow(|script| match script {
+        Some(script) => script.place(address),
+        None => Position::NONE,
+    })
+}
+
+/// The address of the instruction under way.
+#[cfg(target_arch = "wasm32")]
+fn instruction() -> u32 {
+    Vm::instruction().load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[cfg(target_arch = "wasm32")]
+fn instruction_ptr() -> u32 {
+    std::ptr::from_ref(Vm::instruction()).addr() as u32
+}
+
+/// Outside of the module Rhai is the published one, without our edits.
+#[cfg(not(target_arch = "wasm32"))]
+fn instruction() -> u32 {
+    u32::MAX
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn instruction_ptr() -> u32 {
+    0
+}
+
 impl Script {
-    fn new(_engine: &Engine, tree: AST) -> Self {
-        let program = Compiler::new().compile(&tree).into_shared();
+    fn new(_engine: &Engine, tree: &AST) -> Self {
+        let program = Compiler::new().compile(tree).into_shared();
         Self {
             #[cfg(target_arch = "wasm32")]
             library: (!program.functions().is_empty()).then(|| Vm::library(_engine, &program)),
             program,
-            tree,
         }
+    }
+
+    /// The place of the instruction at `address`, or of the one before it in the same
+    /// function that has a place.
+    fn place(&self, address: u32) -> Position {
+        let functions = self.program.functions();
+        let starts = functions.iter().map(|function| function.chunk.entry());
+        let start = starts.filter(|start| *start <= address).max().unwrap_or(0);
+        let places = (start..=address).rev().map(|at| self.program.position(at as usize));
+        places.map(position).find(|place| *place != Position::NONE).unwrap_or(Position::NONE)
     }
 
     fn run(&self, engine: &Engine, scope: Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
@@ -145,7 +179,7 @@ fn internal(message: &str) -> RunError {
         kind: RunErrorKind::Script,
         message: message.to_owned(),
         thrown: None,
-        position: Position { line: 0, column: 0 },
+        position: Position::NONE,
     }
 }
 
@@ -164,7 +198,7 @@ pub fn failed(mut error: Box<EvalAltResult>, call_depth_max: u32) -> RunError {
         EvalAltResult::ErrorTerminated(token, _) => {
             match token.clone().try_cast::<ReachedLimit>() {
                 Some(ReachedLimit(limit)) => limit_reached(limit),
-                None => (RunErrorKind::Stopped, "stopped".to_owned(), None),
+                None => (RunErrorKind::Script, "the script was stopped".to_owned(), None),
             }
         }
         EvalAltResult::ErrorStackOverflow(_) => limit_reached(LimitExceeded {

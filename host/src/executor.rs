@@ -8,7 +8,7 @@
 //! pool       execution slots; how many runs at once, and who waits
 //! image      a compiled script as what it changed in memory
 //! run        one execution from a fresh instance to its outcome
-//! sandbox    the state of one run: limits, log, trace of host calls
+//! sandbox    the state of one run: limits, log, effects
 //! hostcalls  the guest's one import and its exhaustive match
 //! services/  one file per service
 //! entries    what the services for keys and files share

@@ -13,6 +13,23 @@ pub struct Position {
     pub column: u32,
 }
 
+impl Position {
+    /// An unknown place.
+    pub const NONE: Self = Self { line: 0, column: 0 };
+
+    /// The place as one number: what the guest's export `place` returns.
+    #[must_use]
+    pub fn pack(self) -> u64 {
+        u64::from(self.line) << 32 | u64::from(self.column)
+    }
+
+    /// The place that [`Position::pack`] made `packed` of.
+    #[must_use]
+    pub fn unpack(packed: u64) -> Self {
+        Self { line: (packed >> 32) as u32, column: packed as u32 }
+    }
+}
+
 /// Why a source is no script.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompileError {
@@ -25,10 +42,10 @@ pub struct CompileError {
 /// The answer of `compile`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
-    /// Where in guest memory the count of a walk's operations lies, as eight
-    /// little-endian bytes. The host reads it after a trap, to find the place in
-    /// the script by walking it again up to that operation.
-    pub operations_ptr: u32,
+    /// Where in guest memory the address of the instruction under way lies, as four
+    /// little-endian bytes. The host reads it when a run did not answer, and asks the
+    /// export `place` which place of the script that is.
+    pub instruction_ptr: u32,
 }
 
 /// The answer of `compile`.
@@ -45,17 +62,7 @@ pub struct RunRequest {
     pub answer: AnswerKind,
     /// How deep script functions may call each other.
     pub call_depth_max: u32,
-    /// Walk the script's tree instead of running its bytecode, and end at this operation
-    /// of the walk, to learn the place in the script; [`NEVER`] for an ordinary run.
-    pub stop_at_operation: u64,
 }
-
-/// An ordinary run, which counts no operations.
-pub const NEVER: u64 = u64::MAX;
-
-/// The operation that no walk ever comes to. A large number and not a special case, so
-/// that a walk takes the same fuel whether it will be stopped or not.
-pub const LAST: u64 = u64::MAX - 1;
 
 /// The identity of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,8 +208,6 @@ pub enum RunErrorKind {
     Script,
     /// A named limit was reached.
     Limit(LimitExceeded),
-    /// [`RunRequest::stop_at_operation`] was reached.
-    Stopped,
 }
 
 /// Bytes as one block: serde's default for a vector visits every byte.

@@ -5,7 +5,8 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 use crate::Error;
 
-const EXPORTS: [&str; 6] = ["memory", "abi_version", "stack_end", "alloc", "compile", "run"];
+const EXPORTS: [&str; 7] =
+    ["memory", "abi_version", "stack_end", "alloc", "compile", "run", "place"];
 
 /// Checks the module's shape.
 ///

@@ -10,7 +10,7 @@ use picloud_guest::{engine, script};
 use picloud_reference::{Function, Reference, reference};
 use picloud_shared::codec;
 use picloud_shared::execution::{
-    Answer, AnswerKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest,
+    Answer, AnswerKind, ExecutionInfo, HttpRequest, Input, RunRequest,
 };
 use serde_json::Value;
 
@@ -103,13 +103,7 @@ fn seen_by_a_script(input: Input) -> BTreeSet<String> {
         version: 1,
         attempt: 1,
     };
-    let request = RunRequest {
-        execution,
-        input,
-        answer: AnswerKind::Response,
-        call_depth_max: 8,
-        stop_at_operation: NEVER,
-    };
+    let request = RunRequest { execution, input, answer: AnswerKind::Response, call_depth_max: 8 };
     let Answer::Response(response) = script::run(&codec::encode(&request)).unwrap() else {
         panic!("the request asked for a response");
     };

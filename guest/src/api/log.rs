@@ -6,15 +6,26 @@ use rhai::plugin::*;
 use super::json;
 use crate::host;
 
-/// `print(…)` is a line at level info. Rhai gives it no way to fail, so a reached
-/// limit shows at the next host call, or in the host's own record.
+/// `print(…)` is a line at level info.
 pub(crate) fn print(text: &str, position: Position) {
-    let _ = write(position, Level::Info, text.to_owned(), None);
+    write_or_end(position, Level::Info, text);
 }
 
 /// `debug(…)` is a line at level debug.
 pub(crate) fn debug_print(text: &str, position: Position) {
-    let _ = write(position, Level::Debug, text.to_owned(), None);
+    write_or_end(position, Level::Debug, text);
+}
+
+/// Rhai gives `print` no way to fail, and a script must not go on after a limit: the run
+/// ends here with a trap. The host knows which limit it was.
+fn write_or_end(position: Position, level: Level, text: &str) {
+    let written = write(position, level, text.to_owned(), None);
+    #[cfg(target_arch = "wasm32")]
+    if written.is_err() {
+        std::arch::wasm32::unreachable();
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    drop(written);
 }
 
 fn write(

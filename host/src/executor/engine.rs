@@ -1,5 +1,6 @@
 //! Wasmtime, set up for many short runs, and the guest in it.
 
+use picloud_shared::execution::Position;
 use picloud_shared::{ABI_VERSION, Slice};
 use wasmtime::{
     AsContextMut, Config, Enabled, Engine, Func, Instance, InstanceAllocationStrategy, InstancePre,
@@ -7,7 +8,7 @@ use wasmtime::{
 };
 
 use super::module::GuestModule;
-use super::sandbox::{Guest, Sandbox, Trace};
+use super::sandbox::{Guest, Sandbox};
 use super::{Settings, StartError, hostcalls, metering};
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits};
@@ -47,6 +48,7 @@ struct Exports {
     alloc: ModuleExport,
     compile: ModuleExport,
     run: ModuleExport,
+    place: ModuleExport,
 }
 
 /// One fresh instance.
@@ -81,6 +83,7 @@ impl GuestEngine {
             alloc: export("alloc")?,
             compile: export("compile")?,
             run: export("run")?,
+            place: export("place")?,
         };
         let template = linker.instantiate_pre(&module)?;
         let mut loaded = Self { template, exports, guest_sha256: guest.sha256, stack_end: 0 };
@@ -142,10 +145,22 @@ impl GuestEngine {
         instance.call(store, &self.exports.run, request).await
     }
 
+    /// Calls `place` on the address of an instruction of the compiled script.
+    pub(super) async fn place(
+        &self,
+        store: &mut Store<Sandbox>,
+        instance: &GuestInstance,
+        instruction: u32,
+    ) -> Result<Position> {
+        let function = instance.function(store, &self.exports.place)?;
+        let function = function.typed::<u32, u64>(&*store)?;
+        Ok(Position::unpack(function.call_async(store, instruction).await?))
+    }
+
     /// Whether the guest speaks this host's version of the contract, and where its stack
     /// ends.
     async fn check_abi(&self) -> Result<usize> {
-        let sandbox = Sandbox::new(Limits::DEFAULT, Clock::system(), Trace::new());
+        let sandbox = Sandbox::new(Limits::DEFAULT, Clock::system());
         let (mut store, guest) = self.instantiate(sandbox).await?;
         let mut ask = async |name| {
             let function = guest.instance.get_typed_func::<(), u32>(&mut store, name)?;
@@ -191,18 +206,18 @@ impl GuestInstance {
         export: &ModuleExport,
         argument: Slice,
     ) -> Result<Slice> {
-        let Some(function) = self
-            .instance
-            .get_module_export(&mut *store, export)
-            .and_then(wasmtime::Extern::into_func)
-        else {
+        let function = self.function(store, export)?;
+        let function = function.typed::<(u32, u32), u64>(&*store)?;
+        let packed = function.call_async(store, (argument.ptr, argument.len)).await?;
+        Ok(Slice::unpack(packed))
+    }
+
+    fn function(&self, store: &mut Store<Sandbox>, export: &ModuleExport) -> Result<Func> {
+        let function = self.instance.get_module_export(store, export);
+        let Some(function) = function.and_then(wasmtime::Extern::into_func) else {
             bail!("the guest's exports are not what they should be");
         };
-        let packed = function
-            .typed::<(u32, u32), u64>(&*store)?
-            .call_async(store, (argument.ptr, argument.len))
-            .await?;
-        Ok(Slice::unpack(packed))
+        Ok(function)
     }
 }
 

@@ -7,7 +7,7 @@ use picloud_shared::calls::{self, Call, HostResult, LimitExceeded, Op};
 use picloud_shared::{IMPORT_MODULE, IMPORT_NAME, Slice, codec};
 use wasmtime::{Caller, Linker, Result, bail};
 
-use super::sandbox::{Guest, Sandbox, Trace};
+use super::sandbox::{Guest, Sandbox};
 use super::services;
 
 /// Gives guests their import.
@@ -44,27 +44,12 @@ async fn call(caller: &mut Caller<'_, Sandbox>, op: u32, request: Slice) -> Resu
         caller.data_mut().reached = Some(LimitExceeded { limit, used, allowed });
         bail!("host call too large");
     }
-    let answer = match &mut caller.data_mut().trace {
-        // Log lines are not repeated; everything else is what it was.
-        Trace::Replaying(_) if is_unrecorded(op) => Vec::new(),
-        Trace::Replaying(answers) => match answers.next() {
-            Some(answer) => answer,
-            None => bail!("the repeated run asks for more than the first"),
-        },
-        Trace::Recording(..) | Trace::Overflown => {
-            let answer = serve(caller, &guest, op, range).await?;
-            if !is_unrecorded(op) {
-                caller.data_mut().trace.record(&answer);
-            }
-            answer
-        }
-    };
+    let answer = serve(caller, &guest, op, range).await?;
+    let (memory, sandbox) = guest.memory.data_and_store_mut(&mut *caller);
+    if sandbox.reached.is_some() {
+        sandbox.reached_at = sandbox.instruction(memory);
+    }
     hand_over(caller, &guest, &answer).await
-}
-
-/// The calls whose answer is always the same.
-fn is_unrecorded(op: Op) -> bool {
-    matches!(op, Op::LogWrite | Op::GuestPanicked)
 }
 
 /// Decodes, serves and encodes one call.

@@ -18,7 +18,7 @@ use wasmtime::{Memory, Result, Store, bail};
 use super::engine::GuestEngine;
 use super::hostcalls::bytes_of;
 use super::pool::Saturated;
-use super::sandbox::{Sandbox, Trace};
+use super::sandbox::Sandbox;
 use crate::clock::Clock;
 use crate::limits::{Limits, WASM_PAGE_BYTES};
 
@@ -47,7 +47,7 @@ struct Changes {
     /// What has changed: where each run of it begins in memory, and its bytes.
     runs: Box<[(usize, Box<[u8]>)]>,
     request_buffer: u32,
-    operations_ptr: u32,
+    instruction_ptr: u32,
 }
 
 impl Image {
@@ -69,11 +69,9 @@ impl Image {
         (len <= REQUEST_BUFFER_BYTES as usize).then_some(self.0.request_buffer)
     }
 
-    /// How many operations a walk has begun; none of an ordinary run.
-    pub(super) fn operations(&self, memory: &[u8]) -> Option<u64> {
-        let start = self.0.operations_ptr as usize;
-        let bytes = memory.get(start..start.checked_add(8)?)?;
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    /// Where the guest keeps the address of the instruction under way.
+    pub(super) fn instruction_ptr(&self) -> u32 {
+        self.0.instruction_ptr
     }
 
     #[cfg(test)]
@@ -92,7 +90,7 @@ impl Image {
         before: &[u8],
         after: &[u8],
         request_buffer: u32,
-        operations_ptr: u32,
+        instruction_ptr: u32,
     ) -> Self {
         let mut runs: Vec<Range<usize>> = Vec::new();
         for (index, line) in after[first..].chunks(LINE).enumerate() {
@@ -115,7 +113,7 @@ impl Image {
             memory_bytes: after.len() as u64,
             runs,
             request_buffer,
-            operations_ptr,
+            instruction_ptr,
         }))
     }
 }
@@ -132,7 +130,7 @@ pub(super) async fn compile(
         tracing::warn!(%error, "a source could not be compiled");
         Err(CompileError {
             message: format!("the source cannot be compiled: {}", error.root_cause()),
-            position: Position { line: 0, column: 0 },
+            position: Position::NONE,
         })
     }))
 }
@@ -142,7 +140,7 @@ async fn compile_in_sandbox(
     clock: &Clock,
     source: &str,
 ) -> Result<Result<Image, CompileError>> {
-    let sandbox = Sandbox::new(COMPILE_LIMITS, clock.clone(), Trace::new());
+    let sandbox = Sandbox::new(COMPILE_LIMITS, clock.clone());
     let (mut store, instance) = engine.instantiate(sandbox).await?;
     // Not from 0: to read the stack would map its pages into the slot, and they would be
     // looked at after every run in it, for as long as the process lives.
@@ -163,7 +161,7 @@ async fn compile_in_sandbox(
     };
     let request_buffer = instance.alloc(&mut store, REQUEST_BUFFER_BYTES as usize).await?;
     let after = instance.memory.data(&store);
-    Ok(Ok(Image::of(first, &before, after, request_buffer, compiled.operations_ptr)))
+    Ok(Ok(Image::of(first, &before, after, request_buffer, compiled.instruction_ptr)))
 }
 
 /// The images of the scripts used last, bounded in bytes.

@@ -5,22 +5,19 @@
 //!                                               │                LimitExceeded
 //!                                               └─► trap ─► BudgetExceeded …
 //!                                                     │
-//!                                                     └─► the same run as a walk,
-//!                                                         and a walk up to where
-//!                                                         that ended: its place
+//!                                                     └─► address of the instruction
+//!                                                         ─► fresh instance: its place
 //! ```
 //!
-//! A trap leaves no interpreter to ask where it was, and bytecode does not know the
-//! place of every error. But a run is a function of its request and the host's answers,
-//! so it is repeated with the recorded answers by walking the script's tree, whose
-//! operations have places; when the walk traps too, it is walked once more and stopped
-//! by the interpreter itself where the first walk ended.
+//! A trap leaves no interpreter to ask where it was. But the interpreter keeps the address
+//! of the instruction under way in memory, where the host reads it, and a fresh instance of
+//! the same image says which place of the script that is. Nothing of the run is repeated.
 
 use std::time::Duration;
 
 use picloud_shared::calls::LimitExceeded;
 use picloud_shared::execution::{
-    Answer, LAST, Position, RunErrorKind, RunReply, RunRequest, ScriptValue,
+    Answer, Position, RunError, RunErrorKind, RunReply, RunRequest, ScriptValue,
 };
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
@@ -31,25 +28,13 @@ use super::hostcalls::bytes_of;
 use super::image::Image;
 use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
-use super::sandbox::{Sandbox, Scope, Trace};
+use super::sandbox::{Sandbox, Scope};
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::secrets::Masker;
 
-/// Walking takes more fuel than bytecode.
-const WALK_FUEL_FACTOR: u64 = 4;
-
-/// A stopped walk also has to give back what the script had made, which takes fuel
-/// that the first one never spent.
-const LOCATE_EXTRA_FUEL: u64 = 500_000_000;
-
 /// Room for what surrounds a response in its encoding.
 const REPLY_OVERHEAD_BYTES: u64 = 64 << 10;
-
-/// How often a run is repeated at most to find a place.
-const LOCATE_RUNS_MAX: u64 = 3;
-
-const NOWHERE: Position = Position { line: 0, column: 0 };
 
 /// Runs a script once; within a scope, with the effects that its callers have had so
 /// far.
@@ -63,33 +48,29 @@ pub(super) async fn execute(
 ) -> Outcome {
     let started_at = clock.now_us();
     let started = tokio::time::Instant::now();
-    let mut sandbox = Sandbox::new(limits, clock.clone(), Trace::new());
+    let mut sandbox = Sandbox::new(limits, clock.clone());
     if let Some((scope, effects)) = scope {
         (sandbox.scope, sandbox.effects) = (Some(scope), effects);
     }
-    let mut run =
-        match attempt(engine, image, &request, sandbox, Duration::from_millis(limits.wall_ms_max))
-            .await
-        {
-            Ok(run) => run,
-            Err(error) => return no_instance(&error, started_at),
-        };
+    let wall = Duration::from_millis(limits.wall_ms_max);
+    let mut run = match attempt(engine, image, request, sandbox, wall).await {
+        Ok(run) => run,
+        Err(error) => return no_instance(&error, started_at),
+    };
     let fuel_left = run.store.get_fuel().unwrap_or(0);
     let memory_peak_bytes = run.store.data().memory_peak_bytes;
     let value = called_value(&run.end);
     let (status, response, mut failure) = judge(&mut run);
-    let unanswered = run.operations.is_some();
+    let instruction = run.unplaced;
     let mut sandbox = run.store.into_data();
     let log = std::mem::take(&mut sandbox.log);
     let (effects, called) =
         (std::mem::take(&mut sandbox.effects), std::mem::take(&mut sandbox.called));
     if let Some(failure) = &mut failure
-        && unanswered
         && failure.line.is_none()
+        && let Some(instruction) = instruction
+        && let Ok(place) = place(engine, clock, image, instruction).await
     {
-        let trace = std::mem::replace(&mut sandbox.trace, Trace::Overflown);
-        let again = Again { engine, clock, image, limits, trace };
-        let place = again.locate(request, status).await;
         failure.line = (place.line > 0).then_some(place.line);
         failure.column = (place.column > 0).then_some(place.column);
     }
@@ -113,8 +94,8 @@ pub(super) async fn execute(
 struct Ended {
     store: Store<Sandbox>,
     end: End,
-    /// How far a walk had come when it failed; `None` when the script answered.
-    operations: Option<u64>,
+    /// The address of the instruction that ended it, where the guest does not say its place.
+    unplaced: Option<u32>,
 }
 
 enum End {
@@ -128,35 +109,51 @@ enum End {
 async fn attempt(
     engine: &GuestEngine,
     image: &Image,
-    request: &RunRequest,
+    request: RunRequest,
     sandbox: Sandbox,
     wall: Duration,
 ) -> Result<Ended> {
     let (mut store, instance) = engine.instantiate(sandbox).await?;
     image.restore(instance.memory, &mut store)?;
-    let request = codec::encode(request);
+    store.data_mut().instruction_ptr = Some(image.instruction_ptr());
+    let encoded = codec::encode(&request);
+    // A body is large, and from here on it is in the guest's memory.
+    drop(request);
     let ran = tokio::time::timeout(wall, async {
-        let ptr = match image.request_buffer(request.len()) {
+        let len = u32::try_from(encoded.len())?;
+        let ptr = match image.request_buffer(encoded.len()) {
             Some(ptr) => ptr,
-            None => instance.alloc(&mut store, request.len()).await?,
+            None => instance.alloc(&mut store, encoded.len()).await?,
         };
-        instance.memory.write(&mut store, ptr as usize, &request)?;
-        let len = u32::try_from(request.len())?;
+        instance.memory.write(&mut store, ptr as usize, &encoded)?;
+        drop(encoded);
         engine.run(&mut store, &instance, Slice { ptr, len }).await
     })
     .await;
-    let memory = instance.memory.data(&store);
-    let operations = image.operations(memory);
-    let (end, operations) = match ran {
-        Err(_) => (End::Timeout, operations),
-        Ok(Err(trap)) => (End::Trap(trap), operations),
-        Ok(Ok(reply)) => match read_reply(&mut store, &instance, reply) {
-            answer @ End::Reply(Ok(_)) => (answer, None),
-            // Rhai does not know the place of every error.
-            failed => (failed, operations),
-        },
+    let unplaced = store.data().instruction(instance.memory.data(&store));
+    let reached_at = store.data().reached_at;
+    let (end, unplaced) = match ran {
+        Err(_) => (End::Timeout, unplaced),
+        Ok(Err(trap)) => (End::Trap(trap), reached_at.or(unplaced)),
+        Ok(Ok(reply)) => (read_reply(&mut store, &instance, reply), reached_at),
     };
-    Ok(Ended { store, end, operations })
+    Ok(Ended { store, end, unplaced })
+}
+
+/// The place of an instruction in the script of `image`.
+///
+/// # Errors
+/// When there is no instance or it does not answer.
+async fn place(
+    engine: &GuestEngine,
+    clock: &Clock,
+    image: &Image,
+    instruction: u32,
+) -> Result<Position> {
+    let (mut store, instance) =
+        engine.instantiate(Sandbox::new(Limits::DEFAULT, clock.clone())).await?;
+    image.restore(instance.memory, &mut store)?;
+    engine.place(&mut store, &instance, instruction).await
 }
 
 fn read_reply(
@@ -198,8 +195,13 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
     let failed = |status, failure| (status, None, Some(failure));
     if let Some(limit) = sandbox.reached.clone() {
         let at = match &end {
-            End::Reply(Err(error)) => error.position,
-            End::Reply(Ok(_)) | End::Timeout | End::Trap(_) => NOWHERE,
+            // Of another failure, in a script that went on, this would be another place.
+            End::Reply(Err(RunError { kind: RunErrorKind::Limit(it), position, .. }))
+                if *it == limit =>
+            {
+                *position
+            }
+            End::Reply(_) | End::Timeout | End::Trap(_) => Position::NONE,
         };
         return failed(Status::LimitExceeded, Failure::limit(limit, at));
     }
@@ -207,21 +209,21 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
         |limit: &str, used, allowed| LimitExceeded { limit: limit.to_owned(), used, allowed };
     match end {
         End::Reply(Ok(Answer::Value(value))) => match value_over(&value, limits) {
-            Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, NOWHERE)),
+            Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, Position::NONE)),
             None => (Status::Success, Some(Response::of_value(value.json)), None),
         },
         End::Reply(Ok(Answer::Response(answer))) => match response::check(answer) {
             Ok(response) => match response_over(&response, limits) {
-                Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, NOWHERE)),
+                Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, Position::NONE)),
                 None => (Status::Success, Some(response), None),
             },
-            Err(message) => failed(Status::Error, Failure::new(message, NOWHERE)),
+            Err(message) => failed(Status::Error, Failure::new(message, Position::NONE)),
         },
         End::Reply(Err(error)) => match error.kind {
             RunErrorKind::Limit(limit) => {
                 failed(Status::LimitExceeded, Failure::limit(limit, error.position))
             }
-            RunErrorKind::Script | RunErrorKind::Stopped => {
+            RunErrorKind::Script => {
                 let thrown = error.thrown;
                 let failure = Failure::new(error.message, error.position);
                 failed(Status::Error, Failure { thrown, ..failure })
@@ -229,14 +231,17 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
         },
         End::Timeout => {
             let allowed = limits.wall_ms_max;
-            failed(Status::Timeout, Failure::limit(over("wall_ms", allowed, allowed), NOWHERE))
+            failed(
+                Status::Timeout,
+                Failure::limit(over("wall_ms", allowed, allowed), Position::NONE),
+            )
         }
         End::Trap(trap) => match trap.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => {
                 let allowed = limits.fuel_max;
                 failed(
                     Status::BudgetExceeded,
-                    Failure::limit(over("fuel", allowed, allowed), NOWHERE),
+                    Failure::limit(over("fuel", allowed, allowed), Position::NONE),
                 )
             }
             // Below the guest's own stack lies nothing, so running over its end is
@@ -245,13 +250,13 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
                 let allowed = WASM_STACK_BYTES_MAX as u64;
                 failed(
                     Status::LimitExceeded,
-                    Failure::limit(over("stack_bytes", allowed, allowed), NOWHERE),
+                    Failure::limit(over("stack_bytes", allowed, allowed), Position::NONE),
                 )
             }
             _ => match memory_wanted(sandbox) {
                 Some(used) => {
                     let limit = over("memory_bytes", used, limits.memory_bytes_max);
-                    failed(Status::MemoryExceeded, Failure::limit(limit, NOWHERE))
+                    failed(Status::MemoryExceeded, Failure::limit(limit, Position::NONE))
                 }
                 None => failed(Status::Crashed, crash(sandbox, &trap)),
             },
@@ -289,57 +294,7 @@ fn crash(sandbox: &Sandbox, trap: &wasmtime::Error) -> Failure {
     };
     let reason = sandbox.masker().text(&reason).into_owned();
     tracing::error!(%reason, "a sandbox crashed");
-    Failure::new(format!("the sandbox crashed: {reason}"), NOWHERE)
-}
-
-/// What a run is repeated with, to find the place where it failed.
-struct Again<'a> {
-    engine: &'a GuestEngine,
-    clock: &'a Clock,
-    image: &'a Image,
-    limits: Limits,
-    trace: Trace,
-}
-
-impl Again<'_> {
-    /// Walks the run to its end, and once more up to the operation that had begun
-    /// there, or, where the interpreter knows no place for that one, the one before.
-    async fn locate(self, mut request: RunRequest, status: Status) -> Position {
-        let walk_fuel = match status {
-            // A walk burns its fuel in the same places, if not at the same turn.
-            Status::BudgetExceeded => self.limits.fuel_max,
-            _ => self.limits.fuel_max.saturating_mul(WALK_FUEL_FACTOR),
-        };
-        request.stop_at_operation = LAST;
-        let operations = match self.walk(&request, walk_fuel).await {
-            Some(Ended { end: End::Reply(Err(error)), .. }) if error.position.line > 0 => {
-                return error.position;
-            }
-            Some(Ended { operations: Some(operations), .. }) => operations,
-            _ => return NOWHERE,
-        };
-        for back in 0..LOCATE_RUNS_MAX.min(operations) {
-            request.stop_at_operation = operations - back;
-            match self.walk(&request, walk_fuel.saturating_add(LOCATE_EXTRA_FUEL)).await {
-                Some(Ended { end: End::Reply(Err(error)), .. })
-                    if error.kind == RunErrorKind::Stopped =>
-                {
-                    if error.position.line > 0 {
-                        return error.position;
-                    }
-                }
-                _ => return NOWHERE,
-            }
-        }
-        NOWHERE
-    }
-
-    async fn walk(&self, request: &RunRequest, fuel_max: u64) -> Option<Ended> {
-        let limits = Limits { fuel_max, ..self.limits };
-        let sandbox = Sandbox::new(limits, self.clock.clone(), self.trace.replay()?);
-        let wall = Duration::from_millis(limits.wall_ms_max);
-        attempt(self.engine, self.image, request, sandbox, wall).await.ok()
-    }
+    Failure::new(format!("the sandbox crashed: {reason}"), Position::NONE)
 }
 
 /// The pool has an instance for every slot and the image was made by this engine,
@@ -350,7 +305,7 @@ fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
         status: Status::Crashed,
         response: None,
         value: None,
-        failure: Some(Failure::new("no sandbox could be made", NOWHERE)),
+        failure: Some(Failure::new("no sandbox could be made", Position::NONE)),
         log: Vec::new(),
         fuel_used: 0,
         memory_peak_bytes: 0,

@@ -16,10 +16,6 @@ use crate::limits::Limits;
 use crate::secrets::{Masker, Revealed};
 use crate::store::{AppId, ExecutionId};
 
-/// How many bytes of host answers are kept, so that the run can be repeated up to
-/// the place where it failed.
-const TRACE_BYTES_MAX: usize = 1 << 20;
-
 /// The data of a store: one execution's.
 pub(super) struct Sandbox {
     pub(super) limits: Limits,
@@ -40,9 +36,12 @@ pub(super) struct Sandbox {
     /// The first limit that was reached. Whatever the guest says afterwards, this
     /// is how the run ended.
     pub(super) reached: Option<LimitExceeded>,
+    /// The instruction that was under way when [`Sandbox::reached`] was set.
+    pub(super) reached_at: Option<u32>,
+    /// Where the guest keeps the address of the instruction under way.
+    pub(super) instruction_ptr: Option<u32>,
     /// What the guest said when it panicked.
     pub(super) panic: Option<String>,
-    pub(super) trace: Trace,
     /// Set once the instance is made.
     pub(super) guest: Option<Guest>,
 }
@@ -79,44 +78,8 @@ pub(super) struct Guest {
     pub(super) alloc: Alloc,
 }
 
-/// The host's answers, in order.
-pub(super) enum Trace {
-    /// An ordinary run.
-    Recording(Vec<Vec<u8>>, usize),
-    /// An ordinary run that was told more than is kept.
-    Overflown,
-    /// A run that repeats another.
-    Replaying(std::vec::IntoIter<Vec<u8>>),
-}
-
-impl Trace {
-    pub(super) fn new() -> Self {
-        Self::Recording(Vec::new(), 0)
-    }
-
-    pub(super) fn record(&mut self, answer: &[u8]) {
-        if let Self::Recording(answers, bytes) = self {
-            *bytes += answer.len();
-            if *bytes > TRACE_BYTES_MAX {
-                *self = Self::Overflown;
-            } else {
-                answers.push(answer.to_vec());
-            }
-        }
-    }
-
-    /// What a run has to be told to go the same way again; nothing when not all of
-    /// it was kept.
-    pub(super) fn replay(&self) -> Option<Self> {
-        match self {
-            Self::Recording(answers, _) => Some(Self::Replaying(answers.clone().into_iter())),
-            Self::Overflown | Self::Replaying(_) => None,
-        }
-    }
-}
-
 impl Sandbox {
-    pub(super) fn new(limits: Limits, clock: Clock, trace: Trace) -> Self {
+    pub(super) fn new(limits: Limits, clock: Clock) -> Self {
         Self {
             limits,
             clock,
@@ -130,8 +93,9 @@ impl Sandbox {
             memory_peak_bytes: 0,
             memory_refused_bytes: None,
             reached: None,
+            reached_at: None,
+            instruction_ptr: None,
             panic: None,
-            trace,
             guest: None,
         }
     }
@@ -139,6 +103,13 @@ impl Sandbox {
     /// What masks the secrets that have been read until now.
     pub(super) fn masker(&self) -> Masker {
         self.scope.as_ref().map(|scope| scope.revealed.masker()).unwrap_or_default()
+    }
+
+    /// The address of the instruction that is under way in `memory`; `None` outside of a run.
+    pub(super) fn instruction(&self, memory: &[u8]) -> Option<u32> {
+        let start = self.instruction_ptr? as usize;
+        let bytes = memory.get(start..start.checked_add(4)?)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
     }
 
     /// Adds `more` to what was used of a limit.

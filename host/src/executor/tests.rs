@@ -8,7 +8,7 @@ use picloud_shared::calls::Op;
 use picloud_shared::calls::time::Now;
 use picloud_shared::execution::{
     Answer, AnswerKind, BodyKind, CompileReply, Compiled, ExecutionInfo, HttpRequest, HttpResponse,
-    Input, NEVER, RunReply, RunRequest,
+    Input, RunReply, RunRequest,
 };
 use picloud_shared::{Slice, codec};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::engine::GuestEngine;
 use super::module::GuestModule;
-use super::sandbox::{Sandbox, Trace};
+use super::sandbox::Sandbox;
 use super::{Image, Outcome, PrivateHosts, Settings, Status, image, run};
 use crate::clock::Clock;
 use crate::limits::Limits;
@@ -53,7 +53,6 @@ fn request(body: &[u8]) -> RunRequest {
         }),
         call_depth_max: 64,
         answer: AnswerKind::Response,
-        stop_at_operation: NEVER,
     }
 }
 
@@ -68,7 +67,7 @@ async fn nothing_is_left_behind(engine: &GuestEngine) {
     let image = image::compile(engine, &clock, source).await.unwrap().unwrap();
     let limits = Limits { memory_bytes_max: 16 << 20, ..Limits::DEFAULT };
     let fresh = async || {
-        let sandbox = Sandbox::new(limits, clock.clone(), Trace::new());
+        let sandbox = Sandbox::new(limits, clock.clone());
         let (mut store, instance) = engine.instantiate(sandbox).await.unwrap();
         let pages = (limits.memory_bytes_max - instance.memory.data_size(&store) as u64) / 65_536;
         instance.memory.grow(&mut store, pages).unwrap();
@@ -121,7 +120,8 @@ const LIAR: &str = r#"(module
     (func (export "run") (param i32 i32) (result i64)
         (drop (call $call
             (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.load (i32.const 8))))
-        (i64.load (i32.const 1024))))"#;
+        (i64.load (i32.const 1024)))
+    (func (export "place") (param i32) (result i64) (i64.load (i32.const 1024))))"#;
 
 #[derive(Debug, Clone)]
 struct Lie {
@@ -212,11 +212,14 @@ fn a_lying_guest_ends_its_own_execution_and_nothing_else() {
 
 #[test]
 fn a_guest_that_answers_compile_with_anything_is_no_danger() {
-    let reply: CompileReply = Ok(Compiled { operations_ptr: u32::MAX });
+    let reply: CompileReply = Ok(Compiled { instruction_ptr: u32::MAX });
     let encoded = codec::encode(&reply);
     assert_eq!(codec::decode::<CompileReply>(&encoded), Ok(reply));
     let image = Image::of(0, &[], &[1; 4096], 0, u32::MAX);
-    assert_eq!(image.operations(&[0; 4096]), None, "an address outside of memory is no address");
+    let mut sandbox = Sandbox::new(Limits::DEFAULT, Clock::system());
+    sandbox.instruction_ptr = Some(image.instruction_ptr());
+    let instruction = sandbox.instruction(&[0; 4096]);
+    assert_eq!(instruction, None, "an address outside of memory is no address");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, NEVER, RunRequest};
+use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, RunRequest};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Orchestrator;
@@ -199,7 +199,6 @@ impl Orchestrator {
             input: work.input.clone(),
             call_depth_max: limits.call_depth_max,
             answer: AnswerKind::Response,
-            stop_at_operation: NEVER,
         };
         let (app_id, execution_id) = (Some(target.app_id.clone()), id.clone());
         // Events leave slots for requests.

@@ -8,7 +8,7 @@ use picloud::clock::Clock;
 use picloud::executor::{Executor, PrivateHosts, Run, Settings};
 use picloud::limits::Limits;
 use picloud_differential::{Answer, CALL_DEPTH_MAX};
-use picloud_shared::execution::{AnswerKind, ExecutionInfo, HttpRequest, Input, NEVER, RunRequest};
+use picloud_shared::execution::{AnswerKind, ExecutionInfo, HttpRequest, Input, RunRequest};
 use tempfile::TempDir;
 
 /// An executor on a data folder of its own.
@@ -73,7 +73,6 @@ fn run(image: picloud::executor::Image) -> Run {
             input: Input::Http(HttpRequest::default()),
             answer: AnswerKind::Response,
             call_depth_max: CALL_DEPTH_MAX,
-            stop_at_operation: NEVER,
         },
         limits,
         app_id: None,

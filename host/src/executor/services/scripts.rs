@@ -2,7 +2,7 @@
 
 use picloud_shared::calls::scripts::{Call, Enqueue};
 use picloud_shared::calls::{HostError, HostResult};
-use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, NEVER, RunRequest, ScriptValue};
+use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, RunRequest, ScriptValue};
 use serde_json::{Value, json};
 
 use super::{check_delay, count_call};
@@ -110,7 +110,6 @@ async fn run_script(
         input: Input::Event(event),
         answer: AnswerKind::Value,
         call_depth_max: limits.call_depth_max,
-        stop_at_operation: NEVER,
     };
     let inner = Scope {
         script: script.name.clone(),
