@@ -62,6 +62,7 @@ pub use capability::{Capability, Scope};
 pub use cookies::{is_platform_cookie, without_platform_cookies};
 pub use key_hash::KeyHash;
 pub use oidc::{Arrival, Departure, OidcSettings};
+pub(crate) use owner_key::SETTING as OWNER_KEY_SETTING;
 pub use owner_key::{OwnerKey, OwnerKeyError};
 pub use passwords::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
 pub use proxies::{TrustedProxies, TrustedProxiesError};

@@ -3,8 +3,8 @@
 //! Invariant: nothing else in the host asks the system for the time of day or for
 //! random bytes (`clippy.toml` enforces it), so a test can decide both.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
@@ -15,6 +15,8 @@ type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 pub struct Clock {
     now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
     fill: Arc<Fill>,
+    /// What the database's clock showed, and when that was; only of the system's clock.
+    followed: Option<Arc<RwLock<Option<(Instant, i64)>>>>,
 }
 
 impl Clock {
@@ -27,13 +29,14 @@ impl Clock {
     #[expect(clippy::expect_used, reason = "a host without randomness must not go on")]
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads them")]
     pub fn system() -> Self {
-        Self::new(
+        let system = Self::new(
             || match SystemTime::now().duration_since(UNIX_EPOCH) {
                 Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
                 Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
             },
             |bytes| getrandom::fill(bytes).expect("the system gives random bytes"),
-        )
+        );
+        Self { followed: Some(Arc::default()), ..system }
     }
 
     /// A clock of the caller's making.
@@ -41,13 +44,32 @@ impl Clock {
         now_us: impl Fn() -> i64 + Send + Sync + 'static,
         fill: impl Fn(&mut [u8]) + Send + Sync + 'static,
     ) -> Self {
-        Self { now_us: Arc::new(now_us), fill: Arc::new(fill) }
+        Self { now_us: Arc::new(now_us), fill: Arc::new(fill), followed: None }
+    }
+
+    /// Shows what the database's clock shows from now on, so that all nodes have one time,
+    /// whatever their machines' clocks say: `at` it showed `us`, in microseconds since 1970.
+    /// Between two readings the time that passes is measured by a clock that nobody sets. A
+    /// clock of a test's making follows nothing.
+    pub fn follow(&self, at: Instant, us: i64) {
+        if let Some(followed) = &self.followed {
+            *followed.write().unwrap_or_else(PoisonError::into_inner) = Some((at, us));
+        }
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn now_us(&self) -> i64 {
-        (self.now_us)()
+        let reading = self
+            .followed
+            .as_ref()
+            .and_then(|followed| *followed.read().unwrap_or_else(PoisonError::into_inner));
+        match reading {
+            Some((at, us)) => {
+                us.saturating_add(i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX))
+            }
+            None => (self.now_us)(),
+        }
     }
 
     /// `N` random bytes, fit for keys.
@@ -76,6 +98,19 @@ impl Default for Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_s_clock_follows_another_one() {
+        let clock = Clock::system();
+        let own = clock.now_us();
+        let hour = 3_600_000_000;
+        clock.follow(Instant::now(), own + hour);
+        let ahead = clock.now_us() - own;
+        assert!((hour..hour + 60_000_000).contains(&ahead), "{ahead}");
+        let fixed = Clock::new(|| 7, |bytes| bytes.fill(7));
+        fixed.follow(Instant::now(), own);
+        assert_eq!(fixed.now_us(), 7);
+    }
 
     #[test]
     fn ids_sort_by_the_time_of_their_creation() {

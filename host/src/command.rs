@@ -71,6 +71,9 @@ enum Verb {
         /// Make an app `sample` with a script `hello`, if there is none
         #[arg(long)]
         sample: bool,
+        /// Use this data folder with this database, although they belong to two instances
+        #[arg(long)]
+        adopt_data_folder: bool,
     },
     /// Upload a script and print the URL at which it answers
     Deploy(deploy::Deploy),
@@ -195,7 +198,9 @@ impl Command {
             }
         }
         let done = match self.verb {
-            Verb::Serve { sample } => serve(config, &warnings, sample).await,
+            Verb::Serve { sample, adopt_data_folder } => {
+                serve(Config { adopt_data_folder, ..config }, &warnings, sample).await
+            }
             Verb::Deploy(deploy) => deploy.run(config).await,
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,

@@ -45,6 +45,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The data folder.
     pub data: PathBuf,
+    /// Makes the data folder the database's, whatever instance it belonged to: of the command
+    /// line, not of a variable that would stay.
+    pub adopt_data_folder: bool,
     /// The database, if it is not the one in the data folder.
     pub database: Option<DatabaseUrl>,
     /// What no execution gets more of.
@@ -105,6 +108,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from("./data"),
+            adopt_data_folder: false,
             database: None,
             ceiling: Limits::CEILING,
             request_bytes_max: 4 << 20,

@@ -23,7 +23,7 @@ const FILE_MODE: u32 = 0o600;
 /// Why the folder is not used, with what mends it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unusable(String);
+pub struct Unusable(pub(crate) String);
 
 /// Makes the folder if it is missing, and closes it to others.
 ///

@@ -21,6 +21,7 @@ pub mod error;
 pub mod executor;
 pub mod faults;
 pub mod hostname;
+pub mod instance;
 pub mod json;
 pub mod limits;
 pub mod manager;
@@ -39,6 +40,7 @@ use axum::extract::State;
 use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
@@ -50,9 +52,10 @@ use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
 use orchestrator::retention::{OwnHosts, Retention};
 use orchestrator::scheduler::Scheduler;
+use orchestrator::sweep::Sweep;
 use orchestrator::{Orchestrator, Parts};
 use secrets::Secrets;
-use store::Store;
+use store::{DatabaseTime, Store};
 use telemetry::Metrics;
 
 /// How long a server that was told to stop waits for the requests under way.
@@ -95,8 +98,13 @@ impl App {
         data_folder::prepare(&config.data)?;
         let node = clock.new_id().to_string();
         let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
+        let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
         let store = Store::open(&database).await?;
+        if let Some(time) = *store.watch_time().borrow() {
+            clock.follow(time.at, time.us);
+        }
+        pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let own_hosts = OwnHosts { node: node.clone(), hosts: config.own_hosts() };
         own_hosts.reserve(&store, clock.now_us()).await?;
         let owner_key = config.owner_key.as_ref();
@@ -139,9 +147,11 @@ impl App {
             router,
             retention: Retention {
                 store: store.clone(),
+                sweep: executor
+                    .blobs()
+                    .map(|blobs| Sweep::new(store.clone(), clock.clone(), blobs.clone())),
                 clock,
                 own_hosts,
-                blobs: executor.blobs().cloned(),
                 audit_days: config.audit_retention_days,
                 execution_log_days: config.execution_log_retention_days,
                 dead_letter_days: config.dead_letter_retention_days,
@@ -187,18 +197,22 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    let app = App::build(config, clock).await?;
+    // Before anybody is told that it serves: a signal right after that must find us.
+    let told_to_stop = signals()?;
+    let app = App::build(config, clock.clone()).await?;
     if with_sample {
         manager::create_sample(&app.control_plane).await?;
     }
     announce(&app, listener.local_addr()?);
     let retention = tokio::spawn(app.retention.clone().run());
-    let (stop, told) = tokio::sync::watch::channel(false);
+    let sweep = app.retention.sweep.clone().map(|sweep| tokio::spawn(sweep.run()));
+    let following = tokio::spawn(follow(app.store.watch_time(), clock));
+    let (stop, told) = watch::channel(false);
     let dispatcher = tokio::spawn(app.dispatcher.clone().run(told.clone()));
     let scheduler = tokio::spawn(app.scheduler.clone().run(told));
     let (stopping, stopped) = tokio::sync::oneshot::channel();
     let server = serving::serve(listener, app.router, config.connections.clone(), async {
-        told_to_stop().await;
+        told_to_stop.await;
         tracing::info!("stopping: requests under way are finished");
         let _ = stopping.send(());
     });
@@ -215,6 +229,8 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
         () = late => tracing::warn!("some requests were not finished in time"),
     }
     retention.abort();
+    following.abort();
+    sweep.inspect(tokio::task::JoinHandle::abort);
     // After the requests: those that wait for an event need it to be carried out.
     let _ = stop.send(true);
     let ended = async { (dispatcher.await, scheduler.await) };
@@ -262,18 +278,24 @@ fn executor_settings(config: &Config) -> executor::Settings {
     }
 }
 
-/// The data folder is nobody's business but the owner's.
-/// Waits for SIGINT or SIGTERM.
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        },
-        Err(_) => {
-            let _ = interrupted.await;
+/// Has the clock follow the database's.
+async fn follow(mut times: watch::Receiver<Option<DatabaseTime>>, clock: Clock) {
+    while times.changed().await.is_ok() {
+        if let Some(time) = *times.borrow_and_update() {
+            clock.follow(time.at, time.us);
         }
     }
+}
+
+/// Takes SIGINT and SIGTERM from now on; what is returned waits for one of them.
+fn signals() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
 }

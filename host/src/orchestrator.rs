@@ -32,6 +32,7 @@ pub mod retry;
 mod rows;
 mod run;
 pub mod scheduler;
+pub mod sweep;
 mod table;
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! ([`writer`]), and the rows of finished runs through a bounded buffer
 //! ([`commit`]). The functions are spread over one file per table family.
 //!
-//! Invariant: no other room of the house writes SQL, and this one uses none of
-//! them. It reads no clock and no randomness: times (`*_at`, microseconds since
+//! Invariant: no other module writes SQL, and this one uses none of the modules
+//! above it. It reads no clock and no randomness: times (`*_at`, microseconds since
 //! 1970) and ids come from the caller.
 //! Invariant: an idle store executes no statement.
 //! Invariant: what `Ok` was answered for is on disk, except [`Store::record`].
@@ -15,6 +15,7 @@ mod api_keys;
 mod app_secrets;
 mod apps;
 mod audit;
+mod blobs;
 mod bulk;
 mod commit;
 mod dead_letters;
@@ -50,10 +51,12 @@ pub use api_keys::{ApiKey, ApiKeyScope};
 pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
+pub use blobs::FreedBlob;
 pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{
-    AppIngress, Definitions, DomainDefinition, RouteDefinition, ScriptDefinition,
+    AppIngress, DEFINITIONS_AGE_MAX, Definitions, DomainDefinition, RouteDefinition,
+    ScriptDefinition,
 };
 pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
 pub use domains::{DOMAINS_MAX, Domain, NewClaim};
@@ -102,7 +105,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
-use dialect::{Dialect, OwnSession, listen, pass_on};
+use definitions::Currency;
+use dialect::{Dialect, Ear, OwnSession, listen};
 use outbox::Handover;
 use writer::{Signals, Touches, Writer, remember_session};
 
@@ -118,6 +122,15 @@ pub struct Page {
     pub limit: i64,
     /// So many rows are skipped first.
     pub offset: i64,
+}
+
+/// What the database's clock showed at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseTime {
+    /// When it was read.
+    pub at: std::time::Instant,
+    /// What it showed, in microseconds since 1970.
+    pub us: i64,
 }
 
 /// The database. Cheap to clone; every clone is the same store.
@@ -136,6 +149,8 @@ struct Inner {
     committer: Committer,
     handover: Handover,
     signals: Signals,
+    /// Whether the definitions that were read are the newest.
+    currency: Currency,
     /// What the database's clock showed last, and when.
     clock_seen: Mutex<Option<(Instant, i64)>>,
     _listening: Option<Listening>,
@@ -172,10 +187,19 @@ impl Store {
         }
 
         let (signals, session) = (Signals::default(), OwnSession::default());
+        let currency = Currency::default();
         remember_session(dialect, &mut connection, &session).await?;
         let listening = if dialect.is_shared() {
-            let listener = listen(&options).await?;
-            Some(Listening(tokio::spawn(pass_on(listener, session.clone(), signals.clone()))))
+            let mut listener = listen(&options).await?;
+            let ear = Ear {
+                options: options.clone(),
+                own_session: session.clone(),
+                signals: signals.clone(),
+                currency: currency.clone(),
+            };
+            // So that the time is known from the start.
+            ear.look(&mut listener).await.map_err(Error::unavailable)?;
+            Some(Listening(tokio::spawn(ear.pass_on(listener))))
         } else {
             None
         };
@@ -187,10 +211,16 @@ impl Store {
                 dialect,
                 reads: dialect.read_pool(options),
                 recorder: Recorder::start(dialect, writer.clone()),
-                committer: Committer::start(dialect, writer.clone(), handover.clone()),
+                committer: Committer::start(
+                    dialect,
+                    writer.clone(),
+                    handover.clone(),
+                    signals.clone(),
+                ),
                 handover,
                 writer,
                 signals,
+                currency,
                 clock_seen: Mutex::default(),
                 _listening: listening,
             }),
@@ -258,6 +288,26 @@ impl Store {
     #[must_use]
     pub fn watch_outbox(&self) -> watch::Receiver<u64> {
         self.inner.signals.outbox.subscribe()
+    }
+
+    /// Changes with every commit of this process that frees contents of files.
+    #[must_use]
+    pub fn watch_freed_blobs(&self) -> watch::Receiver<u64> {
+        self.inner.signals.freed.subscribe()
+    }
+
+    /// When there may be something to claim on a database that others use too; changes with
+    /// every look at it.
+    #[must_use]
+    pub fn watch_due_at(&self) -> watch::Receiver<Option<Instant>> {
+        self.inner.signals.due_at.subscribe()
+    }
+
+    /// What the clock of a database that others use too showed at the last look; changes with
+    /// every look.
+    #[must_use]
+    pub fn watch_time(&self) -> watch::Receiver<Option<DatabaseTime>> {
+        self.inner.signals.time.subscribe()
     }
 
     /// Whether other processes may use the same database.

@@ -16,7 +16,7 @@ use crate::error::{Error, Refusal};
 use crate::store::{self, Store};
 
 /// Under which name the database has the key's hash.
-const SETTING: &str = "owner_key_sha256";
+pub(crate) const SETTING: &str = "owner_key_sha256";
 /// What a key made by us begins with, so that it is recognised where it leaks.
 const KEY_PREFIX: &str = "pco_";
 /// How many of its bytes are random.

@@ -5,7 +5,7 @@ use super::{Misfire, Schedule, US_PER_SECOND};
 /// So late, and a firing still counts as on time: a busy host, a restart.
 pub const LATE_US_MAX: i64 = 60 * US_PER_SECOND;
 
-/// The most firings that are made up for at once.
+/// The most firings that are made up for.
 pub const MISSED_MAX: usize = 1000;
 
 /// What is to be done about a schedule now.
@@ -21,9 +21,9 @@ impl Schedule {
     /// What to fire at `now_us`, given that the schedule was due at `due_us` and has not
     /// fired since, and when it is due next.
     ///
-    /// With [`Misfire::All`] these are at most the `max` oldest firings; if there are more,
-    /// the schedule is due again at once, at the first that is left. The search is bounded whatever time has passed: it does not walk over
-    /// firings that are not made up for.
+    /// With [`Misfire::All`] these are at most the `max` oldest firings; later ones are left
+    /// out. The search is bounded whatever time has passed: it does not walk over firings that
+    /// are not made up for.
     #[must_use]
     pub fn missed(&self, due_us: i64, now_us: i64, misfire: Misfire, max: usize) -> Missed {
         if now_us < due_us {
@@ -31,13 +31,8 @@ impl Schedule {
         }
         let fire = match misfire {
             Misfire::All => {
-                let mut due = std::iter::successors(Some(due_us), |us| self.next_after(*us))
-                    .take_while(|us| *us <= now_us);
-                let fire = due.by_ref().take(max).collect();
-                if let Some(left) = due.next() {
-                    return Missed { fire, next: Some(left) };
-                }
-                fire
+                let due = std::iter::successors(Some(due_us), |us| self.next_after(*us));
+                due.take_while(|us| *us <= now_us).take(max).collect()
             }
             Misfire::Once => vec![self.latest(due_us, now_us)],
             Misfire::Skip => {

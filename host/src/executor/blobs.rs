@@ -2,8 +2,7 @@
 //!
 //! A blob is written under another name, synced and renamed, and never changed: a
 //! file that is written again gets another blob. Which blobs are files is what the
-//! store says; one that no entry describes belongs to a run that was not committed,
-//! or was replaced, and is swept when it is old enough that no run can still want it.
+//! store says. [`sweep`](crate::orchestrator::sweep) removes the others.
 //!
 //! Invariant: an app's blobs are reached through a capability for its folder, and by
 //! ids that we have made: what a script calls a file is never a path.
@@ -16,6 +15,9 @@ use cap_std::fs::{Dir, OpenOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+/// The folder in the data folder that holds them.
+pub const FILES_FOLDER: &str = "files";
 
 /// What a name begins with until its content is on disk.
 const TEMPORARY: &str = "new-";
@@ -43,8 +45,8 @@ impl Blobs {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(data: &Dir) -> io::Result<Self> {
-        data.create_dir_all("files")?;
-        Ok(Self(Arc::new(data.open_dir("files")?)))
+        data.create_dir_all(FILES_FOLDER)?;
+        Ok(Self(Arc::new(data.open_dir(FILES_FOLDER)?)))
     }
 
     /// Writes a blob; it is on disk when this returns.
@@ -85,7 +87,7 @@ impl Blobs {
     /// # Errors
     /// When it cannot be read.
     pub fn find(data: &Dir) -> io::Result<Option<Self>> {
-        match data.open_dir("files") {
+        match data.open_dir(FILES_FOLDER) {
             Ok(folders) => Ok(Some(Self(Arc::new(folders)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -124,25 +126,53 @@ impl Blobs {
         .await
     }
 
-    /// Removes an app's blobs that are not `kept` and were made before `made_before`,
-    /// µs, also those that were never finished, and says how many.
+    /// The names in an app's folder that are not the blobs of `kept` and were made before
+    /// `made_before`, µs: blobs, and what is left of some that were never finished.
     ///
     /// # Errors
-    /// When the folder cannot be read; what was removed before stays removed.
-    pub async fn sweep(&self, app: &str, kept: HashSet<Uuid>, made_before: i64) -> io::Result<u64> {
+    /// When the folder cannot be read.
+    pub async fn orphans(
+        &self,
+        app: &str,
+        kept: HashSet<Uuid>,
+        made_before: i64,
+    ) -> io::Result<Vec<String>> {
         let (folders, app) = (Arc::clone(&self.0), app.to_owned());
         blocking(move || {
-            let folder = folders.open_dir(&app)?;
-            let mut removed = 0;
-            for entry in folder.entries()? {
-                let entry = entry?;
-                let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            let mut orphans = Vec::new();
+            for entry in folders.open_dir(&app)?.entries()? {
+                let Ok(name) = entry?.file_name().into_string() else { continue };
                 let id = name.strip_prefix(TEMPORARY).unwrap_or(&name).parse::<Uuid>();
                 let Ok(id) = id else { continue };
                 let finished = !name.starts_with(TEMPORARY);
                 if made_us(id) < made_before && !(finished && kept.contains(&id)) {
-                    entry.remove_file()?;
-                    removed += 1;
+                    orphans.push(name);
+                }
+            }
+            Ok(orphans)
+        })
+        .await
+    }
+
+    /// Removes names from an app's folder; another node may have removed some already.
+    /// Returns how many it removed.
+    ///
+    /// # Errors
+    /// When one of them cannot be removed; what was removed before stays removed.
+    pub async fn remove(&self, app: &str, names: Vec<String>) -> io::Result<u64> {
+        let (folders, app) = (Arc::clone(&self.0), app.to_owned());
+        blocking(move || {
+            let folder = match folders.open_dir(&app) {
+                Ok(folder) => folder,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+                Err(error) => return Err(error),
+            };
+            let mut removed = 0;
+            for name in names {
+                match folder.remove_file(&name) {
+                    Ok(()) => removed += 1,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
                 }
             }
             Ok(removed)

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::store::{EventId, Space};
+use uuid::Uuid;
+
+use crate::store::{EventId, ScriptId, Space};
 
 /// Where an entry is, within the app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,7 +75,9 @@ pub enum Sent {
     Script {
         /// The event's id.
         id: EventId,
-        /// The script's name.
+        /// The script, as its name was found when it was called.
+        script_id: ScriptId,
+        /// The script's name then.
         script: String,
         /// JSON text.
         payload: String,
@@ -87,6 +91,8 @@ pub enum Sent {
 pub struct Effects {
     writes: BTreeMap<EntryKey, Written>,
     sent: Vec<Sent>,
+    /// The contents of files that it has put into the data folder.
+    blobs: Vec<Uuid>,
     seen: HashMap<Seen, i64>,
     /// How often it looked: one thing looked at twice may not have been the same.
     looks: u64,
@@ -127,6 +133,25 @@ impl Effects {
     #[must_use]
     pub fn sent(&self) -> &[Sent] {
         &self.sent
+    }
+
+    /// The contents of files that the run has put into the data folder and that none of its
+    /// entries describes: of files that it wrote again, or did not get to write.
+    pub fn needless_blobs(&self) -> impl Iterator<Item = String> {
+        let files = self.writes.iter().filter(|(key, _)| key.space == Space::Files);
+        let values: Vec<_> = files.filter_map(|(_, written)| written.value.as_deref()).collect();
+        let blobs = self.blobs.iter().map(Uuid::to_string);
+        blobs.filter(move |blob| !values.iter().any(|value| value.contains(blob)))
+    }
+
+    /// The contents of files that the run has put into the data folder.
+    pub fn blobs(&self) -> impl Iterator<Item = &Uuid> {
+        self.blobs.iter()
+    }
+
+    /// Notes contents that are put into the data folder.
+    pub(super) fn put_blob(&mut self, blob: Uuid) {
+        self.blobs.push(blob);
     }
 
     /// What was seen, and its version.

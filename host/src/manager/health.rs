@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::ControlPlane;
 use crate::auth::Capability;
 use crate::error::{Error, Result};
+use crate::store;
 
 /// What OpenMetrics wants its text to be called.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,11 +30,16 @@ pub(super) async fn get_live() -> Json<Health> {
     Json(Health { status: "live" })
 }
 
-/// Answers 200 while requests can be served, 503 while the database is away or read only.
+/// Answers 200 while requests can be served, 503 while the database is away or read only, or
+/// while this node has not learned for 30 seconds what others have changed.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
     responses((status = 200, description = "The database answers", body = Health)))]
 pub(super) async fn get_ready(State(control_plane): State<ControlPlane>) -> Result<Json<Health>> {
     control_plane.store.ping_writes().await?;
+    if control_plane.store.definitions_are_old() {
+        let reason = "what other nodes have changed is not known";
+        return Err(store::Error::Unavailable(reason.into()).into());
+    }
     Ok(Json(Health { status: "ready" }))
 }
 

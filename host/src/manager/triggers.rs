@@ -16,9 +16,11 @@ use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability, Change, StopReason, stop_reason};
-use crate::cron::Schedule;
+use crate::cron::{Dst, Schedule};
 use crate::error::{Error, Result};
-use crate::store::{self, Resource, ScriptId, TriggerChange, TriggerId, TriggerKind};
+use crate::store::{
+    self, Resource, ScriptId, TriggerChange, TriggerDetail, TriggerId, TriggerKind,
+};
 
 pub(super) use shape::parse_schedule;
 use shape::{On, Retry};
@@ -148,10 +150,9 @@ pub(super) async fn list_triggers(
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let rows = control_plane.store.list_triggers(&app.id, query.kind, page.rows()).await?;
     let mut last = last_executions(&control_plane, &rows).await?;
-    let now = control_plane.clock.now_us();
     let item = |trigger: store::Trigger| {
         let last_execution = last.remove(&trigger.id);
-        Trigger { last_execution, ..shown(trigger, now) }
+        Trigger { last_execution, ..shown(trigger) }
     };
     Ok(Json(page.list(rows, item)))
 }
@@ -185,7 +186,7 @@ pub(super) async fn create_trigger(
     };
     let change = changed("create_trigger", &trigger).to(&described(&trigger));
     let trigger = control_plane.change(&caller, change).insert_trigger(trigger).await?;
-    Ok((StatusCode::CREATED, Json(shown(trigger, now))))
+    Ok((StatusCode::CREATED, Json(shown(trigger))))
 }
 
 /// Shows a trigger.
@@ -201,7 +202,7 @@ pub(super) async fn get_trigger(
     let trigger = trigger_of(&control_plane, &caller, &id, Capability::AppRead).await?;
     let mut last = last_executions(&control_plane, std::slice::from_ref(&trigger)).await?;
     let last_execution = last.remove(&trigger.id);
-    Ok(Json(Trigger { last_execution, ..shown(trigger, control_plane.clock.now_us()) }))
+    Ok(Json(Trigger { last_execution, ..shown(trigger) }))
 }
 
 /// Changes a trigger, or enables or disables it. A schedule that is enabled again
@@ -242,7 +243,7 @@ pub(super) async fn update_trigger(
         "retry": change.retry.map(Retry::from),
     }));
     let trigger = control_plane.change(&caller, audited).update_trigger(&id, change).await?;
-    Ok(Json(shown(trigger, now)))
+    Ok(Json(shown(trigger)))
 }
 
 /// Deletes a trigger. Events that it has brought are carried out; messages of its
@@ -316,16 +317,24 @@ async fn last_executions(
     Ok(last)
 }
 
-fn shown(trigger: store::Trigger, now: i64) -> Trigger {
+/// The next firings of a schedule, from what is stored: none while it does not fire.
+fn next_runs(detail: &TriggerDetail, is_off: bool) -> Option<Vec<i64>> {
+    let TriggerDetail::Cron { expression, zone, dst, due_at, .. } = detail else { return None };
+    let Some(due_at) = due_at.filter(|_| !is_off) else { return Some(Vec::new()) };
+    let dst = Dst::try_from(dst.clone()).unwrap_or(Dst::Once);
+    let later = match Schedule::parse(expression, zone, dst) {
+        Ok(schedule) => schedule.upcoming(due_at, NEXT_RUNS - 1),
+        Err(_) => Vec::new(),
+    };
+    Some(std::iter::once(due_at).chain(later).collect())
+}
+
+fn shown(trigger: store::Trigger) -> Trigger {
     let stopped = stop_reason(&trigger).map(Stopped::from);
     let registered_by_name = trigger.registrant.map(|registrant| registrant.name);
+    let is_off = trigger.disabled_at.is_some() || stopped.is_some();
+    let next_runs = next_runs(&trigger.detail, is_off);
     let on = On::from(trigger.detail);
-    let next_runs = match &on {
-        On::Cron { schedule, zone, dst, .. } => {
-            Schedule::parse(schedule, zone, *dst).ok().map(|s| s.upcoming(now, NEXT_RUNS))
-        }
-        _ => None,
-    };
     Trigger {
         stopped,
         registered_by_name,

@@ -146,17 +146,13 @@ impl Cause<'_> {
                     .map(|trigger| self.by_trigger(trigger, "publish", topic, &details))
                     .collect()
             }
-            Sent::Script { id, script, payload, delay_ms } => {
-                // Its name was found while the run went on; since then it may be gone,
-                // and with it what was to be run.
-                let Some(target) = table.find_script_by_name(self.app, script) else {
-                    tracing::warn!(script, "an enqueued script is gone before its event began");
-                    return Vec::new();
-                };
+            Sent::Script { id, script_id, script, payload, delay_ms } => {
                 let details = event::of_script(script, self.script, payload);
                 let mut event = self.event(TriggerKind::Script, "enqueue", script, &details);
                 event.id = id.clone();
-                event.script_id = Some(target.script_id.clone());
+                // Whatever has become of the script since: one that is gone makes a dead
+                // letter, and another one of its name is another.
+                event.script_id = Some(script_id.clone());
                 event.delay_us = delay_ms * 1000;
                 vec![event]
             }

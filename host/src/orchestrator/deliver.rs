@@ -306,35 +306,43 @@ impl Orchestrator {
         let none = ScriptId::from(uuid::Uuid::nil());
         let script_id = event.script_id.as_ref().unwrap_or(&none);
         let target = table.find_script(script_id);
-        let (name, version) =
-            target.as_ref().map_or(("", 0), |target| (&*target.script, target.version));
+        let deleted = match &target {
+            Some(_) => None,
+            None => self.parts.store.find_deleted_script_name(script_id).await?,
+        };
+        let (name, version) = match &target {
+            Some(target) => (&*target.script, target.version),
+            None => (deleted.as_deref().unwrap_or_default(), 0),
+        };
         let letter = self.dead_letter(event, (script_id, name, version), reason.to_owned(), at);
         let letter = DeadLetter { attempts, ..letter };
         let resolves = event.dead_letter_id.clone();
-        let (ending, events) = if event.kind == TriggerKind::DeadLetter {
-            (Ending::Complete, Vec::new())
-        } else {
-            let cause = Cause {
-                app_id: &event.app_id,
-                app: target.as_ref().map_or("", |target| &target.app),
-                script: None,
-                execution_id: None,
-                depth: event.depth,
-                principal: &event.principal,
-                clock: &self.parts.clock,
-                at,
+        let cause = Cause {
+            app_id: &event.app_id,
+            app: target.as_ref().map_or("", |target| &target.app),
+            script: None,
+            execution_id: None,
+            depth: event.depth,
+            principal: &event.principal,
+            clock: &self.parts.clock,
+            at,
+        };
+        let committed = self.commit_with(|table| {
+            let (ending, events) = if event.kind == TriggerKind::DeadLetter {
+                (Ending::Complete, Vec::new())
+            } else {
+                let told = told_of(&cause, &letter, table);
+                (Ending::Bury(Box::new(letter.clone())), told)
             };
-            let told = told_of(&cause, &letter, table);
-            (Ending::Bury(Box::new(letter)), told)
-        };
-        let end = End {
-            resolves: resolves.map(|letter| (letter, Resolution::HandlerFailed)),
-            ..self.end_with(event, ending)
-        };
-        let commit = Commit { events, end: Some(end), at, ..Commit::default() };
-        match self.parts.store.commit(commit).await? {
+            let end = End {
+                resolves: resolves.clone().map(|letter| (letter, Resolution::HandlerFailed)),
+                ..self.end_with(event, ending)
+            };
+            Ok(Commit { events, end: Some(end), at, ..Commit::default() })
+        });
+        match committed.await? {
             Committed::Done => Ok(Delivered::Settled),
-            Committed::Conflict | Committed::LeaseLost => Ok(Delivered::Lost),
+            Committed::Conflict | Committed::Stale | Committed::LeaseLost => Ok(Delivered::Lost),
         }
     }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It sleeps until there is something to do. On PostgreSQL, where others append too,
-//! an arrival elsewhere is only hinted at, so it also looks every ten seconds.
+//! an arrival elsewhere is only hinted at, so the store also looks every ten seconds.
 //!
 //! Invariant: an idle dispatcher executes no statement on SQLite.
 //! Invariant: events in hand are bounded, and so are those that run at once, so that
@@ -35,8 +35,6 @@ const ROOM_LEFT: usize = 64;
 /// The wait after a failed claim, doubled up to the maximum.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often a shared database is looked at without being told to.
-const POLL: Duration = Duration::from_secs(10);
 
 /// Carries out the events of a node. Cheap to clone; every clone is the same.
 #[derive(Clone)]
@@ -155,32 +153,19 @@ impl Dispatcher {
         Arc::clone(&self.inner.places).try_acquire_many_owned(free).ok()
     }
 
-    /// Looks when there will be something to claim on a database that others use too: an
-    /// event of theirs, or one whose lease they let run out.
-    async fn peek(&self) -> Option<Instant> {
-        match self.inner.orchestrator.parts.store.next_event_in().await {
-            Ok(next_in) => {
-                let next_in_us = u64::try_from(next_in?).unwrap_or(0);
-                Some(Instant::now() + Duration::from_micros(next_in_us))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the outbox could not be looked at");
-                None
-            }
-        }
-    }
-
     /// Waits until there may be something to do, and room to do it.
     async fn wait(&self, next_in: Option<Duration>, arrivals: &mut watch::Receiver<u64>) {
-        let is_shared = self.inner.orchestrator.parts.store.is_shared();
+        let mut looks = self.inner.orchestrator.parts.store.watch_due_at();
+        looks.mark_unchanged();
         let mut due_at = next_in.map(|due| Instant::now() + due);
         loop {
             tokio::select! {
                 () = until(due_at) => break,
                 // The store outlives us, so this is an arrival.
                 _ = arrivals.changed() => break,
-                () = sleep(POLL), if is_shared => {
-                    due_at = due_at.into_iter().chain(self.peek().await).min();
+                _ = looks.changed() => {
+                    let seen = *looks.borrow_and_update();
+                    due_at = due_at.into_iter().chain(seen).min();
                 }
             }
         }

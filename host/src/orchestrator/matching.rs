@@ -138,6 +138,7 @@ pub struct Table {
     /// The endpoints that are closed, by app and path.
     closed: HashSet<(String, String)>,
     triggers: Triggers,
+    revision: i64,
 }
 
 /// What one path leads to, by method.
@@ -254,6 +255,7 @@ impl Table {
             });
         }
         table.triggers = Triggers::of(definitions.triggers);
+        table.revision = definitions.stored_revision;
         table
     }
 
@@ -313,6 +315,12 @@ impl Table {
     #[must_use]
     pub fn has_asking_route(&self, id: &RouteId) -> bool {
         self.asking.contains(id)
+    }
+
+    /// The revision of the definitions, for the commit of what follows from them.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 
     /// Whether there is such an app, with a script.

@@ -3,14 +3,11 @@
 //! Invariant: rows are deleted in small batches, so that no write waits long
 //! behind them.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use uuid::Uuid;
-
+use super::sweep::Sweep;
 use crate::clock::Clock;
-use crate::executor::blobs::{Blobs, Described};
-use crate::store::{self, AppId, EntryRange, Space, Store};
+use crate::store::{self, Store};
 
 /// How often old rows are looked for.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -22,10 +19,6 @@ const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
 /// How long an idempotency key is remembered.
 const IDEMPOTENCY_DAYS: u32 = 1;
-
-/// A blob that is no file is kept for so long: until then the run that made it may
-/// still be committed.
-const ORPHAN_US: i64 = 3600 * 1_000_000;
 
 /// For how long a host stays reserved after the last node that had it.
 const RESERVED_HOSTS_DAYS: i64 = 7;
@@ -59,8 +52,8 @@ pub struct Retention {
     pub clock: Clock,
     /// What other nodes are told of this one.
     pub own_hosts: OwnHosts,
-    /// The contents of files.
-    pub blobs: Option<Blobs>,
+    /// What removes the contents of files that are gone.
+    pub sweep: Option<Sweep>,
     /// For how many days the audit log is kept.
     pub audit_days: u32,
     /// For how many days an execution is kept.
@@ -88,7 +81,7 @@ pub struct Deleted {
     pub entries: u64,
     /// Sessions that are over.
     pub sessions: u64,
-    /// Blobs that are no file's.
+    /// Contents of files that no file describes.
     pub blobs: u64,
 }
 
@@ -128,6 +121,10 @@ impl Retention {
         let keys = all(|| store.delete_idempotency_keys_before(at, BATCH_ROWS)).await?;
         let entries = all(|| store.delete_expired_entries(now, BATCH_ROWS)).await?;
         let sessions = all(|| store.delete_expired_sessions(now, BATCH_ROWS)).await?;
+        let blobs = match &self.sweep {
+            Some(sweep) => sweep.orphans().await?,
+            None => 0,
+        };
         Ok(Deleted {
             audit,
             executions,
@@ -136,63 +133,8 @@ impl Retention {
             idempotency_keys: keys,
             entries,
             sessions,
-            blobs: self.sweep_blobs(now).await?,
+            blobs,
         })
-    }
-
-    /// Removes the blobs that no file describes. A folder that cannot be read is a
-    /// warning: what is in it is in nobody's way.
-    async fn sweep_blobs(&self, now: i64) -> Result<u64, store::Error> {
-        let Some(blobs) = &self.blobs else { return Ok(0) };
-        let apps = blobs.apps().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the files could not be looked through");
-            Vec::new()
-        });
-        let mut swept = 0;
-        for app in apps {
-            let Ok(app_id) = app.parse::<AppId>() else { continue };
-            let kept = self.described_blobs(&app_id).await?;
-            match blobs.sweep(&app, kept, now - ORPHAN_US).await {
-                Ok(removed) => swept += removed,
-                Err(error) => tracing::warn!(%error, app, "files could not be swept"),
-            }
-        }
-        Ok(swept)
-    }
-
-    async fn described_blobs(&self, app_id: &AppId) -> Result<HashSet<Uuid>, store::Error> {
-        let mut kept = HashSet::new();
-        let mut buckets = 0;
-        loop {
-            let page = store::Page { limit: BATCH_ROWS, offset: buckets };
-            let part = self.store.list_collections(app_id, Space::Files, page).await?;
-            buckets += part.len() as i64;
-            for bucket in &part {
-                self.described_in(app_id, &bucket.name, &mut kept).await?;
-            }
-            if (part.len() as i64) < BATCH_ROWS {
-                return Ok(kept);
-            }
-        }
-    }
-
-    async fn described_in(
-        &self,
-        app_id: &AppId,
-        bucket: &str,
-        kept: &mut HashSet<Uuid>,
-    ) -> Result<(), store::Error> {
-        let mut after: Option<String> = None;
-        loop {
-            let range = EntryRange { prefix: "", after: after.as_deref(), limit: BATCH_ROWS };
-            let part = self.store.list_entries(app_id, Space::Files, bucket, &range, 0).await?;
-            let described = part.iter().filter_map(|file| file.value.to::<Described>().ok());
-            kept.extend(described.map(|described| described.blob));
-            if (part.len() as i64) < BATCH_ROWS {
-                return Ok(());
-            }
-            after = part.into_iter().next_back().map(|file| file.name);
-        }
     }
 }
 

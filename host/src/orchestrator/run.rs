@@ -156,6 +156,7 @@ impl Orchestrator {
             }
             let final_try = rerun == RERUNS_MAX || outcome.effects.called_outside;
             let settled = self.settle(work, &id, &outcome, &mut end).await?;
+            self.remove_needless_blobs(work, &outcome, settled).await;
             match settled {
                 Committed::Done => {}
                 Committed::LeaseLost => return Ok(Settled::LeaseLost),
@@ -163,10 +164,10 @@ impl Orchestrator {
                     outcome.fail_in_conflict(rerun);
                     match self.settle(work, &id, &outcome, &mut end).await? {
                         Committed::LeaseLost => return Ok(Settled::LeaseLost),
-                        Committed::Done | Committed::Conflict => {}
+                        Committed::Done | Committed::Conflict | Committed::Stale => {}
                     }
                 }
-                Committed::Conflict => {
+                Committed::Conflict | Committed::Stale => {
                     if turn.is_none() {
                         turn = self.turns.take(&work.target.app_id).await;
                     }
@@ -177,6 +178,23 @@ impl Orchestrator {
             return Ok(Settled::Done(Box::new(Finished { execution_id: id, outcome })));
         }
         Err(Error::internal("the last try always settles"))
+    }
+
+    /// Removes the contents of files that a run has written for nothing: of a failed run, and
+    /// of one that is not committed, all.
+    async fn remove_needless_blobs(&self, work: &Work, outcome: &Outcome, settled: Committed) {
+        let Some(blobs) = self.parts.executor.blobs() else { return };
+        let names: Vec<_> = match settled {
+            Committed::Done => outcome.effects.needless_blobs().collect(),
+            _ => outcome.effects.blobs().map(ToString::to_string).collect(),
+        };
+        if names.is_empty() {
+            return;
+        }
+        let app_id = &work.target.app_id;
+        if let Err(error) = blobs.remove(app_id.as_str(), names).await {
+            tracing::warn!(%error, %app_id, "contents of files that are not needed remain");
+        }
     }
 
     async fn execute(&self, work: &Work, id: &ExecutionId) -> Result<Outcome, Error> {
@@ -257,9 +275,7 @@ impl Orchestrator {
             self.record(work, id, outcome).await;
             return Ok(Committed::Done);
         }
-        let table = self.table().await?;
-        let commit = self.commit_of(work, id, outcome, end, &table, at)?;
-        Ok(store.commit(commit).await?)
+        self.commit_with(|table| self.commit_of(work, id, outcome, end.clone(), table, at)).await
     }
 
     fn commit_of(
@@ -292,7 +308,7 @@ impl Orchestrator {
         // Without effects there is nothing that somebody has changed.
         let has_changed = outcome.failure.is_none() && !outcome.effects.are_none();
         let audit = work.origin.audit.clone().filter(|_| has_changed);
-        Ok(Commit { executions, reads, writes, events, end, audit, at })
+        Ok(Commit { executions, reads, writes, events, end, audit, definitions: None, at })
     }
 
     /// Hands the row over. A row that cannot be kept is a warning: it must never

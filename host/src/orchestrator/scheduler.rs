@@ -92,9 +92,18 @@ impl Scheduler {
             let due_at = moved.due_at.get(&trigger.id).copied().unwrap_or(*due_at);
             let Some(due_at) = due_at else { continue };
             let now = parts.clock.now_us();
+            let Ok(schedule) = schedule_of(&trigger.detail) else {
+                tracing::warn!(trigger = %trigger.id, "a schedule cannot be read and is left out");
+                continue;
+            };
             let next = if due_at <= now {
                 let Some(target) = table.find_script(&trigger.script_id) else { continue };
-                let next = self.fire(trigger, &target, due_at, now).await?;
+                let next = self.fire(trigger, &schedule, &target, due_at, now).await?;
+                moved.due_at.insert(trigger.id.clone(), next);
+                next
+            } else if let Some(next) = schedule.next_after(now).filter(|next| *next < due_at) {
+                let next = parts.store.pull_schedule_back(&trigger.id, due_at, next).await?;
+                tracing::warn!(trigger = %trigger.id, "a schedule was due too late and is not now");
                 moved.due_at.insert(trigger.id.clone(), next);
                 next
             } else {
@@ -110,16 +119,13 @@ impl Scheduler {
     async fn fire(
         &self,
         trigger: &Trigger,
+        schedule: &Schedule,
         target: &Target,
         due_at: i64,
         now: i64,
     ) -> Result<Option<i64>, Error> {
         let parts = &self.orchestrator.parts;
         let TriggerDetail::Cron { expression, zone, misfire, overlap, .. } = &trigger.detail else {
-            return Ok(None);
-        };
-        let Ok(schedule) = schedule_of(&trigger.detail) else {
-            tracing::warn!(trigger = %trigger.id, "a schedule cannot be read and is left out");
             return Ok(None);
         };
         let misfire = Misfire::try_from(misfire.clone()).unwrap_or(Misfire::Once);
@@ -145,13 +151,11 @@ impl Scheduler {
             events: events.collect(),
             forbids_overlap: Overlap::try_from(overlap.clone()).is_ok_and(|o| o == Overlap::Forbid),
         };
-        parts.store.fire_schedule(firing).await?;
-        // If somebody else fired it, it is due then all the same.
-        Ok(missed.next)
+        Ok(parts.store.fire_schedule(firing).await?)
     }
 }
 
-/// The schedule that a trigger of kind cron describes.
+/// The schedule of a trigger of kind cron.
 ///
 /// # Errors
 /// In words, what is wrong with it.

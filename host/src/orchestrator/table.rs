@@ -9,7 +9,11 @@ use tokio::sync::Mutex;
 
 use super::Orchestrator;
 use super::matching::Table;
-use crate::store;
+use crate::error::Error;
+use crate::store::{self, Commit, Committed};
+
+/// How often a commit is made again because the definitions have changed meanwhile.
+pub(super) const REMADE_MAX: u32 = 16;
 
 /// The last table that was read.
 #[derive(Default)]
@@ -38,12 +42,22 @@ fn warn_once(table: &Table, before: Option<&Table>) {
     }
 }
 
+/// The error of a commit that was made again as often as it may be.
+pub(super) fn definitions_move() -> Error {
+    store::Error::Unavailable("the definitions change all the time".into()).into()
+}
+
 impl Orchestrator {
     /// The table as of now.
     ///
     /// # Errors
     /// From the store, when the definitions have to be read.
     pub(super) async fn table(&self) -> Result<Arc<Table>, store::Error> {
+        let store = &self.parts.store;
+        if store.definitions_are_old() {
+            // A node that stood still, or was cut off: another may have closed a door.
+            store.confirm_definitions().await?;
+        }
         let revision = self.parts.store.revision();
         if let Some(table) = self.table.at_least(revision) {
             return Ok(table);
@@ -60,5 +74,25 @@ impl Orchestrator {
         let before = current.replace((read_at, Arc::clone(&table)));
         warn_once(&table, before.as_ref().map(|(_, table)| &**table));
         Ok(table)
+    }
+
+    /// Commits what `make` makes of the table, and makes it again if the definitions have
+    /// changed before the commit: a trigger hears of everything that is committed after it.
+    ///
+    /// # Errors
+    /// From `make` and the store; `Unavailable` when the definitions never stand still.
+    pub(super) async fn commit_with(
+        &self,
+        mut make: impl FnMut(&Table) -> Result<Commit, Error>,
+    ) -> Result<Committed, Error> {
+        for _ in 0..REMADE_MAX {
+            let table = self.table().await?;
+            let commit = Commit { definitions: Some(table.revision()), ..make(&table)? };
+            match self.parts.store.commit(commit).await? {
+                Committed::Stale => self.parts.store.definitions_are_stale(),
+                committed => return Ok(committed),
+            }
+        }
+        Err(definitions_move())
     }
 }

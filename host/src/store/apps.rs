@@ -1,6 +1,6 @@
 //! Apps: the spaces in which scripts, routes and domains live.
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::writer::Touches;
 use super::{AppId, Conflict, Error, IngressPolicy, Page, Resource, Result, Store, UserId, text};
@@ -178,14 +178,20 @@ impl Store {
     /// Deletes an app with its domains, scripts and routes. Its executions stay
     /// until retention takes them. Errors: `NotFound(App)`.
     pub async fn delete_app(&self, id: &AppId) -> Result<()> {
-        let id = id.clone();
+        let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM apps WHERE id = $1")
-                    .bind(id)
-                    .execute(connection)
-                    .await?;
-                if done.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound(Resource::App)) }
+                let note = format!(
+                    "INSERT INTO deleted_apps (id, name, deleted_at) \
+                     SELECT id, name, {} FROM apps WHERE id = $1",
+                    dialect.now()
+                );
+                let note = sqlx::query(AssertSqlSafe(note)).bind(&id);
+                if note.execute(&mut *connection).await?.rows_affected() == 0 {
+                    return Err(Error::NotFound(Resource::App));
+                }
+                sqlx::query("DELETE FROM apps WHERE id = $1").bind(id).execute(connection).await?;
+                Ok(())
             })
         })
         .await

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dialect::Dialect;
 use super::outbox::{Handover, Reserved};
-use super::writer::{Touches, Writer};
+use super::writer::{Signals, Touches, Writer};
 use super::{
     AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, EventId, Execution,
     Json, NewEvent, Operations, Resolution, Result, Space, Store,
@@ -61,6 +61,9 @@ pub struct Commit {
     pub end: Option<End>,
     /// Who has caused it by hand.
     pub audit: Option<Arc<AuditEntry>>,
+    /// The revision of the definitions that `events` follow from; none if they do not depend
+    /// on definitions.
+    pub definitions: Option<i64>,
     /// Now, µs.
     pub at: i64,
 }
@@ -160,6 +163,8 @@ pub enum Committed {
     Done,
     /// What the run saw has changed since; nothing was written.
     Conflict,
+    /// The definitions have changed since; nothing was written.
+    Stale,
     /// The event is somebody else's, or gone; nothing was written.
     LeaseLost,
 }
@@ -176,10 +181,15 @@ struct Waiting {
 }
 
 impl Committer {
-    pub(super) fn start(dialect: Dialect, writer: Writer, handover: Handover) -> Self {
+    pub(super) fn start(
+        dialect: Dialect,
+        writer: Writer,
+        handover: Handover,
+        signals: Signals,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         // It ends when the store and with it the sender is dropped.
-        tokio::spawn(Groups { dialect, writer, handover }.commit(waiting));
+        tokio::spawn(Groups { dialect, writer, handover, signals }.commit(waiting));
         Self { queue }
     }
 
@@ -195,6 +205,8 @@ impl Committer {
 /// What a group of commits came to.
 struct Applied {
     outcomes: Vec<Committed>,
+    /// Whether contents of files were freed.
+    frees_blobs: bool,
     /// The events that are to be carried out here at once.
     taken: Option<Reserved>,
     /// Whether there may be something to claim.
@@ -205,6 +217,7 @@ struct Groups {
     dialect: Dialect,
     writer: Writer,
     handover: Handover,
+    signals: Signals,
 }
 
 impl Groups {
@@ -242,7 +255,7 @@ impl Groups {
             true => Touches::Outbox,
             false => Touches::Records,
         };
-        let Applied { outcomes, taken, .. } = self
+        let Applied { outcomes, taken, frees_blobs, .. } = self
             .writer
             .submit(touches, move |connection| {
                 Box::pin(
@@ -251,6 +264,9 @@ impl Groups {
             })
             .await?;
         faults::point(Point::AfterCommit);
+        if frees_blobs {
+            self.signals.tell_freed();
+        }
         if let Some(taken) = taken {
             taken.hand_over();
         }

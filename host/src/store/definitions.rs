@@ -1,18 +1,91 @@
 //! Everything that decides which script answers a request, read at once. The
 //! ingress keeps it until [`Store::revision`] moves.
 
-use sqlx::{Connection, FromRow};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use sqlx::{Connection, FromRow};
+use tokio::time::Instant;
+
+use super::writer::{Signals, Touches};
 use super::{
-    AppId, Delivery, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits, Store,
-    Trigger, triggers,
+    AppId, Delivery, Error, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
+    Store, Trigger, triggers,
 };
+
+/// The revision of the definitions in the database.
+pub(super) const STORED_REVISION: &str =
+    "SELECT revision FROM revisions WHERE name = 'definitions'";
+
+/// Counts a change of the definitions, inside of its transaction.
+pub(super) const COUNT_CHANGE: &str =
+    "UPDATE revisions SET revision = revision + 1 WHERE name = 'definitions'";
+
+/// For how long definitions are used without a look whether they are the newest. A node that
+/// hears nothing of the others for longer asks before it uses them, and is not ready.
+pub const DEFINITIONS_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// How long [`Store::confirm_definitions`] waits.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What this process knows of the definitions' revision in the database. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Currency(Arc<Mutex<Known>>);
+
+struct Known {
+    /// The newest revision that was read.
+    read: i64,
+    /// When somebody last looked which is the newest.
+    looked_at: Instant,
+}
+
+impl Default for Currency {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Known { read: 0, looked_at: Instant::now() })))
+    }
+}
+
+impl Currency {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_read(&self, revision: i64) {
+        let mut known = self.known();
+        known.read = known.read.max(revision);
+        known.looked_at = Instant::now();
+    }
+
+    /// Notes the database's revision; a newer one than was read is read by whoever needs it
+    /// next.
+    pub(super) fn is_stored(&self, revision: i64, signals: &Signals) {
+        let is_newer = {
+            let mut known = self.known();
+            known.looked_at = Instant::now();
+            // Whoever has read nothing has nothing to read again.
+            let is_newer = known.read > 0 && revision > known.read;
+            known.read = known.read.max(revision);
+            is_newer
+        };
+        if is_newer {
+            signals.tell(Touches::Triggers);
+        }
+    }
+
+    fn age(&self) -> Duration {
+        self.known().looked_at.elapsed()
+    }
+}
 
 /// All scripts, routes and domains as of one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Definitions {
-    /// They are at least as new as this revision.
+    /// They are at least as new as this revision of the process.
     pub revision: u64,
+    /// They are those of this revision in the database: [`Commit::definitions`].
+    ///
+    /// [`Commit::definitions`]: super::Commit::definitions
+    pub stored_revision: i64,
     /// Every script of every app.
     pub scripts: Vec<ScriptDefinition>,
     /// Every route of every app.
@@ -107,6 +180,7 @@ impl Store {
         let revision = self.revision();
         let mut connection = self.reads().acquire().await?;
         let mut snapshot = connection.begin_with(self.inner.dialect.begin_snapshot()).await?;
+        let stored_revision = sqlx::query_scalar(STORED_REVISION).fetch_one(&mut *snapshot).await?;
         let scripts = sqlx::query_as(
             "SELECT a.id AS app_id, a.name AS app_name, s.id AS script_id, s.name AS script_name, \
              s.version, v.source_sha256, s.fuel_max, s.memory_bytes_max, s.wall_ms_max, \
@@ -141,6 +215,40 @@ impl Store {
         .fetch_all(&mut *snapshot)
         .await?;
         snapshot.commit().await?;
-        Ok(Definitions { revision, scripts, routes, domains, reserved_hosts, triggers, ingress })
+        self.inner.currency.has_read(stored_revision);
+        Ok(Definitions {
+            revision,
+            stored_revision,
+            scripts,
+            routes,
+            domains,
+            reserved_hosts,
+            triggers,
+            ingress,
+        })
+    }
+
+    /// Says that the definitions were found to be older than the database's: they are read
+    /// again.
+    pub fn definitions_are_stale(&self) {
+        self.inner.signals.tell(Touches::Definitions);
+    }
+
+    /// Whether nobody has looked for [`DEFINITIONS_AGE_MAX`] if other processes have changed
+    /// the definitions.
+    #[must_use]
+    pub fn definitions_are_old(&self) -> bool {
+        self.is_shared() && self.inner.currency.age() > DEFINITIONS_AGE_MAX
+    }
+
+    /// Looks whether the definitions are the newest, and has them read again if not.
+    pub async fn confirm_definitions(&self) -> Result<()> {
+        let stored = sqlx::query_scalar(STORED_REVISION).fetch_one(self.reads());
+        let stored = match tokio::time::timeout(CONFIRM_TIMEOUT, stored).await {
+            Ok(stored) => stored?,
+            Err(_) => return Err(Error::unavailable("the database did not answer in time")),
+        };
+        self.inner.currency.is_stored(stored, &self.inner.signals);
+        Ok(())
     }
 }

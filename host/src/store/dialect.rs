@@ -7,8 +7,10 @@ mod listen;
 mod nodes;
 
 pub use copy::Libpq;
-pub(super) use copy::{BEGIN_EXPORT, COPY_INTO, COUNT_TABLES, EXPORT, connect_to_copy};
-pub(super) use listen::{OwnSession, listen, pass_on};
+pub(super) use copy::{
+    BEGIN_EXPORT, COPY_INTO, COUNT_TABLES, EXPORT, connect_to_copy, settings_table,
+};
+pub(super) use listen::{Ear, OwnSession, listen};
 pub(super) use nodes::node;
 
 use std::fmt::{self, Write};

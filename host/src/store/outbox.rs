@@ -20,6 +20,7 @@ mod claim;
 mod handover;
 mod intake;
 
+pub(super) use claim::look_query;
 pub use claim::{Claim, Claimed};
 pub(super) use handover::{Handover, Reserved};
 pub use handover::{Offer, Taken};

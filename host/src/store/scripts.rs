@@ -7,7 +7,7 @@ mod versions;
 
 pub use versions::{NewSource, ScriptSource, ScriptVersion};
 
-use sqlx::{AnyConnection, FromRow};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use versions::{check_source, insert_version, running_version};
 
@@ -180,21 +180,30 @@ impl Store {
     /// Deletes a script with its versions and routes. Its executions stay until
     /// retention takes them. Errors: `NotFound(Script)`.
     pub async fn delete_script(&self, id: &ScriptId) -> Result<()> {
-        let id = id.clone();
+        let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM scripts WHERE id = $1")
-                    .bind(id)
-                    .execute(connection)
-                    .await?;
-                if done.rows_affected() == 1 {
-                    Ok(())
-                } else {
-                    Err(Error::NotFound(Resource::Script))
+                let note = format!(
+                    "INSERT INTO deleted_scripts (id, app_id, name, deleted_at) \
+                     SELECT id, app_id, name, {} FROM scripts WHERE id = $1",
+                    dialect.now()
+                );
+                let note = sqlx::query(AssertSqlSafe(note)).bind(&id);
+                if note.execute(&mut *connection).await?.rows_affected() == 0 {
+                    return Err(Error::NotFound(Resource::Script));
                 }
+                let delete = sqlx::query("DELETE FROM scripts WHERE id = $1").bind(id);
+                delete.execute(connection).await?;
+                Ok(())
             })
         })
         .await
+    }
+
+    /// The last name of a script that was deleted.
+    pub async fn find_deleted_script_name(&self, id: &ScriptId) -> Result<Option<String>> {
+        let query = sqlx::query_scalar("SELECT name FROM deleted_scripts WHERE id = $1").bind(id);
+        Ok(query.fetch_optional(self.reads()).await?)
     }
 }
 

@@ -62,6 +62,29 @@ impl Snapshot {
         Ok(tables == 0)
     }
 
+    /// Whether it has the table of settings: a database that no server has opened does not.
+    pub async fn has_settings(&mut self) -> Result<bool> {
+        let query = dialect::settings_table(&self.0);
+        Ok(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut self.0).await? > 0)
+    }
+
+    /// The setting's value, if it is set.
+    pub async fn find_setting(&mut self, name: &str) -> Result<Option<String>> {
+        let query = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(name);
+        Ok(query.fetch_optional(&mut self.0).await?)
+    }
+
+    /// Whether one of these apps exists.
+    pub async fn has_one_of(&mut self, apps: &[AppId]) -> Result<bool> {
+        for app in apps {
+            let query = sqlx::query("SELECT 1 FROM apps WHERE id = $1").bind(app);
+            if query.fetch_optional(&mut self.0).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The files of all apps, in some order; those after `after`, at most `limit`.
     pub async fn list_files(
         &mut self,

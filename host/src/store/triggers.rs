@@ -301,7 +301,8 @@ async fn insert_parent(connection: &mut AnyConnection, trigger: &Trigger) -> Res
     sqlx::query(
         "INSERT INTO triggers (id, app_id, script_id, kind, disabled_at, attempts_max, backoff, \
          backoff_base_ms, backoff_cap_ms, jitter, registered_by_principal, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS DOUBLE PRECISION), \
+         $11, $12, $12)",
     )
     .bind(&trigger.id)
     .bind(&trigger.app_id)
@@ -312,13 +313,19 @@ async fn insert_parent(connection: &mut AnyConnection, trigger: &Trigger) -> Res
     .bind(trigger.retry.backoff.map(Backoff::as_str))
     .bind(trigger.retry.backoff_base_ms)
     .bind(trigger.retry.backoff_cap_ms)
-    .bind(trigger.retry.jitter)
+    .bind(float(trigger.retry.jitter))
     .bind(&trigger.registered_by_principal)
     .bind(trigger.created_at)
     .execute(connection)
     .await
     .map_err(|error| Error::from(error).on_foreign_key(Resource::Script))?;
     Ok(())
+}
+
+/// A float as a text, for a parameter in a `CAST`: sqlx 0.9 declares an absent `f64` as a float
+/// of 4 bytes, and PostgreSQL then takes no other for that statement.
+fn float(value: Option<f64>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 async fn update(
@@ -341,7 +348,8 @@ async fn update(
     }
     sqlx::query(
         "UPDATE triggers SET script_id = $2, disabled_at = $3, attempts_max = $4, backoff = $5, \
-         backoff_base_ms = $6, backoff_cap_ms = $7, jitter = $8, updated_at = $9, \
+         backoff_base_ms = $6, backoff_cap_ms = $7, \
+         jitter = CAST($8 AS DOUBLE PRECISION), updated_at = $9, \
          registered_by_principal = $10 WHERE id = $1",
     )
     .bind(id)
@@ -351,7 +359,7 @@ async fn update(
     .bind(trigger.retry.backoff.map(Backoff::as_str))
     .bind(trigger.retry.backoff_base_ms)
     .bind(trigger.retry.backoff_cap_ms)
-    .bind(trigger.retry.jitter)
+    .bind(float(trigger.retry.jitter))
     .bind(change.updated_at)
     .bind(&trigger.registered_by_principal)
     .execute(&mut *connection)

@@ -28,9 +28,11 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::{Acquire, AnyConnection, Connection};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::definitions::COUNT_CHANGE;
 use super::dialect::{Dialect, OwnSession};
-use super::{Error, Result};
+use super::{DatabaseTime, Error, Result};
 
 /// How many operations one commit takes.
 const GROUP_MAX: usize = 256;
@@ -53,6 +55,12 @@ pub(super) enum Touches {
     Triggers,
 }
 
+impl Touches {
+    fn changes_definitions(self) -> bool {
+        matches!(self, Self::Definitions | Self::Triggers)
+    }
+}
+
 /// What a commit tells whoever is interested, each by a number that grows.
 #[derive(Clone)]
 pub(super) struct Signals {
@@ -60,17 +68,30 @@ pub(super) struct Signals {
     pub(super) revision: watch::Sender<u64>,
     /// There may be something to claim.
     pub(super) outbox: watch::Sender<u64>,
+    /// Contents of files were freed.
+    pub(super) freed: watch::Sender<u64>,
+    /// When there may be something to claim on a database that others use too, as of the last
+    /// look.
+    pub(super) due_at: watch::Sender<Option<Instant>>,
+    /// What the clock of a database that others use too showed at the last look.
+    pub(super) time: watch::Sender<Option<DatabaseTime>>,
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { revision: watch::channel(0).0, outbox: watch::channel(0).0 }
+        let signal = || watch::channel(0).0;
+        let (due_at, time) = (watch::channel(None).0, watch::channel(None).0);
+        Self { revision: signal(), outbox: signal(), freed: signal(), due_at, time }
     }
 }
 
 impl Signals {
+    pub(super) fn tell_freed(&self) {
+        self.freed.send_modify(|count| *count += 1);
+    }
+
     pub(super) fn tell(&self, touched: Touches) {
-        if matches!(touched, Touches::Definitions | Touches::Triggers) {
+        if touched.changes_definitions() {
             self.revision.send_modify(|count| *count += 1);
         }
         if matches!(touched, Touches::Outbox | Touches::Triggers) {
@@ -237,6 +258,9 @@ impl GroupedWriter {
             } else {
                 savepoint.rollback().await?;
             }
+        }
+        if touched(group).iter().any(|touched| touched.changes_definitions()) {
+            sqlx::query(COUNT_CHANGE).execute(&mut *transaction).await?;
         }
         for tell in touched(group).into_iter().filter_map(|touched| self.dialect.tell(touched)) {
             sqlx::query(tell).execute(&mut *transaction).await?;

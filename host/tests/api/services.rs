@@ -79,17 +79,75 @@ with_an_app! {
         assert_eq!(app.retention().run_once().await.unwrap().entries, 1);
     }
 
-    async fn a_blob_that_is_no_file_any_more_is_swept(app) {
-        app.deploy("shop", "put", r#"files::bucket("b").put("a.txt", ctx.request.body); if ctx.request.body == "c" { throw "no" }"#).await;
+    async fn the_contents_of_a_run_that_is_not_committed_are_removed_at_once(app) {
+        app.deploy("shop", "put", r#"
+            let files = files::bucket("b");
+            files.put("a.txt", "first");
+            files.put("a.txt", "second");
+            try { scripts::call("fail", ()) } catch { }
+            if ctx.request.body == "no" { throw "no" }"#).await;
+        app.deploy("shop", "fail", r#"files::bucket("b").put("c.txt", "x"); throw "no""#).await;
         app.deploy("shop", "get", r#"files::bucket("b").get_text("a.txt")"#).await;
-        for (body, status) in [("a", 200), ("b", 200), ("c", 500)] {
-            app.post("/x/shop/put").json(&json!(body)).send().await.is(status);
+        app.post("/x/shop/put").json(&json!("no")).send().await.is(500);
+        assert_eq!(blobs(app), 0);
+        app.post("/x/shop/put").json(&json!("yes")).send().await.is(200);
+        assert_eq!(blobs(app), 1);
+        assert_eq!(app.post("/x/shop/get").send().await.is(200).json(), "second");
+    }
+
+    async fn contents_that_a_commit_frees_are_removed_a_while_later(app) {
+        app.deploy("shop", "put", r#"files::bucket("b").put("a.txt", ctx.request.body)"#).await;
+        app.deploy("shop", "delete", r#"files::bucket("b").delete("a.txt")"#).await;
+        for body in ["a", "bb", "ccc"] {
+            app.post("/x/shop/put").json(&json!(body)).send().await.is(200);
         }
-        // The first was replaced, the third belongs to a run that failed.
+        let mut sweep = app.retention().sweep.clone().unwrap();
+        assert!(sweep.freed().await.unwrap().is_some(), "they go later");
+        assert_eq!((blobs(app), app.store().freed_bytes().await.unwrap()), (3, 3));
+        sweep.freed_us = 0;
+        // Another node that has the same folder may have been first.
+        let first = &app.store().list_freed_blobs(0, 1).await.unwrap()[0];
+        let folder = app.config().data.join("files").join(first.app_id.as_str());
+        std::fs::remove_file(folder.join(&first.blob)).unwrap();
+        assert_eq!(sweep.freed().await.unwrap(), None);
+        assert_eq!((blobs(app), app.store().freed_bytes().await.unwrap()), (1, 0));
+        app.post("/x/shop/delete").send().await.is(200);
+        sweep.freed().await.unwrap();
+        assert_eq!(blobs(app), 0);
+    }
+
+    async fn contents_that_no_file_describes_go_when_they_are_seen_twice(app) {
+        app.deploy("shop", "put", r#"files::bucket("b").put("a.txt", "kept")"#).await;
+        app.post("/x/shop/put").send().await.is(200);
+        let files = app.config().data.join("files");
+        let shop = std::fs::read_dir(&files).unwrap().next().unwrap().unwrap().path();
+        let old = "01000000-0000-7000-8000-000000000001";
+        std::fs::write(shop.join(old), "of a run that was killed").unwrap();
+        std::fs::write(shop.join(format!("new-{old}")), "of another").unwrap();
+        std::fs::write(shop.join("notes.txt"), "somebody's").unwrap();
+        let unknown = files.join("01000000-0000-7000-8000-0000000000aa");
+        std::fs::create_dir(&unknown).unwrap();
+        std::fs::write(unknown.join(old), "of an app of another database").unwrap();
+        let mut sweep = app.retention().sweep.clone().unwrap();
+        assert_eq!(sweep.orphans().await.unwrap(), 0);
+        assert_eq!(sweep.orphans().await.unwrap(), 0);
+        sweep.orphan_seen_us = 0;
+        assert_eq!(sweep.orphans().await.unwrap(), 2);
+        assert_eq!(sweep.orphans().await.unwrap(), 0);
+        assert!(shop.join("notes.txt").exists() && unknown.join(old).exists());
+        assert_eq!(std::fs::read_dir(&shop).unwrap().count(), 2);
+    }
+
+    async fn the_contents_of_a_deleted_app_go(app) {
+        app.deploy("shop", "put", r#"files::bucket("b").put("a.txt", "kept")"#).await;
+        app.post("/x/shop/put").send().await.is(200);
+        app.admin().delete("/apps/shop").send().await.is(204);
         app.pass_days(1);
-        assert_eq!(app.retention().run_once().await.unwrap().blobs, 2);
-        assert_eq!(app.retention().run_once().await.unwrap().blobs, 0);
-        assert_eq!(app.post("/x/shop/get").send().await.is(200).json(), "b");
+        let mut sweep = app.retention().sweep.clone().unwrap();
+        assert_eq!(sweep.orphans().await.unwrap(), 0);
+        sweep.orphan_seen_us = 0;
+        assert_eq!(sweep.orphans().await.unwrap(), 1);
+        assert_eq!(blobs(app), 0);
     }
 
     async fn a_private_address_is_not_reached(app) {
@@ -118,4 +176,10 @@ with_an_app! {
         let refused = app.post("/x/shop/keep").json(&body).by_owner().send().await.is(500);
         assert!(refused.text().contains("must not contain NUL"), "{refused:?}");
     }
+}
+
+/// How many contents the data folder has.
+fn blobs(app: &TestApp) -> usize {
+    let apps = std::fs::read_dir(app.config().data.join("files")).unwrap();
+    apps.map(|app| std::fs::read_dir(app.unwrap().path()).unwrap().count()).sum()
 }

@@ -18,6 +18,7 @@ mod disk;
 mod frozen;
 #[path = "../support/gate.rs"]
 mod gate;
+mod instance;
 mod keeper;
 mod kinds;
 mod leaks;

@@ -39,11 +39,17 @@ impl Server {
     }
 
     /// Starts a server by this command, to which `serve` is added.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, &[])
+    }
+
+    /// Starts a server by this command, to which `serve` and its arguments are added.
+    pub(crate) fn spawn_with(mut command: Command, arguments: &[&str]) -> Self {
         if !command.get_envs().any(|(name, _)| name == "PICLOUD_LOG") {
             command.env("PICLOUD_LOG", "warn");
         }
-        let mut process = command.arg("serve").stdout(Stdio::piped()).spawn().expect("a server");
+        command.arg("serve").args(arguments).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("a server");
         let output = BufReader::new(process.stdout.take().expect("its output"));
         let mut greeting = Vec::new();
         let mut url = None;

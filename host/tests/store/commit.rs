@@ -165,6 +165,7 @@ crate::on_both_databases! {
             events: vec![Caused { event: event_for(&hello), of_write: None }],
             end: Some(End { ..ending(&event) }),
             audit: None,
+            definitions: None,
             at: now(),
         };
         let stale = store.commit(commit(vec![saw(&a, None, 7)])).await.unwrap();

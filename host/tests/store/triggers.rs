@@ -171,10 +171,11 @@ crate::on_both_databases! {
                 .collect(),
             forbids_overlap,
         };
-        assert!(store.fire_schedule(firing(100, 2, false)).await.unwrap());
-        assert!(!store.fire_schedule(firing(100, 2, false)).await.unwrap());
+        assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), Some(200));
+        // Who comes too late learns when it is due.
+        assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), Some(200));
         // The first ones are not done.
-        assert!(store.fire_schedule(firing(200, 1, true)).await.unwrap());
+        assert_eq!(store.fire_schedule(firing(200, 1, true)).await.unwrap(), Some(300));
         let events = store.list_events(&shop.id, &EventFilter::default(), ALL).await.unwrap();
         assert_eq!(events.len(), 2);
         let TriggerDetail::Cron { due_at, .. } = store.find_trigger(&made.id).await.unwrap().detail else {

@@ -40,6 +40,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
     count_written(sandbox, &key)?;
     let scope = scope(sandbox)?;
     let id = sandbox.clock.new_id();
+    sandbox.effects.put_blob(id);
     let described = scope
         .platform
         .blobs

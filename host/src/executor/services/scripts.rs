@@ -33,6 +33,7 @@ pub(in crate::executor) async fn enqueue(
     let id = store::EventId::from(sandbox.clock.new_id());
     sandbox.effects.send(Sent::Script {
         id: id.clone(),
+        script_id: script.id,
         script: script.name,
         payload: enqueue.payload,
         delay_ms: enqueue.delay_ms,

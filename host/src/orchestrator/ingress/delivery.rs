@@ -79,7 +79,8 @@ impl Orchestrator {
         let stored = tokio::spawn(async move { store.append_events(vec![event], key).await });
         let accepted = stored.await.map_err(Error::internal)?;
         match accepted {
-            Ok(Accepted::Appended | Accepted::Dropped) => {}
+            // It follows from no definitions, so it cannot be stale.
+            Ok(Accepted::Appended | Accepted::Dropped | Accepted::Stale) => {}
             Ok(Accepted::Reused) => {
                 drop(told);
                 self.inbox.forget(&id);

@@ -312,17 +312,20 @@ impl Orchestrator {
             name: Some(key.name.clone()),
             version,
         };
-        let commit = Commit {
-            reads: if_version.map(seen).into_iter().collect(),
-            events: causes::of_change(&cause, 0, key, &written, &*self.table().await?),
-            writes: vec![causes::write(&cause, key, &written)],
-            at,
-            audit: Some(Arc::new(self.entry_of_change(caller, app, key, &written))),
-            ..Commit::default()
-        };
-        match self.parts.store.commit(commit).await? {
+        let audit = Arc::new(self.entry_of_change(caller, app, key, &written));
+        let committed = self.commit_with(|table| {
+            Ok(Commit {
+                reads: if_version.map(seen).into_iter().collect(),
+                events: causes::of_change(&cause, 0, key, &written, table),
+                writes: vec![causes::write(&cause, key, &written)],
+                at,
+                audit: Some(Arc::clone(&audit)),
+                ..Commit::default()
+            })
+        });
+        match committed.await? {
             Committed::Done => Ok(()),
-            Committed::Conflict | Committed::LeaseLost => {
+            Committed::Conflict | Committed::Stale | Committed::LeaseLost => {
                 let message = "the key is at another version by now";
                 Err(Error::Conflict(Refusal::new("version_conflict", message)))
             }

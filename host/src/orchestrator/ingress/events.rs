@@ -19,6 +19,8 @@ use super::read_body;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::json;
+use crate::orchestrator::matching::Table;
+use crate::orchestrator::table::{REMADE_MAX, definitions_move};
 use crate::orchestrator::{Orchestrator, event};
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
@@ -100,20 +102,9 @@ async fn send_event(
     let at = orchestrator.parts.clock.now_us();
     let key = key_of_caller(&head.headers, &caller, &app.id, &body, at)?;
     let wanted: SendEvent = parsed(&body)?;
-    let (kind, name) = wanted.target();
-    let change = Change::new("send_event", Resource::Event, kind, name).in_app(&app.id);
-    let events = orchestrator.events_of(&caller, &app, wanted).await?;
-    let sent = SentEvents { event_ids: events.iter().map(|event| event.id.to_string()).collect() };
-    let key = key.map(|key| store::NewKey {
-        answer: JsonText::of(&sent).ok(),
-        answer_when_dropped: JsonText::of(&SentEvents { event_ids: Vec::new() }).ok(),
-        event_id: EventId::from(orchestrator.parts.clock.new_id()),
-        ..key
-    });
-    // Not what the message holds, which is the app's.
-    let entry = caller.entry(&orchestrator.parts.clock, change.to(&sent));
-    let store = orchestrator.parts.store.on_behalf(entry);
-    match store.append_events(events, key).await? {
+    let (accepted, sent) = orchestrator.send(&caller, &app, &wanted, key).await?;
+    match accepted {
+        Accepted::Stale => Err(definitions_move()),
         Accepted::Appended => Ok((StatusCode::ACCEPTED, Json(sent)).into_response()),
         Accepted::Dropped => {
             let none = SentEvents { event_ids: Vec::new() };
@@ -174,11 +165,45 @@ fn checked_name<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
 }
 
 impl Orchestrator {
-    async fn events_of(
+    /// Appends what is to be sent to those who listen when it is appended: a trigger that was
+    /// made before hears of it, whichever node made it.
+    async fn send(
         &self,
         caller: &Caller,
         app: &App,
-        wanted: SendEvent,
+        wanted: &SendEvent,
+        key: Option<store::NewKey>,
+    ) -> Result<(Accepted, SentEvents), Error> {
+        let (clock, store) = (&self.parts.clock, &self.parts.store);
+        let (kind, name) = wanted.target();
+        for _ in 0..REMADE_MAX {
+            let table = self.table().await?;
+            let events = self.events_of(caller, app, wanted, &table)?;
+            let event_ids = events.iter().map(|event| event.id.to_string()).collect();
+            let sent = SentEvents { event_ids };
+            let key = key.clone().map(|key| store::NewKey {
+                answer: JsonText::of(&sent).ok(),
+                answer_when_dropped: JsonText::of(&SentEvents { event_ids: Vec::new() }).ok(),
+                event_id: EventId::from(clock.new_id()),
+                ..key
+            });
+            // Not what the message holds, which is the app's.
+            let change = Change::new("send_event", Resource::Event, kind, name).in_app(&app.id);
+            let store = store.on_behalf(caller.entry(clock, change.to(&sent)));
+            match store.append_matched_events(events, key, Some(table.revision())).await? {
+                Accepted::Stale => store.definitions_are_stale(),
+                accepted => return Ok((accepted, sent)),
+            }
+        }
+        Err(definitions_move())
+    }
+
+    fn events_of(
+        &self,
+        caller: &Caller,
+        app: &App,
+        wanted: &SendEvent,
+        table: &Table,
     ) -> Result<Vec<NewEvent>, Error> {
         let payload = self.payload_text(&wanted.payload)?;
         if !(0..=DELAY_MS_MAX).contains(&wanted.delay_ms) {
@@ -196,7 +221,6 @@ impl Orchestrator {
                 return Err(Error::Invalid(Refusal::field("dedupe", "is for a queue only")));
             }
         }
-        let table = self.table().await?;
         let base = |kind, operation: &str, source: &str, details: &Value| NewEvent {
             delay_us: wanted.delay_ms * 1000,
             dedupe_key: wanted.dedupe.clone(),

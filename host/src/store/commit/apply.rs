@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use sqlx::AnyConnection;
 
 use super::validate::State;
 use super::{Applied, Caused, Commit, Committed, Ending, Lease, Write, fixed};
 use crate::faults::{self, Point};
+use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
 use crate::store::{
-    EventId, NewEvent, Operation, Result, abandoned, audit, bulk, dead_letters, executions, outbox,
+    AppId, EventId, FreedBlob, Json, NewEvent, Operation, Result, Space, abandoned, audit, blobs,
+    bulk, dead_letters, executions, outbox,
 };
 
 /// Writes what may be written of these commits, and says what became of each.
@@ -27,6 +30,12 @@ pub(super) async fn apply(
     let now = commits.iter().map(|commit| commit.at).max().unwrap_or(0);
     let mut state = State::read(connection, dialect, reads, &writes, now).await?;
 
+    let definitions = if commits.iter().any(|commit| commit.definitions.is_some()) {
+        Some(sqlx::query_scalar(STORED_REVISION).fetch_one(&mut *connection).await?)
+    } else {
+        None
+    };
+
     let mut outcomes = Vec::with_capacity(commits.len());
     let mut accepted = Vec::with_capacity(commits.len());
     let mut events = Vec::new();
@@ -34,6 +43,8 @@ pub(super) async fn apply(
         let lease = commit.end.as_ref().map(|end| &end.lease);
         outcomes.push(if lease.is_some_and(|lease| !held.contains(lease)) {
             Committed::LeaseLost
+        } else if commit.definitions.is_some() && commit.definitions != definitions {
+            Committed::Stale
         } else if !state.agrees_with(&commit.reads) {
             Committed::Conflict
         } else {
@@ -46,6 +57,8 @@ pub(super) async fn apply(
             Committed::Done
         });
     }
+    let freed = freed_blobs(connection, dialect, &state).await?;
+    blobs::free(connection, dialect, &freed).await?;
     write_entries(connection, dialect, &state, now).await?;
     let taken = handover.reserve(&mut events, now);
     if let Some(taken) = &taken {
@@ -58,7 +71,8 @@ pub(super) async fn apply(
         audit::append(connection, entry).await?;
     }
     faults::point(Point::InsideCommit);
-    Ok(Applied { outcomes, taken, is_to_claim: retried > 0 || !events.is_empty() })
+    let is_to_claim = retried > 0 || !events.is_empty();
+    Ok(Applied { outcomes, frees_blobs: !freed.is_empty(), taken, is_to_claim })
 }
 
 /// The event, if what it is about has happened.
@@ -94,6 +108,39 @@ async fn held_leases(
         sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
     let held = held.into_iter();
     Ok(held.map(|(event_id, attempt, token)| Lease { event_id, attempt, token }).collect())
+}
+
+/// The contents of the files that are about to be overwritten or deleted.
+async fn freed_blobs(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    state: &State,
+) -> Result<Vec<FreedBlob>> {
+    let written = state.written.keys().filter(|(collection, _)| collection.space == Space::Files);
+    let rows: Vec<_> =
+        written.map(|(collection, name)| (&collection.app_id, &collection.name, name)).collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!(
+        "SELECT e.app_id, e.value FROM {} JOIN entries e ON e.app_id = r.value->>0 \
+         AND e.space = 'files' AND e.collection = r.value->>1 AND e.name = r.value->>2",
+        dialect.rows()
+    );
+    let old: Vec<(AppId, Json)> =
+        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+    let old = old.into_iter().filter_map(|(app_id, value)| {
+        let blob: Blob = value.to().ok()?;
+        Some(FreedBlob { app_id, blob: blob.blob, size_bytes: blob.size_bytes })
+    });
+    Ok(old.collect())
+}
+
+/// What the entry of a file says of its contents, as far as they are to be found again.
+#[derive(Deserialize)]
+struct Blob {
+    blob: String,
+    size_bytes: i64,
 }
 
 async fn write_entries(

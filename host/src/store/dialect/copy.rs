@@ -25,6 +25,17 @@ pub(in crate::store) const EXPORT: &str = "SELECT CAST(pg_export_snapshot() AS T
 pub(in crate::store) const COUNT_TABLES: &str =
     "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema()";
 
+/// Counts the tables `settings` of the database: 1 or 0.
+pub(in crate::store) fn settings_table(connection: &AnyConnection) -> &'static str {
+    match connection.backend_name() {
+        "SQLite" => "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'settings'",
+        _ => {
+            "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() \
+             AND tablename = 'settings'"
+        }
+    }
+}
+
 /// The parameters of a URL that PostgreSQL's own programs know too, and what they call
 /// them; what only our driver knows they refuse.
 const LIBPQ: [(&str, &str); 15] = [

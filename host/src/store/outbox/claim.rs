@@ -10,6 +10,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use tokio::time::Instant;
 
 use super::Event;
+use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
 use crate::store::writer::Touches;
 use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
@@ -107,14 +108,9 @@ impl Store {
     /// In how many microseconds there will be something to claim, 0 when there is now;
     /// none when nothing waits. One statement, and none of the writer's.
     pub async fn next_event_in(&self) -> Result<Option<i64>> {
-        let query = format!(
-            "WITH RECURSIVE {WAITING} \
-             SELECT MIN(at) - {} FROM (SELECT available_at AS at FROM ({WAITING_APPS}) AS w \
-             UNION ALL SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL) AS n",
-            self.inner.dialect.now()
-        );
-        let next: Option<i64> =
-            sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(self.reads()).await?;
+        let query = look_query(self.inner.dialect);
+        let (_, next, _): (i64, Option<i64>, i64) =
+            sqlx::query_as(AssertSqlSafe(query)).fetch_one(self.reads()).await?;
         Ok(next.map(|us| us.max(0)))
     }
 
@@ -269,6 +265,17 @@ const WAITING: &str = "waiting (app_id) AS ( \
 const WAITING_APPS: &str = "SELECT app_id, (SELECT MIN(o.available_at) FROM outbox o \
         WHERE o.lease_token IS NULL AND o.script_id IS NOT NULL AND o.app_id = waiting.app_id) \
         AS available_at FROM waiting WHERE app_id IS NOT NULL";
+
+/// A query for the revision of the definitions, in how many microseconds there will be
+/// something to claim, and the time of the database.
+pub(in crate::store) fn look_query(dialect: Dialect) -> String {
+    format!(
+        "WITH RECURSIVE {WAITING} SELECT ({STORED_REVISION}), MIN(at) - {now}, {now} \
+         FROM (SELECT available_at AS at FROM ({WAITING_APPS}) AS w \
+         UNION ALL SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL) AS n",
+        now = dialect.now()
+    )
+}
 
 async fn waiting_apps(connection: &mut AnyConnection) -> Result<Vec<WaitingApp>> {
     let query = format!("WITH RECURSIVE {WAITING} {WAITING_APPS}");

@@ -3,11 +3,12 @@
 
 use sqlx::AnyConnection;
 
+use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::{self, Handover, NewEvent, Reserved};
 use crate::store::writer::Touches;
 use crate::store::{
-    AppId, Caused, Commit, Error, EventId, Json, Resource, Result, Store, audit, text,
+    AppId, Caused, Commit, Committed, Error, EventId, Json, Resource, Result, Store, audit, text,
 };
 
 /// An idempotency key that comes for the first time, or not.
@@ -42,6 +43,8 @@ pub enum Accepted {
     Reused,
     /// A message with the same dedupe key waits.
     Dropped,
+    /// The definitions that the events follow from have changed: nothing was appended.
+    Stale,
 }
 
 /// What became of some events.
@@ -69,6 +72,17 @@ impl Store {
         events: Vec<NewEvent>,
         key: Option<NewKey>,
     ) -> Result<Accepted> {
+        self.append_matched_events(events, key, None).await
+    }
+
+    /// [`Store::append_events`] for events that follow from the definitions of a revision:
+    /// `Stale` if the definitions have changed since.
+    pub async fn append_matched_events(
+        &self,
+        events: Vec<NewEvent>,
+        key: Option<NewKey>,
+        definitions: Option<i64>,
+    ) -> Result<Accepted> {
         for event in &events {
             text::check("source", &event.source, text::UNLIMITED)?;
         }
@@ -79,10 +93,15 @@ impl Store {
         if key.is_none() && events.iter().all(|event| event.dedupe_key.is_none()) {
             let at = events.first().map_or(0, |event| event.created_at);
             let caused = events.into_iter().map(|event| Caused { event, of_write: None });
-            let commit = Commit { events: caused.collect(), at, ..Commit::default() };
+            let events = caused.collect();
+            let commit = Commit { events, definitions, at, ..Commit::default() };
             let committed = self.commit(commit).await;
-            committed.map_err(|error| error.on_foreign_key(Resource::App))?;
-            return Ok(Accepted::Appended);
+            let committed = committed.map_err(|error| error.on_foreign_key(Resource::App))?;
+            return Ok(match committed {
+                Committed::Stale => Accepted::Stale,
+                // There is no lease to lose, and nothing was read.
+                Committed::Done | Committed::Conflict | Committed::LeaseLost => Accepted::Appended,
+            });
         }
         let (dialect, handover) = (self.inner.dialect, self.inner.handover.clone());
         let touches = |appended: &Appended| match appended.is_to_claim {
@@ -95,6 +114,13 @@ impl Store {
             .writer
             .submit(touches, move |connection| {
                 Box::pin(async move {
+                    if let Some(definitions) = definitions {
+                        let query = sqlx::query_scalar(STORED_REVISION);
+                        let stored: i64 = query.fetch_one(&mut *connection).await?;
+                        if stored != definitions {
+                            return Ok(Appended::nothing(Accepted::Stale));
+                        }
+                    }
                     let appended = append(connection, dialect, &handover, events, key).await?;
                     if let Some(entry) = entry.filter(|_| appended.accepted == Accepted::Appended) {
                         audit::append(connection, &entry).await?;

@@ -1,5 +1,7 @@
 //! Schedules: when each is due, and how one fires.
 
+use sqlx::AnyConnection;
+
 use crate::store::outbox::{self, NewEvent};
 use crate::store::writer::Touches;
 use crate::store::{Result, Store, TriggerId};
@@ -20,9 +22,10 @@ pub struct Firing {
 }
 
 impl Store {
-    /// Moves a schedule on and appends what it fires, in one commit. `false` if
-    /// somebody else has done so, or changed the schedule, since it was read.
-    pub async fn fire_schedule(&self, firing: Firing) -> Result<bool> {
+    /// Moves a schedule on and appends what it fires, in one commit. Returns when it is due
+    /// next: another time than the caller wanted if somebody else has fired or changed it
+    /// since it was read, and then nothing is appended.
+    pub async fn fire_schedule(&self, firing: Firing) -> Result<Option<i64>> {
         let dialect = self.inner.dialect;
         self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
@@ -35,7 +38,7 @@ impl Store {
                 .execute(&mut *connection)
                 .await?;
                 if moved.rows_affected() == 0 {
-                    return Ok(false);
+                    return due_at(connection, &firing.trigger_id).await;
                 }
                 let mut events = firing.events;
                 if firing.forbids_overlap {
@@ -46,9 +49,41 @@ impl Store {
                     events.truncate(usize::from(busy.is_none()));
                 }
                 outbox::append(connection, dialect, &events).await?;
-                Ok(true)
+                Ok(firing.next_due_at)
             })
         })
         .await
     }
+
+    /// Makes a schedule due earlier than it is: a clock that was ahead has moved it on too far.
+    /// Returns when it is due next.
+    pub async fn pull_schedule_back(
+        &self,
+        trigger_id: &TriggerId,
+        from: i64,
+        to: i64,
+    ) -> Result<Option<i64>> {
+        let trigger_id = trigger_id.clone();
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE triggers_cron SET due_at = $3 WHERE trigger_id = $1 AND due_at = $2",
+                )
+                .bind(&trigger_id)
+                .bind(from)
+                .bind(to)
+                .execute(&mut *connection)
+                .await?;
+                due_at(connection, &trigger_id).await
+            })
+        })
+        .await
+    }
+}
+
+/// When a schedule is due next; none if it never is again, or does not exist.
+async fn due_at(connection: &mut AnyConnection, trigger_id: &TriggerId) -> Result<Option<i64>> {
+    let query = sqlx::query_scalar("SELECT due_at FROM triggers_cron WHERE trigger_id = $1");
+    let due_at: Option<Option<i64>> = query.bind(trigger_id).fetch_optional(connection).await?;
+    Ok(due_at.flatten())
 }

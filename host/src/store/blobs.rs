@@ -1,0 +1,140 @@
+//! Which contents of files may be removed from the data folder.
+//!
+//! ```text
+//!  described by a file ──overwritten, deleted──▶ freed ──after a while──▶ removed
+//!  never described (its run was not committed) ──seen──▶ orphan ──seen a day later──▶ removed
+//! ```
+
+use std::collections::HashSet;
+
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
+
+use super::dialect::Dialect;
+use super::writer::Touches;
+use super::{AppId, Result, Store, bulk};
+
+/// The contents of a file that was overwritten or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct FreedBlob {
+    /// The app.
+    pub app_id: AppId,
+    /// The name of the blob.
+    pub blob: String,
+    /// Its size.
+    pub size_bytes: i64,
+}
+
+/// Notes contents that a commit frees, inside of its transaction.
+pub(super) async fn free(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    freed: &[FreedBlob],
+) -> Result<()> {
+    let rows: Vec<_> = freed.iter().map(|it| (&it.app_id, &it.blob, it.size_bytes)).collect();
+    let insert = format!(
+        "INSERT INTO freed_blobs (app_id, blob, size_bytes, freed_at) \
+         SELECT r.value->>0, r.value->>1, CAST(r.value->>2 AS BIGINT), {} FROM {} WHERE true \
+         ON CONFLICT (app_id, blob) DO NOTHING",
+        dialect.now(),
+        dialect.rows()
+    );
+    bulk::run(connection, insert, &rows).await?;
+    Ok(())
+}
+
+impl Store {
+    /// Contents that were freed at least `age_us` microseconds ago, the oldest first.
+    pub async fn list_freed_blobs(&self, age_us: i64, limit: i64) -> Result<Vec<FreedBlob>> {
+        let query = format!(
+            "SELECT app_id, blob, size_bytes FROM freed_blobs WHERE freed_at <= {} - $1 \
+             ORDER BY freed_at LIMIT $2",
+            self.inner.dialect.now()
+        );
+        let query = sqlx::query_as(AssertSqlSafe(query)).bind(age_us).bind(limit);
+        Ok(query.fetch_all(self.reads()).await?)
+    }
+
+    /// In how many microseconds the first freed contents will have been free for `age_us`; 0
+    /// if they have been, none if there are none.
+    pub async fn next_freed_blob_in(&self, age_us: i64) -> Result<Option<i64>> {
+        let query =
+            format!("SELECT MIN(freed_at) + $1 - {} FROM freed_blobs", self.inner.dialect.now());
+        let next: Option<i64> =
+            sqlx::query_scalar(AssertSqlSafe(query)).bind(age_us).fetch_one(self.reads()).await?;
+        Ok(next.map(|us| us.max(0)))
+    }
+
+    /// How many bytes of freed contents are not removed yet.
+    pub async fn freed_bytes(&self) -> Result<i64> {
+        let query = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM freed_blobs";
+        Ok(sqlx::query_scalar(query).fetch_one(self.reads()).await?)
+    }
+
+    /// Forgets freed contents that were removed.
+    pub async fn forget_freed_blobs(&self, removed: Vec<FreedBlob>) -> Result<()> {
+        let dialect = self.inner.dialect;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let rows: Vec<_> = removed.iter().map(|it| (&it.app_id, &it.blob)).collect();
+                let delete = format!(
+                    "DELETE FROM freed_blobs WHERE (app_id, blob) IN \
+                     (SELECT r.value->>0, r.value->>1 FROM {})",
+                    dialect.rows()
+                );
+                bulk::run(connection, delete, &rows).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Notes that no file of the app describes these `blobs`. Returns those of which that was
+    /// noted at least `age_us` microseconds ago; what was noted of any other is forgotten.
+    pub async fn note_orphan_blobs(
+        &self,
+        app_id: &AppId,
+        blobs: Vec<String>,
+        age_us: i64,
+    ) -> Result<HashSet<String>> {
+        let (dialect, app_id) = (self.inner.dialect, app_id.clone());
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let rows: Vec<_> = blobs.iter().map(|blob| (blob,)).collect();
+                let rows = bulk::json(&rows)?;
+                let forget = format!(
+                    "DELETE FROM orphan_blobs WHERE app_id = $2 \
+                     AND blob NOT IN (SELECT r.value->>0 FROM {})",
+                    dialect.rows()
+                );
+                let forget = sqlx::query(AssertSqlSafe(forget)).bind(&rows).bind(&app_id);
+                forget.execute(&mut *connection).await?;
+                let note = format!(
+                    "INSERT INTO orphan_blobs (app_id, blob, seen_at) SELECT $2, r.value->>0, {} \
+                     FROM {} WHERE true ON CONFLICT (app_id, blob) DO NOTHING",
+                    dialect.now(),
+                    dialect.rows()
+                );
+                let note = sqlx::query(AssertSqlSafe(note)).bind(&rows).bind(&app_id);
+                note.execute(&mut *connection).await?;
+                let old = format!(
+                    "SELECT blob FROM orphan_blobs WHERE app_id = $1 AND seen_at <= {} - $2",
+                    dialect.now()
+                );
+                let old: Vec<String> = sqlx::query_scalar(AssertSqlSafe(old))
+                    .bind(&app_id)
+                    .bind(age_us)
+                    .fetch_all(connection)
+                    .await?;
+                Ok(old.into_iter().collect())
+            })
+        })
+        .await
+    }
+
+    /// Whether an app exists or was deleted here: only then its contents are this database's.
+    pub async fn knows_app(&self, id: &AppId) -> Result<bool> {
+        let query = "SELECT 1 FROM apps WHERE id = $1 \
+                     UNION ALL SELECT 1 FROM deleted_apps WHERE id = $1 LIMIT 1";
+        Ok(sqlx::query(query).bind(id).fetch_optional(self.reads()).await?.is_some())
+    }
+}

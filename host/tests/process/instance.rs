@@ -1,0 +1,103 @@
+//! A database and a data folder of two instances are not used together.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::server::{OWNER_KEY, Server, picloud};
+use crate::start::data;
+
+/// Starts a server with one stored file in the folder and ends it.
+async fn fill(folder: &Path) {
+    let server = Server::start(folder, &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
+    server.create("/apps", json!({"name": "shop"})).await.unwrap();
+    let source = r#"files::bucket("b").put("a.txt", "kept"); 1"#;
+    server.create("/apps/shop/scripts", json!({"name": "put", "source": source})).await.unwrap();
+    assert_eq!(server.call("/x/shop/put").await.unwrap().0, 200);
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(contents(folder).len(), 1);
+}
+
+fn contents(folder: &Path) -> Vec<PathBuf> {
+    let apps = std::fs::read_dir(folder.join("files")).unwrap();
+    let files = apps.flat_map(|app| std::fs::read_dir(app.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+/// The server refuses to start, says why and how to go on, and has changed nothing.
+fn refuses(folder: &Path, database: Option<&Path>) {
+    let before = (contents(folder), std::fs::read(folder.join("instance")).ok());
+    let mut command = picloud(folder);
+    command.arg("serve").env("PICLOUD_OWNER_KEY", OWNER_KEY);
+    if let Some(database) = database {
+        command.env("PICLOUD_DATABASE_URL", format!("sqlite:{}", database.display()));
+    }
+    let ended = command.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    for way_out in ["PICLOUD_DATABASE_URL", "restore the database", "--adopt-data-folder"] {
+        assert!(said.contains(way_out), "{said}");
+    }
+    assert_eq!((contents(folder), std::fs::read(folder.join("instance")).ok()), before);
+}
+
+#[tokio::test]
+async fn a_new_database_beside_old_files_is_refused_until_somebody_says_so() {
+    let data = data();
+    let folder = data.path();
+    fill(folder).await;
+
+    // A typo in the name of the database.
+    let typo = folder.join("picluod.db");
+    refuses(folder, Some(&typo));
+    assert!(!typo.exists(), "no database is made");
+    // It is gone.
+    let (database, away) = (folder.join("picloud.db"), folder.join("away.db"));
+    std::fs::rename(&database, &away).unwrap();
+    refuses(folder, None);
+    // It is empty.
+    std::fs::write(&database, "").unwrap();
+    refuses(folder, None);
+    // Without its id, as a release before this one has left it, the folder still has files.
+    std::fs::remove_file(folder.join("instance")).unwrap();
+    refuses(folder, None);
+    // And a master key, without files.
+    let files = folder.join("files");
+    std::fs::rename(&files, folder.join("elsewhere")).unwrap();
+    std::fs::create_dir(&files).unwrap();
+    refuses(folder, None);
+    std::fs::remove_dir(&files).unwrap();
+    std::fs::rename(folder.join("elsewhere"), &files).unwrap();
+
+    // The right one is back.
+    std::fs::rename(&away, &database).unwrap();
+    assert_eq!(Server::start(folder, &[("PICLOUD_OWNER_KEY", OWNER_KEY)]).stop(), Some(0));
+    assert_eq!(contents(folder).len(), 1);
+
+    // Somebody wants a new instance here.
+    for file in ["picloud.db", "picloud.db-wal", "picloud.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(file));
+    }
+    refuses(folder, None);
+    let mut command = picloud(folder);
+    command.env("PICLOUD_OWNER_KEY", OWNER_KEY);
+    let adopted = Server::spawn_with(command, &["--adopt-data-folder"]);
+    assert_eq!(adopted.stop(), Some(0));
+    assert_eq!(contents(folder).len(), 1, "nothing is removed at once");
+    assert_eq!(Server::start(folder, &[("PICLOUD_OWNER_KEY", OWNER_KEY)]).stop(), Some(0));
+}
+
+#[tokio::test]
+async fn the_database_of_another_instance_is_refused() {
+    let (ours, theirs) = (data(), data());
+    fill(ours.path()).await;
+    fill(theirs.path()).await;
+    refuses(ours.path(), Some(&theirs.path().join("picloud.db")));
+    // Nor when the folder has no id yet: its files are of apps that the database never had.
+    std::fs::remove_file(ours.path().join("instance")).unwrap();
+    refuses(ours.path(), Some(&theirs.path().join("picloud.db")));
+    // With its own database it gets one.
+    let server = Server::start(ours.path(), &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
+    assert_eq!(server.stop(), Some(0));
+    assert!(ours.path().join("instance").exists());
+}
