@@ -48,6 +48,7 @@ mod idempotency;
 mod ingress;
 mod instance;
 mod limits;
+mod model;
 mod outbound;
 mod payloads;
 mod plain;
