@@ -67,4 +67,5 @@ mod sign_in;
 mod stored_policies;
 mod triggers;
 mod upgrades;
+mod values;
 mod versions;
