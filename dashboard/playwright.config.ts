@@ -17,7 +17,7 @@ const SERVERS = [
 	},
 	{
 		name: 'postgres',
-		files: /session|accounts/,
+		files: /session|accounts|domains|endpoint/,
 		use: { database: 'postgres' as const, behindCaddy: false }
 	},
 	{

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Locator, type Page, test as base } from '@playwright/test';
 import { Client } from 'pg';
+import { type Dns, startDns } from './dns';
 import { startProvider } from './provider';
 
 export type Database = 'sqlite' | 'postgres';
@@ -28,6 +29,8 @@ export interface Host {
 	key: string;
 	/** The password of the first owner, `admin`. */
 	password: string;
+	/** The DNS server that it asks. */
+	dns: Dns;
 	/** Asks the API as the owner; the answer's JSON. */
 	api<Answer = unknown>(method: string, path: string, body?: unknown): Promise<Answer>;
 }
@@ -113,6 +116,7 @@ export const test = base.extend<
 			const [direct, tls] = [await freePort(), await freePort()];
 			const url = behindCaddy ? `https://localhost:${tls}` : `http://127.0.0.1:${direct}`;
 			const provider = await startProvider(`${url}/api/v1/auth/oidc/callback`);
+			const dns = await startDns();
 			const env: Record<string, string> = {
 				PICLOUD_DATA: path.join(folder, 'data'),
 				PICLOUD_LISTEN: `127.0.0.1:${direct}`,
@@ -123,6 +127,7 @@ export const test = base.extend<
 				PICLOUD_OIDC_CLIENT_ID: provider.clientId,
 				PICLOUD_OIDC_CLIENT_SECRET: provider.clientSecret,
 				PICLOUD_OIDC_NAME: 'the test provider',
+				PICLOUD_DNS_SERVER: dns.address,
 				PICLOUD_TRUSTED_PROXIES: '127.0.0.1/32',
 				PICLOUD_TRIGGER_RETRY_BASE_MS: '50',
 				...(postgres ? { PICLOUD_DATABASE_URL: postgres.url } : {})
@@ -134,6 +139,7 @@ export const test = base.extend<
 				direct: `http://127.0.0.1:${direct}`,
 				key: KEY,
 				password: PASSWORD,
+				dns,
 				async api(method, path, body) {
 					const answer = await fetch(`http://127.0.0.1:${direct}/api/v1${path}`, {
 						method,
@@ -147,6 +153,7 @@ export const test = base.extend<
 			if (caddy) await ended(caddy);
 			await ended(server.child);
 			await provider.close();
+			await dns.close();
 			await postgres?.drop();
 			await rm(folder, { recursive: true, force: true });
 		},
