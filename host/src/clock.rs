@@ -16,8 +16,11 @@ pub struct Clock {
     now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
     fill: Arc<Fill>,
     /// What the database's clock showed, and when that was; only of the system's clock.
-    followed: Option<Arc<RwLock<Option<(Instant, i64)>>>>,
+    followed: Option<Arc<RwLock<Option<Reading>>>>,
 }
+
+/// When a clock was read, and what it showed.
+type Reading = (Instant, i64);
 
 impl Clock {
     /// The system's clock and random generator.

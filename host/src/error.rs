@@ -233,7 +233,7 @@ impl From<store::Error> for Error {
             store::Error::NotFound(resource) => Self::not_found(resource),
             store::Error::Conflict(conflict) => Self::Conflict(conflict.into()),
             store::Error::Invalid { field, reason } => Self::Invalid(Refusal::field(field, reason)),
-            store::Error::Unavailable(_) => Self::Unavailable {
+            store::Error::Unavailable(_) | store::Error::Contended(_) => Self::Unavailable {
                 refusal: Refusal::new("store_unavailable", "the database is unavailable"),
                 retry_after_s: RETRY_AFTER_S,
             },
@@ -274,6 +274,7 @@ impl From<store::Conflict> for Refusal {
             store::Conflict::Queue => Self::new("queue_taken", message),
             store::Conflict::Address => Self::new("address_taken", message),
             store::Conflict::Resolved => Self::new("dead_letter_replayed", message),
+            store::Conflict::ScriptDeleted => Self::new("script_deleted", message),
             store::Conflict::UserName => Self::new("user_name_taken", message),
             store::Conflict::Identity => Self::new("identity_taken", message),
             store::Conflict::LastOwner => Self::new("last_owner", message),

@@ -135,6 +135,7 @@ impl App {
             started.auth,
             metrics.clone(),
             config.ceiling,
+            config.events.depth_max,
             Resolver::new(config.dns_server),
             About::new(config, node, clock.now_us()),
         );

@@ -86,6 +86,8 @@ pub struct ControlPlane {
     pub metrics: Metrics,
     /// What no script may ask more of.
     pub ceiling: Limits,
+    /// How many events may follow from each other.
+    pub depth_max: i64,
     /// Finds the proofs of domains.
     pub resolver: Resolver,
     /// What is known of this process.
@@ -105,6 +107,7 @@ impl ControlPlane {
         auth: Auth,
         metrics: Metrics,
         ceiling: Limits,
+        depth_max: i64,
         resolver: Resolver,
         about: About,
     ) -> Self {
@@ -118,6 +121,7 @@ impl ControlPlane {
             auth,
             metrics,
             ceiling,
+            depth_max,
             resolver,
             about,
             addressing,

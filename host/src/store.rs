@@ -73,7 +73,7 @@ pub use names::{
     TriggerKind, UnknownName,
 };
 pub use outbox::{
-    Accepted, Backlog, Claim, Claimed, Event, EventFilter, NewEvent, NewKey, Offer, Taken,
+    Accepted, Backlog, Claim, Claimed, Event, EventFilter, NO_END, NewEvent, NewKey, Offer, Taken,
 };
 pub use policies::{
     Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,

@@ -77,19 +77,12 @@ pub struct Called {
 }
 
 impl Outcome {
-    /// A run that succeeded and cannot be committed, because what it saw has been
-    /// changed each time that it was made; `reruns` of them came after the first.
-    pub(crate) fn fail_in_conflict(&mut self, reruns: u32) {
-        let message = if self.effects.called_outside {
-            "what the script had read was changed meanwhile; it was not run again, because it \
-             had sent a request"
-                .to_owned()
-        } else {
-            format!(
-                "what the script reads is changed again and again; it was run {} times",
-                reruns + 1
-            )
-        };
+    /// A run that succeeded and cannot be committed, because what it has read was changed, and
+    /// that cannot be made again, because it has sent a request.
+    pub(crate) fn fail_in_conflict(&mut self) {
+        let message = "what the script had read was changed meanwhile; it was not run again, \
+                       because it had sent a request"
+            .to_owned();
         self.status = Status::Error;
         self.response = None;
         self.failure = Some(Failure::new(message, Position { line: 0, column: 0 }));

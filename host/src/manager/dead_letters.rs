@@ -343,7 +343,7 @@ async fn bulk(
                 let store = store("replay_dead_letter");
                 match event_again(control_plane, letter, same_version, None).await {
                     Ok(event) => store.replay_dead_letter(&id, event).await,
-                    // Somebody has to give its credentials again.
+                    // Somebody has to give its credentials again, or it is too deep.
                     Err(Error::Conflict(_)) => continue,
                     Err(error) => return Err(error),
                 }
@@ -372,6 +372,11 @@ async fn event_again(
     same_version: bool,
     edited: Option<&Value>,
 ) -> Result<NewEvent> {
+    if letter.depth > control_plane.depth_max {
+        let refusal = Refusal::new("event_too_deep", "a chain of triggers led to this event");
+        let refusal = refusal.with("limit", "trigger_depth").with("used", letter.depth);
+        return Err(Error::Conflict(refusal.with("most", control_plane.depth_max)));
+    }
     let place = (&control_plane.secrets, &control_plane.clock);
     let payload = match (letter.kind, edited) {
         (TriggerKind::Http, _) => {

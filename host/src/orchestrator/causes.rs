@@ -78,9 +78,19 @@ pub(super) fn of_change(
         .collect()
 }
 
-/// The events that tell of a dead letter: one for each trigger that listens. A
-/// handler's own event never becomes a dead letter, so this cannot go round.
-pub(super) fn told_of(cause: &Cause<'_>, letter: &DeadLetter, table: &Table) -> Vec<Caused> {
+/// The events that tell of a dead letter: one for each trigger that listens. They are one
+/// deeper than the event that was given up, and run however deep they are. Of an event that is
+/// deeper than the first that is too deep nobody is told: a handler that causes what it handles
+/// comes to an end.
+pub(super) fn told_of(
+    cause: &Cause<'_>,
+    letter: &DeadLetter,
+    table: &Table,
+    depth_max: i64,
+) -> Vec<Caused> {
+    if letter.depth > depth_max + 1 {
+        return Vec::new();
+    }
     let details = event::of_dead_letter(letter, cause.app);
     let triggers = table.triggers().on_dead_letter(
         &letter.app_id,
@@ -91,10 +101,8 @@ pub(super) fn told_of(cause: &Cause<'_>, letter: &DeadLetter, table: &Table) -> 
     triggers
         .map(|trigger| {
             let told = cause.by_trigger(trigger, "bury", &letter.source, &details);
-            let mut told = NewEvent { dead_letter_id: Some(letter.id.clone()), ..told };
-            // However deep the event was: whoever listens hears of it.
-            told.depth = 1;
-            Caused { event: told, of_write: None }
+            let (dead_letter_id, depth) = (Some(letter.id.clone()), letter.depth + 1);
+            Caused { event: NewEvent { dead_letter_id, depth, ..told }, of_write: None }
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  claimed ─▶ too deep, too often, no script, trigger stopped ─▶ buried
 //!         └─▶ a message whose trigger has stopped ─▶ back in its queue
-//!         └─▶ no slot ─▶ given back, the attempt not counted
+//!         └─▶ no slot, always in conflict ─▶ given back, the attempt not counted
 //!         └─▶ run ─▶ success ─────────────────────────────────▶ done
 //!                └─▶ failure ─▶ somebody waited and is told ──▶ done
 //!                          └─▶ a dead letter's handler ───────▶ retried, then handler_failed
@@ -23,7 +23,7 @@ use super::inbox::Callers;
 use super::matching::{Table, Target};
 use super::retry::{self, Decision, Policy};
 use super::rows::summary_of_response;
-use super::run::{Finished, Origin, Settled, Work};
+use super::run::{Finished, NotSettled, Origin, Settled, Work};
 use super::{Orchestrator, answer};
 use crate::auth::stop_reason;
 use crate::error::Error;
@@ -62,7 +62,7 @@ impl Orchestrator {
     pub(super) async fn deliver(&self, event: Event) -> Result<Delivered, Error> {
         let table = self.table().await?;
         let depth_max = self.parts.events.depth_max;
-        if event.depth > depth_max {
+        if event.depth > depth_max && event.kind != TriggerKind::DeadLetter {
             let reason = format!(
                 "the event is {} deep, {depth_max} are allowed: a chain of triggers that does \
                  not end (limit trigger_depth)",
@@ -74,10 +74,7 @@ impl Orchestrator {
         // host with them, or could not be committed, got here.
         let attempts = event.attempt - 1;
         if attempts >= self.policy(&event, &table).attempts_max.max(1) {
-            let reason = format!(
-                "{attempts} attempts had no end: the host went down, or the database, while the \
-                 script ran"
-            );
+            let reason = event.last_error.clone().unwrap_or_else(|| store::NO_END.to_owned());
             return self.bury_unrun(&event, &table, attempts, &reason).await;
         }
         let trigger = event.trigger_id.as_ref().and_then(|id| table.triggers().find(id));
@@ -101,19 +98,19 @@ impl Orchestrator {
         let key = self.answer_key(&event).await;
         let id = execution_id(self, &event);
         let mut callers: Option<Callers> = None;
-        let mut is_handed_in = false;
         let settled = self
             .run_and_end(&work, id.clone(), |outcome| {
                 faults::point(Point::AfterRun);
-                is_handed_in = true;
                 callers = callers.take().or_else(|| self.inbox.take(&event.id));
                 let is_awaited = callers.is_some();
                 Some(self.end(&event, &work, (&id, outcome, key.as_ref()), is_awaited, &table))
             })
             .await;
         let settled = match settled {
-            // Only what was not handed in: of what was, nobody knows if it is committed.
-            Err(Error::Unavailable { .. }) if !is_handed_in => return self.release(&event).await,
+            Err(NotSettled::NothingDone(Error::Unavailable { .. })) => {
+                return self.release(&event).await;
+            }
+            // Of what was handed in nobody knows whether it is committed.
             settled => settled?,
         };
         match settled {
@@ -331,7 +328,7 @@ impl Orchestrator {
             let (ending, events) = if event.kind == TriggerKind::DeadLetter {
                 (Ending::Complete, Vec::new())
             } else {
-                let told = told_of(&cause, &letter, table);
+                let told = told_of(&cause, &letter, table, self.parts.events.depth_max);
                 (Ending::Bury(Box::new(letter.clone())), told)
             };
             let end = End {

@@ -61,7 +61,8 @@ impl Dispatcher {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Carries out events until told to stop; then it waits for those in hand.
+    /// Carries out events until told to stop. Then it waits for those that run, and gives the
+    /// others back.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let parts = &self.inner.orchestrator.parts;
         let handed = parts.store.take_events(Offer {
@@ -71,11 +72,10 @@ impl Dispatcher {
         });
         let handed = tokio::spawn(self.clone().deliver_handed(handed));
         let heartbeat = tokio::spawn(self.clone().keep_leases());
-        tokio::select! {
-            () = self.claim_and_deliver() => {}
-            _ = stop.wait_for(|stop| *stop) => {}
-        }
+        self.claim_and_deliver(&mut stop).await;
         parts.store.end_handover();
+        // What has not begun by now is given back, its attempt not counted.
+        self.inner.orchestrator.event_slots.close();
         // Nobody closes the semaphore.
         let _all = self.inner.places.acquire_many(IN_HAND_MAX).await;
         handed.abort();
@@ -90,13 +90,14 @@ impl Dispatcher {
         }
     }
 
-    async fn claim_and_deliver(&self) {
+    /// Never stops within a claim: what it has taken would wait until its lease runs out.
+    async fn claim_and_deliver(&self, stop: &mut watch::Receiver<bool>) {
         let store = &self.inner.orchestrator.parts.store;
         let mut arrivals = store.watch_outbox();
         let mut retry = RETRY_MIN;
         let mut after_app = None;
         let mut released = false;
-        loop {
+        while !*stop.borrow() {
             // Before looking: what comes while we look wakes us afterwards.
             arrivals.mark_unchanged();
             let ticked = async {
@@ -108,11 +109,17 @@ impl Dispatcher {
             match ticked.await {
                 Ok(next_in) => {
                     (retry, released) = (RETRY_MIN, true);
-                    self.wait(next_in, &mut arrivals).await;
+                    tokio::select! {
+                        () = self.wait(next_in, &mut arrivals) => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "due events could not be claimed");
-                    sleep(retry).await;
+                    tokio::select! {
+                        () = sleep(retry) => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
                     retry = (retry * 2).min(RETRY_MAX);
                 }
             }

@@ -21,7 +21,7 @@ use super::Orchestrator;
 use super::causes::{Cause, Consequences, consequences, reads, told_of};
 use super::matching::{Table, Target};
 use super::rows::rows;
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::executor::{Image, Outcome, Run};
 use crate::store::{
     self, AppId, AuditEntry, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus,
@@ -32,8 +32,12 @@ use crate::store::{
 /// answer would be late because of a row that the caller does not need.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a run is made again because what it saw has changed.
-const RERUNS_MAX: u32 = 5;
+/// How often a run is made again because what it saw has changed. On each node one run of an
+/// app has its turn, so at most as many compete as there are nodes.
+const RERUNS_MAX: u32 = 16;
+
+/// The longest wait before a run is made again, so that nodes do not meet each time.
+const RERUN_WAIT_MS_MAX: u64 = 32;
 
 /// How long a run that has to be made again waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,6 +104,22 @@ pub(super) enum Settled {
     LeaseLost,
 }
 
+/// Why a run has come to nothing.
+pub(super) enum NotSettled {
+    /// Nothing was written.
+    NothingDone(Error),
+    /// It is unknown whether it was written.
+    Unknown(Error),
+}
+
+impl From<NotSettled> for Error {
+    fn from(error: NotSettled) -> Self {
+        match error {
+            NotSettled::NothingDone(error) | NotSettled::Unknown(error) => error,
+        }
+    }
+}
+
 /// Who runs again, app by app.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<AppId, Arc<tokio::sync::Mutex<()>>>>);
@@ -118,6 +138,22 @@ impl Turns {
     }
 }
 
+/// The error of a run whose reads were changed by others each time.
+fn always_in_conflict() -> Error {
+    let message = format!(
+        "what the script reads is changed all the time; it was run {} times, and nothing was \
+         written",
+        RERUNS_MAX + 1
+    );
+    let refusal = Refusal::new("execution_conflict", message);
+    Error::Unavailable { refusal, retry_after_s: 1 }
+}
+
+/// The error of an event that did not begin before the server stops.
+fn stopping() -> Error {
+    store::Error::Unavailable("the server stops".into()).into()
+}
+
 impl Orchestrator {
     /// Runs a request's script and records what it came to.
     ///
@@ -126,14 +162,14 @@ impl Orchestrator {
     /// effects cannot be written. The script's own failure is an outcome.
     pub(super) async fn run(&self, work: Work) -> Result<Finished, Error> {
         let id = ExecutionId::from(self.parts.clock.new_id());
-        match self.run_and_end(&work, id, |_| None).await? {
+        match self.run_and_end(&work, id, |_| None).await.map_err(Error::from)? {
             Settled::Done(finished) => Ok(*finished),
             Settled::LeaseLost => Err(Error::internal("a request has no lease to lose")),
         }
     }
 
-    /// Runs `work` until its commit is none in conflict; `end` says what becomes of
-    /// its event, by the outcome.
+    /// Runs `work`, and again while its commit conflicts with another one (at most
+    /// [`RERUNS_MAX`] times); `end` says what becomes of its event, by the outcome.
     ///
     /// # Errors
     /// As [`Orchestrator::run`].
@@ -142,27 +178,30 @@ impl Orchestrator {
         work: &Work,
         id: ExecutionId,
         mut end: impl FnMut(&Outcome) -> Option<End>,
-    ) -> Result<Settled, Error> {
+    ) -> Result<Settled, NotSettled> {
         let mut turn = None;
         for rerun in 0..=RERUNS_MAX {
-            let mut outcome = self.execute(work, &id).await?;
+            let mut outcome = self.execute(work, &id).await.map_err(NotSettled::NothingDone)?;
             if outcome.failure.is_some()
                 && outcome.effects.was_cut_off
                 && !outcome.effects.called_outside
             {
                 // Not the script's failure: nothing has happened, and it may work later.
                 let reason = "a run was not served and failed";
-                return Err(store::Error::Unavailable(reason.into()).into());
+                let error = store::Error::Unavailable(reason.into());
+                return Err(NotSettled::NothingDone(error.into()));
             }
-            let final_try = rerun == RERUNS_MAX || outcome.effects.called_outside;
-            let settled = self.settle(work, &id, &outcome, &mut end).await?;
+            let settled = self.settle(work, &id, &outcome, &mut end).await;
+            let settled = settled.map_err(NotSettled::Unknown)?;
             self.remove_needless_blobs(work, &outcome, settled).await;
             match settled {
                 Committed::Done => {}
                 Committed::LeaseLost => return Ok(Settled::LeaseLost),
-                Committed::Conflict if final_try => {
-                    outcome.fail_in_conflict(rerun);
-                    match self.settle(work, &id, &outcome, &mut end).await? {
+                // It is not done again silently: it has sent a request.
+                Committed::Conflict if outcome.effects.called_outside => {
+                    outcome.fail_in_conflict();
+                    let failed = self.settle(work, &id, &outcome, &mut end).await;
+                    match failed.map_err(NotSettled::Unknown)? {
                         Committed::LeaseLost => return Ok(Settled::LeaseLost),
                         Committed::Done | Committed::Conflict | Committed::Stale => {}
                     }
@@ -171,13 +210,17 @@ impl Orchestrator {
                     if turn.is_none() {
                         turn = self.turns.take(&work.target.app_id).await;
                     }
+                    let longest = (1 << rerun.min(16)).min(RERUN_WAIT_MS_MAX);
+                    let wait = u64::from_le_bytes(self.parts.clock.random()) % longest;
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
                     continue;
                 }
             }
             self.count(&outcome);
             return Ok(Settled::Done(Box::new(Finished { execution_id: id, outcome })));
         }
-        Err(Error::internal("the last try always settles"))
+        tracing::debug!(%id, "a run was in conflict each time");
+        Err(NotSettled::NothingDone(always_in_conflict()))
     }
 
     /// Removes the contents of files that a run has written for nothing: of a failed run, and
@@ -221,7 +264,7 @@ impl Orchestrator {
         let (app_id, execution_id) = (Some(target.app_id.clone()), id.clone());
         // Events leave slots for requests.
         let _slot = match work.origin.event_id {
-            Some(_) => Some(self.event_slots.acquire().await.map_err(Error::internal)?),
+            Some(_) => Some(self.event_slots.acquire().await.map_err(|_| stopping())?),
             None => None,
         };
         // The first attempt has the event's own id.
@@ -300,7 +343,7 @@ impl Orchestrator {
         let Consequences { reads, writes, mut events } =
             consequences(&cause, &outcome.effects, table);
         if let Some(End { ending: Ending::Bury(letter), .. }) = &end {
-            events.extend(told_of(&cause, letter, table));
+            events.extend(told_of(&cause, letter, table, self.parts.events.depth_max));
         }
         // A failed run changes nothing, so it does not matter what it saw.
         let reads = if outcome.failure.is_none() { reads } else { Vec::new() };

@@ -46,6 +46,9 @@ const GROUP_MAX: usize = 256;
 /// How many may wait; beyond it `commit` waits.
 const QUEUE_MAX: usize = 1024;
 
+/// How often a group is submitted again because other nodes were in its way.
+const RESUBMITS_MAX: u32 = 8;
+
 /// Everything that a run leaves behind.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
@@ -225,14 +228,14 @@ impl Groups {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
             let commits = group.iter().map(|waiting| Arc::clone(&waiting.commit)).collect();
-            match self.submit(commits).await {
+            match self.submit_until_done(commits).await {
                 Ok(outcomes) => {
                     for (waiting, outcome) in group.drain(..).zip(outcomes) {
                         // Nobody may be waiting any more.
                         let _ = waiting.reply.send(Ok(outcome));
                     }
                 }
-                Err(error @ Error::Unavailable(_)) => {
+                Err(error @ (Error::Unavailable(_) | Error::Contended(_))) => {
                     for waiting in group.drain(..) {
                         let _ = waiting.reply.send(Err(error.clone()));
                     }
@@ -241,12 +244,26 @@ impl Groups {
                 Err(error) => {
                     tracing::debug!(%error, "a commit was refused; committing one by one");
                     for Waiting { commit, reply } in group.drain(..) {
-                        let outcome = self.submit(vec![commit]).await;
+                        let outcome = self.submit_until_done(vec![commit]).await;
                         let _ = reply.send(outcome.map(|outcomes| outcomes[0]));
                     }
                 }
             }
         }
+    }
+
+    /// Submits a group, and again while the database undoes it for the sake of another node (at
+    /// most [`RESUBMITS_MAX`] times).
+    async fn submit_until_done(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {
+        for _ in 0..RESUBMITS_MAX {
+            match self.submit(commits.clone()).await {
+                Err(Error::Contended(reason)) => {
+                    tracing::debug!(%reason, "a group of commits is made again");
+                }
+                done => return done,
+            }
+        }
+        self.submit(commits).await
     }
 
     async fn submit(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {

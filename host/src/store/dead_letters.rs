@@ -190,12 +190,16 @@ impl Store {
 
     /// Enqueues the event of a dead letter anew, as `event`.
     ///
-    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was replayed before.
+    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was replayed before,
+    /// `Conflict(ScriptDeleted)` if there is nothing to run.
     pub async fn replay_dead_letter(&self, id: &DeadLetterId, event: NewEvent) -> Result<()> {
         let id = id.clone();
         let dialect = self.inner.dialect;
         self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
+                if !has_target(connection, &event).await? {
+                    return Err(Error::Conflict(Conflict::ScriptDeleted));
+                }
                 resolve(connection, &id, Resolution::Replayed, event.created_at).await?;
                 outbox::append(connection, dialect, &[event]).await?;
                 Ok(())
@@ -253,6 +257,16 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether there is a script to run an event, in the version that the event names.
+async fn has_target(connection: &mut AnyConnection, event: &NewEvent) -> Result<bool> {
+    let query = match event.script_version {
+        Some(_) => "SELECT 1 FROM script_versions WHERE script_id = $1 AND version = $2",
+        None => "SELECT 1 FROM scripts WHERE id = $1 AND $2 IS NULL",
+    };
+    let query = sqlx::query(query).bind(&event.script_id).bind(event.script_version);
+    Ok(query.fetch_optional(connection).await?.is_some())
 }
 
 async fn resolve(

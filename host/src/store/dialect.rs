@@ -336,6 +336,13 @@ impl Dialect {
     }
 }
 
+/// Whether the work was undone for the sake of others: a deadlock, or what cannot be put into
+/// one order (<https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html>).
+pub(super) fn is_contended(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    error.try_downcast_ref::<PgDatabaseError>().is_some() && code.starts_with("40")
+}
+
 /// Whether the same statement may work later: no room, no connection, no lock.
 pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     let code = error.code().unwrap_or_default();
@@ -347,11 +354,11 @@ pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     }
     if error.try_downcast_ref::<PgDatabaseError>().is_some() {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html:
-        // connection, transaction rollback (deadlock), insufficient resources
+        // connection, insufficient resources
         // (disk full), operator intervention (shutdown), system error, lock
         // not available, a server that has become a standby, and a transaction that
         // was ended because we stood still.
-        return ["08", "40", "53", "57", "58", "55P03", "25006", "25P03"]
+        return ["08", "53", "57", "58", "55P03", "25006", "25P03"]
             .iter()
             .any(|class| code.starts_with(class));
     }

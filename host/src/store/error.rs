@@ -33,6 +33,10 @@ pub enum Error {
     /// was written, or it is unknown whether it was; the same call may work later.
     #[error("the database is unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// The database has undone the work because others were in its way. Nothing was written,
+    /// and the same work can be done again.
+    #[error("the database is unavailable: {0}")]
+    Contended(Arc<str>),
     /// A newer release has migrated the database, and this release must not use it.
     #[error(
         "the database has schema {schema}, which needs a release of PiCloud with schema \
@@ -109,6 +113,8 @@ pub enum Conflict {
     Address,
     /// The dead letter was replayed before.
     Resolved,
+    /// The script of the dead letter, or its version, does not exist any more.
+    ScriptDeleted,
     /// Another user has the name.
     UserName,
     /// The identity is another user's.
@@ -161,6 +167,7 @@ impl fmt::Display for Conflict {
             Self::Queue => f.write_str("the queue has a trigger already"),
             Self::Address => f.write_str("another trigger has this address"),
             Self::Resolved => f.write_str("the dead letter was replayed before"),
+            Self::ScriptDeleted => f.write_str("the script, or that version of it, is deleted"),
             Self::UserName => f.write_str("another user has this name"),
             Self::Identity => f.write_str("the identity is another user's"),
             Self::LastOwner => f.write_str("there must be an owner who can sign in"),
@@ -216,7 +223,13 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::BeginFailed => true,
             _ => false,
         };
-        if unavailable {
+        let contended = match &error {
+            sqlx::Error::Database(error) => dialect::is_contended(&**error),
+            _ => false,
+        };
+        if contended {
+            Self::Contended(error.to_string().into())
+        } else if unavailable {
             Self::unavailable(error.to_string())
         } else {
             Self::Internal(Arc::new(error))

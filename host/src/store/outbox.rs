@@ -21,10 +21,12 @@ mod handover;
 mod intake;
 
 pub(super) use claim::look_query;
-pub use claim::{Claim, Claimed};
+pub use claim::{Claim, Claimed, NO_END};
 pub(super) use handover::{Handover, Reserved};
 pub use handover::{Offer, Taken};
 pub use intake::{Accepted, NewKey};
+
+use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
@@ -144,15 +146,6 @@ bulk_row! { NewEvent {
     created_at: Number,
 }}
 
-/// Appends many. One whose dedupe key waits already is dropped.
-fn append_statement(dialect: Dialect) -> String {
-    bulk::insert_statement::<NewEvent>(
-        dialect,
-        "outbox",
-        "ON CONFLICT (app_id, source, dedupe_key) WHERE dedupe_key IS NOT NULL DO NOTHING",
-    )
-}
-
 /// Appends events, inside of a transaction; how many there are now that were not.
 ///
 /// A message whose queue had no trigger when it was sent may have got one meanwhile: the
@@ -165,10 +158,14 @@ pub(super) async fn append(
     if events.is_empty() {
         return Ok(0);
     }
-    let done = sqlx::query(AssertSqlSafe(append_statement(dialect)))
-        .bind(bulk::rows_json(events)?)
-        .execute(&mut *connection)
-        .await?;
+    let (single, plain): (Vec<_>, Vec<_>) =
+        events.iter().partition(|event| event.dedupe_key.is_some());
+    let mut appended = append_single(connection, dialect, single).await?;
+    if !plain.is_empty() {
+        let insert = bulk::insert_statement::<NewEvent>(dialect, "outbox", "");
+        let insert = sqlx::query(AssertSqlSafe(insert)).bind(bulk::rows_json(plain)?);
+        appended += insert.execute(&mut *connection).await?.rows_affected();
+    }
     let unassigned: Vec<_> =
         events.iter().filter(|event| event.script_id.is_none()).map(|event| (&event.id,)).collect();
     const TRIGGER: &str = "FROM triggers_queue q JOIN triggers t ON t.id = q.trigger_id \
@@ -180,7 +177,38 @@ pub(super) async fn append(
         dialect.rows()
     );
     bulk::run(connection, assign, &unassigned).await?;
-    Ok(done.rows_affected())
+    Ok(appended)
+}
+
+/// Appends messages with dedupe keys; how many do not wait already. One that waits stays
+/// waiting until this transaction ends: its run will see what is committed here.
+async fn append_single(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    messages: Vec<&NewEvent>,
+) -> Result<u64> {
+    // In one order on all nodes, so that two of them cannot wait for each other; and one of
+    // each key, because a statement changes a row once.
+    let mut first: BTreeMap<_, &NewEvent> = BTreeMap::new();
+    for message in messages {
+        first.entry((&message.app_id, &message.source, &message.dedupe_key)).or_insert(message);
+    }
+    if first.is_empty() {
+        return Ok(0);
+    }
+    // Not DO NOTHING, which would leave the row that waits unlocked.
+    let insert = bulk::insert_statement::<NewEvent>(
+        dialect,
+        "outbox",
+        "ON CONFLICT (app_id, source, dedupe_key) WHERE dedupe_key IS NOT NULL \
+         DO UPDATE SET dedupe_key = excluded.dedupe_key RETURNING id",
+    );
+    let waiting: Vec<EventId> = sqlx::query_scalar(AssertSqlSafe(insert))
+        .bind(bulk::rows_json(first.values().copied())?)
+        .fetch_all(connection)
+        .await?;
+    let ours: HashSet<_> = first.values().map(|message| &message.id).collect();
+    Ok(waiting.iter().filter(|id| ours.contains(id)).count() as u64)
 }
 
 /// Which events of an app to list.

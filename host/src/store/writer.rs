@@ -235,7 +235,7 @@ impl GroupedWriter {
         let committed = committed.map_err(|error| {
             tracing::warn!(%error, writes = group.len(), "a group of writes was not committed");
             match error {
-                Error::Unavailable(_) => error,
+                Error::Unavailable(_) | Error::Contended(_) => error,
                 other => Error::unavailable(other.to_string()),
             }
         });

@@ -75,6 +75,73 @@ with_an_app! {
         app.admin().post(&path, json!({})).send().await.refuses(409, "dead_letter_replayed");
     }
 
+    async fn a_dead_letter_whose_script_is_gone_stays_open(app) {
+        let (script, _) = failing_queue(app).await;
+        send(app, "a").await;
+        app.admin().delete(&format!("/scripts/{script}")).send().await.is(204);
+        let letter = app.dead_letters("shop").await.remove(0);
+        let path = format!("/dead-letters/{}/replay", letter["id"].as_str().unwrap());
+        app.admin().post(&path, json!({})).send().await.refuses(409, "script_deleted");
+        let same = json!({"same_version": true});
+        app.admin().post(&path, same).send().await.refuses(409, "script_deleted");
+        let all = app.admin().post("/apps/shop/dead-letters/replay", json!({})).send().await;
+        assert_eq!(all.is(200).json(), json!({"done": 0, "left": 1}));
+        let letters = app.dead_letters("shop").await;
+        assert_eq!((letters.len(), &letters[0]), (1, &letter));
+    }
+
+    /// Each failure causes a dead letter, whose handler causes the failure again.
+    async fn a_handler_that_causes_what_it_handles_comes_to_an_end(app) {
+        let fail = app.deploy("shop", "fail", r#"throw "no""#).await;
+        app.trigger_with("shop", json!({
+            "script_id": fail, "on": {"kind": "queue", "queue": "q"}, "retry": {"attempts_max": 1},
+        })).await;
+        let handler = app.deploy("shop", "handler", r#"
+            kv::collection("handled").increment("n");
+            queue::send("q", 1)"#).await;
+        app.trigger("shop", &handler, json!({"kind": "dead_letter"})).await;
+        let message = json!({"queue": "q", "payload": 1});
+        app.admin().post("/apps/shop/events", message).send().await.is(202);
+        app.settled("shop").await;
+        let letters = app.dead_letters("shop").await;
+        // 1, 3, 5 … 15 fail, 17 is too deep and told of, 19 is too deep and not.
+        assert_eq!(app.value("shop", "handled", "n").await, 9);
+        assert_eq!(letters.len(), 10);
+        assert!(letters[0]["last_error"].as_str().unwrap().contains("trigger_depth"), "{letters:?}");
+        assert_eq!(letters[0]["resolution"], json!(null));
+        let path = format!("/dead-letters/{}/replay", letters[0]["id"].as_str().unwrap());
+        app.admin().post(&path, json!({})).send().await.refuses(409, "event_too_deep");
+        assert_eq!(app.dead_letters("shop").await[0]["resolution"], json!(null));
+    }
+
+    async fn fewer_attempts_do_not_hide_why_the_last_one_failed(app) {
+        let fail = app.deploy("shop", "fail", r#"throw "the real reason""#).await;
+        let retry = |attempts| json!({
+            "attempts_max": attempts, "backoff": "constant", "base_ms": 3_600_000, "cap_ms": 3_600_000,
+        });
+        let on = json!({"kind": "queue", "queue": "q"});
+        let trigger = json!({"script_id": fail, "on": on, "retry": retry(5)});
+        let trigger = app.trigger_with("shop", trigger).await;
+        let message = json!({"queue": "q", "payload": 1});
+        app.admin().post("/apps/shop/events", message).send().await.is(202);
+        let begun = std::time::Instant::now();
+        loop {
+            let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
+            if page["items"][0]["last_error"].is_string() {
+                break;
+            }
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{page}");
+            tokio::task::yield_now().await;
+        }
+        let path = format!("/triggers/{trigger}");
+        app.admin().patch(&path, json!({"retry": retry(1)})).send().await.is(200);
+        app.store().advance_events(7_200_000_000).await.unwrap();
+        app.settled("shop").await;
+        let letter = app.dead_letters("shop").await.remove(0);
+        assert_eq!(letter["last_error"], "the real reason");
+        assert_eq!(letter["attempts"], 1);
+    }
+
     async fn a_replay_can_have_another_payload_and_the_version_that_failed(app) {
         let (script, _) = failing_queue(app).await;
         send(app, "a").await;

@@ -1,12 +1,15 @@
 //! Two nodes on one database: what one of them accepts is not lost because the other has
 //! changed something a moment ago. SQLite has one node, which stands for both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use serde_json::json;
 
 use crate::app::TestApp;
 use crate::database::{Database, Kind};
+use crate::gate::Gate;
 use crate::on_both_databases;
 
 /// How often each race is run.
@@ -136,5 +139,99 @@ on_both_databases! {
         assert_eq!(letters[0]["script"], "work");
         assert_eq!(letters[0]["last_error"], "the script is gone");
         nodes.close().await;
+    }
+
+    /// What waits when a message is sent may begin before the sender commits.
+    async fn a_message_that_begins_before_the_commit_is_no_reason_to_drop_the_next(database) {
+        let mut gate = Gate::open().await;
+        let private = [("PICLOUD_PRIVATE_HOSTS", "127.0.0.1")];
+        let app = TestApp::start_with(database, &private).await;
+        let look = app.deploy("shop", "look", r#"
+            let seen = kv::collection("state").get("n") ?? 0;
+            kv::collection("seen").set("n", seen)"#).await;
+        app.trigger("shop", &look, json!({"kind": "queue", "queue": "wake"})).await;
+        app.deploy("shop", "first", r#"
+            queue::send("wake", 1, #{dedupe: "k", delay: 3600000})"#).await;
+        let change = format!(r#"
+            kv::collection("state").set("n", 1);
+            let id = queue::send("wake", 1, #{{dedupe: "k"}});
+            http::get("{}1");
+            id"#, gate.url);
+        app.deploy("shop", "change", &change).await;
+        let first = app.post("/x/shop/first").send().await.is(200).json();
+        let changing = app.post("/x/shop/change").send();
+        let meanwhile = async {
+            let arrival = gate.arrival().await;
+            app.store().advance_events(7_200_000_000).await.unwrap();
+            app.settled("shop").await;
+            assert_eq!(app.value("shop", "seen", "n").await, 0);
+            arrival.let_go();
+        };
+        let (changed, ()) = tokio::join!(changing, meanwhile);
+        assert_eq!(changed.is(200).json(), first, "the one that waited then");
+        app.settled("shop").await;
+        assert_eq!(app.value("shop", "seen", "n").await, 1, "the change is seen");
+        app.close().await;
+    }
+
+    /// Of many senders at two nodes each finds its message waiting or adds it: the last change
+    /// is always seen.
+    async fn every_wake_up_is_seen(database) {
+        let nodes = Nodes::start(database).await;
+        let (one, two) = (&nodes.one, nodes.two());
+        let look = one.deploy("shop", "look", r#"
+            let n = kv::collection("state").get("n") ?? 0;
+            kv::collection("seen").set("n", n)"#).await;
+        one.trigger("shop", &look, json!({"kind": "queue", "queue": "wake"})).await;
+        one.deploy("shop", "change", r#"
+            if ctx.request.body.n == () { return 0; }
+            kv::collection("state").set("n", ctx.request.body.n);
+            queue::send("wake", 1, #{dedupe: "k"})"#).await;
+        served(two, "/x/shop/change").await;
+        for n in 1..=4 * RACES {
+            let node = if n % 2 == 0 { one } else { two };
+            node.post("/x/shop/change").json(&json!({"n": n})).send().await.is(200);
+            if n % 4 == 0 {
+                one.settled("shop").await;
+                assert_eq!(one.value("shop", "seen", "n").await, n);
+            }
+        }
+        nodes.close().await;
+    }
+
+    async fn a_run_that_is_always_in_conflict_is_refused_and_an_event_tried_again(database) {
+        let app = TestApp::start(database).await;
+        let slow = app.deploy("shop", "slow", r#"
+            let n = kv::collection("hot").get("n");
+            for i in 0..400000 { n += i % 2; }
+            kv::collection("done").increment("n");
+            n"#).await;
+        let retry = json!({"attempts_max": 1});
+        let on = json!({"kind": "queue", "queue": "q"});
+        app.trigger_with("shop", json!({"script_id": slow, "on": on, "retry": retry})).await;
+        let key = "/apps/shop/kv/hot/n";
+        app.admin().put(key, json!({"value": 0})).send().await.is(200);
+        let message = json!({"queue": "q", "payload": 1});
+        app.admin().post("/apps/shop/events", message).send().await.is(202);
+        let over = AtomicBool::new(false);
+        let refused = async {
+            let answer = app.post("/x/shop/slow").send().await;
+            over.store(true, Ordering::Relaxed);
+            let retry_after = answer.header("retry-after").map(str::to_owned);
+            answer.refuses(503, "execution_conflict");
+            assert!(retry_after.is_some());
+        };
+        let hot = (0..4).map(async |writer| {
+            let mut n = writer;
+            while !over.load(Ordering::Relaxed) {
+                n += 4;
+                app.admin().put(key, json!({"value": n})).send().await.is(200);
+            }
+        });
+        tokio::join!(refused, join_all(hot));
+        app.settled("shop").await;
+        assert_eq!(app.value("shop", "done", "n").await, 1);
+        assert_eq!(app.dead_letters("shop").await.len(), 0);
+        app.close().await;
     }
 }

@@ -15,6 +15,7 @@ mod crowd;
 #[path = "../support/database.rs"]
 mod database;
 mod disk;
+mod drain;
 mod frozen;
 #[path = "../support/gate.rs"]
 mod gate;

@@ -10,24 +10,24 @@ use crate::executor::entries::{
 };
 use crate::executor::sandbox::Sandbox;
 
-/// Puts a message into a queue when the run commits.
+/// Puts a message into a queue when the run commits. Whether another one with its dedupe key
+/// waits is decided then: what waits now may have begun by then, and not see what this run
+/// changes.
 pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> HostResult<String> {
     count_call(sandbox)?;
     check_name("a queue", &send.queue, NAME_BYTES_MAX)?;
     check_value(sandbox, "the payload", &send.payload)?;
     check_delay(send.delay_ms)?;
     let scope = scope(sandbox)?;
+    let mut waiting = None;
     if let Some(key) = &send.dedupe {
         check_name("a dedupe key", key, NAME_BYTES_MAX)?;
         if let Some(id) = sandbox.effects.own_message(&send.queue, key) {
             return Ok(id.to_string());
         }
-        // One that is sent at the same moment is dropped by the commit.
-        let waiting =
+        let found =
             scope.platform.store.find_waiting_message(&scope.app_id, &send.queue, key).await;
-        if let Some(id) = waiting.map_err(|error| unavailable(sandbox, &error))? {
-            return Ok(id.to_string());
-        }
+        waiting = found.map_err(|error| unavailable(sandbox, &error))?;
     }
     count_sent(sandbox)?;
     let id = crate::store::EventId::from(sandbox.clock.new_id());
@@ -38,5 +38,5 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
         delay_ms: send.delay_ms,
         dedupe: send.dedupe,
     });
-    Ok(id.into())
+    Ok(waiting.unwrap_or(id).into())
 }

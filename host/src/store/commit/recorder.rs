@@ -230,14 +230,14 @@ impl BulkInsert {
     async fn write(&self, rows: Vec<Execution>) -> Vec<Execution> {
         match self.insert(&rows).await {
             Ok(()) => return Vec::new(),
-            Err(Error::Unavailable(_)) => return rows,
+            Err(Error::Unavailable(_) | Error::Contended(_)) => return rows,
             Err(error) => tracing::debug!(%error, "a row was refused; inserting them one by one"),
         }
         let outcomes =
             join_all(rows.iter().map(|row| self.insert(std::slice::from_ref(row)))).await;
         let kept = rows.into_iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
             Ok(()) => None,
-            Err(Error::Unavailable(_)) => Some(row),
+            Err(Error::Unavailable(_) | Error::Contended(_)) => Some(row),
             Err(error) => {
                 let (execution, script) = (&row.id, &row.script_id);
                 tracing::warn!(%error, %execution, %script, "an execution was not logged");

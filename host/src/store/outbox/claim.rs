@@ -18,6 +18,10 @@ use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
 /// So far the clock may be set back before it is noticed.
 const SET_BACK_US: i64 = 5_000_000;
 
+/// The last error of an event whose lease ran out.
+pub const NO_END: &str =
+    "an attempt had no end: the host went down, or the database, while the script ran";
+
 /// How many apps one claim serves; the others come with the next ones.
 const APPS_MAX: usize = 32;
 
@@ -90,7 +94,7 @@ impl Store {
 
     /// Makes everything that waits, and every lease, end `by_us` microseconds earlier.
     pub async fn advance_events(&self, by_us: i64) -> Result<()> {
-        self.write(Touches::Records, move |connection| {
+        self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
                 sqlx::query(
                     "UPDATE outbox SET available_at = available_at - $1, \
@@ -179,9 +183,10 @@ impl Store {
         self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
                 let done = sqlx::query(
-                    "UPDATE outbox SET lease_token = NULL, leased_until = NULL \
+                    "UPDATE outbox SET lease_token = NULL, leased_until = NULL, last_error = $1 \
                      WHERE lease_token IS NOT NULL",
                 )
+                .bind(NO_END)
                 .execute(connection)
                 .await?;
                 Ok(done.rows_affected())
@@ -244,11 +249,11 @@ async fn first_lease_end(connection: &mut AnyConnection) -> Result<Option<i64>> 
 /// The events of nodes that are gone wait again.
 async fn release_expired(connection: &mut AnyConnection, dialect: Dialect, now: i64) -> Result<()> {
     let query = format!(
-        "UPDATE outbox SET lease_token = NULL, leased_until = NULL WHERE id IN \
+        "UPDATE outbox SET lease_token = NULL, leased_until = NULL, last_error = $2 WHERE id IN \
          (SELECT id FROM outbox WHERE lease_token IS NOT NULL AND leased_until <= $1{})",
         dialect.skip_locked()
     );
-    sqlx::query(AssertSqlSafe(query)).bind(now).execute(connection).await?;
+    sqlx::query(AssertSqlSafe(query)).bind(now).bind(NO_END).execute(connection).await?;
     Ok(())
 }
 

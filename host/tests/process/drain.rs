@@ -1,0 +1,52 @@
+//! A server that is told to stop: what has not begun is as it was.
+
+use serde_json::json;
+
+use crate::on_both_databases;
+use crate::server::Server;
+use crate::start::data;
+
+/// How many events wait when the server is told to stop: many more than run at once.
+const EVENTS: usize = 100;
+
+on_both_databases! {
+    async fn an_event_that_has_not_begun_costs_no_attempt(database) {
+        let data = data();
+        let few = [("PICLOUD_MAX_EVENT_CONCURRENCY", "2"), ("PICLOUD_EVENT_LEASE_MS", "5000")];
+        let server = Server::start_on(data.path(), database, &few);
+        server.create("/apps", json!({"name": "shop"})).await.unwrap();
+        let source = r#"
+            let i = 0;
+            while i < 300000 { i += 1; }
+            kv::collection("done").set(ctx.event.id, ctx.event.attempt)"#;
+        let script = json!({"name": "work", "source": source});
+        let script = server.create("/apps/shop/scripts", script).await.unwrap();
+        let trigger = json!({
+            "script_id": script["id"],
+            "on": {"kind": "queue", "queue": "q"},
+            "retry": {"attempts_max": 1},
+        });
+        server.create("/apps/shop/triggers", trigger).await.unwrap();
+        for _ in 0..EVENTS {
+            let message = json!({"queue": "q", "payload": 1});
+            let sent = server.admin("POST", "/apps/shop/events", &message).await.unwrap();
+            assert_eq!(sent.0, 202);
+        }
+        assert_eq!(server.stop(), Some(0));
+
+        let server = Server::start_on(data.path(), database, &[]);
+        let left = async || {
+            let backlog = server.find("/apps/shop/backlog").await;
+            backlog["items"].as_array().is_none_or(|items| !items.is_empty())
+        };
+        let begun = std::time::Instant::now();
+        while left().await {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "events are left");
+            tokio::task::yield_now().await;
+        }
+        let letters = server.find("/apps/shop/dead-letters/count").await;
+        assert_eq!(letters["count"], 0);
+        let done = server.find("/apps/shop/kv/done?limit=200").await;
+        assert_eq!(done["items"].as_array().map(Vec::len), Some(EVENTS));
+    }
+}
