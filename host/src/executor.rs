@@ -57,7 +57,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
 use crate::limits::Limits;
-use crate::secrets::{Revealed, Secrets};
+use crate::secrets::{Maskers, Revealed, Secrets};
 use crate::store::{AppId, ExecutionId, Store};
 
 use blobs::Blobs;
@@ -143,6 +143,7 @@ struct Inner {
     threads: GuestThreads,
     clock: Clock,
     platform: Option<Platform>,
+    maskers: Maskers,
 }
 
 impl Executor {
@@ -174,6 +175,7 @@ impl Executor {
                 threads: GuestThreads::start()?,
                 clock,
                 platform,
+                maskers: Maskers::default(),
             }),
         })
     }
@@ -287,7 +289,7 @@ impl Executor {
             first_execution_id: run.first_execution_id.clone(),
             requests: Arc::default(),
             private_hosts: Arc::clone(&run.private_hosts),
-            revealed: Revealed::default(),
+            revealed: Revealed::new(self.inner.maskers.clone()),
             depth: 0,
         })
     }

@@ -35,7 +35,7 @@ use crate::store::{self, AppId, SecretFacts, Store};
 pub use credentials::is_credential;
 use envelope::{Envelope, Place};
 pub use key_file::{KEY_FILE, NEXT_KEY_FILE};
-pub use masking::{MASK, MASKED_CHARS_MIN, Masker, Revealed};
+pub use masking::{MASK, MASKED_CHARS_MIN, Masker, Maskers, Revealed};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use requests::RequestKey;
 pub use rotation::{Rotated, rotate};

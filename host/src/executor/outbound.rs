@@ -34,7 +34,7 @@ use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
-use crate::secrets::Masker;
+use crate::secrets::Revealed;
 use crate::store::AppId;
 
 use hop::Hop;
@@ -82,7 +82,7 @@ pub(super) struct Sender<'a> {
     /// What is open to its app.
     pub(super) open: &'a PrivateHosts,
     /// Finds the secrets that it has read.
-    pub(super) secrets: Masker,
+    pub(super) secrets: &'a Revealed,
 }
 
 impl Outbound {
@@ -145,7 +145,7 @@ impl Outbound {
                 return read(answer).await;
             }
             let location = answer.headers().get(LOCATION);
-            match hop.redirected(answer.status(), location, &sender.secrets)? {
+            match hop.redirected(answer.status(), location, sender.secrets)? {
                 None => return read(answer).await,
                 Some(_) if redirects == redirects_max => {
                     return Err(format!("the request was redirected more than {redirects} times"));

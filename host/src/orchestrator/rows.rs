@@ -98,8 +98,8 @@ fn summary_of_event(event: &str, masker: &Masker) -> Json {
     if event.len() <= EVENT_CHARS {
         return Json::from_text(masker.json_text(format!("{{\"event\":{event}}}")));
     }
-    let masked = masker.text(event);
-    let head: String = masked.chars().take(EVENT_CHARS).collect();
+    let head: String = event.chars().take(EVENT_CHARS).collect();
+    let head = masker.cut_text(&head);
     Json::from_text(json!({ "event_bytes": event.len(), "event_head": head }).to_string())
 }
 
@@ -139,7 +139,9 @@ fn parameters(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
 fn body(headers: &[(String, String)], raw: &[u8], masker: &Masker) -> Option<String> {
     let content_type = headers.iter().find(|(name, _)| name == "content-type");
     let shown = mask::body(content_type.map_or("", |(_, value)| value), raw);
-    preview(&masker.bytes(&shown))
+    let head = preview(&shown)?;
+    let is_whole = head.len() == shown.len();
+    Some(if is_whole { masker.text(&head) } else { masker.cut_text(&head) }.into_owned())
 }
 
 /// The beginning of a body that is text; nothing of one that is not.

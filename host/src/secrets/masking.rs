@@ -2,17 +2,21 @@
 //!
 //! Invariant: no masked text has a value in it, in none of its [`forms`]: what was put
 //! together by masking is masked again.
-//! Invariant: a masked text is never longer than it was.
+//! Invariant: a masked text is never longer than it was, unless all of it is masked.
+//! Invariant: the time is linear in the text, whatever text and values are.
 
 mod forms;
 mod json;
+mod search;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
 
+use self::search::Search;
 use super::SecretValue;
 
 /// What stands in the place of a value.
@@ -20,14 +24,45 @@ pub const MASK: &str = "***";
 /// Shorter values are not masked: they would be found everywhere.
 pub const MASKED_CHARS_MIN: usize = 4;
 
-/// How much of a form is looked for first, in bytes: the search is built for every run
-/// that reads a secret, and a value may be long.
-const ANCHOR_BYTES_MAX: usize = 32;
+/// What the kept maskers may take, in bytes.
+const MASKERS_BYTES_MAX: u64 = 32 << 20;
+
+/// The maskers of the sets of values that were read last: most runs of a script read the same
+/// secrets, and building a search for many takes longer than the run. Cheap to clone.
+#[derive(Clone)]
+pub struct Maskers(Cache<[u8; 32], Masker>);
+
+impl Default for Maskers {
+    fn default() -> Self {
+        let weigh = |_: &[u8; 32], masker: &Masker| {
+            u32::try_from(masker.size_bytes() + 64).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder().max_capacity(MASKERS_BYTES_MAX).weigher(weigh).build())
+    }
+}
+
+impl Maskers {
+    /// What masks these values.
+    fn of(&self, by_name: &BTreeMap<String, SecretValue>) -> Masker {
+        if by_name.is_empty() {
+            return Masker::default();
+        }
+        let mut set = Sha256::new();
+        for value in by_name.values() {
+            set.update(value.reveal().len().to_le_bytes());
+            set.update(value.reveal());
+        }
+        self.0.get_with(set.finalize().into(), || Masker::new(by_name.values()))
+    }
+}
 
 /// The secrets that a run has read, and those that it called, which share it. Cheap to
 /// clone.
 #[derive(Clone, Default)]
-pub struct Revealed(Arc<Mutex<Values>>);
+pub struct Revealed {
+    values: Arc<Mutex<Values>>,
+    maskers: Maskers,
+}
 
 #[derive(Default)]
 struct Values {
@@ -36,6 +71,12 @@ struct Values {
 }
 
 impl Revealed {
+    /// Nothing yet; maskers are looked for in `maskers`.
+    #[must_use]
+    pub fn new(maskers: Maskers) -> Self {
+        Self { values: Arc::default(), maskers }
+    }
+
     /// The value that was read under this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<SecretValue> {
@@ -54,34 +95,30 @@ impl Revealed {
     pub fn masker(&self) -> Masker {
         let mut values = self.values();
         let Values { by_name, masker } = &mut *values;
-        masker.get_or_insert_with(|| Masker::new(by_name.values())).clone()
+        masker.get_or_insert_with(|| self.maskers.of(by_name)).clone()
     }
 
     fn values(&self) -> MutexGuard<'_, Values> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Masks values. Cheap to clone; the default one masks nothing.
 #[derive(Clone, Default)]
-pub struct Masker(Option<Arc<Search>>);
+pub struct Masker(Masks);
 
-struct Search {
-    /// By the number of its pattern.
-    forms: Vec<String>,
-    anchors: AhoCorasick,
+#[derive(Clone, Default)]
+enum Masks {
+    #[default]
+    Nothing,
+    Found(Arc<Search>),
+    /// There are values that cannot be searched for: no text is shown.
+    Everything,
 }
 
 impl std::fmt::Debug for Masker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Masker(***)")
-    }
-}
-
-impl Drop for Search {
-    fn drop(&mut self) {
-        use zeroize::Zeroize;
-        self.forms.zeroize();
     }
 }
 
@@ -91,16 +128,13 @@ impl Masker {
         let forms: Vec<_> = values.into_iter().flat_map(|v| forms::of(v.reveal())).collect();
         if forms.is_empty() {
             // As for most runs, which need not pay for building a search for nothing.
-            return Self(None);
+            return Self(Masks::Nothing);
         }
-        let anchors = forms.iter().map(|form| anchor(form));
-        let search = AhoCorasick::builder().match_kind(MatchKind::Standard).build(anchors);
-        match search {
-            Ok(anchors) => Self(Some(Arc::new(Search { forms, anchors }))),
+        match Search::new(forms) {
+            Ok(search) => Self(Masks::Found(Arc::new(search))),
             Err(error) => {
-                // Only for patterns without end; what cannot be searched is not shown.
-                tracing::error!(%error, "values cannot be masked");
-                Self(None)
+                tracing::error!(%error, "values cannot be masked; nothing is shown");
+                Self(Masks::Everything)
             }
         }
     }
@@ -108,13 +142,17 @@ impl Masker {
     /// Whether there is nothing to mask.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Masks::Nothing)
     }
 
     /// Whether there is something to mask in a text.
     #[must_use]
     pub fn finds(&self, text: &[u8]) -> bool {
-        self.0.as_ref().is_some_and(|search| search.spans(text).next().is_some())
+        match &self.0 {
+            Masks::Nothing => false,
+            Masks::Found(search) => search.finds(text),
+            Masks::Everything => text != MASK.as_bytes(),
+        }
     }
 
     /// A text without the values.
@@ -130,13 +168,12 @@ impl Masker {
     /// Bytes without the values.
     #[must_use]
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let mut masked = Cow::Borrowed(bytes);
-        let Some(search) = &self.0 else { return masked };
-        // It becomes shorter each time.
-        while let Some(shorter) = search.mask(&masked) {
-            masked = Cow::Owned(shorter);
-        }
-        masked
+        let masked = match &self.0 {
+            Masks::Nothing => None,
+            Masks::Found(search) => search.mask(bytes),
+            Masks::Everything => Some(MASK.as_bytes().to_vec()),
+        };
+        masked.map_or(Cow::Borrowed(bytes), Cow::Owned)
     }
 
     /// A text that was cut at its end, without the values and without the beginning of
@@ -144,64 +181,28 @@ impl Masker {
     #[must_use]
     pub fn cut_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let masked = self.text(text);
-        let Some(search) = &self.0 else { return masked };
+        let Masks::Found(search) = &self.0 else { return masked };
         match search.begun(&masked) {
             0 => masked,
             begun => Cow::Owned(format!("{}{MASK}", &masked[..masked.len() - begun])),
         }
     }
-}
 
-impl Search {
-    /// Where values are, and where they overlap, more than once.
-    fn spans(&self, text: &[u8]) -> impl Iterator<Item = (usize, usize)> {
-        self.anchors.find_overlapping_iter(text).filter_map(|found| {
-            let form = self.forms[found.pattern().as_usize()].as_bytes();
-            let start = found.start();
-            text[start..].starts_with(form).then_some((start, start + form.len()))
-        })
-    }
-
-    /// The text masked once; nothing if there is nothing to mask.
-    fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let mut spans: Vec<_> = self.spans(text).collect();
-        if spans.is_empty() {
-            return None;
+    #[cfg(test)]
+    fn is_same_as(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Masks::Found(one), Masks::Found(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
-        spans.sort_unstable();
-        let mut masked = Vec::with_capacity(text.len());
-        let (mut done, mut start, mut end) = (0, spans[0].0, spans[0].1);
-        for (next_start, next_end) in spans.into_iter().skip(1) {
-            // Values that overlap leave nothing of either.
-            if next_start <= end {
-                end = end.max(next_end);
-                continue;
-            }
-            masked.extend_from_slice(&text[done..start]);
-            masked.extend_from_slice(MASK.as_bytes());
-            (done, start, end) = (end, next_start, next_end);
+    }
+
+    /// About how much memory it takes, in bytes.
+    fn size_bytes(&self) -> usize {
+        match &self.0 {
+            Masks::Found(search) => search.size_bytes(),
+            Masks::Nothing | Masks::Everything => 0,
         }
-        masked.extend_from_slice(&text[done..start]);
-        masked.extend_from_slice(MASK.as_bytes());
-        masked.extend_from_slice(&text[end..]);
-        Some(masked)
     }
-
-    /// How many bytes at the end of a text are the beginning of a value; fewer than are
-    /// masked are not counted.
-    fn begun(&self, text: &str) -> usize {
-        let begun = |form: &String| {
-            let most = form.len().min(text.len());
-            (MASKED_CHARS_MIN..=most)
-                .rev()
-                .find(|&len| form.is_char_boundary(len) && text.ends_with(&form[..len]))
-        };
-        self.forms.iter().filter_map(begun).max().unwrap_or(0)
-    }
-}
-
-fn anchor(form: &str) -> &str {
-    &form[..form.floor_char_boundary(ANCHOR_BYTES_MAX)]
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::address::is_public;
 use super::{REQUEST_BYTES_MAX, REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
-use crate::secrets::{Masker, is_credential};
+use crate::secrets::{Revealed, is_credential};
 
 /// Headers that belong to the connection, which is the host's.
 const RESERVED: [HeaderName; 7] =
@@ -85,7 +85,7 @@ impl Hop {
         &self,
         status: StatusCode,
         location: Option<&HeaderValue>,
-        secrets: &Masker,
+        secrets: &Revealed,
     ) -> Result<Option<Self>, String> {
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -114,7 +114,8 @@ impl Hop {
         Ok(Some(next))
     }
 
-    fn drop_credentials(&mut self, secrets: &Masker) {
+    fn drop_credentials(&mut self, secrets: &Revealed) {
+        let secrets = secrets.masker();
         let names: Vec<HeaderName> = self
             .headers
             .iter()
@@ -156,6 +157,12 @@ mod tests {
     use super::*;
     use crate::secrets::SecretValue;
 
+    fn read(secret: SecretValue) -> Revealed {
+        let revealed = Revealed::default();
+        revealed.add("NAME".to_owned(), secret);
+        revealed
+    }
+
     fn hop(method: &str, url: &str, headers: &[(&str, &str)]) -> Hop {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Hop::of(Send {
@@ -174,7 +181,7 @@ mod tests {
         let location = HeaderValue::from_str(location).unwrap();
         let status = StatusCode::from_u16(status).unwrap();
         let secret = SecretValue::from("s3cret".to_owned());
-        hop.redirected(status, Some(&location), &Masker::new([&secret]))
+        hop.redirected(status, Some(&location), &read(secret))
     }
 
     #[test]
@@ -208,7 +215,7 @@ mod tests {
         let alone = hop("GET", "http://a.example/", &[]).redirected(
             StatusCode::FOUND,
             None,
-            &Masker::default(),
+            &Revealed::default(),
         );
         assert!(alone.unwrap().is_none());
     }

@@ -117,7 +117,7 @@ fn request(url: &str) -> Send {
 async fn send(outbound: &Outbound, open: &str, send: Send) -> Result<Answer, String> {
     let app_id = uuid::Uuid::nil().into();
     let open = PrivateHosts::of_text(open);
-    let sender = Sender { app_id: &app_id, open: &open, secrets: Masker::default() };
+    let sender = Sender { app_id: &app_id, open: &open, secrets: &Revealed::default() };
     outbound.send(send, &sender).await
 }
 

@@ -35,6 +35,6 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, mut send: Send) -> 
         send.headers.push((IDEMPOTENCY_KEY.to_owned(), key));
     }
     let sender =
-        Sender { app_id: &scope.app_id, open: &scope.private_hosts, secrets: sandbox.masker() };
+        Sender { app_id: &scope.app_id, open: &scope.private_hosts, secrets: &scope.revealed };
     scope.platform.outbound.send(send, &sender).await.map_err(failed)
 }

@@ -6,14 +6,10 @@ use picloud_shared::calls::log::Write;
 use crate::executor::outcome::LogLine;
 use crate::executor::sandbox::Sandbox;
 
-/// Appends a line. A message longer than a line may be is cut; a run that logs
-/// too much in all ends.
+/// Appends a line. A message longer than a line may be is cut, and what is left of a secret at
+/// its end is masked with the others when the run ends; a run that logs too much in all ends.
 pub(in crate::executor) fn write(sandbox: &mut Sandbox, mut line: Write) -> HostResult<()> {
     let chars_max = sandbox.limits.log_line_chars_max;
-    if line.message.char_indices().nth(chars_max).is_some() {
-        // Before it is cut: nobody would know half of a secret again.
-        line.message = sandbox.masker().text(&line.message).into_owned();
-    }
     if let Some((end, _)) = line.message.char_indices().nth(chars_max) {
         line.message.truncate(end);
         line.message.push(LogLine::CUT);

@@ -134,6 +134,47 @@ fn what_a_run_reads_later_is_masked_from_then_on() {
     assert_eq!(revealed.find("B").unwrap().reveal(), "second");
 }
 
+/// Each of these took time by the square of its length.
+#[test]
+fn texts_that_are_made_to_be_masked_again_and_again_are_masked_once() {
+    let text = "a".repeat(400_000);
+    assert_eq!(masker(&["***a"]).text(&format!("***{text}")), "***");
+    let stars = "*".repeat(400_000);
+    assert_eq!(masker(&["****"]).text(&stars), "***");
+    let all = |count: usize| {
+        masker(
+            &(4..count)
+                .map(|n| "a".repeat(n))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(all(60).text(&text), "***");
+    // Of a long value every place is the beginning.
+    let long = format!("{}b", "a".repeat(30_000));
+    assert_eq!(masker(&[&long]).text(&text), "***");
+    assert_eq!(masker(&[&long]).text(&format!("<{long}>")), "***");
+    assert_eq!(masker(&[&long]).cut_text("<aaaaaa"), "<***");
+}
+
+#[test]
+fn a_set_of_values_is_prepared_once() {
+    let maskers = Maskers::default();
+    let masker = |values: &[&str]| {
+        let revealed = Revealed::new(maskers.clone());
+        for (n, value) in values.iter().enumerate() {
+            revealed.add(n.to_string(), SecretValue::from((*value).to_owned()));
+        }
+        revealed.masker()
+    };
+    let one = masker(&["first", "second"]);
+    assert!(one.is_same_as(&masker(&["first", "second"])));
+    assert!(!one.is_same_as(&masker(&["firsts", "econd"])));
+    assert_eq!(masker(&["firsts", "econd"]).text("first second firsts"), "first s*** ***");
+}
+
 fn encode(value: &str, form: usize) -> String {
     match form {
         0 => value.to_owned(),
