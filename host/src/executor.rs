@@ -63,7 +63,7 @@ use crate::store::{AppId, ExecutionId, Store};
 use blobs::Blobs;
 use effects::Effects;
 use outbound::Outbound;
-use pool::Slot;
+use pool::{AppSlot, Slot};
 use sandbox::Scope;
 
 pub use image::Image;
@@ -229,7 +229,7 @@ impl Executor {
     }
 
     async fn compile_anew(&self, source: String) -> Result<Result<Image, CompileError>, Saturated> {
-        let slot = self.inner.pool.get().await?;
+        let slot = self.inner.pool.get(None).await?;
         let here = Arc::clone(&self.inner);
         let compile = async move {
             let compiled = image::compile(&here.engine, &here.clock, &source).await;
@@ -245,7 +245,7 @@ impl Executor {
     /// [`Saturated`] when no slot came free in time. A script's failure is an
     /// [`Outcome`], whose effects are then none.
     pub async fn execute(&self, run: Run) -> Result<Outcome, Saturated> {
-        let slot = self.slot().await?;
+        let slot = self.inner.pool.get(run.app_id.as_ref()).await?;
         let here = self.clone();
         self.inner.threads.run(async move { Ok(here.execute_in(slot, run).await) }).await
     }
@@ -256,11 +256,11 @@ impl Executor {
     /// # Errors
     /// As [`Executor::execute`].
     pub async fn execute_here(&self, run: Run) -> Result<Outcome, Saturated> {
-        let slot = self.slot().await?;
+        let slot = self.inner.pool.get(run.app_id.as_ref()).await?;
         Ok(self.execute_in(slot, run).await)
     }
 
-    async fn execute_in(&self, slot: Slot, run: Run) -> Outcome {
+    async fn execute_in(&self, slot: AppSlot, run: Run) -> Outcome {
         let scope = self.scope(&run);
         let revealed = scope.as_ref().map(|scope| scope.revealed.clone());
         let scope = scope.map(|scope| (scope, Effects::default()));
@@ -300,12 +300,8 @@ impl Executor {
         self.inner.platform.as_ref().map(|platform| &platform.blobs)
     }
 
-    async fn slot(&self) -> Result<Slot, Saturated> {
-        self.inner.pool.get().await
-    }
-
-    async fn inner_slot(&self) -> Result<Slot, Saturated> {
-        self.inner.pool.get_inner().await
+    async fn called_slot(&self, depth: u32) -> Result<Slot, Saturated> {
+        self.inner.pool.get_called(depth).await
     }
 
     fn engine(&self) -> &engine::GuestEngine {

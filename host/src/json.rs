@@ -15,6 +15,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
+use crate::store::Verbatim;
+
 /// Reads a JSON text.
 ///
 /// # Errors
@@ -30,7 +32,8 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
 /// # Errors
 /// For such an array.
 pub fn check_objects<T: DeserializeOwned>(text: &[u8]) -> Result<(), Error> {
-    T::deserialize(Objects(serde_json::from_slice(text)?)).map(drop)
+    let Verbatim(value) = serde_json::from_slice(text)?;
+    T::deserialize(Objects(value)).map(drop)
 }
 
 /// For a field that is an object inside of an enum with a tag, whose content serde copies

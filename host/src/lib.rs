@@ -29,6 +29,7 @@ pub mod orchestrator;
 pub mod requests;
 pub mod secrets;
 pub mod serving;
+pub mod shares;
 pub mod store;
 pub mod telemetry;
 

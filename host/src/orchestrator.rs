@@ -38,8 +38,6 @@ mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 pub use self::ingress::throttle::IngressSettings;
 use self::ingress::throttle::Throttle;
 use crate::auth::Auth;
@@ -47,7 +45,8 @@ use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::limits::Limits;
 use crate::secrets::Secrets;
-use crate::store::{Backoff, Store};
+use crate::shares::Shares;
+use crate::store::{AppId, Backoff, Store};
 use crate::telemetry::Metrics;
 
 /// What the orchestrator works with.
@@ -137,7 +136,7 @@ pub struct Orchestrator {
     throttle: Arc<Throttle>,
     turns: Arc<run::Turns>,
     /// How many events run at once, so that requests find slots.
-    event_slots: Arc<Semaphore>,
+    event_slots: Arc<Shares<AppId>>,
 }
 
 impl Orchestrator {
@@ -146,7 +145,7 @@ impl Orchestrator {
     pub fn new(parts: Parts) -> Self {
         let throttle = Throttle::new(parts.clock.clone(), parts.ingress.clone());
         Self {
-            event_slots: Arc::new(Semaphore::new(parts.events.concurrency)),
+            event_slots: Arc::new(Shares::new(parts.events.concurrency)),
             parts: Arc::new(parts),
             table: Arc::default(),
             inbox: Arc::default(),

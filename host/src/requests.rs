@@ -139,7 +139,7 @@ pub fn shown(payload: &Json) -> Value {
             let (masked, _) = masked(stored);
             serde_json::to_value(StoredRequest { sealed: None, ..masked }).unwrap_or_default()
         }
-        Err(_) => payload.to().unwrap_or_else(|_| Value::from(payload.as_str())),
+        Err(_) => payload.value().unwrap_or_else(|_| Value::from(payload.as_str())),
     }
 }
 

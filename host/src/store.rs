@@ -44,6 +44,7 @@ mod statistics;
 mod text;
 mod triggers;
 mod users;
+mod verbatim;
 mod writer;
 
 pub use abandoned::AbandonedExecution;
@@ -73,7 +74,8 @@ pub use names::{
     TriggerKind, UnknownName,
 };
 pub use outbox::{
-    Accepted, Backlog, Claim, Claimed, Event, EventFilter, NO_END, NewEvent, NewKey, Offer, Taken,
+    Accepted, Backlog, Claim, Claimed, Event, EventFilter, NO_END, NewEvent, NewKey, Offer, Place,
+    Places, Taken,
 };
 pub use policies::{
     Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,
@@ -94,6 +96,7 @@ pub use triggers::{
     TriggerDetail,
 };
 pub use users::{User, UserChange};
+pub use verbatim::Verbatim;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -183,3 +183,18 @@ fn every_service_is_one_file_of_the_same_name_in_three_rooms() {
         assert!(api.contains(service), "{service} has no file in guest/src/api");
     }
 }
+
+/// A feature of the library makes another value of some JSON: see `store/verbatim.rs`.
+#[test]
+fn foreign_json_is_read_verbatim() {
+    let ours = |file: &str| file == "host/src/store/verbatim.rs" || file.ends_with("tests.rs");
+    for reads in [
+        "from_str::<Value>",
+        "from_slice::<Value>",
+        "json::<Value>",
+        ".to::<Value>",
+        ": Value = serde_json",
+    ] {
+        only("host/src", reads, ours);
+    }
+}

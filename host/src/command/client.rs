@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use picloud::auth::OwnerKey;
+use picloud::store::Verbatim;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
@@ -127,7 +128,7 @@ impl Client {
         let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(|error| self.unanswered(&error))?;
-        let mut value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let Verbatim(mut value) = serde_json::from_slice(&bytes).unwrap_or_default();
         Ok(if status.is_success() {
             Ok(value)
         } else {

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use picloud::store::Verbatim;
 use serde_json::Value;
 
 use super::Failure;
@@ -24,6 +25,7 @@ pub(super) fn read_data(data: &str) -> Result<Vec<u8>, Failure> {
 pub(super) fn read_json(data: &str) -> Result<Value, Failure> {
     let bytes = read_data(data)?;
     serde_json::from_slice(&bytes)
+        .map(|Verbatim(data)| data)
         .map_err(|error| Failure(format!("--data is not JSON, like '{{\"id\": 7}}': {error}")))
 }
 

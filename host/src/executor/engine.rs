@@ -8,6 +8,7 @@ use wasmtime::{
 };
 
 use super::module::GuestModule;
+use super::pool::slots_in_all;
 use super::sandbox::{Guest, Sandbox};
 use super::{Settings, StartError, hostcalls, metering};
 use crate::clock::Clock;
@@ -223,8 +224,7 @@ impl GuestInstance {
 
 fn config(settings: &Settings, has_swap: bool) -> Config {
     let slots = u32::try_from(settings.slots).unwrap_or(u32::MAX);
-    // As many again for the scripts that scripts call: see `pool`.
-    let instances = slots.saturating_mul(2);
+    let instances = u32::try_from(slots_in_all(settings.slots)).unwrap_or(u32::MAX);
     let mut pooling = PoolingAllocationConfig::new();
     pooling
         .total_core_instances(instances)

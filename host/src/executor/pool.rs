@@ -1,8 +1,11 @@
 //! Execution slots: how many runs at once, and who waits how long.
 //!
-//! A script that calls another one keeps its slot meanwhile. The other one's comes from
-//! a second pool of the same size, and is not waited for long: were there one pool,
-//! callers that hold all slots could wait for each other until their time was up.
+//! Apps share the slots ([`Shares`]): one app cannot take them all.
+//!
+//! A script that calls another one keeps its slot meanwhile. The other one's comes from a pool
+//! for its depth: were there one pool, callers that hold all slots could wait for each other
+//! until their time was up. Deeper pools are smaller; whoever waits for one waits for runs that
+//! wait at most for deeper ones, so all come to an end.
 //!
 //! Invariant: there are as many slots as wasmtime has instances, and a slot is
 //! given back only after its instance.
@@ -11,13 +14,25 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool::Runtime;
 use deadpool::managed::{BuildError, Manager, Metrics, Object, Pool, RecycleResult};
 
 use super::Settings;
+use crate::shares::{Share, Shares};
+use crate::store::AppId;
 
-/// How long a script that is called by another one waits for a slot.
-const INNER_WAIT: Duration = Duration::from_secs(1);
+/// How deep scripts call scripts.
+pub(super) const CALLS_DEPTH_MAX: u32 = 8;
+
+/// How many slots there are for called scripts, by how deep they are called: as many as for
+/// callers, and half as many for each further call.
+fn called_slots(slots: usize) -> impl Iterator<Item = usize> {
+    (0..CALLS_DEPTH_MAX).map(move |deeper| (slots >> deeper.min(63)).max(1))
+}
+
+/// How many slots there are in all: as many instances are needed.
+pub(super) fn slots_in_all(slots: usize) -> usize {
+    slots + called_slots(slots).sum::<usize>()
+}
 
 /// Every slot was taken for as long as a call may wait. Try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +53,32 @@ pub struct Slots {
 /// The right to one wasmtime instance.
 pub(super) type Slot = Object<Slotting>;
 
+/// A slot, and the app's share of all slots.
+pub(super) struct AppSlot {
+    // Given back before the share, so that whoever gets the share finds a slot.
+    _slot: Slot,
+    _share: Share,
+}
+
+/// Somebody who waits, counted until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    /// Nobody, where as many wait as may.
+    fn begin(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+        // One more than wait is just passing: it may find a slot at once.
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let counted = Self(waiting);
+        (before <= most).then_some(counted)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Makes slots; a slot is nothing but its number.
 pub(super) struct Slotting(AtomicUsize);
 
@@ -56,51 +97,68 @@ impl Manager for Slotting {
 
 pub(super) struct SlotPool {
     pool: Pool<Slotting>,
-    inner: Pool<Slotting>,
+    /// For called scripts, by how deep they are called.
+    called: Vec<Pool<Slotting>>,
+    apps: Shares<Option<AppId>>,
+    wait: Duration,
+    waiting: AtomicUsize,
     queue_max: usize,
 }
 
 impl SlotPool {
     pub(super) fn new(settings: &Settings) -> Result<Self, std::io::Error> {
-        let pool = |wait: Duration| {
+        let pool = |size: usize| {
             Pool::builder(Slotting(AtomicUsize::new(0)))
-                .max_size(settings.slots)
-                .wait_timeout(Some(wait))
-                .runtime(Runtime::Tokio1)
+                .max_size(size)
                 .build()
                 .map_err(|error: BuildError| std::io::Error::other(error))
         };
         Ok(Self {
-            pool: pool(settings.queue_timeout)?,
-            inner: pool(INNER_WAIT)?,
+            pool: pool(settings.slots)?,
+            called: called_slots(settings.slots).map(pool).collect::<Result<_, _>>()?,
+            apps: Shares::new(settings.slots),
+            wait: settings.queue_timeout,
+            waiting: AtomicUsize::new(0),
             queue_max: settings.queue_max,
         })
     }
 
-    /// Waits a moment for a slot of a script that is called by another one.
-    pub(super) async fn get_inner(&self) -> Result<Slot, Saturated> {
-        self.inner.get().await.map_err(|_| Saturated)
+    /// Waits for a slot of a script that is called by another one, `depth` scripts deep, from
+    /// 1. The caller's wall clock bounds the wait.
+    pub(super) async fn get_called(&self, depth: u32) -> Result<Slot, Saturated> {
+        let level = usize::try_from(depth).unwrap_or(usize::MAX).checked_sub(1);
+        let pool = level.and_then(|level| self.called.get(level)).ok_or(Saturated)?;
+        pool.get().await.map_err(|_| Saturated)
     }
 
-    /// Waits for a slot.
-    pub(super) async fn get(&self) -> Result<Slot, Saturated> {
-        if self.pool.status().waiting >= self.queue_max {
+    /// Waits for a slot for an app; none is the platform itself.
+    pub(super) async fn get(&self, app: Option<&AppId>) -> Result<AppSlot, Saturated> {
+        let Some(_waiting) = Waiting::begin(&self.waiting, self.queue_max) else {
             return Err(Saturated);
-        }
-        self.pool.get().await.map_err(|_| Saturated)
+        };
+        let slot = async {
+            let share = self.apps.take(&app.cloned()).await.map_err(|_| Saturated)?;
+            let slot = self.pool.get().await.map_err(|_| Saturated)?;
+            Ok(AppSlot { _slot: slot, _share: share })
+        };
+        // Without a wait, what is free now is taken all the same.
+        tokio::time::timeout(self.wait, slot).await.map_err(|_| Saturated)?
     }
 
-    fn inner_in_use(&self) -> usize {
-        let status = self.inner.status();
-        status.size - status.available
+    fn called_in_use(&self) -> usize {
+        let in_use = |pool: &Pool<Slotting>| {
+            let status = pool.status();
+            status.size - status.available
+        };
+        self.called.iter().map(in_use).sum()
     }
 
     pub(super) fn slots(&self) -> Slots {
         let status = self.pool.status();
         Slots {
             size: status.max_size,
-            in_use: status.size - status.available + self.inner_in_use(),
-            waiting: status.waiting,
+            in_use: status.size - status.available + self.called_in_use(),
+            waiting: self.waiting.load(Ordering::Relaxed),
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct AuditEntry {
 
 impl From<store::AuditEntry> for AuditEntry {
     fn from(entry: store::AuditEntry) -> Self {
-        let json = |text: Option<store::Json>| text.and_then(|text| text.to().ok());
+        let json = |text: Option<store::Json>| text.and_then(|text| text.value().ok());
         Self {
             id: entry.id.into(),
             app_id: entry.app_id.map(String::from),

@@ -41,7 +41,7 @@ pub struct CapturedEvent {
 
 impl CapturedEvent {
     fn of(captured: Captured) -> Option<Self> {
-        let request: Value = captured.request.to().ok()?;
+        let request: Value = captured.request.value().ok()?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (kind, operation, source, event) = match request.get("event") {
             Some(event) => {

@@ -170,7 +170,7 @@ async fn entries(
     let rows = control_plane.store.list_entries(&app.id, space, collection, &range, now).await?;
     let List { items, next_offset } = page.list(rows, |row: store::Entry| Entry {
         name: row.name,
-        value: row.value.to().unwrap_or_default(),
+        value: row.value.value().unwrap_or_default(),
         version: row.version,
         expires_at: row.expires_at,
         updated_at: row.updated_at,

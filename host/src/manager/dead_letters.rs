@@ -15,7 +15,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::requests;
 use crate::store::{
     self, AppId, DeadLetterFilter, DeadLetterId, EventId, NewEvent, Resolution, Resource,
-    TriggerKind,
+    TriggerKind, Verbatim,
 };
 
 /// How many dead letters one call in bulk deals with at most.
@@ -137,7 +137,8 @@ pub struct ReplayDeadLetter {
     /// Run the version that failed; otherwise the one that runs now.
     same_version: bool,
     /// Another payload in the place of the one that failed.
-    payload: Option<Value>,
+    #[schema(value_type = Option<Value>)]
+    payload: Option<Verbatim>,
 }
 
 /// What was enqueued.
@@ -245,11 +246,9 @@ pub(super) async fn replay_dead_letter(
     let body = body.read()?;
     let change = dealt_with("replay_dead_letter", &letter)
         .to(&json!({ "same_version": body.same_version, "edited": body.payload.is_some() }));
-    if let Some(payload) = &body.payload {
-        check_edited(&control_plane, payload)?;
-    }
-    let event =
-        event_again(&control_plane, letter, body.same_version, body.payload.as_ref()).await?;
+    let payload = body.payload.as_ref().map(|payload| &payload.0);
+    payload.map_or(Ok(()), |payload| check_edited(&control_plane, payload))?;
+    let event = event_again(&control_plane, letter, body.same_version, payload).await?;
     let event_id = event.id.to_string();
     control_plane.change(&caller, change).replay_dead_letter(&id, event).await?;
     Ok((axum::http::StatusCode::ACCEPTED, Json(ReplayedDeadLetter { event_id })))

@@ -278,5 +278,5 @@ impl From<store::Execution> for Execution {
 
 /// What a column holds; `null` if it is no JSON, which only a damaged row has.
 fn json(column: &store::Json) -> Value {
-    column.to().unwrap_or_default()
+    column.value().unwrap_or_default()
 }

@@ -81,7 +81,7 @@ impl From<store::Event> for Event {
 pub(super) fn shown_payload(kind: TriggerKind, payload: &store::Json) -> Value {
     match kind {
         TriggerKind::Http => requests::shown(payload),
-        _ => payload.to().unwrap_or_default(),
+        _ => payload.value().unwrap_or_default(),
     }
 }
 

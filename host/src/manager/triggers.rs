@@ -303,7 +303,7 @@ async fn last_executions(
     let mut last = HashMap::new();
     for script_id in scripts {
         for row in control_plane.store.list_last_executions(script_id, LAST_AMONG).await? {
-            let error: Option<Value> = row.error.and_then(|error| error.to().ok());
+            let error: Option<Value> = row.error.and_then(|error| error.value().ok());
             let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
             let execution = LastExecution {
                 id: row.id.into(),

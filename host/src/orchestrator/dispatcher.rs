@@ -11,20 +11,20 @@
 //! an arrival elsewhere is only hinted at, so the store also looks every ten seconds.
 //!
 //! Invariant: an idle dispatcher executes no statement on SQLite.
-//! Invariant: events in hand are bounded, and so are those that run at once, so that
-//! requests always find a slot.
+//! Invariant: events in hand are bounded, in all and of each app, and so are those that run at
+//! once, so that requests always find a slot and no app waits behind another's backlog.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Orchestrator;
 use crate::error::Error;
 use crate::faults::{self, Point};
-use crate::store::{AppId, Claim, Claimed, Event, EventId, Offer, Taken};
+use crate::store::{AppId, Claim, Claimed, Event, EventId, Offer, Place, Places, Taken};
 
 /// How many events are in hand at once: running, waiting for a slot, being committed.
 const IN_HAND_MAX: u32 = 512;
@@ -46,8 +46,8 @@ struct Inner {
     orchestrator: Orchestrator,
     /// Names this process: its claims are nobody else's.
     token: String,
-    /// A permit for each event that may be in hand.
-    places: Arc<Semaphore>,
+    /// A place for each event that may be in hand.
+    places: Arc<Places>,
     running: Mutex<HashSet<EventId>>,
 }
 
@@ -56,7 +56,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(orchestrator: Orchestrator) -> Self {
         let token = orchestrator.parts.node.clone();
-        let places = Arc::new(Semaphore::new(IN_HAND_MAX as usize));
+        let places = Places::new(IN_HAND_MAX as usize, IN_HAND_MAX as usize / 2);
         let inner = Inner { orchestrator, token, places, running: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
@@ -77,7 +77,7 @@ impl Dispatcher {
         // What has not begun by now is given back, its attempt not counted.
         self.inner.orchestrator.event_slots.close();
         // Nobody closes the semaphore.
-        let _all = self.inner.places.acquire_many(IN_HAND_MAX).await;
+        let _all = self.inner.places.all().acquire_many(IN_HAND_MAX).await;
         handed.abort();
         heartbeat.abort();
     }
@@ -107,10 +107,10 @@ impl Dispatcher {
                 self.tick(&mut after_app).await
             };
             match ticked.await {
-                Ok(next_in) => {
+                Ok(next) => {
                     (retry, released) = (RETRY_MIN, true);
                     tokio::select! {
-                        () = self.wait(next_in, &mut arrivals) => {}
+                        () = self.wait(next, &mut arrivals) => {}
                         _ = stop.wait_for(|stop| *stop) => {}
                     }
                 }
@@ -128,45 +128,50 @@ impl Dispatcher {
 
     /// Claims what is due and there is room for, and begins to deliver it. Says when
     /// there will be more.
-    async fn tick(&self, after_app: &mut Option<AppId>) -> Result<Option<Duration>, Error> {
+    async fn tick(&self, after_app: &mut Option<AppId>) -> Result<Next, Error> {
         let parts = &self.inner.orchestrator.parts;
         let mut room = self.room();
         let claim = Claim {
             token: self.inner.token.clone(),
             lease_us: parts.events.lease_us(),
             events_max: room.as_ref().map_or(0, |room| room.num_permits() as i64),
+            places: Arc::clone(&self.inner.places),
             after_app: after_app.take(),
             at: parts.clock.now_us(),
         };
-        let Claimed { events, next_in_us, last_app } = parts.store.claim_events(claim).await?;
+        let Claimed { events, next_in_us, last_app, is_capped } =
+            parts.store.claim_events(claim).await?;
         *after_app = last_app;
         if !events.is_empty() {
             faults::point(Point::AfterClaim);
         }
         for event in events {
             // A claim takes no more than there is room for.
-            let Some(place) = room.as_mut().and_then(|room| room.split(1)) else { break };
+            let Some(permit) = room.as_mut().and_then(|room| room.split(1)) else { break };
+            let place = self.inner.places.place(permit, event.app_id.clone());
             self.begin(event, place);
         }
         drop(room);
-        parts.store.open_handover(next_in_us != Some(0));
-        Ok(next_in_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0))))
+        parts.store.open_handover(next_in_us != Some(0) && !is_capped);
+        let next_in = next_in_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0)));
+        Ok(Next { next_in, is_capped })
     }
 
     /// Places for what is claimed.
     fn room(&self) -> Option<OwnedSemaphorePermit> {
-        let free = self.inner.places.available_permits().saturating_sub(ROOM_LEFT);
-        let free = u32::try_from(free).ok()?;
-        Arc::clone(&self.inner.places).try_acquire_many_owned(free).ok()
+        let all = self.inner.places.all();
+        let free = all.available_permits().saturating_sub(ROOM_LEFT);
+        Arc::clone(all).try_acquire_many_owned(u32::try_from(free).ok()?).ok()
     }
 
     /// Waits until there may be something to do, and room to do it.
-    async fn wait(&self, next_in: Option<Duration>, arrivals: &mut watch::Receiver<u64>) {
+    async fn wait(&self, next: Next, arrivals: &mut watch::Receiver<u64>) {
         let mut looks = self.inner.orchestrator.parts.store.watch_due_at();
         looks.mark_unchanged();
-        let mut due_at = next_in.map(|due| Instant::now() + due);
+        let mut due_at = next.next_in.map(|due| Instant::now() + due);
         loop {
             tokio::select! {
+                () = self.inner.places.room_for_an_app(), if next.is_capped => break,
                 () = until(due_at) => break,
                 // The store outlives us, so this is an arrival.
                 _ = arrivals.changed() => break,
@@ -177,11 +182,11 @@ impl Dispatcher {
             }
         }
         // To be given back at once: nobody closes the semaphore.
-        let _room = self.inner.places.acquire_many(ROOM_MIN).await;
+        let _room = self.inner.places.all().acquire_many(ROOM_MIN).await;
     }
 
     /// Delivers an event in a task of its own.
-    fn begin(&self, event: Event, place: OwnedSemaphorePermit) {
+    fn begin(&self, event: Event, place: Place) {
         let in_hand = InHand { dispatcher: self.clone(), id: event.id.clone(), _place: place };
         self.running().insert(event.id.clone());
         tokio::spawn(async move {
@@ -219,7 +224,14 @@ impl Dispatcher {
 struct InHand {
     dispatcher: Dispatcher,
     id: EventId,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// When there will be more to claim.
+struct Next {
+    next_in: Option<Duration>,
+    /// An app has more that is due than it may have in hand.
+    is_capped: bool,
 }
 
 impl Drop for InHand {

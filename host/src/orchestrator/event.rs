@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use crate::requests;
-use crate::store::{DeadLetter, Event, Json, TriggerKind};
+use crate::store::{DeadLetter, Event, Json, TriggerKind, Verbatim};
 
 /// The whole event, from its row and the name of its app.
 pub(super) fn as_script_sees_it(event: &Event, app: &str) -> Value {
@@ -29,7 +29,7 @@ fn details(kind: TriggerKind, payload: &Json) -> Value {
         return requests::shown(payload);
     }
     // Our own JSON; were it damaged, the text itself says more than nothing.
-    payload.to().unwrap_or_else(|_| Value::from(payload.as_str()))
+    payload.value().unwrap_or_else(|_| Value::from(payload.as_str()))
 }
 
 /// What happened to a key.
@@ -96,5 +96,5 @@ pub(super) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
 }
 
 fn parsed(json: &str) -> Value {
-    serde_json::from_str(json).unwrap_or_else(|_| Value::from(json))
+    Verbatim::read(json).unwrap_or_else(|_| Value::from(json))
 }

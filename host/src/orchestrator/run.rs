@@ -264,7 +264,10 @@ impl Orchestrator {
         let (app_id, execution_id) = (Some(target.app_id.clone()), id.clone());
         // Events leave slots for requests.
         let _slot = match work.origin.event_id {
-            Some(_) => Some(self.event_slots.acquire().await.map_err(|_| stopping())?),
+            Some(_) => {
+                let slot = self.event_slots.take(&target.app_id).await;
+                Some(slot.map_err(|_| stopping())?)
+            }
             None => None,
         };
         // The first attempt has the event's own id.

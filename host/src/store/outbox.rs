@@ -19,12 +19,14 @@
 mod claim;
 mod handover;
 mod intake;
+mod places;
 
 pub(super) use claim::look_query;
 pub use claim::{Claim, Claimed, NO_END};
 pub(super) use handover::{Handover, Reserved};
 pub use handover::{Offer, Taken};
 pub use intake::{Accepted, NewKey};
+pub use places::{Place, Places};
 
 use std::collections::{BTreeMap, HashSet};
 

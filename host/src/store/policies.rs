@@ -8,6 +8,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::Verbatim;
 use utoipa::ToSchema;
 
 /// What a route asks.
@@ -255,7 +257,7 @@ impl From<String> for IngressPolicy {
 
 /// The policy, if every part of the stored one is understood.
 fn understood<T: DeserializeOwned + Serialize>(json: &str) -> Option<T> {
-    let stored: Value = serde_json::from_str(json).ok()?;
+    let stored = Verbatim::read(json).ok()?;
     let policy: T = serde_json::from_value(stored.clone()).ok()?;
     // serde does not refuse every unknown field, for example beside the tag of a variant
     // without fields, and reads an array as an object by position.

@@ -8,8 +8,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{Error, Resource, Result};
+use super::{Error, Resource, Result, Verbatim};
 
 /// Names of apps and scripts.
 pub(super) const NAME_BYTES_MAX: usize = 256;
@@ -41,7 +42,12 @@ impl Json {
         Self(text)
     }
 
-    /// Reads it as a `T`, for example a `serde_json::Value`.
+    /// Reads it as it is.
+    pub fn value(&self) -> serde_json::Result<Value> {
+        Verbatim::read(&self.0)
+    }
+
+    /// Reads it as a `T`, which has no `serde_json::Value`: see [`Verbatim`].
     pub fn to<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.0)
     }

@@ -41,6 +41,7 @@ mod events;
 mod examples;
 mod execute;
 mod executions;
+mod fairness;
 mod figures;
 mod health;
 mod hostile;

@@ -1,5 +1,6 @@
 //! Payloads and values at, below and above their limits.
 
+use picloud::store::Verbatim;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
@@ -61,5 +62,51 @@ with_an_app! {
             app.admin().post("/apps/shop/events", event).send().await.refuses(400, "field_invalid");
         }
         assert_eq!(app.dead_letters("shop").await, [Value::Null; 0]);
+    }
+}
+
+/// What is JSON to everybody, and more to the library that reads it.
+fn disguised() -> Value {
+    let inner = json!({"$serde_json::private::RawValue": "{\"admin\":true}"});
+    json!({"$serde_json::private::RawValue": inner.to_string()})
+}
+
+with_an_app! {
+    async fn a_value_with_a_name_of_the_json_library_stays_as_it_is(app) {
+        let keep = app.deploy("shop", "keep", r#"
+            let event = ctx.event;
+            let payload = if event.kind == "queue" { event.queue.payload }
+                else if event.kind == "pubsub" { event.pubsub.payload }
+                else { event.script.payload };
+            kv::collection("kept").set(event.kind + "-" + event.operation, payload)"#).await;
+        app.trigger("shop", &keep, json!({"kind": "queue", "queue": "q"})).await;
+        app.trigger("shop", &keep, json!({"kind": "pubsub", "topic": "t"})).await;
+        app.deploy("shop", "send", r#"
+            let body = ctx.request.body;
+            kv::collection("kept").set("body", body);
+            queue::send("q", body);
+            pubsub::publish("t", body);
+            scripts::call("keep", body);
+            scripts::enqueue("keep", body);
+            body"#).await;
+        let answer = app.post("/x/shop/send").json(&disguised()).by_owner().send().await;
+        let answer = answer.is(200).text().to_owned();
+        assert_eq!(Verbatim::read(&answer).unwrap(), disguised());
+        app.settled("shop").await;
+        for key in ["body", "queue-send", "pubsub-publish", "script-call", "script-enqueue"] {
+            let path = format!("/apps/shop/kv/kept/{key}");
+            let shown = app.admin().get(&path).send().await.is(200).text().to_owned();
+            assert!(shown.contains("RawValue") && !shown.contains(r#""admin":true"#), "{key} {shown}");
+        }
+        let path = "/apps/shop/kv/kept/by-hand";
+        app.admin().put(path, json!({"value": disguised()})).send().await.is(200);
+        let shown = app.admin().get(path).send().await.is(200).text().to_owned();
+        assert!(shown.contains("RawValue"), "{shown}");
+        for event in [json!({"queue": "q", "payload": disguised()}), json!({"topic": "t", "payload": disguised()})] {
+            app.admin().post("/apps/shop/events", event).send().await.is(202);
+        }
+        app.settled("shop").await;
+        let shown = app.admin().get("/apps/shop/kv/kept/queue-send").send().await.is(200).text().to_owned();
+        assert!(shown.contains("RawValue"), "{shown}");
     }
 }

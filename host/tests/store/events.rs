@@ -2,7 +2,7 @@
 
 use picloud::store::{
     Accepted, Claim, Claimed, Commit, Committed, DeadLetter, DeadLetterFilter, End, Ending, Event,
-    EventFilter, Json, Lease, NewEvent, NewKey, Resolution, Script, Store, TriggerKind,
+    EventFilter, Json, Lease, NewEvent, NewKey, Places, Resolution, Script, Store, TriggerKind,
 };
 
 use crate::fixtures::{ALL, Plain, app, id, now, open, script};
@@ -35,7 +35,8 @@ pub(crate) fn event_for(script: &Script) -> NewEvent {
 
 pub(crate) async fn claim(store: &Store, token: &str, events_max: i64, lease_us: i64) -> Claimed {
     let token = token.to_owned();
-    let claim = Claim { token, lease_us, events_max, after_app: None, at: now() };
+    let places = Places::new(1000, 1000);
+    let claim = Claim { token, lease_us, events_max, places, after_app: None, at: now() };
     store.claim_events(claim).await.unwrap()
 }
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use picloud::store::{
-    Accepted, AppId, Caused, Commit, Committed, Error, Event, NewEvent, NewKey, Offer, Script,
-    Store, Taken,
+    Accepted, AppId, Caused, Commit, Committed, Error, Event, NewEvent, NewKey, Offer, Places,
+    Script, Store, Taken,
 };
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -21,7 +20,7 @@ const LEASE_US: i64 = 3_600_000_000;
 struct Node {
     store: Store,
     script: Script,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     taken: UnboundedReceiver<Taken>,
 }
 
@@ -30,7 +29,7 @@ impl Node {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
         let script = script(&store, &shop.id, "hello").await;
-        let places = Arc::new(Semaphore::new(places));
+        let places = Places::new(places, places);
         let token = "node".to_owned();
         let taken = store.take_events(Offer { token, lease_us, places: Arc::clone(&places) });
         store.open_handover(true);
@@ -87,9 +86,9 @@ crate::on_both_databases! {
         node.append(&[&events[0], &events[1], &events[2]]).await;
         let taken = node.taken();
         assert_eq!(ids(taken.iter().map(|taken| &taken.event)), names[..2]);
-        assert_eq!(node.places.available_permits(), 0);
+        assert_eq!(node.places.all().available_permits(), 0);
         drop(taken);
-        assert_eq!(node.places.available_permits(), 2);
+        assert_eq!(node.places.all().available_permits(), 2);
         node.append(&[&events[3]]).await;
         assert_eq!(node.taken().len(), 0, "it went past what waits");
         assert_eq!(ids(&node.claim().await), names[2..4]);
@@ -149,7 +148,7 @@ crate::on_both_databases! {
         let lost = NewEvent { app_id: id::<AppId>(), ..event_for(&node.script) };
         let refused = node.store.append_events(vec![lost], None).await;
         assert!(matches!(refused, Err(Error::NotFound(_))), "{refused:?}");
-        assert_eq!(node.places.available_permits(), 2);
+        assert_eq!(node.places.all().available_permits(), 2);
         assert_eq!(node.taken().len(), 0);
         node.append(&[&event_for(&node.script)]).await;
         assert_eq!(node.taken().len(), 1);

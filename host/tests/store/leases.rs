@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use picloud::store::{
     Claim, Commit, Committed, End, Ending, Event, EventFilter, EventId, Json, Lease, NewEvent,
-    Store, TriggerKind,
+    Places, Store, TriggerKind,
 };
 
 use crate::database::{Database, Kind, with_fresh_database};
@@ -45,6 +45,7 @@ async fn claim(store: &Store, token: &str, lease: Duration) -> Vec<Event> {
         token: token.to_owned(),
         lease_us: i64::try_from(lease.as_micros()).unwrap(),
         events_max: 10,
+        places: Places::new(10, 10),
         after_app: None,
         at: now(),
     };

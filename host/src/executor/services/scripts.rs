@@ -3,7 +3,7 @@
 use picloud_shared::calls::scripts::{Call, Enqueue};
 use picloud_shared::calls::{HostError, HostResult};
 use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, RunRequest, ScriptValue};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{check_delay, count_call};
 use crate::executor::effects::Sent;
@@ -11,13 +11,11 @@ use crate::executor::entries::{
     NAME_BYTES_MAX, check_name, check_value, count_sent, failed, scope, unavailable,
 };
 use crate::executor::outcome::{Called, Outcome};
+use crate::executor::pool::CALLS_DEPTH_MAX;
 use crate::executor::run;
 use crate::executor::sandbox::{Sandbox, Scope};
 use crate::limits::Budget;
-use crate::store::{self, ExecutionId, Script, ScriptSource};
-
-/// How deep scripts call scripts.
-const CALLS_DEPTH_MAX: u32 = 8;
+use crate::store::{self, ExecutionId, Script, ScriptSource, Verbatim};
 
 /// Runs a script later.
 pub(in crate::executor) async fn enqueue(
@@ -94,7 +92,7 @@ async fn run_script(
         Ok(image) => image,
         Err(error) => return Err(failed(format!("script {}: {}", script.name, error.message))),
     };
-    let slot = scope.executor.inner_slot().await.map_err(saturated)?;
+    let slot = scope.executor.called_slot(scope.depth + 1).await.map_err(saturated)?;
 
     let execution_id = ExecutionId::from(sandbox.clock.new_id());
     let event = event(scope, &script, &execution_id, payload, sandbox.clock.now_us())?;
@@ -153,8 +151,8 @@ fn event(
     payload: &str,
     now_us: i64,
 ) -> Result<String, HostError> {
-    let payload: Value =
-        serde_json::from_str(payload).map_err(|error| failed(format!("the payload: {error}")))?;
+    let payload =
+        Verbatim::read(payload).map_err(|error| failed(format!("the payload: {error}")))?;
     let event = json!({
         "kind": "script",
         "operation": "call",

@@ -27,7 +27,9 @@ use crate::executor::entries::{FILE_BYTES_MAX, check_file, check_json, expiry};
 use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::causes::{self, Cause};
-use crate::store::{App, AuditEntry, Commit, Committed, Entry, EntryName, Read, Resource, Space};
+use crate::store::{
+    App, AuditEntry, Commit, Committed, Entry, EntryName, Read, Resource, Space, Verbatim,
+};
 
 /// What a file is when its sender does not say.
 const UNKNOWN_CONTENT: &str = "application/octet-stream";
@@ -66,7 +68,8 @@ pub struct Key {
 #[serde(deny_unknown_fields)]
 pub struct SetKey {
     /// The value: any JSON.
-    value: Value,
+    #[schema(value_type = Value)]
+    value: Verbatim,
     /// After so many milliseconds it is gone; never when left out.
     ttl_ms: Option<i64>,
     /// Only if the key is at this version; 0 for one that is not there.
@@ -131,7 +134,7 @@ async fn set_key(
     let body = read_body(request.into_body(), parts.request_bytes_max).await?;
     let wanted: SetKey = json::from_slice(&body)
         .map_err(|error| Error::Invalid(Refusal::new("request_invalid", error.to_string())))?;
-    let value = wanted.value.to_string();
+    let value = wanted.value.0.to_string();
     checked(check_json("the value", &value, parts.ceiling.value_bytes_max))?;
     let expires_at = checked(expiry(parts.clock.now_us(), wanted.ttl_ms))?;
     let written = Written { value: Some(value), expires_at };
@@ -357,7 +360,7 @@ fn shown(key: EntryKey, entry: &Entry) -> Key {
     Key {
         collection: key.collection,
         key: key.name,
-        value: entry.value.to().unwrap_or_default(),
+        value: entry.value.value().unwrap_or_default(),
         version: entry.version,
         expires_at: entry.expires_at,
         updated_at: entry.updated_at,

@@ -1,6 +1,8 @@
 //! Events through the API: messages from outside of a script, and triggers that are
 //! fired by hand.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -24,7 +26,7 @@ use crate::orchestrator::table::{REMADE_MAX, definitions_move};
 use crate::orchestrator::{Orchestrator, event};
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
-    TriggerId, TriggerKind,
+    TriggerId, TriggerKind, Verbatim,
 };
 
 /// The longest name of a queue, a topic or a script.
@@ -49,7 +51,8 @@ pub struct SendEvent {
     /// The name of a script to run.
     script: Option<String>,
     /// What to send.
-    payload: Value,
+    #[schema(value_type = Value)]
+    payload: Verbatim,
     /// Not before so many milliseconds; not for a topic.
     delay_ms: i64,
     /// Dropped while a message with the same key waits in the queue; only for a queue.
@@ -78,7 +81,8 @@ pub struct SentEvents {
 #[serde(default, deny_unknown_fields)]
 pub struct FireTrigger {
     /// Members of the event's details, in the place of those that are made up.
-    payload: serde_json::Map<String, Value>,
+    #[schema(value_type = serde_json::Map<String, Value>)]
+    payload: BTreeMap<String, Verbatim>,
     /// What happened, in the place of what the trigger listens to first.
     operation: Option<String>,
 }
@@ -205,7 +209,7 @@ impl Orchestrator {
         wanted: &SendEvent,
         table: &Table,
     ) -> Result<Vec<NewEvent>, Error> {
-        let payload = self.payload_text(&wanted.payload)?;
+        let payload = self.payload_text(&wanted.payload.0)?;
         if !(0..=DELAY_MS_MAX).contains(&wanted.delay_ms) {
             let refusal = Refusal::field("delay_ms", &format!("must be 0 to {DELAY_MS_MAX}"));
             return Err(Error::Invalid(refusal));
@@ -280,7 +284,7 @@ impl Orchestrator {
         let now = self.parts.clock.now_us();
         let (operation, source, mut details) = made_up(&trigger.detail, now);
         if let Value::Object(details) = &mut details {
-            details.extend(wanted.payload);
+            details.extend(wanted.payload.into_iter().map(|(name, value)| (name, value.0)));
         }
         self.payload_text(&details)?;
         let operation = wanted.operation.unwrap_or(operation);

@@ -24,7 +24,7 @@ use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::{Finished, Origin, Work};
-use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
+use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind, Verbatim};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
 /// key.
@@ -81,7 +81,7 @@ pub struct TestScript {
     /// What the script is to see as `ctx.event`: an object, with `kind` and whatever
     /// events of that kind have.
     #[schema(value_type = Object)]
-    pub event: serde_json::Map<String, serde_json::Value>,
+    pub event: Verbatim,
 }
 
 /// What the run came to.
@@ -182,10 +182,11 @@ async fn test_script(
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let TestScript { event } =
         json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
-    if !event.get("kind").is_some_and(serde_json::Value::is_string) {
-        return Err(invalid("event: `kind` is missing"));
+    let Verbatim(event) = event;
+    if !event["kind"].is_string() {
+        return Err(invalid("event: must be an object with a text `kind`"));
     }
-    let event = serde_json::Value::Object(event).to_string();
+    let event = event.to_string();
     let finished = orchestrator.run_by_hand(&caller, "test_script", target, Input::Event(event));
     Ok(Json(answer(finished.await?)))
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{MASK, Masker};
+use crate::store::Verbatim;
 
 impl Masker {
     /// JSON text without the values, and still JSON.
@@ -11,7 +12,7 @@ impl Masker {
         if !self.finds(text.as_bytes()) {
             return text;
         }
-        match serde_json::from_str::<Value>(&text) {
+        match Verbatim::read(&text) {
             Ok(value) => self.json(value).to_string(),
             Err(_) => self.written(&self.text(&text)).to_string(),
         }

@@ -3,13 +3,14 @@
 //! Apps take turns: one statement finds the apps that have something due, without
 //! looking at all that they have, and each gets its share of what is taken.
 
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use tokio::time::Instant;
 
-use super::Event;
+use super::{Event, Places};
 use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
 use crate::store::writer::Touches;
@@ -34,6 +35,8 @@ pub struct Claim {
     pub lease_us: i64,
     /// At most so many events.
     pub events_max: i64,
+    /// Where they are to be in hand: says how many an app may have there.
+    pub places: Arc<Places>,
     /// Begin with the apps after this one, so that all get their turn.
     pub after_app: Option<AppId>,
     /// When the attempts begin, µs.
@@ -50,6 +53,8 @@ pub struct Claimed {
     pub next_in_us: Option<i64>,
     /// The last app that was served.
     pub last_app: Option<AppId>,
+    /// Whether an app has more that is due than it may have in hand.
+    pub is_capped: bool,
 }
 
 /// An app with waiting events, and when the first of them is available.
@@ -212,6 +217,10 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
         lease_ends = first_lease_end(connection).await?;
     }
     let mut apps = waiting_apps(connection).await?;
+    let is_capped =
+        |app: &WaitingApp| app.available_at <= now && claim.places.room_of(&app.app_id) == 0;
+    let any_is_capped = apps.iter().any(is_capped);
+    apps.retain(|app| !is_capped(app));
     let mut next_at = apps.iter().map(|app| app.available_at).min();
     apps.retain(|app| app.available_at <= now);
     if let Some(after) = &claim.after_app {
@@ -222,17 +231,28 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
 
     let mut claimed =
         Claimed { last_app: apps.last().map(|app| app.app_id.clone()), ..Claimed::default() };
+    claimed.is_capped = any_is_capped;
+    let mut taken: BTreeMap<AppId, usize> = BTreeMap::new();
     let count = apps.len();
     for (served, app) in apps.into_iter().enumerate() {
         let free = claim.events_max - claimed.events.len() as i64;
         // What one app leaves of its share, the apps after it may have.
         let share = (free / (count - served) as i64).max(1).min(free);
+        let room = claim.places.room_of(&app.app_id);
+        let share = share.min(i64::try_from(room).unwrap_or(i64::MAX));
         let events = take(connection, dialect, &claim, &app.app_id, share, now).await?;
+        taken.insert(app.app_id, room.saturating_sub(events.len()));
         claimed.events.extend(events);
     }
     if !claimed.events.is_empty() {
         // What was behind the first events of the apps that were served.
-        next_at = waiting_apps(connection).await?.iter().map(|app| app.available_at).min();
+        let left = waiting_apps(connection).await?;
+        let has_room = |app: &&WaitingApp| {
+            let room = taken.get(&app.app_id).copied();
+            app.available_at > now || room.unwrap_or_else(|| claim.places.room_of(&app.app_id)) > 0
+        };
+        claimed.is_capped |= left.iter().any(|app| !has_room(&app));
+        next_at = left.iter().filter(has_room).map(|app| app.available_at).min();
         let own = now + claim.lease_us;
         lease_ends = Some(lease_ends.map_or(own, |at| at.min(own)));
     }

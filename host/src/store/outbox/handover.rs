@@ -18,9 +18,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::{AnyConnection, AssertSqlSafe};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use super::{Event, NewEvent};
+use super::{Event, NewEvent, Place, Places};
 use crate::store::dialect::Dialect;
 use crate::store::{Result, Store, bulk};
 
@@ -32,7 +32,7 @@ pub struct Offer {
     /// For how long it takes an event at first, µs.
     pub lease_us: i64,
     /// How many events it takes at once: one place for each.
-    pub places: Arc<Semaphore>,
+    pub places: Arc<Places>,
 }
 
 /// An event that was claimed when it was appended.
@@ -41,7 +41,7 @@ pub struct Taken {
     /// The event, its first attempt counted.
     pub event: Event,
     /// Its place, given back when this is dropped.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
 }
 
 /// Where those who append meet the one who takes.
@@ -59,9 +59,8 @@ struct Taker {
 
 /// Events that have places; without a COMMIT they are given back.
 pub(in crate::store) struct Reserved {
-    events: Vec<NewEvent>,
+    events: Vec<(NewEvent, Place)>,
     offer: Offer,
-    places: OwnedSemaphorePermit,
     at: i64,
     taken: mpsc::UnboundedSender<Taken>,
 }
@@ -76,29 +75,28 @@ impl Handover {
     ) -> Option<Reserved> {
         let mut taker = self.lock();
         let Taker { offer, taken, .. } = taker.as_ref().filter(|taker| taker.is_open)?;
-        let can_be_taken = events.iter().filter(|event| is_ready(event)).count();
-        let free = can_be_taken.min(offer.places.available_permits());
-        let places = u32::try_from(free).ok().filter(|free| *free > 0).and_then(|free| {
-            // Nobody else takes places from an open handover but a claim.
-            Arc::clone(&offer.places).try_acquire_many_owned(free).ok()
-        });
-        let reserved = places.map(|places| {
-            let mut left = places.num_permits();
-            let events = events.extract_if(.., |event| {
-                let is_taken = left > 0 && is_ready(event);
-                left -= usize::from(is_taken);
-                is_taken
-            });
-            let (offer, taken) = (offer.clone(), taken.clone());
-            Reserved { events: events.collect(), offer, places, at, taken }
-        });
-        let taken = reserved.as_ref().map_or(0, |reserved| reserved.events.len());
-        if taken < can_be_taken
-            && let Some(taker) = taker.as_mut()
-        {
+        let mut reserved = Vec::new();
+        let mut left = Vec::with_capacity(events.len());
+        let mut all_taken = true;
+        for event in events.drain(..) {
+            if !is_ready(&event) {
+                left.push(event);
+                continue;
+            }
+            match offer.places.take(&event.app_id) {
+                Some(place) => reserved.push((event, place)),
+                None => {
+                    all_taken = false;
+                    left.push(event);
+                }
+            }
+        }
+        *events = left;
+        let (offer, taken) = (offer.clone(), taken.clone());
+        if !all_taken && let Some(taker) = taker.as_mut() {
             taker.is_open = false;
         }
-        reserved
+        (!reserved.is_empty()).then_some(Reserved { events: reserved, offer, at, taken })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Taker>> {
@@ -123,7 +121,7 @@ impl Reserved {
         ];
         let statement = bulk::insert_statement_with::<NewEvent>(dialect, "outbox", &further, "");
         sqlx::query(AssertSqlSafe(statement))
-            .bind(bulk::rows_json(&self.events)?)
+            .bind(bulk::rows_json(self.events.iter().map(|(event, _)| event))?)
             .bind(&self.offer.token)
             .bind(self.offer.lease_us)
             .bind(self.at)
@@ -133,9 +131,8 @@ impl Reserved {
     }
 
     /// Hands them over. Whoever took them may have gone; their leases then run out.
-    pub(in crate::store) fn hand_over(mut self) {
-        for event in self.events {
-            let Some(place) = self.places.split(1) else { return };
+    pub(in crate::store) fn hand_over(self) {
+        for (event, place) in self.events {
             let event = first_attempt(event, &self.offer.token, self.at);
             let _ = self.taken.send(Taken { event, place });
         }

@@ -1,0 +1,104 @@
+//! How many events a node has in progress at once, in all and of each app.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::store::AppId;
+
+/// An app that has as many events in hand as it may gets more when so many places are free for
+/// it again, so that claims stay large.
+const APP_ROOM_MIN: usize = 64;
+
+/// Places for events: a node has no more in progress, and no app more than its part of them.
+#[derive(Debug)]
+pub struct Places {
+    all: Arc<Semaphore>,
+    in_hand: Mutex<HashMap<AppId, usize>>,
+    app_max: usize,
+    room_min: usize,
+    app_has_room: Notify,
+}
+
+/// The place of one event, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    app_id: AppId,
+    places: Arc<Places>,
+}
+
+impl Places {
+    /// `count` places, of which one app has at most `app_max`.
+    #[must_use]
+    pub fn new(count: usize, app_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            all: Arc::new(Semaphore::new(count)),
+            in_hand: Mutex::default(),
+            app_max,
+            room_min: APP_ROOM_MIN.min(app_max),
+            app_has_room: Notify::new(),
+        })
+    }
+
+    /// The places themselves, of all apps.
+    #[must_use]
+    pub fn all(&self) -> &Arc<Semaphore> {
+        &self.all
+    }
+
+    /// How many more events of an app may be claimed: 0 until there is room for several.
+    #[must_use]
+    pub fn room_of(&self, app_id: &AppId) -> usize {
+        let in_hand = self.in_hand().get(app_id).copied().unwrap_or(0);
+        match self.app_max.saturating_sub(in_hand) {
+            room if room >= self.room_min => room,
+            _ => 0,
+        }
+    }
+
+    /// Waits until an app that had no room has some.
+    pub async fn room_for_an_app(&self) {
+        self.app_has_room.notified().await;
+    }
+
+    /// The place of an event that was claimed, with one of [`Places::all`].
+    #[must_use]
+    pub fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit, app_id: AppId) -> Place {
+        *self.in_hand().entry(app_id.clone()).or_default() += 1;
+        Place { _permit: permit, app_id, places: Arc::clone(self) }
+    }
+
+    /// A place for an event of an app, if one is free for it.
+    pub(super) fn take(self: &Arc<Self>, app_id: &AppId) -> Option<Place> {
+        let mut in_hand = self.in_hand();
+        let of_app = in_hand.get(app_id).copied().unwrap_or(0);
+        if of_app >= self.app_max {
+            return None;
+        }
+        let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        in_hand.insert(app_id.clone(), of_app + 1);
+        drop(in_hand);
+        Some(Place { _permit: permit, app_id: app_id.clone(), places: Arc::clone(self) })
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashMap<AppId, usize>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Places { app_max, room_min, app_has_room, .. } = &*self.places;
+        let mut in_hand = self.places.in_hand();
+        let Some(of_app) = in_hand.get_mut(&self.app_id) else { return };
+        *of_app -= 1;
+        if *of_app == app_max - room_min {
+            app_has_room.notify_one();
+        }
+        if *of_app == 0 {
+            in_hand.remove(&self.app_id);
+        }
+    }
+}
