@@ -41,6 +41,7 @@ mod tries;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Uri, header};
@@ -52,6 +53,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 use crate::hostname::Hostname;
+use crate::serving::read_body;
 use crate::store::{self, AppId, InstanceRole, Resource, Store};
 
 pub use accounts::{FirstPassword, INVITATION_DAYS, Invitation, check_user_name};
@@ -88,6 +90,8 @@ pub struct Settings {
     pub admin_password: Option<FirstPassword>,
     /// The identity provider, if there is one.
     pub oidc: Option<OidcSettings>,
+    /// The largest body of a request to the API, in bytes, whatever its path allows.
+    pub body_bytes_max: usize,
 }
 
 /// Recognises callers. Cheap to clone.
@@ -362,19 +366,29 @@ impl Auth {
     }
 
     /// Middleware that lets only callers through who are recognised, and says who it
-    /// is; everybody else gets 401 or 403.
+    /// is; everybody else gets 401 or 403. A caller is recognised again when the body has
+    /// arrived: it may take its time, and what they were allowed may be over by then.
     pub async fn require_caller(
         State(auth): State<Self>,
         request: Request,
         next: Next,
     ) -> Response {
         let (mut parts, body) = request.into_parts();
-        match auth.recognise(&parts).await {
-            Ok(caller) => {
+        let recognised = async {
+            let mut caller = auth.recognise(&parts).await?;
+            if body.is_end_stream() {
+                return Ok((caller, body));
+            }
+            let body = read_body(body, auth.inner.settings.body_bytes_max).await?;
+            caller = auth.recognise(&parts).await?;
+            Ok((caller, Body::from(body)))
+        };
+        match recognised.await {
+            Ok((caller, body)) => {
                 parts.extensions.insert(caller);
                 next.run(Request::from_parts(parts, body)).await
             }
-            Err(error) => error.into_response(),
+            Err(error) => Error::into_response(error),
         }
     }
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::auth::{self, OidcSettings, OwnerKey};
 use crate::executor::PrivateHost;
+use crate::executor::entries::FILE_BYTES_MAX;
 use crate::hostname::Hostname;
 use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
@@ -260,6 +261,9 @@ impl Config {
     /// When the identity provider is set up in part.
     pub fn auth(&self) -> Result<auth::Settings, &'static str> {
         let mut settings = self.auth.clone();
+        // What is tried with a request comes as text, which may be twice as long.
+        let largest = self.request_bytes_max.saturating_mul(2).max(FILE_BYTES_MAX as u64);
+        settings.body_bytes_max = usize::try_from(largest).unwrap_or(usize::MAX);
         let oidc = &self.oidc;
         settings.oidc = match (&oidc.issuer, &oidc.client_id, &oidc.public_url) {
             (None, None, _) => None,

@@ -105,6 +105,23 @@ pub async fn check(
     }
 }
 
+/// [`check`] for a command that changes the database or a key without a server: it makes no new
+/// instance.
+///
+/// # Errors
+/// As [`check`]; when no server has used the database.
+pub async fn check_used(
+    url: &DatabaseUrl,
+    folder: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    check(url, folder, false).await?;
+    let seen = look(url, &[]).await?;
+    if seen.id.is_none() && !seen.was_used {
+        return Err(format!("no server has used the database {url} yet").into());
+    }
+    Ok(())
+}
+
 impl Pair {
     /// Gives the database and the folder the same id, where they lack it.
     ///
@@ -149,9 +166,11 @@ fn refused(mismatch: Mismatch, url: &DatabaseUrl, folder: &Path) -> Unusable {
         }
     };
     Unusable(format!(
-        "{what}. Either correct PICLOUD_DATABASE_URL or PICLOUD_DATA, or restore the database from \
-         a backup. Or start once with `picloud serve --adopt-data-folder`: the folder then belongs \
-         to this database, and files that the database does not name are deleted after a day"
+        "{what}. Either correct PICLOUD_DATABASE_URL or PICLOUD_DATA, or restore the database: a \
+         backup's copy in the place of this one, or `picloud restore` into an empty folder. Or \
+         start once with `picloud serve --adopt-data-folder`: the folder then belongs to this \
+         database, whose master key must be the one there; files of other apps stay and are not \
+         used"
     ))
 }
 

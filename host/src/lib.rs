@@ -105,7 +105,6 @@ impl App {
         if let Some(time) = *store.watch_time().borrow() {
             clock.follow(time.at, time.us);
         }
-        pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let own_hosts = OwnHosts { node: node.clone(), hosts: config.own_hosts() };
         own_hosts.reserve(&store, clock.now_us()).await?;
         let owner_key = config.owner_key.as_ref();
@@ -114,6 +113,8 @@ impl App {
         let secrets = Secrets::start(&store, &clock, &config.key_settings()).await?;
         let backing = Backing { store: store.clone(), secrets: secrets.clone() };
         let executor = Executor::start(&settings, clock.clone(), Some(backing))?;
+        // A start that fails before has joined nothing.
+        pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let metrics = Metrics::default();
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),

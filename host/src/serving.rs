@@ -17,6 +17,7 @@
 mod body;
 mod progress;
 mod target;
+mod whole;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ use tower_service::Service as _;
 use body::TimedBody;
 pub use body::{BodyTooSlow, is_too_slow};
 use progress::{Progress, Watched};
+pub use whole::read_body;
 
 /// How long accepting rests when the system has no more files to open.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

@@ -95,7 +95,7 @@ pub use triggers::{
     Firing, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
     TriggerDetail,
 };
-pub use users::{User, UserChange};
+pub use users::{NewInvitation, User, UserChange};
 pub use verbatim::Verbatim;
 
 use std::sync::{Arc, Mutex};

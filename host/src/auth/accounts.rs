@@ -90,8 +90,8 @@ impl Trying {
 pub struct Invitation {
     /// What the invited shows: to be handed over once.
     pub token: String,
-    /// What is kept of it, and until when it is good, µs.
-    pub kept: (String, i64),
+    /// What is kept of it.
+    pub kept: store::NewInvitation,
 }
 
 /// Refuses what cannot be the name of a user.
@@ -132,6 +132,8 @@ impl Auth {
             password_hash: Some(inner.passwords.hash(password.reveal()).await?),
             invitation_sha256: None,
             invitation_expires_at: None,
+            invited_by: None,
+            invited_with: None,
             oidc_issuer: None,
             oidc_subject: None,
             disabled_at: None,
@@ -168,7 +170,7 @@ impl Auth {
             return Err(Error::Unauthorized(Refusal::new("wrong_credentials", message)));
         };
         self.take_back(&trying);
-        self.begin_session(user.id, request).await
+        self.begin_session(user.id, user.password_hash, request).await
     }
 
     /// Begins a try to sign in to an account.
@@ -250,13 +252,26 @@ impl Auth {
     }
 
     /// Begins a session of a user. Its token is always a new one, so that nobody can
-    /// have a browser signed in with one that they know.
-    pub(super) async fn begin_session(&self, id: UserId, request: &Parts) -> Result<Begun> {
+    /// have a browser signed in with one that they know. With the hash of the password that was
+    /// looked at, it begins only if that is still the user's.
+    ///
+    /// # Errors
+    /// `Unauthorized` if the user may not sign in any more, or has another password by now.
+    pub(super) async fn begin_session(
+        &self,
+        id: UserId,
+        password_hash: Option<String>,
+        request: &Parts,
+    ) -> Result<Begun> {
         let inner = &*self.inner;
-        inner.store.note_sign_in(&id, inner.clock.now_us()).await?;
         let is_https = self.is_https(&request.extensions, &request.headers);
         let place = (&inner.store, &inner.clock);
-        sessions::begin(place, inner.settings.sessions, &Principal::User(id), is_https).await
+        let settings = inner.settings.sessions;
+        let begun = sessions::begin(place, settings, &id, password_hash, is_https).await?;
+        begun.ok_or_else(|| {
+            let message = "there is no user with this name and password";
+            Error::Unauthorized(Refusal::new("wrong_credentials", message))
+        })
     }
 
     /// Ends the session of a caller, if they have one.
@@ -278,12 +293,17 @@ impl Auth {
         Ok(self.inner.store.delete_sessions_of(&principal.to_string()).await?)
     }
 
-    /// A new invitation.
+    /// A new invitation by a caller.
     #[must_use]
-    pub fn invite(&self) -> Invitation {
+    pub fn invite(&self, caller: &Caller) -> Invitation {
         let token = hex::encode(self.inner.clock.random::<32>());
-        let expires_at = self.inner.clock.now_us() + i64::from(INVITATION_DAYS) * DAY_US;
-        Invitation { kept: (KeyHash::of(token.as_bytes()).to_hex(), expires_at), token }
+        let kept = store::NewInvitation {
+            sha256: KeyHash::of(token.as_bytes()).to_hex(),
+            expires_at: self.inner.clock.now_us() + i64::from(INVITATION_DAYS) * DAY_US,
+            by: caller.principal.to_string(),
+            with: caller.key().map(|key| key.id.to_string()),
+        };
+        Invitation { kept, token }
     }
 
     /// Whom an invitation is for.
@@ -313,8 +333,9 @@ impl Auth {
         self.check_sign_in(request)?;
         let user = self.invited(token).await?;
         let password_hash = Some(self.inner.passwords.hash(password).await?);
-        self.accept(&user.id, token, UserChange { password_hash, ..UserChange::default() }).await?;
-        self.begin_session(user.id, request).await
+        let change = UserChange { password_hash: password_hash.clone(), ..UserChange::default() };
+        self.accept(&user.id, token, change).await?;
+        self.begin_session(user.id, password_hash, request).await
     }
 
     /// Makes the change that an invitation is for, if nobody else has used it meanwhile, and
@@ -360,18 +381,20 @@ impl Auth {
             return Err(Error::Forbidden(Refusal::new("wrong_password", message)));
         }
         inner.tries_of_devices.take_back(&device, at);
-        self.set_password(id, password).await?;
+        let password_hash = self.set_password(id, password).await?;
         self.sign_out_everywhere(&caller.principal).await?;
-        self.begin_session(user.id, request).await
+        self.begin_session(user.id, Some(password_hash), request).await
     }
 
-    async fn set_password(&self, id: &UserId, password: &str) -> Result<()> {
+    /// Sets a user's password; its hash.
+    async fn set_password(&self, id: &UserId, password: &str) -> Result<String> {
         let inner = &*self.inner;
-        let password_hash = Some(inner.passwords.hash(password).await?);
+        let hash = inner.passwords.hash(password).await?;
         let updated_at = inner.clock.now_us();
+        let password_hash = Some(hash.clone());
         let change = UserChange { password_hash, updated_at, ..UserChange::default() };
         inner.store.update_user(id, change).await?;
-        Ok(())
+        Ok(hash)
     }
 }
 

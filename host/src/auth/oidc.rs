@@ -152,7 +152,7 @@ impl Auth {
         };
         let identity = provider.identify(code, &started.secrets, now).await?;
         let id = self.user_of(provider, &identity, started.invitation.as_deref()).await?;
-        let begun = self.begin_session(id, request).await?;
+        let begun = self.begin_session(id, None, request).await?;
         // A browser that returns signed in no longer counts as pending.
         self.inner.tries_of_starts.take_back(&self.network(request), now);
         Ok(Arrival { begun, return_to: started.return_to })
@@ -207,6 +207,8 @@ impl Auth {
             password_hash: None,
             invitation_sha256: None,
             invitation_expires_at: None,
+            invited_by: None,
+            invited_with: None,
             oidc_issuer: Some(issuer.to_owned()),
             oidc_subject: Some(identity.subject.clone()),
             disabled_at: None,

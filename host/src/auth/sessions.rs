@@ -20,7 +20,7 @@ use super::Principal;
 use super::cookies::SESSION;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal};
-use crate::store::{self, Store};
+use crate::store::{self, Store, UserId};
 
 /// Brings the CSRF token.
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -113,13 +113,16 @@ pub struct Begun {
     pub cookie: String,
 }
 
-/// Begins a session; `is_https` makes the cookie one that is sent by TLS only.
+/// Begins a session of a user, as [`Store::insert_session_of`] says; `is_https` makes the
+/// cookie one that is sent by TLS only.
 pub(super) async fn begin(
     (store, clock): (&Store, &Clock),
     settings: SessionSettings,
-    principal: &Principal,
+    user_id: &UserId,
+    password_hash: Option<String>,
     is_https: bool,
-) -> Result<Begun, Error> {
+) -> Result<Option<Begun>, Error> {
+    let principal = Principal::User(user_id.clone());
     let (now, token) = (clock.now_us(), hex::encode(clock.random::<32>()));
     let session = store::Session {
         token_sha256: sha256(&token),
@@ -129,10 +132,12 @@ pub(super) async fn begin(
         seen_at: now,
         expires_at: settings.expires_at(now, now),
     };
-    store.insert_session(session.clone()).await?;
+    if !store.insert_session_of(session.clone(), user_id, password_hash).await? {
+        return Ok(None);
+    }
     let max_age_s = i64::from(settings.days_max) * DAY_US / 1_000_000;
     let cookie = SESSION.set(&token, max_age_s, is_https);
-    Ok(Begun { principal: principal.clone(), session: shown(session), cookie })
+    Ok(Some(Begun { principal, session: shown(session), cookie }))
 }
 
 /// The session of a token and who is signed in by it, renewed if it is time.
@@ -175,7 +180,7 @@ fn shown(session: store::Session) -> Session {
     }
 }
 
-fn sha256(token: &str) -> String {
+pub(super) fn sha256(token: &str) -> String {
     hex::encode(Sha256::digest(token))
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use picloud::clock::Clock;
 use picloud::config::Config;
+use picloud::instance;
 use picloud::secrets::{Rotated, rotate};
 use picloud::store::Store;
 
@@ -27,6 +28,7 @@ impl MasterKeyCommand {
         let Self::Rotate = self;
         let url = config.database_url().map_err(Failure::new)?;
         let unavailable = |error| Failure(format!("the database {url}: {error}"));
+        instance::check_used(&url, &config.data).await.map_err(Failure::new)?;
         let store = Store::open(&url).await.map_err(unavailable)?;
         let rotated = rotate(&store, &Clock::system(), &config.key_settings()).await;
         store.close().await.map_err(unavailable)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use picloud::auth::Auth;
 use picloud::clock::Clock;
 use picloud::config::Config;
+use picloud::instance;
 use picloud::store::Store;
 
 use super::{Failure, print};
@@ -15,8 +16,8 @@ pub(super) enum OwnerKeyCommand {
     /// Make a new owner key and print it, because the old one was lost
     ///
     /// It works in the database, so it has to run where the server's PICLOUD_DATA
-    /// or PICLOUD_DATABASE_URL lead to. A server that is running goes on with the
-    /// old key until it is started again.
+    /// or PICLOUD_DATABASE_URL lead to. The old key ends at once, with the keys, the sessions
+    /// and the invitations that were made with it.
     Reset,
 }
 
@@ -36,15 +37,14 @@ async fn reset(config: &Config) -> Result<ExitCode, Failure> {
     }
     let url = config.database_url().map_err(Failure::new)?;
     let unavailable = |error| Failure(format!("the database {url}: {error}"));
+    instance::check_used(&url, &config.data).await.map_err(Failure::new)?;
     let store = Store::open(&url).await.map_err(unavailable)?;
     let key = Auth::reset(&store, &Clock::system()).await;
     store.close().await.map_err(unavailable)?;
     match key.map_err(|error| Failure(format!("the database {url}: {error}")))? {
         Some(key) => {
             print(format!("{}\n", key.reveal()))?;
-            eprintln!(
-                "This is the owner key from the server's next start on. It is not shown again."
-            );
+            eprintln!("This is the owner key from now on. It is not shown again.");
             Ok(ExitCode::SUCCESS)
         }
         None => Err(Failure(format!(

@@ -222,7 +222,8 @@ pub(super) async fn approve_domain(
     control_plane.verify(&caller, &app, domain, "approve_domain", &by, &headers).await
 }
 
-/// Gives a domain up and deletes the app's routes there.
+/// Gives a domain up and deletes the app's routes there. With routes there, it needs what
+/// deleting them needs too.
 #[utoipa::path(delete, path = "/apps/{app}/domains/{host}", tag = "domains",
     params(("app" = String, Path, description = "The app's name"),
         ("host" = String, Path, description = "The host name")),
@@ -235,7 +236,16 @@ pub(super) async fn release_domain(
 ) -> Result<StatusCode> {
     let app = control_plane.app(&caller, &name, Capability::AppManageDomains).await?;
     let host = control_plane.domain(&app, &host).await?.host;
-    let change = Change::new("release_domain", Resource::Domain, &host, &host).in_app(&app.id);
+    let routes = control_plane.store.list_routes_on(&app.id, &host).await?;
+    if !routes.is_empty() {
+        // They are deleted too, and a script without a guarded route may have an open endpoint.
+        let capability = Capability::AppManageRoutes;
+        control_plane.auth.allow(&caller, &app.id, capability, Resource::Domain).await?;
+    }
+    let routes: Vec<_> = routes.iter().map(|route| json!([route.method, route.path])).collect();
+    let change = Change::new("release_domain", Resource::Domain, &host, &host)
+        .in_app(&app.id)
+        .from(&json!({ "routes": routes }));
     control_plane.change(&caller, change).delete_domain(&app.id, &host).await?;
     Ok(StatusCode::NO_CONTENT)
 }

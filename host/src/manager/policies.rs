@@ -49,7 +49,7 @@ fn checked_auth(auth: RouteAuth) -> Result<RouteAuth> {
         check_secrets(auth.secrets())?;
     }
     Ok(match auth {
-        RouteAuth::None => RouteAuth::None,
+        RouteAuth::None {} => RouteAuth::None {},
         RouteAuth::Unknown => {
             return Err(Error::Invalid(Refusal::field("auth", "cannot be unknown")));
         }

@@ -308,8 +308,8 @@ pub(super) async fn update_script(
     Ok(Json(Script::of(&Shown::of(&control_plane, &app).await?, script)))
 }
 
-/// Deletes a script with its versions and routes. Its executions stay until they
-/// are too old.
+/// Deletes a script with its versions, routes and triggers. With triggers, it needs what
+/// deleting them needs too. Its executions stay until they are too old.
 #[utoipa::path(delete, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
     security(("key" = ["script:write"])),
@@ -320,9 +320,24 @@ pub(super) async fn delete_script(
     Path(id): Path<ScriptId>,
 ) -> Result<StatusCode> {
     let script = control_plane.script(&caller, &id, Capability::AppWriteScripts).await?;
+    let store = &control_plane.store;
+    let triggers = store.list_triggers_of_script(&script.id).await?;
+    if !triggers.is_empty() {
+        let (app_id, capability) = (&script.app_id, Capability::AppManageTriggers);
+        control_plane.auth.allow(&caller, app_id, capability, Resource::Script).await?;
+    }
+    let routes = store.list_routes_of(&script.id).await?;
+    let routes: Vec<_> =
+        routes.iter().map(|route| json!([route.method, route.host, route.path])).collect();
+    let triggers: Vec<_> = triggers.iter().map(|(id, kind)| json!([id.as_str(), kind])).collect();
     let change = Change::new("delete_script", Resource::Script, id.as_str(), &script.name)
         .in_app(&script.app_id)
-        .from(&json!({ "version": script.version, "description": script.description }));
+        .from(&json!({
+            "version": script.version,
+            "description": script.description,
+            "routes": routes,
+            "triggers": triggers,
+        }));
     control_plane.change(&caller, change).delete_script(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -144,15 +144,17 @@ pub(super) async fn create_user(
     check_may_give(&caller, body.role)?;
     check_may_sign_in(&caller)?;
     check_user_name(&body.name)?;
-    let auth::Invitation { token, kept: (sha256, expires_at) } = control_plane.auth.invite();
+    let auth::Invitation { token, kept } = control_plane.auth.invite(&caller);
     let now = control_plane.clock.now_us();
     let user = store::User {
         id: control_plane.clock.new_id().into(),
         name: body.name,
         role: body.role,
         password_hash: None,
-        invitation_sha256: Some(sha256),
-        invitation_expires_at: Some(expires_at),
+        invitation_sha256: Some(kept.sha256),
+        invitation_expires_at: Some(kept.expires_at),
+        invited_by: Some(kept.by),
+        invited_with: kept.with,
         oidc_issuer: None,
         oidc_subject: None,
         disabled_at: None,
@@ -230,7 +232,7 @@ pub(super) async fn invite_user(
 ) -> Result<Json<InvitedUser>> {
     let user = user_of(&control_plane, &caller, &id).await?;
     check_may_sign_in(&caller)?;
-    let invitation = control_plane.auth.invite();
+    let invitation = control_plane.auth.invite(&caller);
     let change = UserChange {
         invitation: Some(invitation.kept),
         updated_at: control_plane.clock.now_us(),

@@ -42,13 +42,11 @@ mod shared;
 pub(super) mod throttle;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http_body_util::LengthLimitError;
 use picloud_shared::execution::Input;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -61,7 +59,6 @@ use super::run::{Finished, Origin, Work};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
-use crate::serving::is_too_slow;
 use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
@@ -178,7 +175,7 @@ impl Orchestrator {
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
         self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
-        let asked = guarded.as_ref().map_or(&RouteAuth::None, |route| &route.policy.auth);
+        let asked = guarded.as_ref().map_or(&RouteAuth::None {}, |route| &route.policy.auth);
         let admitted = match self.let_in(&found, asked, &head.headers, body).await? {
             Ok(admitted) => admitted,
             Err(denied) => return Ok(denied.into_response()),
@@ -224,29 +221,6 @@ impl Orchestrator {
             here.run(work).await
         });
         run.await.map_err(Error::internal)?
-    }
-}
-
-async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
-    match axum::body::to_bytes(body, bytes_max).await {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) => {
-            let source = std::error::Error::source(&error);
-            if source.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
-                let message = format!("the request's body is larger than {bytes_max} bytes");
-                let refusal = Refusal::new("body_too_large", message);
-                return Err(Error::TooLarge(
-                    refusal.with("limit", "request_bytes").with("most", bytes_max),
-                ));
-            }
-            if is_too_slow(&error) {
-                return Err(Error::body_too_slow());
-            }
-            Err(Error::Invalid(Refusal::new(
-                "body_incomplete",
-                "the request's body did not arrive",
-            )))
-        }
     }
 }
 

@@ -25,6 +25,23 @@ const ENDS: [&str; 10] = [
     "accesstoken",
 ];
 
+/// What a word ends with that was written without separators, as in `xapikey`: names of headers
+/// reach us in lower case.
+const ENDS_OF_WORDS: [&str; 12] = [
+    "secret",
+    "token",
+    "password",
+    "passwd",
+    "signature",
+    "apikey",
+    "accesskey",
+    "authkey",
+    "secretkey",
+    "privatekey",
+    "signingkey",
+    "sharedkey",
+];
+
 /// What may follow that end: `password_confirmation`, `signature-sha256`.
 const AFTER: [&str; 4] = ["confirmation", "confirm", "sha", "hmac"];
 
@@ -42,7 +59,9 @@ pub fn is_credential(name: &str) -> bool {
     // `password2` is one as well, and `x-hub-signature-256`.
     let words = name.rsplit('-').map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
     let mut words = words.skip_while(|word| word.is_empty() || AFTER.contains(word));
-    NAMES.contains(&name.as_str()) || words.next().is_some_and(|last| ENDS.contains(&last))
+    let is_end =
+        |last: &str| ENDS.contains(&last) || ENDS_OF_WORDS.iter().any(|end| last.ends_with(end));
+    NAMES.contains(&name.as_str()) || words.next().is_some_and(is_end)
 }
 
 /// The name in lower case, its words separated by `-`.
@@ -85,6 +104,11 @@ mod tests {
             "X_API_KEY",
             "apiKey",
             "APIKey",
+            "xapikey",
+            "clientsecret",
+            "x-authtoken",
+            "xcsrftoken",
+            "myaccesskey",
             "api.key",
             "apikey",
             "key",

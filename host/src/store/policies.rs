@@ -109,12 +109,11 @@ pub struct Cors {
 
 /// Who is let in. Secrets are named: they are the app's, any of them will do, so that
 /// one can be exchanged while the other still works.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RouteAuth {
-    /// Everybody.
-    #[default]
-    None,
+    /// Everybody. With braces, so that serde refuses the fields of another mode beside it.
+    None {},
     /// Who sends a secret: as `Authorization: Bearer …` or as `X-API-Key`.
     Key {
         /// The names of 1 to 5 secrets.
@@ -135,6 +134,12 @@ pub enum RouteAuth {
     /// Nobody: a newer release has saved the route, and this one does not understand what it
     /// asks. The route is closed until it is saved again. It cannot be asked for.
     Unknown,
+}
+
+impl Default for RouteAuth {
+    fn default() -> Self {
+        Self::None {}
+    }
 }
 
 /// How a signature is made: `preset` or `custom`.
@@ -227,14 +232,14 @@ impl RouteAuth {
     /// Whether anybody is let in.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        *self == Self::None
+        *self == Self::None {}
     }
 
     /// The names of the secrets that it takes.
     #[must_use]
     pub fn secrets(&self) -> &[String] {
         match self {
-            Self::None | Self::Unknown => &[],
+            Self::None {} | Self::Unknown => &[],
             Self::Key { secrets, .. } | Self::Basic { secrets, .. } => secrets,
             Self::Hmac(hmac) => &hmac.secrets,
         }

@@ -65,6 +65,18 @@ impl Store {
         .await
     }
 
+    /// The routes that lead to a script.
+    pub async fn list_routes_of(&self, script_id: &ScriptId) -> Result<Vec<Route>> {
+        let query = sqlx::query_as("SELECT * FROM routes WHERE script_id = $1 ORDER BY id");
+        Ok(query.bind(script_id).fetch_all(self.reads()).await?)
+    }
+
+    /// The app's routes on a host.
+    pub async fn list_routes_on(&self, app_id: &AppId, host: &str) -> Result<Vec<Route>> {
+        let query = "SELECT * FROM routes WHERE app_id = $1 AND host = $2 ORDER BY id";
+        Ok(sqlx::query_as(query).bind(app_id).bind(host).fetch_all(self.reads()).await?)
+    }
+
     /// Errors: `NotFound(Route)`.
     pub async fn find_route(&self, id: &RouteId) -> Result<Route> {
         sqlx::query_as("SELECT * FROM routes WHERE id = $1")

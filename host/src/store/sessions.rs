@@ -4,10 +4,10 @@
 //! Invariant: a session whose time is up is as if it were not there, also while its
 //! row still is.
 
-use sqlx::FromRow;
+use sqlx::{AnyConnection, FromRow};
 
 use super::writer::Touches;
-use super::{Result, Store};
+use super::{Result, Store, UserId};
 
 /// A session as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -26,24 +26,55 @@ pub struct Session {
     pub expires_at: i64,
 }
 
+async fn insert(connection: &mut AnyConnection, session: Session) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO sessions (token_sha256, principal, csrf_token, created_at, seen_at, \
+         expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(session.token_sha256)
+    .bind(session.principal)
+    .bind(session.csrf_token)
+    .bind(session.created_at)
+    .bind(session.seen_at)
+    .bind(session.expires_at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 impl Store {
     /// Begins a session.
     pub async fn insert_session(&self, session: Session) -> Result<()> {
+        self.write(Touches::Records, move |connection| Box::pin(insert(connection, session))).await
+    }
+
+    /// Begins the session of a user who has just signed in, and notes that they have: only if
+    /// they may sign in, and if their password is still the one that was looked at, where that
+    /// is given. `false`, and nothing is written, if not.
+    pub async fn insert_session_of(
+        &self,
+        session: Session,
+        user_id: &UserId,
+        password_hash: Option<String>,
+    ) -> Result<bool> {
+        let user_id = user_id.clone();
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO sessions (token_sha256, principal, csrf_token, created_at, \
-                     seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+                // It also has a change of the user wait, which then ends this session.
+                let signed_in = sqlx::query(
+                    "UPDATE users SET signed_in_at = $2 WHERE id = $1 AND disabled_at IS NULL \
+                     AND ($3 IS NULL OR password_hash = $3)",
                 )
-                .bind(session.token_sha256)
-                .bind(session.principal)
-                .bind(session.csrf_token)
+                .bind(user_id)
                 .bind(session.created_at)
-                .bind(session.seen_at)
-                .bind(session.expires_at)
-                .execute(connection)
+                .bind(password_hash)
+                .execute(&mut *connection)
                 .await?;
-                Ok(())
+                if signed_in.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                insert(connection, session).await?;
+                Ok(true)
             })
         })
         .await

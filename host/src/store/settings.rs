@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// Changes a setting that a principal is recognised by, and ends what was made with the
-    /// old value: their sessions and their keys. Errors: `NotFound` if it was never set.
+    /// old value: their sessions, their keys and their invitations. Errors: `NotFound` if it was never set.
     pub async fn replace_credential(
         &self,
         name: &str,
@@ -77,6 +77,8 @@ impl Store {
                 for ends in [
                     "DELETE FROM sessions WHERE principal = $1",
                     "DELETE FROM api_keys WHERE principal = $1",
+                    "UPDATE users SET invitation_sha256 = NULL, invitation_expires_at = NULL \
+                     WHERE invited_by = $1",
                 ] {
                     sqlx::query(ends).bind(&principal).execute(&mut *connection).await?;
                 }

@@ -194,6 +194,15 @@ impl Store {
         Ok(rows)
     }
 
+    /// The triggers of a script: the id of each, and its kind.
+    pub async fn list_triggers_of_script(
+        &self,
+        script_id: &ScriptId,
+    ) -> Result<Vec<(TriggerId, String)>> {
+        let query = "SELECT id, kind FROM triggers WHERE script_id = $1 ORDER BY id";
+        Ok(sqlx::query_as(query).bind(script_id).fetch_all(self.reads()).await?)
+    }
+
     /// Every trigger that a principal has registered, in any app.
     pub async fn list_triggers_of(&self, principal: &str) -> Result<Vec<Trigger>> {
         let query = format!("{SELECT} WHERE t.registered_by_principal = $1 ORDER BY t.id");

@@ -25,6 +25,10 @@ pub struct User {
     pub invitation_sha256: Option<String>,
     /// When the invitation's time is up, µs.
     pub invitation_expires_at: Option<i64>,
+    /// The principal that has made the invitation; none of an old one.
+    pub invited_by: Option<String>,
+    /// The id of the key that they made it with, if they did.
+    pub invited_with: Option<String>,
     /// The identity provider that knows them.
     pub oidc_issuer: Option<String>,
     /// Their name there, which never changes.
@@ -39,6 +43,19 @@ pub struct User {
     pub updated_at: i64,
 }
 
+/// An invitation that is made.
+#[derive(Debug, Clone)]
+pub struct NewInvitation {
+    /// The SHA-256 of its token.
+    pub sha256: String,
+    /// When its time is up, µs.
+    pub expires_at: i64,
+    /// The principal that makes it.
+    pub by: String,
+    /// The id of the key that they make it with, if they do.
+    pub with: Option<String>,
+}
+
 /// What to change about a user; `None` leaves it.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
@@ -48,8 +65,8 @@ pub struct UserChange {
     pub enabled: Option<bool>,
     /// A new password's hash. It takes the place of an invitation.
     pub password_hash: Option<String>,
-    /// A new invitation: the SHA-256 of its token, and when its time is up, µs.
-    pub invitation: Option<(String, i64)>,
+    /// A new invitation.
+    pub invitation: Option<NewInvitation>,
     /// The identity provider's issuer and subject, which take an invitation's place.
     pub identity: Option<(String, String)>,
     /// Only while the user has the invitation with this SHA-256, whose time is not up at
@@ -61,7 +78,8 @@ pub struct UserChange {
 
 const INSERT: &str = "INSERT INTO users (id, name, role, password_hash, invitation_sha256, \
     invitation_expires_at, oidc_issuer, oidc_subject, disabled_at, signed_in_at, created_at, \
-    updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    updated_at, invited_by, invited_with) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 impl Store {
     /// Makes a user. Errors: `Conflict(UserName)`, `Invalid`.
@@ -152,22 +170,6 @@ impl Store {
         .await
     }
 
-    /// Notes that a user has signed in.
-    pub async fn note_sign_in(&self, id: &UserId, at: i64) -> Result<()> {
-        let id = id.clone();
-        self.write(Touches::Records, move |connection| {
-            Box::pin(async move {
-                sqlx::query("UPDATE users SET signed_in_at = $2 WHERE id = $1")
-                    .bind(id)
-                    .bind(at)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// Deletes a user with their memberships, keys and sessions. Their triggers stay, and
     /// stop. Errors: `NotFound(User)`, `Conflict(LastOwner)`.
     pub async fn delete_user(&self, id: &UserId, principal: &str) -> Result<()> {
@@ -214,8 +216,10 @@ fn apply(user: &mut User, change: UserChange) {
     if let Some((issuer, subject)) = change.identity {
         (user.oidc_issuer, user.oidc_subject) = (Some(issuer), Some(subject));
     }
-    if let Some((sha256, expires_at)) = change.invitation {
-        (user.invitation_sha256, user.invitation_expires_at) = (Some(sha256), Some(expires_at));
+    if let Some(made) = change.invitation {
+        (user.invited_by, user.invited_with) = (Some(made.by), made.with);
+        user.invitation_sha256 = Some(made.sha256);
+        user.invitation_expires_at = Some(made.expires_at);
     }
     user.updated_at = change.updated_at;
 }
@@ -231,6 +235,7 @@ async fn lock(connection: &mut AnyConnection, id: &UserId, change: &UserChange) 
                 .await?
         }
         Some(sha256) => {
+            check_invitation(connection, id).await?;
             sqlx::query(
                 "UPDATE users SET invitation_sha256 = NULL, invitation_expires_at = NULL \
                  WHERE id = $1 AND invitation_sha256 = $2 AND invitation_expires_at > $3 \
@@ -244,6 +249,27 @@ async fn lock(connection: &mut AnyConnection, id: &UserId, change: &UserChange) 
         }
     };
     if locked.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound(Resource::User)) }
+}
+
+/// Refuses an invitation whose maker could not make it now: who is gone, disabled or of a
+/// lesser role, or whose key is revoked. Errors: `NotFound(User)`.
+async fn check_invitation(connection: &mut AnyConnection, id: &UserId) -> Result<()> {
+    // The user's row first, so that their role stays what it is.
+    sqlx::query("UPDATE users SET updated_at = updated_at WHERE id = $1")
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    let good = sqlx::query(
+        "SELECT 1 FROM users u LEFT JOIN users i ON u.invited_by = 'user:' || i.id \
+         LEFT JOIN api_keys k ON k.id = u.invited_with WHERE u.id = $1 \
+         AND (u.invited_with IS NULL OR k.id IS NOT NULL) \
+         AND (u.invited_by IS NULL OR u.invited_by NOT LIKE 'user:%' OR (i.disabled_at IS NULL \
+         AND (i.role = 'owner' OR (i.role = 'admin' AND u.role <> 'owner'))))",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await?;
+    if good.is_some() { Ok(()) } else { Err(Error::NotFound(Resource::User)) }
 }
 
 async fn find(connection: &mut AnyConnection, id: &UserId) -> Result<User> {
@@ -268,6 +294,8 @@ async fn insert(connection: &mut AnyConnection, user: &User) -> Result<(), sqlx:
         .bind(user.signed_in_at)
         .bind(user.created_at)
         .bind(user.updated_at)
+        .bind(&user.invited_by)
+        .bind(&user.invited_with)
         .execute(connection)
         .await?;
     Ok(())
@@ -277,7 +305,7 @@ async fn save(connection: &mut AnyConnection, user: &User) -> Result<()> {
     sqlx::query(
         "UPDATE users SET role = $2, password_hash = $3, invitation_sha256 = $4, \
          invitation_expires_at = $5, oidc_issuer = $6, oidc_subject = $7, disabled_at = $8, \
-         updated_at = $9 WHERE id = $1",
+         updated_at = $9, invited_by = $10, invited_with = $11 WHERE id = $1",
     )
     .bind(&user.id)
     .bind(user.role.as_str())
@@ -288,6 +316,8 @@ async fn save(connection: &mut AnyConnection, user: &User) -> Result<()> {
     .bind(&user.oidc_subject)
     .bind(user.disabled_at)
     .bind(user.updated_at)
+    .bind(&user.invited_by)
+    .bind(&user.invited_with)
     .execute(connection)
     .await
     .map_err(|error| Error::from(error).on_unique(Conflict::Identity))?;

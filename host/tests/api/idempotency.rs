@@ -98,6 +98,30 @@ with_an_app! {
         with("other", "1").await.refuses(401, "key_invalid");
     }
 
+    /// The script may look at any of them; whoever brings another is somebody else.
+    async fn credentials_of_an_open_route_tell_callers_apart_wherever_they_are(app) {
+        with_route(app, json!({})).await;
+        let form = "application/x-www-form-urlencoded";
+        let post = |path: &str| keyed(app.post(path));
+        let calls = || [
+            post("/x/shop/in/1").text("x"),
+            post("/x/shop/in/1?api_key=a").text("x"),
+            post("/x/shop/in/1?api_key=b").text("x"),
+            post("/x/shop/in/1").body(form, "password=a&n=1"),
+            post("/x/shop/in/1").body(form, "password=b&n=1"),
+            post("/x/shop/in/1").header("x-signature", "a").text("x"),
+            post("/x/shop/in/1").header("x-signature", "b").text("x"),
+        ];
+        for call in calls() {
+            let answer = call.send().await.is(200);
+            assert_eq!(answer.header("idempotency-replayed"), None, "{answer:?}");
+        }
+        for call in calls() {
+            let answer = call.send().await.is(200);
+            assert_eq!(answer.header("idempotency-replayed"), Some("true"), "{answer:?}");
+        }
+    }
+
     async fn two_routes_share_no_keys(app) {
         let script = with_route(app, json!({})).await;
         let route = json!({"script_id": script, "method": "POST", "path": "/other", "delivery": "durable"});

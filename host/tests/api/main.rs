@@ -49,6 +49,7 @@ mod idempotency;
 mod ingress;
 mod instance;
 mod limits;
+mod lost_rights;
 mod model;
 mod nodes;
 mod outbound;

@@ -42,6 +42,19 @@ fn hmac(secret: &[u8], signed: &str) -> Vec<u8> {
 }
 
 with_an_app! {
+    async fn a_mode_with_the_fields_of_another_is_refused(app) {
+        let script = app.deploy("shop", "hello", "1").await;
+        for auth in [
+            json!({"mode": "none", "secrets": ["gate"], "header": "x-k"}),
+            json!({"mode": "none", "x": 1}),
+            json!({"mode": "key", "secrets": ["gate"], "user": "ada"}),
+        ] {
+            let route = json!({"script_id": script, "method": "GET", "path": "/a", "auth": auth});
+            let refused = app.admin().post("/apps/shop/routes", route).send().await;
+            assert_eq!(refused.status, 400, "{auth} {refused:?}");
+        }
+    }
+
     async fn a_key_lets_in_and_is_not_shown_to_the_script(app) {
         let id = guarded(app, json!({"mode": "key", "secrets": ["first"]}), json!({})).await;
         let none = post(app, "a").send().await;

@@ -87,6 +87,34 @@ async fn a_new_database_beside_old_files_is_refused_until_somebody_says_so() {
     assert_eq!(Server::start(folder, &[("PICLOUD_OWNER_KEY", OWNER_KEY)]).stop(), Some(0));
 }
 
+/// A new master key that is kept beside the wrong database would lose every secret.
+#[tokio::test]
+async fn commands_that_change_keys_refuse_a_wrong_database() {
+    let (ours, theirs) = (data(), data());
+    fill(ours.path()).await;
+    fill(theirs.path()).await;
+    let key = std::fs::read(ours.path().join("master.key")).unwrap();
+    let missing = ours.path().join("missing.db");
+    let new = ours.path().join("new.db");
+    std::fs::write(&new, "").unwrap();
+    for database in [&missing, &new, &theirs.path().join("picloud.db")] {
+        for arguments in [["master-key", "rotate"], ["owner-key", "reset"]] {
+            let url = format!("sqlite:{}", database.display());
+            let mut command = picloud(ours.path());
+            command.args(arguments).env("PICLOUD_DATABASE_URL", url);
+            let ended = command.output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(1), "{arguments:?} {database:?}: {said}");
+        }
+    }
+    assert_eq!(std::fs::read(ours.path().join("master.key")).unwrap(), key);
+    assert!(!missing.exists());
+    let rotated = picloud(ours.path()).args(["master-key", "rotate"]).output().unwrap();
+    assert_eq!(rotated.status.code(), Some(0), "{rotated:?}");
+    let server = Server::start(ours.path(), &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[tokio::test]
 async fn the_database_of_another_instance_is_refused() {
     let (ours, theirs) = (data(), data());

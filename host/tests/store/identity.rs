@@ -2,7 +2,7 @@
 
 use picloud::store::{
     ApiKey, ApiKeyScope, AppId, AppRole, AuditEntry, AuditFilter, Conflict, Error, InstanceRole,
-    Json, Page, Resource, Store, User, UserChange, UserId,
+    Json, NewInvitation, Page, Resource, Store, User, UserChange, UserId,
 };
 
 use crate::fixtures::{ALL, app, id, new_app, now, open};
@@ -17,6 +17,8 @@ fn user(name: &str, role: InstanceRole) -> User {
         password_hash: None,
         invitation_sha256: Some(format!("invitation of {name}")),
         invitation_expires_at: Some(at + 10),
+        invited_by: None,
+        invited_with: None,
         oidc_issuer: None,
         oidc_subject: None,
         disabled_at: None,
@@ -118,12 +120,15 @@ on_both_databases! {
         let change = UserChange { password_hash: hash.clone(), updated_at: 5, ..UserChange::default() };
         let changed = store.update_user(&owner.id, change).await.unwrap();
         assert_eq!((changed.password_hash.clone(), changed.invitation_sha256), (hash.clone(), None));
-        let invitation = Some(("new".to_owned(), 9));
+        let invitation = Some(NewInvitation {
+            sha256: "new".to_owned(),
+            expires_at: 9,
+            by: "owner".to_owned(),
+            with: None,
+        });
         let change = UserChange { invitation, updated_at: 6, ..UserChange::default() };
         let changed = store.update_user(&owner.id, change).await.unwrap();
         assert_eq!((changed.password_hash, changed.invitation_expires_at), (hash, Some(9)));
-        store.note_sign_in(&owner.id, 8).await.unwrap();
-        assert_eq!(store.find_user(&owner.id).await.unwrap().signed_in_at, Some(8));
         let nobody = store.update_user(&id(), UserChange::default()).await;
         assert!(matches!(nobody, Err(Error::NotFound(Resource::User))));
     }

@@ -211,7 +211,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Gives a domain up and deletes the app's routes there. */
+        /**
+         * Gives a domain up and deletes the app's routes there. With routes there, it needs what
+         *     deleting them needs too.
+         */
         delete: operations["release_domain"];
         options?: never;
         head?: never;
@@ -1029,8 +1032,8 @@ export interface paths {
         put: operations["update_script"];
         post?: never;
         /**
-         * Deletes a script with its versions and routes. Its executions stay until they
-         *     are too old.
+         * Deletes a script with its versions, routes and triggers. With triggers, it needs what
+         *     deleting them needs too. Its executions stay until they are too old.
          */
         delete: operations["delete_script"];
         options?: never;
@@ -1276,7 +1279,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Answers 200 while requests can be served, 503 while the database is away or read only. */
+        /**
+         * Answers 200 while requests can be served, 503 while the database is away or read only, or
+         *     while this node has not learned for 30 seconds what others have changed.
+         */
         get: operations["get_ready"];
         put?: never;
         post?: never;

@@ -6,11 +6,11 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 
 use super::guard::{Denied, Scheme, credentials};
-use super::read_body;
 use crate::error::{Error, Refusal};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::{Match, RouteRules, Target};
 use crate::secrets::SecretValue;
+use crate::serving::read_body;
 use crate::store::{HmacAuth, RouteAuth};
 
 /// When to come back to a route without a secret: somebody has to set it first.
@@ -84,7 +84,7 @@ impl Orchestrator {
             }
             RouteAuth::Basic { user, .. } => credentials::check_basic(headers, user, &secrets),
             // Has no secrets.
-            RouteAuth::None => Err(Denied::KeyMissing),
+            RouteAuth::None {} => Err(Denied::KeyMissing),
         };
         match which {
             Ok(which) => {

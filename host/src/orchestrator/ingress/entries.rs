@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::read_body;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::executor::blobs::{Blobs, Described};
@@ -27,6 +26,7 @@ use crate::executor::entries::{FILE_BYTES_MAX, check_file, check_json, expiry};
 use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::causes::{self, Cause};
+use crate::serving::read_body;
 use crate::store::{
     App, AuditEntry, Commit, Committed, Entry, EntryName, Read, Resource, Space, Verbatim,
 };

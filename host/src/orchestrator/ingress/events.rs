@@ -17,13 +17,13 @@ use utoipa_axum::routes;
 
 use super::delivery::REPLAYED;
 use super::idempotency::{key_of_caller, reused};
-use super::read_body;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::json;
 use crate::orchestrator::matching::Table;
 use crate::orchestrator::table::{REMADE_MAX, definitions_move};
 use crate::orchestrator::{Orchestrator, event};
+use crate::serving::read_body;
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
     TriggerId, TriggerKind, Verbatim,

@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::read_body;
 use super::request::{Envelope, for_script};
 use super::throttle::Pass;
 use crate::auth::{Caller, Capability, Change};
@@ -24,6 +23,7 @@ use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::{Finished, Origin, Work};
+use crate::serving::read_body;
 use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind, Verbatim};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's

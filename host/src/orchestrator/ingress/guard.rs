@@ -101,7 +101,7 @@ pub(super) fn strip(auth: &RouteAuth, headers: &mut HeaderMap) {
             headers.remove(credentials::API_KEY);
         }
         RouteAuth::Basic { .. } => drop(headers.remove(header::AUTHORIZATION)),
-        RouteAuth::None | RouteAuth::Hmac(_) | RouteAuth::Unknown => {}
+        RouteAuth::None {} | RouteAuth::Hmac(_) | RouteAuth::Unknown => {}
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
             names
         };
         let secrets = Vec::new;
-        assert_eq!(left(RouteAuth::None).len(), 4);
+        assert_eq!(left(RouteAuth::None {}).len(), 4);
         let key = |header: Option<&str>| RouteAuth::Key {
             secrets: secrets(),
             header: header.map(str::to_owned),

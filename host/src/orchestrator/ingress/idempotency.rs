@@ -20,6 +20,7 @@ use super::admission::Admitted;
 use crate::auth::{Caller, Via};
 use crate::error::{Error, Refusal};
 use crate::orchestrator::Orchestrator;
+use crate::requests::mask;
 use crate::secrets::is_credential;
 use crate::store::{AppId, NewKey, RouteId};
 
@@ -58,36 +59,58 @@ impl Orchestrator {
         let Some(key) = brought(headers)? else { return Ok(None) };
         let credential = match &admitted.credential {
             Some(secret) => format!("secret {secret}"),
-            None => self.credentials_of(app_id, headers).await?,
+            None => self.credentials_of(app_id, keyed).await?,
         };
         let fingerprint = fingerprint(&[path, query].map(str::as_bytes), &admitted.body);
         let scope = format!("route {} {method} {credential}", route.as_str());
         Ok(Some(new_key(app_id, scope, key, fingerprint, at)))
     }
 
-    /// What a caller of an open route shows to its script, as a tag that tells nothing of it.
-    /// A signature is another one for each request, and tells no callers apart.
-    async fn credentials_of(&self, app_id: &AppId, headers: &HeaderMap) -> Result<String, Error> {
-        let is_theirs = |name: &HeaderName| {
-            name == header::COOKIE
-                || is_credential(name.as_str()) && !name.as_str().contains("signature")
-        };
-        let mut names: Vec<_> = headers.keys().filter(|name| is_theirs(name)).collect();
-        if names.is_empty() {
+    /// What a caller of an open route shows to its script, as a tag that tells nothing of it:
+    /// credentials in headers, the query and a form. Signatures too: only the script knows
+    /// whether one is good.
+    async fn credentials_of(&self, app_id: &AppId, keyed: &Keyed<'_>) -> Result<String, Error> {
+        let mut brought = brought_credentials(keyed);
+        if brought.is_empty() {
             return Ok("none".to_owned());
         }
-        names.sort_unstable_by_key(|name| name.as_str());
+        brought.sort_unstable();
         let mut shown = Vec::new();
-        for name in names {
-            for value in headers.get_all(name) {
-                for part in [name.as_str().as_bytes(), value.as_bytes()] {
-                    shown.extend_from_slice(&(part.len() as u64).to_le_bytes());
-                    shown.extend_from_slice(part);
-                }
+        for (place, name, value) in brought {
+            for part in [place.as_bytes(), name.as_bytes(), &value] {
+                shown.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                shown.extend_from_slice(part);
             }
         }
         Ok(format!("brought {}", self.parts.secrets.request_key(app_id).await?.tag(&shown)))
     }
+}
+
+/// The credentials of a request: where each is, its name and its value.
+fn brought_credentials(keyed: &Keyed<'_>) -> Vec<(&'static str, String, Vec<u8>)> {
+    let Keyed { uri, headers, admitted, .. } = keyed;
+    let in_headers = headers.iter().filter_map(|(name, value)| {
+        let is_theirs = name == header::COOKIE || is_credential(name.as_str());
+        is_theirs.then(|| ("header", name.to_string(), value.as_bytes().to_vec()))
+    });
+    let pairs = |place, text: &[u8]| -> Vec<_> {
+        let pairs = form_urlencoded::parse(text);
+        let pairs = pairs.filter(|(name, _)| is_credential(name));
+        pairs.map(|(name, value)| (place, name.into_owned(), value.as_bytes().to_vec())).collect()
+    };
+    let query = pairs("query", uri.query().unwrap_or_default().as_bytes());
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let form = if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        pairs("form", &admitted.body)
+    } else if mask::body(content_type, &admitted.body) == admitted.body.as_slice() {
+        Vec::new()
+    } else {
+        // One in parts: all of it, which is not taken apart here.
+        vec![("form", String::new(), Sha256::digest(&admitted.body).to_vec())]
+    };
+    in_headers.chain(query).chain(form).collect()
 }
 
 /// The key of messages that somebody sends through the API.
@@ -115,7 +138,8 @@ fn brought(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
     let key = key.to_str().unwrap_or_default();
-    if keys.next().is_some() || key.is_empty() || key.len() > KEY_CHARS_MAX {
+    let is_printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if keys.next().is_some() || key.is_empty() || key.len() > KEY_CHARS_MAX || !is_printable {
         let reason =
             format!("must come once and be 1 to {KEY_CHARS_MAX} printable ASCII characters");
         return Err(Error::Invalid(Refusal::field("Idempotency-Key", &reason)));

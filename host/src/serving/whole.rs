@@ -1,0 +1,34 @@
+//! Bodies that are taken as a whole.
+
+use axum::body::Body;
+use http_body_util::LengthLimitError;
+
+use super::is_too_slow;
+use crate::error::{Error, Refusal};
+
+/// Reads a body of at most `bytes_max` bytes.
+///
+/// # Errors
+/// `TooLarge`; `Invalid` for one that does not arrive, in full or in time.
+pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    match axum::body::to_bytes(body, bytes_max).await {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => {
+            let source = std::error::Error::source(&error);
+            if source.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
+                let message = format!("the request's body is larger than {bytes_max} bytes");
+                let refusal = Refusal::new("body_too_large", message);
+                return Err(Error::TooLarge(
+                    refusal.with("limit", "request_bytes").with("most", bytes_max),
+                ));
+            }
+            if is_too_slow(&error) {
+                return Err(Error::body_too_slow());
+            }
+            Err(Error::Invalid(Refusal::new(
+                "body_incomplete",
+                "the request's body did not arrive",
+            )))
+        }
+    }
+}
