@@ -64,7 +64,7 @@ use blobs::Blobs;
 use effects::Effects;
 use outbound::Outbound;
 use pool::{AppSlot, Slot};
-use sandbox::Scope;
+use sandbox::{Scope, Spent};
 
 pub use image::Image;
 pub use outbound::{PrivateHost, PrivateHostError, PrivateHosts};
@@ -263,7 +263,7 @@ impl Executor {
     async fn execute_in(&self, slot: AppSlot, run: Run) -> Outcome {
         let scope = self.scope(&run);
         let revealed = scope.as_ref().map(|scope| scope.revealed.clone());
-        let scope = scope.map(|scope| (scope, Effects::default()));
+        let scope = scope.map(|scope| (scope, Effects::default(), Spent::default()));
         let inner = &self.inner;
         let Run { image, request, limits, .. } = run;
         let mut outcome =

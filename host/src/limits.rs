@@ -44,6 +44,10 @@ pub struct Limits {
     pub outbound_calls_max: u64,
     /// `effects`: changed entries and sent events.
     pub effects_max: u64,
+    /// `effects_bytes`: their values and payloads, as JSON, and their names.
+    pub effects_bytes_max: u64,
+    /// `list_bytes`: the names and values of the entries of one listing.
+    pub list_bytes_max: u64,
     /// `value_bytes`: a value or a payload, as JSON.
     pub value_bytes_max: u64,
     /// `host_call_bytes`: the request of one host call.
@@ -65,6 +69,8 @@ impl Limits {
         host_calls_max: 200,
         outbound_calls_max: 50,
         effects_max: 200,
+        effects_bytes_max: 8 << 20,
+        list_bytes_max: 16 << 20,
         value_bytes_max: 256 << 10,
         host_call_bytes_max: 8 << 20,
         call_depth_max: 64,

@@ -5,6 +5,7 @@
 //! Invariant: a run that saw an entry change under its hands cannot be committed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -35,15 +36,16 @@ pub struct Seen {
 /// An entry as a run has left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The value, JSON text; none for a deleted one.
-    pub value: Option<String>,
+    /// The value, JSON text; none for a deleted one. Shared, because what a called script may
+    /// have to undo is kept.
+    pub value: Option<Arc<str>>,
     /// When its time is up, µs.
     pub expires_at: Option<i64>,
 }
 
 impl Written {
     /// The value at the time `now`, µs: none once the entry has expired.
-    pub(super) fn value_at(&self, now: i64) -> Option<&String> {
+    pub(super) fn value_at(&self, now: i64) -> Option<&Arc<str>> {
         self.value.as_ref().filter(|_| self.expires_at.is_none_or(|at| at > now))
     }
 }
@@ -86,11 +88,31 @@ pub enum Sent {
     },
 }
 
+impl Written {
+    /// What it takes as a change of `key`, in bytes.
+    pub(super) fn bytes(&self, key: &EntryKey) -> u64 {
+        let value = self.value.as_ref().map_or(0, |value| value.len());
+        (key.collection.len() + key.name.len() + value) as u64
+    }
+}
+
+impl Sent {
+    /// What it takes, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let (Self::Queue { queue: to, payload, .. }
+        | Self::Topic { topic: to, payload }
+        | Self::Script { script: to, payload, .. }) = self;
+        (to.len() + payload.len()) as u64
+    }
+}
+
 /// Everything that a run has done and seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     writes: BTreeMap<EntryKey, Written>,
     sent: Vec<Sent>,
+    /// What both take, in bytes.
+    bytes: u64,
     /// The contents of files that it has put into the data folder.
     blobs: Vec<Uuid>,
     seen: HashMap<Seen, i64>,
@@ -109,6 +131,7 @@ pub struct Effects {
 pub(super) struct Mark {
     writes: BTreeMap<EntryKey, Written>,
     sent: usize,
+    bytes: u64,
 }
 
 impl Effects {
@@ -122,6 +145,11 @@ impl Effects {
     /// are sent.
     pub(super) fn count(&self) -> u64 {
         (self.writes.len() + self.sent.len()) as u64
+    }
+
+    /// What counts against the limit `effects_bytes`.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// What was written, the last for each entry.
@@ -176,15 +204,17 @@ impl Effects {
     pub(super) fn discard(&mut self) {
         self.writes.clear();
         self.sent.clear();
+        self.bytes = 0;
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { writes: self.writes.clone(), sent: self.sent.len() }
+        Mark { writes: self.writes.clone(), sent: self.sent.len(), bytes: self.bytes }
     }
 
     pub(super) fn undo_to(&mut self, mark: Mark) {
         self.writes = mark.writes;
         self.sent.truncate(mark.sent);
+        self.bytes = mark.bytes;
     }
 
     pub(super) fn see(&mut self, seen: Seen, version: i64) {
@@ -194,10 +224,13 @@ impl Effects {
     }
 
     pub(super) fn write(&mut self, key: EntryKey, written: Written) {
-        self.writes.insert(key, written);
+        self.bytes += written.bytes(&key);
+        let before = self.writes.insert(key.clone(), written);
+        self.bytes -= before.map_or(0, |before| before.bytes(&key));
     }
 
     pub(super) fn send(&mut self, sent: Sent) {
+        self.bytes += sent.bytes();
         self.sent.push(sent);
     }
 
@@ -243,7 +276,7 @@ mod tests {
             collection: "c".to_owned(),
             name: name.to_owned(),
         };
-        let written = || Written { value: Some("1".to_owned()), expires_at: None };
+        let written = || Written { value: Some("1".into()), expires_at: None };
         let mut effects = Effects::default();
         effects.write(key("a"), written());
         effects.write(key("a"), written());

@@ -2,10 +2,11 @@
 //! own changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use picloud_shared::calls::{HostError, HostResult};
 
-use super::effects::{EntryKey, Seen, Written};
+use super::effects::{EntryKey, Seen, Sent, Written};
 use super::sandbox::{Sandbox, Scope};
 use crate::store::{self, EntryName, EntryRange, Space};
 
@@ -140,19 +141,34 @@ pub(crate) fn check_json(what: &str, value: &str, allowed: u64) -> HostResult<()
     Ok(())
 }
 
-/// Counts one more event against the limit `effects`.
-pub(super) fn count_sent(sandbox: &mut Sandbox) -> HostResult<()> {
-    let (mut used, allowed) = (sandbox.effects.count(), sandbox.limits.effects_max);
-    Sandbox::spend(&mut sandbox.reached, "effects", &mut used, 1, allowed)
+/// Sends an event, which counts against the limits `effects` and `effects_bytes`.
+pub(super) fn send(sandbox: &mut Sandbox, sent: Sent) -> HostResult<()> {
+    count(sandbox, 1, sent.bytes(), 0)?;
+    sandbox.effects.send(sent);
+    Ok(())
 }
 
-/// Counts the change of an entry against the limit `effects`, unless the run has changed
-/// that entry before.
-pub(super) fn count_written(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<()> {
-    match sandbox.effects.own(key) {
-        Some(_) => Ok(()),
-        None => count_sent(sandbox),
-    }
+/// Changes an entry, which counts against the limits `effects` and `effects_bytes`: the last
+/// change of each entry.
+pub(super) fn write(sandbox: &mut Sandbox, key: EntryKey, written: Written) -> HostResult<()> {
+    let before = sandbox.effects.own(&key).map(|own| own.bytes(&key));
+    let more = u64::from(before.is_none());
+    count(sandbox, more, written.bytes(&key), before.unwrap_or(0))?;
+    sandbox.effects.write(key, written);
+    Ok(())
+}
+
+/// Whether the contents of a file may be written, before they are.
+pub(super) fn check_write(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<()> {
+    let more = u64::from(sandbox.effects.own(key).is_none());
+    count(sandbox, more, 0, 0)
+}
+
+fn count(sandbox: &mut Sandbox, more: u64, bytes: u64, instead_of: u64) -> HostResult<()> {
+    let (reached, effects, limits) = (&mut sandbox.reached, &sandbox.effects, &sandbox.limits);
+    Sandbox::spend(reached, "effects", &mut effects.count(), more, limits.effects_max)?;
+    let mut used = effects.bytes() - instead_of;
+    Sandbox::spend(reached, "effects_bytes", &mut used, bytes, limits.effects_bytes_max)
 }
 
 /// What only a run of an app has.
@@ -164,8 +180,11 @@ pub(super) fn scope(sandbox: &Sandbox) -> HostResult<Scope> {
 pub(super) async fn find(sandbox: &mut Sandbox, key: &EntryKey) -> HostResult<Option<Found>> {
     let now = sandbox.clock.now_us();
     if let Some(own) = sandbox.effects.own(key) {
-        let found =
-            |value: &String| Found { value: value.clone(), version: 0, expires_at: own.expires_at };
+        let found = |value: &Arc<str>| Found {
+            value: value.to_string(),
+            version: 0,
+            expires_at: own.expires_at,
+        };
         return Ok(own.value_at(now).map(found));
     }
     let Scope { platform, app_id, .. } = scope(sandbox)?;
@@ -217,10 +236,17 @@ pub(super) async fn list(
     // The run may have deleted as many of them as it has changed.
     let enough = EntryRange { limit: range.limit + own.len() as i64 + 1, ..range };
     let now = sandbox.clock.now_us();
+    let allowed = sandbox.limits.list_bytes_max;
     let stored = store
-        .list_entries(&app_id, space, collection, &enough, now)
+        .list_entries_within(&app_id, space, collection, &enough, now, allowed)
         .await
         .map_err(|error| unavailable(sandbox, &error))?;
+    let Some(stored) = stored else {
+        let reached = &mut sandbox.reached;
+        return Err(Sandbox::spend(reached, "list_bytes", &mut 0, allowed + 1, allowed)
+            .err()
+            .unwrap_or_else(|| failed("the listing is too large")));
+    };
     let seen = Seen { space, collection: collection.to_owned(), name: None };
     sandbox.effects.see(seen, version);
 
@@ -235,7 +261,7 @@ pub(super) async fn list(
     for (name, own) in own {
         match own.value_at(now) {
             Some(value) => {
-                let (value, expires_at) = (value.clone(), own.expires_at);
+                let (value, expires_at) = (value.to_string(), own.expires_at);
                 entries.insert(name, Found { value, version: 0, expires_at })
             }
             None => entries.remove(&name),

@@ -5,6 +5,7 @@ use picloud_shared::execution::{CompileError, Position, ScriptValue};
 use serde::Serialize;
 
 use super::effects::Effects;
+use super::sandbox::Spent;
 use crate::secrets::Masker;
 use crate::store::{ExecutionId, ScriptId};
 
@@ -34,10 +35,12 @@ pub struct Outcome {
     /// How it ended.
     pub status: Status,
     /// What the script answered; there is one exactly when `status` is `Success`. That of a
-    /// called script is its value as JSON.
+    /// called script is the beginning of its value as JSON, for the log.
     pub response: Option<Response>,
     /// The last value of a called script that succeeded.
     pub value: Option<ScriptValue>,
+    /// The size of the value of a called script, in bytes.
+    pub value_bytes: Option<usize>,
     /// Why there is no response.
     pub failure: Option<Failure>,
     /// What the script logged, also when it failed.
@@ -57,6 +60,8 @@ pub struct Outcome {
     /// Masks the secrets that they have read. Log and failure are masked; the response
     /// is not, and neither is what started the run.
     pub masker: Masker,
+    /// What it and its callers have used of the limits of the whole run.
+    pub(super) spent: Spent,
 }
 
 /// A run that another one called.
@@ -96,6 +101,7 @@ impl Outcome {
             status: Status::Error,
             response: None,
             value: None,
+            value_bytes: None,
             failure: Some(Failure::new(&error.message, error.position)),
             log: Vec::new(),
             fuel_used: 0,
@@ -105,6 +111,7 @@ impl Outcome {
             effects: Effects::default(),
             called: Vec::new(),
             masker: Masker::default(),
+            spent: Spent::default(),
         }
     }
 
@@ -125,6 +132,9 @@ impl Outcome {
     }
 }
 
+/// How much of a called script's value is kept for the log, which shows less.
+const SHOWN_BYTES_MAX: usize = 8 << 10;
+
 /// A checked response: it can be sent as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -138,9 +148,10 @@ pub struct Response {
 
 impl Response {
     /// What the log shows of a value that one script handed to another.
-    pub(super) fn of_value(json: String) -> Self {
+    pub(super) fn of_value(json: &str) -> Self {
         let content_type = ("content-type".to_owned(), "application/json".to_owned());
-        Self { status: 200, headers: vec![content_type], body: json.into_bytes() }
+        let head = &json[..json.floor_char_boundary(SHOWN_BYTES_MAX)];
+        Self { status: 200, headers: vec![content_type], body: head.as_bytes().to_vec() }
     }
 }
 

@@ -28,7 +28,7 @@ use super::hostcalls::bytes_of;
 use super::image::Image;
 use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
-use super::sandbox::{Sandbox, Scope};
+use super::sandbox::{Sandbox, Scope, Spent};
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::secrets::Masker;
@@ -37,20 +37,20 @@ use crate::secrets::Masker;
 const REPLY_OVERHEAD_BYTES: u64 = 64 << 10;
 
 /// Runs a script once; within a scope, with the effects that its callers have had so
-/// far.
+/// far and what they have spent.
 pub(super) async fn execute(
     engine: &GuestEngine,
     clock: &Clock,
     image: &Image,
     request: RunRequest,
     limits: Limits,
-    scope: Option<(Scope, Effects)>,
+    scope: Option<(Scope, Effects, Spent)>,
 ) -> Outcome {
     let started_at = clock.now_us();
     let started = tokio::time::Instant::now();
     let mut sandbox = Sandbox::new(limits, clock.clone());
-    if let Some((scope, effects)) = scope {
-        (sandbox.scope, sandbox.effects) = (Some(scope), effects);
+    if let Some((scope, effects, spent)) = scope {
+        (sandbox.scope, sandbox.effects, sandbox.spent) = (Some(scope), effects, spent);
     }
     let wall = Duration::from_millis(limits.wall_ms_max);
     let mut run = match attempt(engine, image, request, sandbox, wall).await {
@@ -59,8 +59,8 @@ pub(super) async fn execute(
     };
     let fuel_left = run.store.get_fuel().unwrap_or(0);
     let memory_peak_bytes = run.store.data().memory_peak_bytes;
-    let value = called_value(&run.end);
     let (status, response, mut failure) = judge(&mut run);
+    let value = run.value.take();
     let instruction = run.unplaced;
     let mut sandbox = run.store.into_data();
     let log = std::mem::take(&mut sandbox.log);
@@ -76,7 +76,8 @@ pub(super) async fn execute(
     }
     Outcome {
         status,
-        value: value.filter(|_| response.is_some()),
+        value_bytes: value.as_ref().map(ScriptValue::size_bytes),
+        value,
         response,
         failure,
         log,
@@ -87,6 +88,7 @@ pub(super) async fn execute(
         effects,
         called,
         masker: Masker::default(),
+        spent: sandbox.spent,
     }
 }
 
@@ -94,6 +96,8 @@ pub(super) async fn execute(
 struct Ended {
     store: Store<Sandbox>,
     end: End,
+    /// What a called script answered, for its caller.
+    value: Option<ScriptValue>,
     /// The address of the instruction that ended it, where the guest does not say its place.
     unplaced: Option<u32>,
 }
@@ -137,7 +141,7 @@ async fn attempt(
         Ok(Err(trap)) => (End::Trap(trap), reached_at.or(unplaced)),
         Ok(Ok(reply)) => (read_reply(&mut store, &instance, reply), reached_at),
     };
-    Ok(Ended { store, end, unplaced })
+    Ok(Ended { store, end, value: None, unplaced })
 }
 
 /// The place of an instruction in the script of `image`.
@@ -178,14 +182,6 @@ fn read_reply(
     }
 }
 
-/// What a called script answered, for its caller.
-fn called_value(end: &End) -> Option<ScriptValue> {
-    match end {
-        End::Reply(Ok(Answer::Value(value))) => Some(value.clone()),
-        _ => None,
-    }
-}
-
 /// What the end of a run means. The host's own record comes before the guest's
 /// words.
 fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
@@ -210,7 +206,11 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
     match end {
         End::Reply(Ok(Answer::Value(value))) => match value_over(&value, limits) {
             Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, Position::NONE)),
-            None => (Status::Success, Some(Response::of_value(value.json)), None),
+            None => {
+                let response = Response::of_value(&value.json);
+                run.value = Some(value);
+                (Status::Success, Some(response), None)
+            }
         },
         End::Reply(Ok(Answer::Response(answer))) => match response::check(answer) {
             Ok(response) => match response_over(&response, limits) {
@@ -305,6 +305,7 @@ fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
         status: Status::Crashed,
         response: None,
         value: None,
+        value_bytes: None,
         failure: Some(Failure::new("no sandbox could be made", Position::NONE)),
         log: Vec::new(),
         fuel_used: 0,
@@ -314,5 +315,6 @@ fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
         effects: Effects::default(),
         called: Vec::new(),
         masker: Masker::default(),
+        spent: Spent::default(),
     }
 }

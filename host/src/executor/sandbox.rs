@@ -21,9 +21,8 @@ pub(super) struct Sandbox {
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) log: Vec<LogLine>,
-    pub(super) log_bytes: u64,
-    pub(super) host_calls: u64,
-    pub(super) outbound_calls: u64,
+    /// What was used of the limits of the whole run.
+    pub(super) spent: Spent,
     /// What the run has done and seen.
     pub(super) effects: Effects,
     /// The runs that it called, in the order of their ends.
@@ -44,6 +43,15 @@ pub(super) struct Sandbox {
     pub(super) panic: Option<String>,
     /// Set once the instance is made.
     pub(super) guest: Option<Guest>,
+}
+
+/// What a run has used of the limits that it shares with the runs that it calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub(super) log_lines: u64,
+    pub(super) log_bytes: u64,
+    pub(super) host_calls: u64,
+    pub(super) outbound_calls: u64,
 }
 
 /// What surrounds a run.
@@ -84,9 +92,7 @@ impl Sandbox {
             limits,
             clock,
             log: Vec::new(),
-            log_bytes: 0,
-            host_calls: 0,
-            outbound_calls: 0,
+            spent: Spent::default(),
             effects: Effects::default(),
             called: Vec::new(),
             scope: None,

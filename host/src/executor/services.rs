@@ -23,7 +23,7 @@ const DELAY_MS_MAX: i64 = 365 * 24 * 3_600_000;
 /// Counts a call against `host_calls`; every service but the log does.
 fn count_call(sandbox: &mut Sandbox) -> HostResult<()> {
     let allowed = sandbox.limits.host_calls_max;
-    Sandbox::spend(&mut sandbox.reached, "host_calls", &mut sandbox.host_calls, 1, allowed)
+    Sandbox::spend(&mut sandbox.reached, "host_calls", &mut sandbox.spent.host_calls, 1, allowed)
 }
 
 fn check_delay(delay_ms: i64) -> HostResult<()> {

@@ -54,7 +54,7 @@ pub(super) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Wri
     Write {
         collection: cause.collection(key.space, &key.collection),
         name: key.name.clone(),
-        value: written.value.clone().map(Json::from_text),
+        value: written.value.as_deref().map(|value| Json::from_text(value.to_owned())),
         expires_at: written.expires_at,
     }
 }

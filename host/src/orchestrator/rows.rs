@@ -67,7 +67,10 @@ fn of_outcome(
 ) -> serde_json::Result<Execution> {
     let natural = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let response = outcome.response.as_ref();
-    let response = response.map(|response| summary_of_response(response, &outcome.masker));
+    let mut response = response.map(|response| summary_of_response(response, &outcome.masker));
+    if let (Some(response), Some(bytes)) = (&mut response, outcome.value_bytes) {
+        response["body_bytes"] = bytes.into();
+    }
     Ok(Execution {
         id: id.clone(),
         app_id: app_id.clone(),

@@ -244,8 +244,9 @@ impl Orchestrator {
         let (parts, target) = (&self.parts, &*work.target);
         let image = match self.image(target).await? {
             Ok(image) => image,
-            Err(not_compiled) => {
-                return Ok(Outcome { started_at: parts.clock.now_us(), ..*not_compiled });
+            Err(mut not_compiled) => {
+                not_compiled.started_at = parts.clock.now_us();
+                return Ok(*not_compiled);
             }
         };
         let limits = parts.ceiling.grant_at_most(&target.budget);

@@ -4,6 +4,7 @@
 //! Invariant: an entry whose time is up is as if it were not there, also while its
 //! row still is.
 
+use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::writer::Touches;
@@ -111,6 +112,21 @@ impl Store {
         range: &EntryRange<'_>,
         now: i64,
     ) -> Result<Vec<Entry>> {
+        let listed = self.list_entries_within(app_id, space, collection, range, now, u64::MAX);
+        Ok(listed.await?.unwrap_or_default())
+    }
+
+    /// [`Store::list_entries`], if their names and values have at most `bytes_max` bytes. What
+    /// is over is not read.
+    pub async fn list_entries_within(
+        &self,
+        app_id: &AppId,
+        space: Space,
+        collection: &str,
+        range: &EntryRange<'_>,
+        now: i64,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<Entry>>> {
         let by_bytes = self.inner.dialect.by_bytes();
         let end = first_after(range.prefix);
         // A bound that every name satisfies would be one more comparison for each.
@@ -137,7 +153,17 @@ impl Store {
             Some(end) => query.bind(end),
             None => query,
         };
-        Ok(query.fetch_all(self.reads()).await?)
+        let mut rows = query.fetch(self.reads());
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while let Some(entry) = rows.try_next().await? {
+            let entry: Entry = entry;
+            bytes += (entry.name.len() + entry.value.as_str().len()) as u64;
+            if bytes > bytes_max {
+                return Ok(None);
+            }
+            entries.push(entry);
+        }
+        Ok(Some(entries))
     }
 
     /// The app's collections or buckets by name, with what is in them.

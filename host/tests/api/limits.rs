@@ -12,6 +12,73 @@ const WALL_CEILING: u64 = 60_000;
 const LOG_LINE_CHARS_MAX: usize = 10_000;
 
 with_an_app! {
+    /// A script that calls others gets no more than one that does all itself, and cannot catch
+    /// what ends the run.
+    async fn a_limit_is_that_of_the_whole_run(app) {
+        for (name, source) in [
+            ("calls", r#"for n in 0..99 { kv::collection("c").has("k"); } 1"#),
+            ("lines", r#"for n in 0..400 { log::info("x"); } 1"#),
+            ("bytes", r#"let line = ""; line.pad(9000, 'x'); for n in 0..15 { log::info(line); } 1"#),
+            ("values", r#"
+                let value = ""; value.pad(200000, 'x');
+                for n in 0..20 { kv::collection("c").set(`${ctx.event.script.payload}-${n}`, value); } 1"#),
+        ] {
+            app.deploy("shop", name, source).await;
+        }
+        app.deploy("shop", "three", r#"
+            for n in 0..3 {
+                try { scripts::call(ctx.request.body, n); } catch { log::warn("caught"); }
+            }
+            "survived""#).await;
+        for (script, limit) in [
+            ("calls", "host_calls"),
+            ("lines", "log_lines"),
+            ("bytes", "log_bytes"),
+            ("values", "effects_bytes"),
+        ] {
+            let call = app.post("/x/shop/three").json(&json!(script)).by_owner().send().await;
+            let error = call.is(500).json()["error"].clone();
+            assert_eq!(error["limit"]["limit"], limit, "{script}: {error}");
+        }
+        assert_eq!(app.value("shop", "c", "0-0").await, json!(null));
+    }
+
+    async fn a_change_of_the_same_entry_counts_once_in_bytes_too(app) {
+        app.deploy("shop", "again", r#"
+            let value = ""; value.pad(200000, 'x');
+            for n in 0..100 { kv::collection("c").set("k", value); }
+            1"#).await;
+        app.post("/x/shop/again").by_owner().send().await.is(200);
+    }
+
+    async fn a_listing_has_a_size(app) {
+        app.deploy("shop", "fill", r#"
+            let value = ""; value.pad(250000, 'x');
+            for n in 0..30 { kv::collection("c").set(`${ctx.request.body}-${n}`, value); }"#).await;
+        for part in 0..3 {
+            app.post("/x/shop/fill").json(&json!(part)).send().await.is(200);
+        }
+        app.deploy("shop", "all", r#"kv::collection("c").list("", 1000).items.len()"#).await;
+        app.deploy("shop", "few", r#"kv::collection("c").list("", 10).items.len()"#).await;
+        let error = app.post("/x/shop/all").by_owner().send().await.is(500).json();
+        assert_eq!(error["error"]["limit"]["limit"], "list_bytes", "{error}");
+        app.post("/x/shop/few").by_owner().send().await.is(200);
+    }
+
+    async fn the_log_keeps_the_beginning_of_a_large_value_and_its_size(app) {
+        app.deploy("shop", "large", r#"let value = ""; value.pad(1000000, 'x'); value"#).await;
+        app.deploy("shop", "ask", r#"scripts::call("large", ()).len()"#).await;
+        let answer = app.post("/x/shop/ask").send().await.is(200);
+        assert_eq!(answer.json(), 1_000_000);
+        let id = answer.header("x-picloud-execution-id").unwrap().to_owned();
+        app.flush().await;
+        let rows = app.admin().get("/apps/shop/executions").send().await.is(200).json();
+        let rows = rows["items"].as_array().unwrap();
+        let called = rows.iter().find(|row| row["parent_id"] == id.as_str()).unwrap();
+        let called = app.execution(called["id"].as_str().unwrap()).await;
+        assert_eq!(called["response"]["body_bytes"], 1_000_002);
+    }
+
     async fn a_limit_above_the_ceiling_is_refused_by_name(app) {
         let id = app.deploy("shop", "hello", "1").await;
         for (field, limit, least, most) in [

@@ -7,7 +7,7 @@ use super::count_call;
 use crate::executor::blobs::Described;
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
-    Found, NAME_BYTES_MAX, check_file, check_name, count_written, failed, find, list, scope,
+    Found, NAME_BYTES_MAX, check_file, check_name, check_write, failed, find, list, scope, write,
 };
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
@@ -37,7 +37,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
     count_call(sandbox)?;
     let key = key(put.bucket, put.path)?;
     check_file(&put.content, &put.content_type)?;
-    count_written(sandbox, &key)?;
+    check_write(sandbox, &key)?;
     let scope = scope(sandbox)?;
     let id = sandbox.clock.new_id();
     sandbox.effects.put_blob(id);
@@ -52,8 +52,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
             failed("the file could not be written")
         })?;
     let value = serde_json::to_string(&described).map_err(|error| failed(error.to_string()))?;
-    sandbox.effects.write(key, Written { value: Some(value), expires_at: None });
-    Ok(())
+    write(sandbox, key, Written { value: Some(value.into()), expires_at: None })
 }
 
 /// The content of a file, if there is one.
@@ -94,8 +93,7 @@ pub(in crate::executor) async fn delete(sandbox: &mut Sandbox, delete: Delete) -
     let key = key(delete.bucket, delete.path)?;
     let there = find(sandbox, &key).await?.is_some();
     if there {
-        count_written(sandbox, &key)?;
-        sandbox.effects.write(key, Written { value: None, expires_at: None });
+        write(sandbox, key, Written { value: None, expires_at: None })?;
     }
     Ok(there)
 }

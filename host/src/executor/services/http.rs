@@ -21,7 +21,7 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, mut send: Send) -> 
     Sandbox::spend(
         &mut sandbox.reached,
         "outbound_calls",
-        &mut sandbox.outbound_calls,
+        &mut sandbox.spent.outbound_calls,
         1,
         allowed,
     )?;

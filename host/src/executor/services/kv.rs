@@ -6,7 +6,7 @@ use picloud_shared::calls::kv::{Delete, Entry, Get, Increment, List, Listed, Set
 use super::count_call;
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, count_written, expiry, failed, find, list,
+    NAME_BYTES_MAX, check_name, check_value, expiry, failed, find, list, write,
 };
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
@@ -38,8 +38,7 @@ pub(in crate::executor) async fn set(sandbox: &mut Sandbox, set: Set) -> HostRes
             return Ok(false);
         }
     }
-    count_written(sandbox, &key)?;
-    sandbox.effects.write(key, Written { value: Some(set.value), expires_at });
+    write(sandbox, key, Written { value: Some(set.value.into()), expires_at })?;
     Ok(true)
 }
 
@@ -49,8 +48,7 @@ pub(in crate::executor) async fn delete(sandbox: &mut Sandbox, delete: Delete) -
     let key = key(delete.collection, delete.key)?;
     let there = find(sandbox, &key).await?.is_some();
     if there {
-        count_written(sandbox, &key)?;
-        sandbox.effects.write(key, Written { value: None, expires_at: None });
+        write(sandbox, key, Written { value: None, expires_at: None })?;
     }
     Ok(there)
 }
@@ -89,7 +87,6 @@ pub(in crate::executor) async fn increment(
     let sum = number
         .checked_add(by)
         .ok_or_else(|| failed(format!("{number} and {by} are too much for a number")))?;
-    count_written(sandbox, &key)?;
-    sandbox.effects.write(key, Written { value: Some(sum.to_string()), expires_at });
+    write(sandbox, key, Written { value: Some(sum.to_string().into()), expires_at })?;
     Ok(sum)
 }

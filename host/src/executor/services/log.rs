@@ -16,16 +16,9 @@ pub(in crate::executor) fn write(sandbox: &mut Sandbox, mut line: Write) -> Host
     }
     let limits = &sandbox.limits;
     let bytes = line.message.len() + line.data.as_ref().map_or(0, String::len);
-    let mut lines = sandbox.log.len() as u64;
-    let reached = &mut sandbox.reached;
-    Sandbox::spend(reached, "log_lines", &mut lines, 1, limits.log_lines_max)?;
-    Sandbox::spend(
-        reached,
-        "log_bytes",
-        &mut sandbox.log_bytes,
-        bytes as u64,
-        limits.log_bytes_max,
-    )?;
+    let (reached, spent) = (&mut sandbox.reached, &mut sandbox.spent);
+    Sandbox::spend(reached, "log_lines", &mut spent.log_lines, 1, limits.log_lines_max)?;
+    Sandbox::spend(reached, "log_bytes", &mut spent.log_bytes, bytes as u64, limits.log_bytes_max)?;
     sandbox.log.push(LogLine {
         level: line.level,
         message: line.message,

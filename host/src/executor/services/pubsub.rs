@@ -5,7 +5,7 @@ use picloud_shared::calls::pubsub::Publish;
 
 use super::count_call;
 use crate::executor::effects::Sent;
-use crate::executor::entries::{NAME_BYTES_MAX, check_name, check_value, count_sent, scope};
+use crate::executor::entries::{NAME_BYTES_MAX, check_name, check_value, scope, send};
 use crate::executor::sandbox::Sandbox;
 
 /// Publishes a message when the run commits.
@@ -14,7 +14,5 @@ pub(in crate::executor) fn publish(sandbox: &mut Sandbox, publish: Publish) -> H
     check_name("a topic", &publish.topic, NAME_BYTES_MAX)?;
     check_value(sandbox, "the payload", &publish.payload)?;
     scope(sandbox)?;
-    count_sent(sandbox)?;
-    sandbox.effects.send(Sent::Topic { topic: publish.topic, payload: publish.payload });
-    Ok(())
+    send(sandbox, Sent::Topic { topic: publish.topic, payload: publish.payload })
 }

@@ -5,9 +5,7 @@ use picloud_shared::calls::queue::Send;
 
 use super::{check_delay, count_call};
 use crate::executor::effects::Sent;
-use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, count_sent, scope, unavailable,
-};
+use crate::executor::entries::{self, NAME_BYTES_MAX, check_name, check_value, scope, unavailable};
 use crate::executor::sandbox::Sandbox;
 
 /// Puts a message into a queue when the run commits. Whether another one with its dedupe key
@@ -29,14 +27,14 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
             scope.platform.store.find_waiting_message(&scope.app_id, &send.queue, key).await;
         waiting = found.map_err(|error| unavailable(sandbox, &error))?;
     }
-    count_sent(sandbox)?;
     let id = crate::store::EventId::from(sandbox.clock.new_id());
-    sandbox.effects.send(Sent::Queue {
+    let sent = Sent::Queue {
         id: id.clone(),
         queue: send.queue,
         payload: send.payload,
         delay_ms: send.delay_ms,
         dedupe: send.dedupe,
-    });
+    };
+    entries::send(sandbox, sent)?;
     Ok(waiting.unwrap_or(id).into())
 }

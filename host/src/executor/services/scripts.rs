@@ -8,9 +8,9 @@ use serde_json::json;
 use super::{check_delay, count_call};
 use crate::executor::effects::Sent;
 use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, count_sent, failed, scope, unavailable,
+    NAME_BYTES_MAX, check_name, check_value, failed, scope, send, unavailable,
 };
-use crate::executor::outcome::{Called, Outcome};
+use crate::executor::outcome::{Called, Outcome, Status};
 use crate::executor::pool::CALLS_DEPTH_MAX;
 use crate::executor::run;
 use crate::executor::sandbox::{Sandbox, Scope};
@@ -27,15 +27,15 @@ pub(in crate::executor) async fn enqueue(
     check_delay(enqueue.delay_ms)?;
     let scope = scope(sandbox)?;
     let script = find_script(sandbox, &scope, &enqueue.script).await?;
-    count_sent(sandbox)?;
     let id = store::EventId::from(sandbox.clock.new_id());
-    sandbox.effects.send(Sent::Script {
+    let sent = Sent::Script {
         id: id.clone(),
         script_id: script.id,
         script: script.name,
         payload: enqueue.payload,
         delay_ms: enqueue.delay_ms,
-    });
+    };
+    send(sandbox, sent)?;
     Ok(id.into())
 }
 
@@ -57,6 +57,15 @@ pub(in crate::executor) async fn call(
     let script = find_script(sandbox, &scope, &call.script).await?;
     let mut called = run_script(sandbox, &scope, script, &call.payload, *fuel_left).await?;
     *fuel_left = fuel_left.saturating_sub(called.outcome.fuel_used);
+    if called.outcome.status == Status::LimitExceeded
+        && let Some(limit) =
+            called.outcome.failure.as_ref().and_then(|failure| failure.limit.clone())
+    {
+        // It is the whole run's, and no script goes on after a limit.
+        sandbox.reached.get_or_insert_with(|| limit.clone());
+        sandbox.called.push(called);
+        return Err(HostError::Limit(limit));
+    }
     let answer = match (called.outcome.value.take(), &called.outcome.failure) {
         (Some(value), _) => Ok(value),
         (None, Some(failure)) => {
@@ -118,6 +127,7 @@ async fn run_script(
     };
     let mark = sandbox.effects.mark();
     let effects = std::mem::take(&mut sandbox.effects);
+    let spent = sandbox.spent;
     // Boxed by its type, because a run may get here again.
     let outcome: futures::future::BoxFuture<'_, Outcome> = Box::pin(run::execute(
         scope.executor.engine(),
@@ -125,11 +135,12 @@ async fn run_script(
         &image,
         request,
         limits,
-        Some((inner, effects)),
+        Some((inner, effects, spent)),
     ));
     let mut outcome = outcome.await;
     drop(slot);
     sandbox.effects = std::mem::take(&mut outcome.effects);
+    sandbox.spent = outcome.spent;
     if outcome.failure.is_some() {
         sandbox.effects.undo_to(mark);
     }

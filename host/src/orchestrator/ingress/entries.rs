@@ -137,7 +137,7 @@ async fn set_key(
     let value = wanted.value.0.to_string();
     checked(check_json("the value", &value, parts.ceiling.value_bytes_max))?;
     let expires_at = checked(expiry(parts.clock.now_us(), wanted.ttl_ms))?;
-    let written = Written { value: Some(value), expires_at };
+    let written = Written { value: Some(value.into()), expires_at };
     orchestrator.change(&caller, &app, &key, written, wanted.if_version).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Kv))?;
     Ok(Json(shown(key, &entry)))
@@ -225,7 +225,7 @@ async fn put_file(
         Error::from(crate::store::Error::Unavailable("the file could not be written".into()))
     })?;
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
-    let written = Written { value: Some(value), expires_at: None };
+    let written = Written { value: Some(value.into()), expires_at: None };
     orchestrator.change(&caller, &app, &key, written, None).await?;
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Files))?;
     Ok(Json(File {
