@@ -169,8 +169,8 @@ impl Executor {
         };
         Ok(Self {
             inner: Arc::new(Inner {
+                pool: pool::SlotPool::new(&Settings { slots: engine.slots(), ..settings.clone() })?,
                 engine,
-                pool: pool::SlotPool::new(settings)?,
                 images: image::Images::new(settings.image_cache_bytes_max),
                 threads: GuestThreads::start()?,
                 clock,
@@ -330,6 +330,12 @@ pub enum StartError {
     /// Wasmtime, or a guest that is none.
     #[error("the sandbox cannot be set up: {0:#}")]
     Wasm(wasmtime::Error),
+    /// Not even for one sandbox.
+    #[error(
+        "there is no address space for a sandbox, which reserves about 50 GiB of addresses and no \
+         memory (PICLOUD_MAX_CONCURRENCY is as low as it can be; see `ulimit -v`): {0:#}"
+    )]
+    NoRoom(wasmtime::Error),
 }
 
 impl From<wasmtime::Error> for StartError {

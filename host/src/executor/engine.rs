@@ -42,6 +42,7 @@ pub(super) struct GuestEngine {
     exports: Exports,
     guest_sha256: String,
     stack_end: usize,
+    slots: usize,
 }
 
 struct Exports {
@@ -71,7 +72,7 @@ impl GuestEngine {
         guest: GuestModule<'_>,
         has_swap: bool,
     ) -> Result<Self, StartError> {
-        let engine = Engine::new(&config(settings, has_swap))?;
+        let (engine, slots) = with_room(settings, has_swap)?;
         let module = guest.load(&engine, settings)?;
         let mut linker = Linker::new(&engine);
         hostcalls::link(&mut linker)?;
@@ -87,7 +88,8 @@ impl GuestEngine {
             place: export("place")?,
         };
         let template = linker.instantiate_pre(&module)?;
-        let mut loaded = Self { template, exports, guest_sha256: guest.sha256, stack_end: 0 };
+        let guest_sha256 = guest.sha256;
+        let mut loaded = Self { template, exports, guest_sha256, stack_end: 0, slots };
         loaded.stack_end = futures::executor::block_on(loaded.check_abi())?;
         Ok(loaded)
     }
@@ -95,6 +97,12 @@ impl GuestEngine {
     /// Where the guest's stack ends: below, its memory means nothing between two calls.
     pub(super) fn stack_end(&self) -> usize {
         self.stack_end
+    }
+
+    /// How many slots there are: as many as were asked for, unless the machine has no address
+    /// space for so many.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
     }
 
     pub(super) fn guest_sha256(&self) -> &str {
@@ -222,9 +230,34 @@ impl GuestInstance {
     }
 }
 
-fn config(settings: &Settings, has_swap: bool) -> Config {
-    let slots = u32::try_from(settings.slots).unwrap_or(u32::MAX);
-    let instances = u32::try_from(slots_in_all(settings.slots)).unwrap_or(u32::MAX);
+/// An engine with as many slots as were asked for, or half as many, and so on: each sandbox
+/// reserves 4 GiB of addresses, and some machines have 512 GiB of them in all.
+fn with_room(settings: &Settings, has_swap: bool) -> Result<(Engine, usize), StartError> {
+    let mut slots = settings.slots;
+    loop {
+        match Engine::new(&config(settings, slots, has_swap)) {
+            Ok(engine) => {
+                if slots < settings.slots {
+                    tracing::warn!(
+                        "there is address space for {slots} executions at once, not for the {} of \
+                         PICLOUD_MAX_CONCURRENCY",
+                        settings.slots
+                    );
+                }
+                return Ok((engine, slots));
+            }
+            Err(error) if slots > 1 => {
+                tracing::debug!(%error, slots, "no address space for so many sandboxes");
+                slots /= 2;
+            }
+            Err(error) => return Err(StartError::NoRoom(error)),
+        }
+    }
+}
+
+fn config(settings: &Settings, slots: usize, has_swap: bool) -> Config {
+    let instances = u32::try_from(slots_in_all(slots)).unwrap_or(u32::MAX);
+    let slots = u32::try_from(slots).unwrap_or(u32::MAX);
     let mut pooling = PoolingAllocationConfig::new();
     pooling
         .total_core_instances(instances)
@@ -274,13 +307,14 @@ fn has_swap() -> bool {
 
 /// Compiles the embedded guest into the cache unless it is there.
 pub(super) fn compile_guest(settings: &Settings) -> Result<(), StartError> {
-    let engine = Engine::new(&config(settings, has_swap()))?;
+    // Code does not depend on how many run it.
+    let engine = Engine::new(&config(settings, 1, has_swap()))?;
     GuestModule::embedded().load(&engine, settings)?;
     Ok(())
 }
 
 /// Whether the cache has code for the embedded guest; it may still be found broken.
 pub(super) fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
-    let engine = Engine::new(&config(settings, has_swap()))?;
+    let engine = Engine::new(&config(settings, 1, has_swap()))?;
     Ok(GuestModule::embedded().is_compiled(&engine, settings))
 }

@@ -20,7 +20,7 @@ use super::hostcalls::bytes_of;
 use super::pool::Saturated;
 use super::sandbox::Sandbox;
 use crate::clock::Clock;
-use crate::limits::{Limits, WASM_PAGE_BYTES};
+use crate::limits::{FUEL_PER_MS, Limits, WASM_PAGE_BYTES};
 
 /// Memory is compared so many bytes at a time.
 const LINE: usize = 64;
@@ -33,10 +33,10 @@ const GAP_MAX: usize = 256;
 /// of the image.
 const REQUEST_BUFFER_BYTES: u32 = 8 << 10;
 
-/// What compiling may cost: parsing is linear in the source, whose size the API
-/// bounds, so these are far beyond what a source can need.
+/// What compiling may cost: parsing is linear in the source, whose size the API bounds. A
+/// quarter of a second of CPU is several times what the largest source needs.
 const COMPILE_LIMITS: Limits =
-    Limits { fuel_max: Limits::CEILING.fuel_max, memory_bytes_max: 64 << 20, ..Limits::DEFAULT };
+    Limits { fuel_max: 250 * FUEL_PER_MS, memory_bytes_max: 64 << 20, ..Limits::DEFAULT };
 
 /// A compiled script. Cheap to clone.
 #[derive(Clone)]

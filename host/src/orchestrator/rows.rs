@@ -13,6 +13,12 @@ use crate::store::{AppId, Execution, ExecutionId, ExecutionStatus, Json, Trigger
 
 /// How much of a body a row keeps, in characters.
 const PREVIEW_CHARS: usize = 1024;
+/// How much of a header's or a parameter's value a row keeps, in bytes, and of a path.
+const VALUE_BYTES_MAX: usize = 2048;
+/// How much of all headers, and of all parameters, a row keeps, in bytes.
+const PAIRS_BYTES_MAX: usize = 8192;
+/// What stands in the place of what was cut.
+const CUT: &str = "…";
 /// How much of an event a row keeps, in characters.
 const EVENT_CHARS: usize = 16 * 1024;
 
@@ -109,7 +115,7 @@ fn summary_of_event(event: &str, masker: &Masker) -> Json {
 fn summary_of_request(request: &HttpRequest, masker: &Masker) -> Value {
     masker.json(json!({
         "method": request.method,
-        "path": mask::path(&request.path, &request.params),
+        "path": cut(mask::path(&request.path, &request.params)),
         "params": parameters(&request.params),
         "query": parameters(&request.query),
         "headers": headers(&request.headers),
@@ -130,12 +136,42 @@ pub(super) fn summary_of_response(response: &Response, masker: &Masker) -> Value
 
 /// Name and value, in order; of a credential only that it was there.
 fn headers(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
-    pairs.iter().map(|(name, value)| (name.as_str(), mask::header(name, value))).collect()
+    kept(pairs.iter().map(|(name, value)| (name.as_str(), mask::header(name, value))))
 }
 
 /// The same of parameters.
-fn parameters(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
-    pairs.iter().map(|(name, value)| (name.as_str(), mask::parameter(name, value))).collect()
+fn parameters(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
+    kept(
+        pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), Cow::Borrowed(mask::parameter(name, value)))),
+    )
+}
+
+/// As many of the pairs as a row keeps, with values that are cut where they are long: strangers
+/// send them.
+fn kept<'p>(pairs: impl Iterator<Item = (&'p str, Cow<'p, str>)>) -> Vec<(&'p str, Cow<'p, str>)> {
+    let mut left = PAIRS_BYTES_MAX;
+    let mut kept = Vec::new();
+    for (name, value) in pairs {
+        let value = cut(value);
+        let Some(rest) = left.checked_sub(name.len() + value.len()) else {
+            kept.push((CUT, Cow::Borrowed("")));
+            break;
+        };
+        left = rest;
+        kept.push((name, value));
+    }
+    kept
+}
+
+/// The beginning of a value that is long.
+fn cut(value: Cow<'_, str>) -> Cow<'_, str> {
+    if value.len() <= VALUE_BYTES_MAX {
+        return value;
+    }
+    let head = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
+    Cow::Owned(format!("{head}{CUT}"))
 }
 
 /// The beginning of a body without the credentials in a form.
@@ -191,5 +227,16 @@ mod tests {
     fn credentials_are_not_kept() {
         let headers = [("authorization".to_owned(), "Bearer secret".to_owned())];
         assert_eq!(super::headers(&headers), [("authorization", Cow::Borrowed("***"))]);
+    }
+
+    #[test]
+    fn what_strangers_send_is_kept_to_a_size() {
+        let long = [("x-long".to_owned(), "ü".repeat(30_000))];
+        let kept = super::headers(&long);
+        assert!(kept[0].1.ends_with("ü…") && kept[0].1.len() <= VALUE_BYTES_MAX + CUT.len());
+        let many: Vec<_> = (0..100).map(|n| (format!("x-{n}"), "v".repeat(1000))).collect();
+        let kept = super::headers(&many);
+        assert_eq!((kept.len(), kept[8].0), (9, CUT));
+        assert_eq!(super::parameters(&many).len(), 9);
     }
 }

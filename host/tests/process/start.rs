@@ -95,3 +95,29 @@ fn a_supervisor_is_told_whether_the_server_is_ready() {
     assert_eq!(gone.status.code(), Some(1), "{gone:?}");
     assert!(String::from_utf8_lossy(&gone.stderr).contains(&listen), "{gone:?}");
 }
+
+/// As on a machine whose kernel gives a process 512 GiB of addresses, or less.
+#[tokio::test]
+async fn with_little_address_space_fewer_run_at_once() {
+    for (gib, is_enough) in [(200_u64, true), (20, false)] {
+        let data = data();
+        let mut command = std::process::Command::new("sh");
+        let limit = format!("ulimit -v {}; exec \"$@\"", gib << 20);
+        command.args(["-c", &limit, "sh", env!("CARGO_BIN_EXE_picloud")]);
+        command.env_clear().env("PICLOUD_DATA", data.path()).env("PICLOUD_LISTEN", "127.0.0.1:0");
+        command.env("PICLOUD_OWNER_KEY", OWNER_KEY);
+        if is_enough {
+            let server = Server::spawn(command);
+            server.create("/apps", json!({"name": "app"})).await.unwrap();
+            let script = json!({"name": "one", "source": "1"});
+            server.create("/apps/app/scripts", script).await.unwrap();
+            assert_eq!(server.call("/x/app/one").await.unwrap().0, 200);
+            assert_eq!(server.stop(), Some(0));
+        } else {
+            let ended = command.arg("serve").output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(1), "{said}");
+            assert!(said.contains("PICLOUD_MAX_CONCURRENCY"), "{said}");
+        }
+    }
+}
