@@ -332,7 +332,7 @@ pub enum StartError {
     Wasm(wasmtime::Error),
     /// Not even for one sandbox.
     #[error(
-        "there is no address space for a sandbox, which reserves about 50 GiB of addresses and no \
+        "there is no address space for a sandbox, which reserves about 40 GiB of addresses and no \
          memory (PICLOUD_MAX_CONCURRENCY is as low as it can be; see `ulimit -v`): {0:#}"
     )]
     NoRoom(wasmtime::Error),

@@ -308,13 +308,13 @@ fn has_swap() -> bool {
 /// Compiles the embedded guest into the cache unless it is there.
 pub(super) fn compile_guest(settings: &Settings) -> Result<(), StartError> {
     // Code does not depend on how many run it.
-    let engine = Engine::new(&config(settings, 1, has_swap()))?;
+    let (engine, _) = with_room(&Settings { slots: 1, ..settings.clone() }, has_swap())?;
     GuestModule::embedded().load(&engine, settings)?;
     Ok(())
 }
 
 /// Whether the cache has code for the embedded guest; it may still be found broken.
 pub(super) fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
-    let engine = Engine::new(&config(settings, 1, has_swap()))?;
+    let (engine, _) = with_room(&Settings { slots: 1, ..settings.clone() }, has_swap())?;
     Ok(GuestModule::embedded().is_compiled(&engine, settings))
 }
