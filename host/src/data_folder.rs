@@ -76,6 +76,8 @@ pub fn lock(database: &Path) -> Result<File, Unusable> {
         }
         _ => {}
     }
+    // One of before may be open to others. It is refused by `prepare` where that is a danger.
+    let _ = fs::set_permissions(database, fs::Permissions::from_mode(FILE_MODE));
     let mut path = database.as_os_str().to_owned();
     path.push(LOCK_SUFFIX);
     let path = PathBuf::from(path);
@@ -159,6 +161,8 @@ mod tests {
     fn a_database_is_one_servers_until_that_ends() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("picloud.db");
+        fs::write(&database, "").unwrap();
+        set_mode(&database, 0o644);
         let first = lock(&database).unwrap();
         assert_eq!(mode(&database), 0o600);
         let refused = lock(&database).unwrap_err().to_string();

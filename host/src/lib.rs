@@ -62,6 +62,11 @@ use telemetry::Metrics;
 /// How long a server that was told to stop waits for the requests under way.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 
+/// The wait before a database server that does not answer is tried again, doubled up to the
+/// maximum.
+const DATABASE_WAIT_MIN: Duration = Duration::from_millis(500);
+const DATABASE_WAIT_MAX: Duration = Duration::from_secs(15);
+
 /// Why the server could not start or had to stop, in words for its owner.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -201,8 +206,11 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     // Before anybody is told that it serves: a signal right after that must find us.
-    let told_to_stop = signals()?;
-    let app = App::build(config, clock.clone()).await?;
+    let mut told_to_stop = Box::pin(signals()?);
+    let app = tokio::select! {
+        app = build_once_there_is_a_database(config, &clock) => app?,
+        () = &mut told_to_stop => return Ok(()),
+    };
     if with_sample {
         manager::create_sample(&app.control_plane).await?;
     }
@@ -243,6 +251,29 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     app.store.close().await?;
     drop(app.lock);
     Ok(())
+}
+
+/// Builds the server, and again while its database server does not answer: it may start later
+/// than we do.
+async fn build_once_there_is_a_database(config: &Config, clock: &Clock) -> Result<App, StartError> {
+    let is_shared = config.database_url()?.file().is_none();
+    let mut wait = DATABASE_WAIT_MIN;
+    loop {
+        let error = match App::build(config, clock.clone()).await {
+            Ok(app) => return Ok(app),
+            Err(error) => error,
+        };
+        let is_away = matches!(
+            error.downcast_ref::<store::Error>(),
+            Some(store::Error::Unavailable(_) | store::Error::Contended(_))
+        );
+        if !is_shared || !is_away {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the server starts when its database answers");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(DATABASE_WAIT_MAX);
+    }
 }
 
 /// What somebody who has just started a server needs to know.

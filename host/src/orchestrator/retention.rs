@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::sweep::Sweep;
 use crate::clock::Clock;
 use crate::store::{self, Store};
@@ -41,6 +43,21 @@ impl OwnHosts {
         let forget_before = now - RESERVED_HOSTS_DAYS * DAY_US;
         store.reserve_hosts(&self.node, &self.hosts, now, forget_before).await
     }
+}
+
+/// The setting that holds when old rows were last deleted, µs.
+const LAST_SETTING: &str = "retention_ran_at";
+
+/// A clock that has moved on so far since the last time is not believed at once.
+const JUMP_DAYS: i64 = 31;
+
+/// For how long it is not believed.
+const JUMP_BELIEVED: Duration = Duration::from_secs(24 * 3600);
+
+/// By how many days the clock has jumped since `last`; none if that can be time that passed.
+fn jump_days(last: i64, now: i64) -> Option<i64> {
+    let days = now.saturating_sub(last) / DAY_US;
+    (days > JUMP_DAYS).then_some(days)
 }
 
 /// Keeps what grows for a number of days.
@@ -89,14 +106,41 @@ impl Retention {
     /// Deletes what is too old now, and then every hour. Never returns.
     pub async fn run(self) {
         let mut interval = tokio::time::interval(INTERVAL);
+        let mut jumped_at: Option<Instant> = None;
         loop {
             interval.tick().await;
-            match self.run_once().await {
+            match self.run_unless_jumped(&mut jumped_at).await {
                 Ok(deleted) if deleted == Deleted::default() => {}
-                Ok(deleted) => tracing::info!(?deleted, "what was old is gone"),
-                Err(error) => tracing::warn!(%error, "what is old could not be deleted"),
+                Ok(deleted) => tracing::info!(?deleted, "old rows were deleted"),
+                Err(error) => tracing::warn!(%error, "old rows could not be deleted"),
             }
         }
+    }
+
+    /// [`Retention::run_once`], unless the clock shows far more than since the last time: a
+    /// wrong clock must not delete everything at once. If it still does after a day, it is
+    /// believed.
+    async fn run_unless_jumped(
+        &self,
+        jumped_at: &mut Option<Instant>,
+    ) -> Result<Deleted, store::Error> {
+        let (store, now) = (&self.store, self.clock.now_us());
+        let last = store.find_setting(LAST_SETTING).await?;
+        let last = last.and_then(|last| last.parse::<i64>().ok());
+        if let Some(days) = last.and_then(|last| jump_days(last, now)) {
+            let since = jumped_at.get_or_insert_with(Instant::now);
+            if since.elapsed() < JUMP_BELIEVED {
+                tracing::warn!(
+                    "the clock shows {days} days more than when old rows were last deleted: \
+                     nothing is deleted for a day. Set the clock right if it is wrong"
+                );
+                return Ok(Deleted::default());
+            }
+        }
+        *jumped_at = None;
+        let deleted = self.run_once().await?;
+        store.put_setting(LAST_SETTING, &now.to_string(), now).await?;
+        Ok(deleted)
     }
 
     /// Deletes what is too old now and says how much that was.
@@ -149,5 +193,21 @@ async fn all<F: Future<Output = Result<u64, store::Error>>>(
         if count < BATCH_ROWS.unsigned_abs() {
             return Ok(deleted);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_far_ahead_is_noticed() {
+        let now = 20_000 * DAY_US;
+        assert_eq!(jump_days(now, now), None);
+        assert_eq!(jump_days(now - 31 * DAY_US, now), None);
+        assert_eq!(jump_days(now - 32 * DAY_US, now), Some(32));
+        // One that was ahead, and is set right.
+        assert_eq!(jump_days(now + 30_000 * DAY_US, now), None);
+        assert_eq!(jump_days(i64::MIN, now), Some(i64::MAX / DAY_US));
     }
 }

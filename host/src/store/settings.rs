@@ -34,6 +34,27 @@ impl Store {
         .await
     }
 
+    /// Sets it, whatever it was.
+    pub async fn put_setting(&self, name: &str, value: &str, at: i64) -> Result<()> {
+        let (name, value) = checked(name, value)?;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) \
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value, \
+                     updated_at = excluded.updated_at",
+                )
+                .bind(name)
+                .bind(value)
+                .bind(at)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Changes a setting. Errors: `NotFound` if it was never set.
     pub async fn update_setting(&self, name: &str, value: &str, at: i64) -> Result<()> {
         let (name, value) = checked(name, value)?;

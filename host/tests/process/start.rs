@@ -3,6 +3,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
 use crate::compiled_guest;
 use crate::server::{OWNER_KEY, Server, picloud};
 
@@ -120,4 +121,25 @@ async fn with_little_address_space_fewer_run_at_once() {
             assert!(said.contains("PICLOUD_MAX_CONCURRENCY"), "{said}");
         }
     }
+}
+
+/// Under systemd both may start at once.
+#[tokio::test]
+async fn a_server_waits_for_its_database_server() {
+    let cluster = Cluster::start();
+    cluster.crash();
+    let database = cluster.database();
+    let data = data();
+    let path = data.path().to_owned();
+    // In the place of the database server is somebody who does not answer: the server has tried.
+    let address = database.plain_url.split_once('@').unwrap().1;
+    let address = address.split_once('/').unwrap().0;
+    let nobody = tokio::net::TcpListener::bind(address).await.unwrap();
+    let server = tokio::task::spawn_blocking(move || Server::start_on(&path, &database, &[]));
+    drop(nobody.accept().await.unwrap());
+    drop(nobody);
+    cluster.resume();
+    let server = server.await.unwrap();
+    server.create("/apps", json!({"name": "app"})).await.unwrap();
+    assert_eq!(server.stop(), Some(0));
 }
