@@ -224,9 +224,10 @@ impl Effects {
     }
 
     pub(super) fn write(&mut self, key: EntryKey, written: Written) {
+        let before = self.writes.get(&key).map_or(0, |before| before.bytes(&key));
         self.bytes += written.bytes(&key);
-        let before = self.writes.insert(key.clone(), written);
-        self.bytes -= before.map_or(0, |before| before.bytes(&key));
+        self.bytes -= before;
+        self.writes.insert(key, written);
     }
 
     pub(super) fn send(&mut self, sent: Sent) {

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use crate::app::{SLOTS, TestApp};
-use crate::gate::Gate;
+use crate::gate::{Arrival, Gate};
 use crate::on_both_databases;
 
 /// A server whose scripts may wait at a gate, and the source of such a script.
@@ -35,7 +35,7 @@ on_both_databases! {
             for _ in 0..20 {
                 app.get("/x/modest/echo").send().await.is(200);
             }
-            held.into_iter().for_each(|arrival| arrival.let_go());
+            held.into_iter().for_each(Arrival::let_go);
         };
         let (greedy, ()) = tokio::join!(greedy, others);
         let served = greedy.iter().filter(|answer| answer.status == 200).count();
@@ -67,7 +67,7 @@ on_both_databases! {
             assert_eq!(app.value("modest", "done", "n").await, n);
         }
         // The others are not begun, and not lost: they are given back.
-        held.into_iter().for_each(|arrival| arrival.let_go());
+        held.into_iter().for_each(Arrival::let_go);
         app.admin().delete("/apps/greedy").send().await.is(204);
         app.close().await;
     }
