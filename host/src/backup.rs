@@ -21,7 +21,7 @@
 //! have taken it. It is reported, and everything else is kept.
 //!
 //! Invariant: DEST has its name only when everything in it is on disk; until then it is
-//! called `DEST.unfinished`.
+//! called `DEST.unfinished`, and the next backup to DEST takes the place of one that was interrupted.
 //! Invariant: what is backed up is not changed, and no server is waited for or stopped.
 
 mod files;
@@ -29,14 +29,16 @@ mod key;
 mod manifest;
 mod postgres;
 mod restore;
+mod unfinished;
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -48,11 +50,14 @@ pub use files::Lost;
 use key::CopiedKey;
 pub use manifest::{Manifest, MasterKeyOf};
 pub use restore::restore;
+pub use unfinished::check_restored;
 
 /// The copy of an SQLite database.
 const SQLITE_COPY: &str = "picloud.db";
 /// The dump of a PostgreSQL database.
 const POSTGRES_DUMP: &str = "picloud.dump";
+/// How much of a file is hashed at once.
+const HASHED_AT_ONCE_BYTES: usize = 1 << 20;
 /// Rounds after which files that come and go are taken for lost.
 const ROUNDS_MAX: usize = 5;
 
@@ -107,6 +112,8 @@ pub struct Backup {
     folder: PathBuf,
     files: Copying,
     key: CopiedKey,
+    /// Held for as long as it is made.
+    _lock: File,
 }
 
 impl Backup {
@@ -126,18 +133,17 @@ impl Backup {
         let mut folder = dest.clone().into_os_string();
         folder.push(".unfinished");
         let folder = PathBuf::from(folder);
-        // It holds every secret of the instance.
-        let made = DirBuilder::new().mode(0o700).create(&folder);
-        made.map_err(failed_at("the backup", &folder))?;
+        let lock = unfinished::folder(&folder)?;
         let target = open(&folder).and_then(|folder| Blobs::open(&folder));
         let files = Copying::new(source, target.map_err(failed_at("the backup", &folder))?);
-        Ok(Self { url, dest, folder, files, key })
+        Ok(Self { url, dest, folder, files, key, _lock: lock })
     }
 
     async fn run(&mut self, clock: &Clock) -> Result<Manifest> {
         let lost = self.copy_rounds().await?;
         let of_key = self.key.write_into(&self.folder)?;
-        let manifest = Manifest::new(&self.url, clock.now_us(), &self.files, lost, of_key);
+        let sha256 = sha256_of(&self.folder.join(database_copy(&self.url)))?;
+        let manifest = Manifest::new(&self.url, clock.now_us(), &self.files, lost, of_key, sha256);
         manifest.write(&self.folder)?;
         sync(&self.folder.join("files"))?;
         sync(&self.folder)?;
@@ -176,14 +182,13 @@ impl Backup {
     /// When it cannot be copied.
     pub async fn copy_database(&mut self) -> Result<Snapshot> {
         let mut source = Snapshot::open(&self.url).await.map_err(failed(&self.url))?;
+        let copy = self.folder.join(database_copy(&self.url));
         if self.url.file().is_none() {
-            let dump = self.folder.join(POSTGRES_DUMP);
             let moment = source.export().await.map_err(failed(&self.url))?;
-            postgres::dump(&self.url, &moment, &dump).await?;
-            sync(&dump)?;
+            postgres::dump(&self.url, &moment, &copy).await?;
+            sync(&copy)?;
             return Ok(source);
         }
-        let copy = self.folder.join(SQLITE_COPY);
         // That of a round before.
         if copy.exists() {
             fs::remove_file(&copy).map_err(failed_at("the copy", &copy))?;
@@ -202,6 +207,23 @@ impl Backup {
         let gone = self.files.copy_all(&mut moment).await?;
         moment.close().await.map_err(failed(&self.url))?;
         Ok(gone)
+    }
+}
+
+/// What the copy of a database is called.
+fn database_copy(url: &DatabaseUrl) -> &'static str {
+    if url.file().is_some() { SQLITE_COPY } else { POSTGRES_DUMP }
+}
+
+/// The SHA-256 of a file's content, in hex.
+fn sha256_of(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(failed_at("cannot read", path))?;
+    let (mut hash, mut part) = (Sha256::new(), vec![0; HASHED_AT_ONCE_BYTES]);
+    loop {
+        match file.read(&mut part).map_err(failed_at("cannot read", path))? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            read => hash.update(&part[..read]),
+        }
     }
 }
 

@@ -52,11 +52,12 @@ use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use picloud_shared::execution::{CompileError, RunRequest};
+use picloud_shared::execution::{CompileError, Input, RunRequest};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::requests;
 use crate::secrets::{Maskers, Revealed, Secrets};
 use crate::store::{AppId, ExecutionId, Store};
 
@@ -266,6 +267,10 @@ impl Executor {
         let scope = scope.map(|scope| (scope, Effects::default(), Spent::default()));
         let inner = &self.inner;
         let Run { image, request, limits, .. } = run;
+        let credentials = match &request.input {
+            Input::Http(request) => requests::credentials(request),
+            Input::Event(_) => Vec::new(),
+        };
         let mut outcome =
             run::execute(&inner.engine, &inner.clock, &image, request, limits, scope).await;
         drop(slot);
@@ -275,6 +280,7 @@ impl Executor {
         if let Some(revealed) = revealed {
             outcome.mask(revealed.masker());
         }
+        outcome.mask_credentials(&credentials);
         outcome
     }
 

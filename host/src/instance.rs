@@ -22,6 +22,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::auth::OWNER_KEY_SETTING;
+use crate::backup::check_restored;
 use crate::data_folder::Unusable;
 use crate::executor::blobs::FILES_FOLDER;
 use crate::secrets::KEY_FILE;
@@ -82,6 +83,7 @@ pub async fn check(
     folder: &Path,
     adopt: bool,
 ) -> Result<Pair, Box<dyn std::error::Error + Send + Sync>> {
+    check_restored(folder)?;
     let folder_id = read_id(folder)?;
     if adopt {
         return Ok(Pair { folder_id: None });

@@ -148,6 +148,10 @@ impl<'de> Deserializer<'de> for Objects {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.0 {
+            // The name of a variant is a text; serde also reads `{"name": null}` as one.
+            Value::Object(fields) if fields.values().all(Value::is_null) => {
+                Err(de::Error::invalid_type(Unexpected::Map, &visitor))
+            }
             Value::Object(fields) => {
                 let fields = fields.into_iter().map(|(name, value)| (name, Self(value)));
                 visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(fields)))
@@ -252,6 +256,14 @@ mod tests {
         ] {
             let said = read(array).unwrap_err();
             assert!(said.contains("invalid type: sequence"), "{array}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_object() {
+        for object in [r#"{"kind": {"large": null}}"#, r#"{"set": ["small", {"large": null}]}"#] {
+            let said = read(object).unwrap_err();
+            assert!(said.contains("invalid type: map"), "{object}: {said}");
         }
     }
 

@@ -14,6 +14,9 @@
 //! they are replayed.
 
 pub mod mask;
+mod values;
+
+pub use values::credentials;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -377,25 +377,24 @@ impl Auth {
         let hash = user.password_hash.as_deref();
         // Who has signed in by another way has none yet.
         if hash.is_some() && !inner.passwords.is_right(current, hash, Lane::Known).await? {
-            let message = "this is not the current password";
-            return Err(Error::Forbidden(Refusal::new("wrong_password", message)));
+            return Err(wrong_password());
         }
         inner.tries_of_devices.take_back(&device, at);
-        let password_hash = self.set_password(id, password).await?;
-        self.sign_out_everywhere(&caller.principal).await?;
+        let password_hash = inner.passwords.hash(password).await?;
+        let changed = inner.store.change_password(id, hash, &password_hash, inner.clock.now_us());
+        match changed.await {
+            Ok(()) => {}
+            // Somebody else has changed it meanwhile.
+            Err(store::Error::NotFound(_)) => return Err(wrong_password()),
+            Err(error) => return Err(error.into()),
+        }
         self.begin_session(user.id, Some(password_hash), request).await
     }
+}
 
-    /// Sets a user's password; its hash.
-    async fn set_password(&self, id: &UserId, password: &str) -> Result<String> {
-        let inner = &*self.inner;
-        let hash = inner.passwords.hash(password).await?;
-        let updated_at = inner.clock.now_us();
-        let password_hash = Some(hash.clone());
-        let change = UserChange { password_hash, updated_at, ..UserChange::default() };
-        inner.store.update_user(id, change).await?;
-        Ok(hash)
-    }
+fn wrong_password() -> Error {
+    let message = "this is not the current password";
+    Error::Forbidden(Refusal::new("wrong_password", message))
 }
 
 fn invitation_not_found() -> Error {

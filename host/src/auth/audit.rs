@@ -1,9 +1,11 @@
 //! What a caller does, as the audit log keeps it.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Caller;
+use super::{Caller, Principal};
 use crate::clock::Clock;
 use crate::store::{AppId, AuditEntry, Json, Resource};
 
@@ -44,27 +46,41 @@ impl Change {
     pub fn to(self, after: &impl Serialize) -> Self {
         Self { after: serde_json::to_value(after).ok(), ..self }
     }
+
+    /// As it is kept, by a principal of this name, from this address if that is known.
+    #[must_use]
+    pub fn by(
+        self,
+        principal: &Principal,
+        name: &str,
+        address: Option<IpAddr>,
+        clock: &Clock,
+    ) -> AuditEntry {
+        let json = |value: Option<Value>| value.map(|value| Json::from_text(value.to_string()));
+        AuditEntry {
+            id: clock.new_id().into(),
+            app_id: self.app_id,
+            principal: principal.to_string(),
+            principal_name: name.to_owned(),
+            key_prefix: None,
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            action: self.action.to_owned(),
+            resource: self.resource.to_string(),
+            resource_id: self.id,
+            resource_name: self.name,
+            before: json(self.before),
+            after: json(self.after),
+            created_at: clock.now_us(),
+        }
+    }
 }
 
 impl Caller {
     /// A change that this caller makes, as it is kept.
     #[must_use]
     pub fn entry(&self, clock: &Clock, change: Change) -> AuditEntry {
-        let json = |value: Option<Value>| value.map(|value| Json::from_text(value.to_string()));
-        AuditEntry {
-            id: clock.new_id().into(),
-            app_id: change.app_id,
-            principal: self.principal.to_string(),
-            principal_name: self.name.clone(),
-            key_prefix: self.key().map(|key| key.prefix.clone()),
-            address: self.address.map(|address| address.to_string()).unwrap_or_default(),
-            action: change.action.to_owned(),
-            resource: change.resource.to_string(),
-            resource_id: change.id,
-            resource_name: change.name,
-            before: json(change.before),
-            after: json(change.after),
-            created_at: clock.now_us(),
-        }
+        let key_prefix = self.key().map(|key| key.prefix.clone());
+        let entry = change.by(&self.principal, &self.name, self.address, clock);
+        AuditEntry { key_prefix, ..entry }
     }
 }

@@ -19,14 +19,17 @@
 mod pending;
 mod provider;
 
+use std::net::IpAddr;
+
 use axum::http::request::Parts;
+use serde_json::json;
 
 use super::accounts::too_many;
 use super::cookies::OIDC;
 use super::sessions::Begun;
-use super::{Auth, check_user_name};
+use super::{Auth, Change, Principal, check_user_name};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{self, InstanceRole, User, UserChange, UserId};
+use crate::store::{self, InstanceRole, Resource, User, UserChange, UserId};
 
 pub(super) use pending::Pending;
 use pending::Started;
@@ -151,7 +154,9 @@ impl Auth {
             return Err(refused("oidc_expired", "the sign-in took too long: try again"));
         };
         let identity = provider.identify(code, &started.secrets, now).await?;
-        let id = self.user_of(provider, &identity, started.invitation.as_deref()).await?;
+        let address = self.caller_address(&request.extensions, &request.headers);
+        let invitation = started.invitation.as_deref();
+        let id = self.user_of(provider, &identity, invitation, address).await?;
         let begun = self.begin_session(id, None, request).await?;
         // A browser that returns signed in no longer counts as pending.
         self.inner.tries_of_starts.take_back(&self.network(request), now);
@@ -172,6 +177,7 @@ impl Auth {
         provider: &Provider,
         identity: &Identity,
         invitation: Option<&str>,
+        address: Option<IpAddr>,
     ) -> Result<UserId> {
         let (store, issuer) = (&self.inner.store, provider.issuer());
         if let Some(token) = invitation {
@@ -184,7 +190,7 @@ impl Auth {
             Ok(user) if user.disabled_at.is_none() => Ok(user.id),
             Ok(_) => Err(refused("oidc_disabled_user", "this user may not sign in")),
             Err(store::Error::NotFound(_)) if provider.allows_sign_up() => {
-                self.sign_up(issuer, identity).await
+                self.sign_up(issuer, identity, address).await
             }
             Err(store::Error::NotFound(_)) => {
                 let message = "nobody here has this identity: ask for an invitation";
@@ -195,7 +201,12 @@ impl Auth {
     }
 
     /// Makes a member of whoever the provider knows, by the name that they have there.
-    async fn sign_up(&self, issuer: &str, identity: &Identity) -> Result<UserId> {
+    async fn sign_up(
+        &self,
+        issuer: &str,
+        identity: &Identity,
+        address: Option<IpAddr>,
+    ) -> Result<UserId> {
         let wanted = identity.name.as_deref().unwrap_or(&identity.subject).to_lowercase();
         check_user_name(&wanted)?;
         let now = self.inner.clock.now_us();
@@ -217,7 +228,11 @@ impl Auth {
             updated_at: now,
         };
         // A name that somebody has already stays theirs.
-        self.inner.store.insert_user(user).await?;
+        let change = Change::new("sign_up", Resource::User, id.as_str(), &user.name);
+        let change = change.to(&json!({ "role": user.role, "issuer": issuer }));
+        let by = Principal::User(id.clone());
+        let entry = change.by(&by, &user.name, address, &self.inner.clock);
+        self.inner.store.on_behalf(entry).insert_user(user).await?;
         Ok(id)
     }
 }

@@ -10,10 +10,10 @@
 
 use std::str::FromStr;
 
-use super::{KeyHash, Principal};
+use super::{Change, KeyHash, Principal};
 use crate::clock::Clock;
 use crate::error::{Error, Refusal};
-use crate::store::{self, Store};
+use crate::store::{self, Resource, Store};
 
 /// Under which name the database has the key's hash.
 pub(crate) const SETTING: &str = "owner_key_sha256";
@@ -119,8 +119,7 @@ pub(super) async fn is_current(store: &Store, key: &[u8]) -> Result<bool, Error>
 pub(super) async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>, Error> {
     let key = OwnerKey::generate(clock);
     let hash = key.sha256().to_hex();
-    let principal = Principal::Owner.to_string();
-    match store.replace_credential(SETTING, &hash, &principal, clock.now_us()).await {
+    match replace(store, clock, &hash, "reset_owner_key").await {
         Ok(()) => Ok(Some(key)),
         Err(store::Error::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -152,11 +151,23 @@ async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error>
     if !store.insert_setting(SETTING, &hash, now).await? {
         let unchanged = store.find_setting(SETTING).await?.as_deref() == Some(hash.as_str());
         if !unchanged {
-            let principal = Principal::Owner.to_string();
-            store.replace_credential(SETTING, &hash, &principal, now).await?;
+            replace(store, clock, &hash, "change_owner_key").await?;
         }
     }
     Ok(())
+}
+
+/// Puts a key in the place of another, and notes it as done by whoever has the machine.
+async fn replace(
+    store: &Store,
+    clock: &Clock,
+    hash: &str,
+    action: &'static str,
+) -> Result<(), store::Error> {
+    let change = Change::new(action, Resource::Setting, SETTING, "owner key");
+    let store = store.on_behalf(change.by(&Principal::Owner, "owner", None, clock));
+    let principal = Principal::Owner.to_string();
+    store.replace_credential(SETTING, hash, &principal, clock.now_us()).await
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::files::{Copying, Lost};
 use super::{Failed, Result, failed_at, sync};
 use crate::store::DatabaseUrl;
 
-const NAME: &str = "backup.json";
+pub(super) const NAME: &str = "backup.json";
 /// The form of backups. Another number is another form.
 const FORMAT: u32 = 1;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Where the master key is.
     #[serde(default)]
     pub master_key: MasterKeyOf,
+    /// The SHA-256 of the database's copy, in hex; none in a backup of an earlier release.
+    #[serde(default)]
+    pub database_sha256: Option<String>,
 }
 
 /// Where the key of a backup's secrets is.
@@ -58,6 +61,7 @@ impl Manifest {
         files: &Copying,
         lost: BTreeSet<Lost>,
         master_key: MasterKeyOf,
+        database_sha256: String,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -68,6 +72,7 @@ impl Manifest {
             files_bytes: files.bytes,
             lost,
             master_key,
+            database_sha256: Some(database_sha256),
         }
     }
 
@@ -76,6 +81,12 @@ impl Manifest {
         let text = serde_json::to_string_pretty(self).map_err(failed_at("cannot write", &path))?;
         fs::write(&path, text + "\n").map_err(failed_at("cannot write", &path))?;
         sync(&path)
+    }
+
+    /// What tells a restore of this backup into a database from others, in one line.
+    pub(super) fn restore_into(&self, url: &DatabaseUrl) -> String {
+        let sha256 = self.database_sha256.as_deref().unwrap_or_default();
+        format!("{} {sha256} {url}", self.made_at)
     }
 
     /// Errors: when the folder is no backup, or one of a later release.

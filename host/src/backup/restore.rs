@@ -1,7 +1,7 @@
 //! The way back: a backup becomes the data folder and the database of a server.
 //!
 //! Invariant: what is there already is not touched: a data folder or database that is
-//! not empty is refused.
+//! not empty is refused, but for what an interrupted restore of the same backup has left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,12 +9,13 @@ use std::path::Path;
 
 use super::files::{Copying, Lost};
 use super::key;
+use super::unfinished::Restore;
 use super::{
-    Failed, Manifest, POSTGRES_DUMP, Result, SQLITE_COPY, failed, failed_at, open, postgres,
-    see_copy, sync,
+    Failed, Manifest, Result, database_copy, failed, failed_at, open, postgres, see_copy,
+    sha256_of, sync,
 };
 use crate::config::Config;
-use crate::executor::blobs::Blobs;
+use crate::executor::blobs::{Blobs, FILES_FOLDER};
 use crate::store::{DatabaseUrl, Snapshot};
 
 /// What may be in a data folder that counts as empty: compiled code, which is made again
@@ -36,7 +37,16 @@ pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
             "the backup is of a {theirs} database, and PICLOUD_DATABASE_URL leads to {ours}"
         )));
     }
-    prepare(&config.data)?;
+    let copy = source.join(database_copy(&url));
+    check_copy(&manifest, &copy)?;
+    let of = manifest.restore_into(&url);
+    let left = Restore::find(&config.data, &of)?;
+    prepare(&config.data, left.as_ref())?;
+    check_database(&url, left.as_ref()).await?;
+    let restore = match left {
+        Some(left) => left.again(&config.data)?,
+        None => Restore::begin(&config.data, &of)?,
+    };
     let backup = open(source).map_err(failed_at("the backup", source))?;
     let blobs = Blobs::find(&backup).map_err(failed_at("the files of", source))?;
     let data = open(&config.data).map_err(failed_at("the data folder", &config.data))?;
@@ -44,49 +54,88 @@ pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
     let mut files = Copying::new(blobs, target);
     key::restore(source, &config.data)?;
     manifest.lost = match url.file() {
-        Some(file) => restore_sqlite(source, &file, &mut files).await?,
-        None => restore_postgres(source, &url, &mut files).await?,
+        Some(file) => restore_sqlite(&copy, &file, &mut files, restore, &config.data).await?,
+        None => restore_postgres(&copy, &url, &mut files, restore, &config.data).await?,
     };
-    sync(&config.data.join("files"))?;
-    sync(&config.data)?;
     Ok(manifest)
 }
 
-/// The database comes last: without one there is nothing that could be started.
-async fn restore_sqlite(source: &Path, file: &Path, files: &mut Copying) -> Result<BTreeSet<Lost>> {
-    if file.exists() {
-        return Err(Failed(format!("there is a database already: {}", file.display())));
+/// Refuses a database that has something, unless an interrupted restore has put it there.
+async fn check_database(url: &DatabaseUrl, left: Option<&Restore>) -> Result<()> {
+    if let Some(file) = url.file() {
+        if file.exists() {
+            return Err(Failed(format!("there is a database already: {}", file.display())));
+        }
+        return Ok(());
     }
-    let copy = source.join(SQLITE_COPY);
-    let mut moment = see_copy(&copy).await?;
+    let mut database = Snapshot::open(url).await.map_err(failed(url))?;
+    let is_empty = database.is_empty().await.map_err(failed(url))?;
+    database.close().await.map_err(failed(url))?;
+    if is_empty || left.is_some_and(|left| left.has_database) {
+        return Ok(());
+    }
+    Err(Failed(format!("the database {url} is not empty; make a new one")))
+}
+
+/// Refuses a database that is not as it was backed up.
+fn check_copy(manifest: &Manifest, copy: &Path) -> Result<()> {
+    let Some(sha256) = &manifest.database_sha256 else { return Ok(()) };
+    if sha256_of(copy)? == *sha256 {
+        return Ok(());
+    }
+    let copy = copy.display();
+    Err(Failed(format!("{copy} is damaged: it is not what backup.json says was backed up")))
+}
+
+/// The database comes last: without one there is nothing that could be started.
+async fn restore_sqlite(
+    copy: &Path,
+    file: &Path,
+    files: &mut Copying,
+    restore: Restore,
+    data: &Path,
+) -> Result<BTreeSet<Lost>> {
+    let mut moment = see_copy(copy).await?;
     let lost = files.copy_all(&mut moment).await?;
     moment.close().await.map_err(failed("the backup"))?;
     let unfinished = file.with_extension("unfinished");
-    fs::copy(&copy, &unfinished).map_err(failed_at("cannot write", &unfinished))?;
+    fs::copy(copy, &unfinished).map_err(failed_at("cannot write", &unfinished))?;
     sync(&unfinished)?;
+    sync(&data.join(FILES_FOLDER))?;
+    // Before there is a database: a restore that were repeated beside one would remove what a
+    // server works with.
+    restore.end(data)?;
     fs::rename(&unfinished, file).map_err(failed_at("cannot write", file))?;
     sync(file.parent().unwrap_or(file))?;
     Ok(lost)
 }
 
 async fn restore_postgres(
-    source: &Path,
+    copy: &Path,
     url: &DatabaseUrl,
     files: &mut Copying,
+    mut restore: Restore,
+    data: &Path,
 ) -> Result<BTreeSet<Lost>> {
     let mut database = Snapshot::open(url).await.map_err(failed(url))?;
-    if !database.is_empty().await.map_err(failed(url))? {
-        return Err(Failed(format!("the database {url} is not empty; make a new one")));
+    if database.is_empty().await.map_err(failed(url))? {
+        postgres::restore(url, copy).await?;
+        restore.database_is_there()?;
     }
-    postgres::restore(url, &source.join(POSTGRES_DUMP)).await?;
     let lost = files.copy_all(&mut database).await?;
     database.close().await.map_err(failed(url))?;
+    sync(&data.join(FILES_FOLDER))?;
+    restore.end(data)?;
     Ok(lost)
 }
 
-/// Makes the data folder, and refuses one that has something in it.
-fn prepare(data: &Path) -> Result<()> {
+/// Makes the data folder, and refuses one that has something in it, but for what an interrupted
+/// restore has left.
+fn prepare(data: &Path, left: Option<&Restore>) -> Result<()> {
     crate::data_folder::prepare(data).map_err(|error| Failed(error.to_string()))?;
+    if left.is_some() {
+        return Ok(());
+    }
     for entry in fs::read_dir(data).map_err(failed_at("the data folder", data))? {
         let name = entry.map_err(failed_at("the data folder", data))?.file_name();
         if !NOT_DATA.iter().any(|known| name == *known) {

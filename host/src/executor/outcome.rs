@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::effects::Effects;
 use super::sandbox::Spent;
-use crate::secrets::Masker;
+use crate::secrets::{Masker, SecretValue};
 use crate::store::{ExecutionId, ScriptId};
 
 /// How an execution ended.
@@ -115,20 +115,35 @@ impl Outcome {
         }
     }
 
-    /// Takes the secrets out of what is told about the run.
+    /// Takes the secrets that were read out of what is told about the run.
     pub(super) fn mask(&mut self, masker: Masker) {
-        if !masker.is_none() {
-            let log = self.called.iter_mut().flat_map(|called| &mut called.outcome.log);
-            log.chain(&mut self.log).for_each(|line| line.mask(&masker));
-            let failures = self.called.iter_mut().map(|called| &mut called.outcome.failure);
-            for failure in failures.chain([&mut self.failure]).flatten() {
-                failure.mask(&masker);
-            }
-            for called in &mut self.called {
-                called.outcome.masker = masker.clone();
-            }
+        self.mask_words(&masker);
+        for called in &mut self.called {
+            called.outcome.masker = masker.clone();
         }
         self.masker = masker;
+    }
+
+    /// Takes the caller's credentials out of what the scripts say.
+    pub(super) fn mask_credentials(&mut self, credentials: &[SecretValue]) {
+        let says_nothing = |outcome: &Self| outcome.log.is_empty() && outcome.failure.is_none();
+        let is_silent = says_nothing(self) && self.called.iter().all(|c| says_nothing(&c.outcome));
+        // A search is built for this run alone, so only when there is something to look through.
+        if !credentials.is_empty() && !is_silent {
+            self.mask_words(&Masker::new(credentials));
+        }
+    }
+
+    fn mask_words(&mut self, masker: &Masker) {
+        if masker.is_none() {
+            return;
+        }
+        let log = self.called.iter_mut().flat_map(|called| &mut called.outcome.log);
+        log.chain(&mut self.log).for_each(|line| line.mask(masker));
+        let failures = self.called.iter_mut().map(|called| &mut called.outcome.failure);
+        for failure in failures.chain([&mut self.failure]).flatten() {
+            failure.mask(masker);
+        }
     }
 }
 

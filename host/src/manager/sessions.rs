@@ -219,7 +219,10 @@ pub(super) async fn sign_out_everywhere(
 ) -> Result<impl IntoResponse> {
     caller.check(Capability::OwnAccountManage)?;
     let auth = &control_plane.auth;
-    let ended = auth.sign_out_everywhere(&caller.principal).await?;
+    let id = caller.user_id().map(ToString::to_string).unwrap_or_default();
+    let change = Change::new("sign_out_everywhere", Resource::User, &id, &caller.name);
+    let store = control_plane.change(&caller, change);
+    let ended = store.delete_sessions_of(&caller.principal.to_string()).await?;
     let is_https = auth.is_https(&request.extensions, &request.headers);
     let removed = [(header::SET_COOKIE, auth::removed_cookie(is_https))];
     Ok((removed, [NO_STORE], Json(EndedSessions { ended })))

@@ -83,7 +83,7 @@ impl Origin {
         }
     }
 
-    /// A run by hand. What it writes is written with this entry of the audit log.
+    /// A run by hand, which is recorded with this entry of the audit log.
     pub(super) fn by_hand(entry: AuditEntry) -> Self {
         Self { audit: Some(Arc::new(entry)), ..Self::request() }
     }
@@ -318,7 +318,7 @@ impl Orchestrator {
             return Ok(Committed::Conflict);
         }
         let end = end(outcome);
-        if writes_nothing && end.is_none() {
+        if writes_nothing && end.is_none() && work.origin.audit.is_none() {
             self.record(work, id, outcome).await;
             return Ok(Committed::Done);
         }
@@ -352,9 +352,8 @@ impl Orchestrator {
         // A failed run changes nothing, so it does not matter what it saw.
         let reads = if outcome.failure.is_none() { reads } else { Vec::new() };
         let executions = rows(work, id, outcome).map_err(Error::internal)?;
-        // Without effects there is nothing that somebody has changed.
-        let has_changed = outcome.failure.is_none() && !outcome.effects.are_none();
-        let audit = work.origin.audit.clone().filter(|_| has_changed);
+        // Also of a run that wrote nothing: it may have called another server.
+        let audit = work.origin.audit.clone();
         Ok(Commit { executions, reads, writes, events, end, audit, definitions: None, at })
     }
 

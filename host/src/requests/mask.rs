@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use percent_encoding::percent_decode_str;
 
 use crate::secrets::{MASK, is_credential};
@@ -60,16 +61,23 @@ pub fn path<'p>(path: &'p str, params: &[(String, String)]) -> Cow<'p, str> {
 /// A body as it may be shown: the fields of a form are looked through.
 #[must_use]
 pub fn body<'b>(content_type: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if is_form(content_type) {
         return pairs(body);
     }
-    if media_type.eq_ignore_ascii_case("multipart/form-data")
-        && let Some(boundary) = boundary(content_type)
-    {
-        return multipart(boundary.as_bytes(), body);
+    if is_media_type(content_type, "multipart/form-data") {
+        let shown = boundary(content_type).and_then(|boundary| multipart(boundary, body));
+        return shown.unwrap_or_else(|| Cow::Owned(MASK.as_bytes().to_vec()));
     }
     Cow::Borrowed(body)
+}
+
+/// Whether a body of this type is the fields of a form.
+pub(super) fn is_form(content_type: &str) -> bool {
+    is_media_type(content_type, "application/x-www-form-urlencoded")
+}
+
+fn is_media_type(content_type: &str, media_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// An address: its query, and its fragment if that is written like one.
@@ -116,47 +124,51 @@ fn boundary(content_type: &str) -> Option<&str> {
     Some(value.trim().trim_matches('"')).filter(|boundary| !boundary.is_empty())
 }
 
-/// The parts of a form (RFC 7578), each after a line with the boundary.
-fn multipart<'b>(boundary: &[u8], body: &'b [u8]) -> Cow<'b, [u8]> {
-    let delimiter = [&b"--"[..], boundary].concat();
-    let starts: Vec<usize> = occurrences(body, &delimiter).collect();
-    let mut shown = Vec::with_capacity(body.len());
-    let mut done = 0;
-    for (place, start) in starts.iter().enumerate() {
-        let part_begin = start + delimiter.len();
-        let part_end = starts.get(place + 1).copied().unwrap_or(body.len());
-        let part = &body[part_begin..part_end];
-        let Some(head) = occurrences(part, b"\r\n\r\n").next() else { continue };
-        if !field_name(&part[..head]).is_some_and(|name| is_credential(&name)) {
-            continue;
+/// The parts of a form (RFC 7578), each after a line with the boundary; `None` when it is written
+/// in another way. Readers of forms forgive much, each in its own way, so that the name of a field
+/// may be another one to the script than to us.
+fn multipart<'b>(boundary: &str, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+    let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
+    let mut rest = body.strip_prefix(&delimiter[2..])?;
+    let mut shown = delimiter[2..].to_vec();
+    while let Some(part) = rest.strip_prefix(b"\r\n") {
+        let head = memmem::find(part, b"\r\n\r\n")?;
+        let name = field_name(str::from_utf8(&part[..head]).ok()?)?;
+        let (head, content) = part.split_at(head + 4);
+        let end = memmem::find(content, &delimiter)?;
+        let content_shown = if is_credential(name) { MASK.as_bytes() } else { &content[..end] };
+        for piece in [b"\r\n", head, content_shown, &delimiter] {
+            shown.extend_from_slice(piece);
         }
-        let content_begin = part_begin + head + 4;
-        let ends_line = part.ends_with(b"\r\n") && part_end - 2 >= content_begin;
-        let content_end = if ends_line { part_end - 2 } else { part_end };
-        shown.extend_from_slice(&body[done..content_begin]);
-        shown.extend_from_slice(MASK.as_bytes());
-        done = content_end;
+        rest = &content[end + delimiter.len()..];
     }
-    if done == 0 {
-        return Cow::Borrowed(body);
+    if !matches!(rest, b"--" | b"--\r\n") {
+        return None;
     }
-    shown.extend_from_slice(&body[done..]);
-    Cow::Owned(shown)
+    shown.extend_from_slice(rest);
+    Some(if shown == body { Cow::Borrowed(body) } else { Cow::Owned(shown) })
 }
 
-fn occurrences<'b>(body: &'b [u8], of: &'b [u8]) -> impl Iterator<Item = usize> + 'b {
-    memchr::memmem::find_iter(body, of)
-}
-
-/// The `name` of a part's `Content-Disposition`.
-fn field_name(head: &[u8]) -> Option<String> {
-    let head = String::from_utf8_lossy(head);
-    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
-    let (_, disposition) =
-        lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"))?;
-    let mut parameters = disposition.split(';').filter_map(|part| part.split_once('='));
-    let (_, name) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("name"))?;
-    Some(name.trim().trim_matches('"').to_owned())
+/// The `name` of a part's one `Content-Disposition`, when it stands there as browsers write it.
+fn field_name(head: &str) -> Option<&str> {
+    let fields = head.split("\r\n").map(|line| line.split_once(':'));
+    let mut dispositions = Vec::new();
+    for field in fields {
+        let (name, value) = field?;
+        if name.eq_ignore_ascii_case("content-disposition") {
+            dispositions.push(value.trim());
+        } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return None;
+        }
+    }
+    let [disposition] = dispositions[..] else { return None };
+    let (name, rest) = disposition.strip_prefix("form-data; name=\"")?.split_once('"')?;
+    let is_plain = |text: &str| !text.contains(['\\', '%', '\r', '\n']);
+    let file_name = |rest: &str| {
+        let name = rest.strip_prefix("; filename=\"")?.strip_suffix('"')?;
+        (!name.contains(['"', '\\', '\r', '\n'])).then_some(())
+    };
+    (is_plain(name) && (rest.is_empty() || file_name(rest).is_some())).then_some(name)
 }
 
 #[cfg(test)]
@@ -197,16 +209,53 @@ mod tests {
         let part = |name: &str, content: &str| {
             format!("--b1\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
         };
-        let form = [part("user", "ada"), part("api_key", "a\r\nb"), part("x", "1")].concat();
+        let end = "--b1--\r\n".to_owned();
+        let form = [part("user", "ada"), part("api_key", "a\r\nb"), part("x", "1"), end.clone()];
+        let form = form.concat();
         let masked = body("multipart/form-data; boundary=\"b1\"", form.as_bytes()).into_owned();
         let masked = String::from_utf8(masked).unwrap();
-        assert_eq!(masked, [part("user", "ada"), part("api_key", "***"), part("x", "1")].concat());
-        // One that is cut off, and one without parts.
-        let cut = part("password", "abc").trim_end().to_owned();
-        let masked = body("multipart/form-data; boundary=b1", cut.as_bytes()).into_owned();
-        assert!(!String::from_utf8(masked).unwrap().contains("abc"));
-        assert_eq!(body("multipart/form-data; boundary=b1", b"abc"), &b"abc"[..]);
-        assert_eq!(body("multipart/form-data", b"abc"), &b"abc"[..]);
+        let shown = [part("user", "ada"), part("api_key", "***"), part("x", "1"), end].concat();
+        assert_eq!(masked, shown);
+    }
+
+    #[test]
+    fn a_form_that_readers_may_understand_in_several_ways_is_not_shown() {
+        let form = |head: &str| format!("--b1\r\n{head}\r\n\r\nabc\r\n--b1--\r\n");
+        let plain = form("Content-Disposition: form-data; name=\"user\"; filename=\"a;b.txt\"");
+        let masked = |content_type: &str, form: &str| {
+            String::from_utf8(body(content_type, form.as_bytes()).into_owned()).unwrap()
+        };
+        let content_type = "multipart/form-data; boundary=b1";
+        assert_eq!(masked(content_type, &plain), plain);
+        for head in [
+            "Content-Disposition: form-data; name=password",
+            "Content-Disposition: form-data; name='password'",
+            "Content-Disposition: form-data; name=\"pass\\word\"",
+            "Content-Disposition: form-data; name=\"pass%77ord\"",
+            "Content-Disposition: form-data; x=\";name=a;\"; name=\"password\"",
+            "Content-Disposition: form-data; name=\"a\"; name=\"password\"",
+            "Content-Disposition: form-data; name=\"a\"; name*=utf-8''password",
+            "Content-Disposition: form-data; filename=\"a\"; name=\"password\"",
+            "Content-Disposition:\r\n form-data; name=\"password\"",
+            "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; \
+             name=\"password\"",
+            "Content-Disposition : form-data; name=\"password\"\r\nContent-Disposition: form-data; \
+             name=\"a\"",
+            "Content-Type: text/plain",
+        ] {
+            assert_eq!(masked(content_type, &form(head)), MASK, "{head}");
+        }
+        for wrong in [
+            plain.replace("\r\n", "\n"),
+            plain.replace("--b1--", ""),
+            format!("preamble\r\n{plain}"),
+            format!("{plain}epilogue"),
+            plain.replacen("--b1", "--b1 ", 1),
+            "abc".to_owned(),
+        ] {
+            assert_eq!(masked(content_type, &wrong), MASK, "{wrong}");
+        }
+        assert_eq!(masked("multipart/form-data", &plain), MASK);
     }
 
     #[test]

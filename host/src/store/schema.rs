@@ -21,17 +21,26 @@ const FIRST_STATED: i64 = 9;
 ///
 /// Errors: `Schema` if a newer release has used the database and this one must not.
 pub(super) async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
-    let mut migrator = sqlx::migrate!("../migrations");
-    guard(connection, &migrator).await?;
-    // The guard has accepted every migration that this release does not know.
-    migrator.set_ignore_missing(true);
-    migrator.run(&mut *connection).await.map_err(Error::migration)?;
-    // A newer release may have migrated since the first look.
-    guard(connection, &migrator).await?;
+    // From the first look on: two servers that start at once would both make the table of
+    // migrations, and a newer release could migrate meanwhile.
+    connection.lock().await.map_err(Error::migration)?;
+    let migrated = migrate_alone(connection).await;
+    let unlocked = connection.unlock().await.map_err(Error::migration);
+    migrated.and(unlocked)?;
     // The SQL that both databases share has no clock: a migration writes 0.
     let timed = format!("UPDATE audit SET created_at = {} WHERE created_at = 0", dialect.now());
     sqlx::query(AssertSqlSafe(timed)).execute(connection).await?;
     Ok(())
+}
+
+/// [`migrate`], while nobody else does.
+async fn migrate_alone(connection: &mut AnyConnection) -> Result<()> {
+    let mut migrator = sqlx::migrate!("../migrations");
+    migrator.set_locking(false);
+    guard(connection, &migrator).await?;
+    // The guard has accepted every migration that this release does not know.
+    migrator.set_ignore_missing(true);
+    migrator.run(&mut *connection).await.map_err(Error::migration)
 }
 
 /// Refuses a database with a migration that needs a newer release.

@@ -173,7 +173,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Trigger))
     }
 
-    /// The app's triggers, newest first.
+    /// The app's triggers, newest first. One that this release does not understand is left out.
     pub async fn list_triggers(
         &self,
         app_id: &AppId,
@@ -184,14 +184,14 @@ impl Store {
             "{SELECT} WHERE t.app_id = $1 AND ($2 IS NULL OR t.kind = $2) \
              ORDER BY t.created_at DESC, t.id DESC LIMIT $3 OFFSET $4"
         );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
+        let rows = sqlx::query(AssertSqlSafe(query))
             .bind(app_id)
             .bind(kind.map(TriggerKind::as_str))
             .bind(page.limit)
             .bind(page.offset)
             .fetch_all(self.reads())
             .await?;
-        Ok(rows)
+        Ok(readable(&rows))
     }
 
     /// The triggers of a script: the id of each, and its kind.
@@ -206,8 +206,8 @@ impl Store {
     /// Every trigger that a principal has registered, in any app.
     pub async fn list_triggers_of(&self, principal: &str) -> Result<Vec<Trigger>> {
         let query = format!("{SELECT} WHERE t.registered_by_principal = $1 ORDER BY t.id");
-        let query = sqlx::query_as(AssertSqlSafe(query)).bind(principal);
-        Ok(query.fetch_all(self.reads()).await?)
+        let rows = sqlx::query(AssertSqlSafe(query)).bind(principal).fetch_all(self.reads());
+        Ok(readable(&rows.await?))
     }
 
     /// Gives the messages that wait in a trigger's queue to its script: what came while
@@ -273,8 +273,12 @@ impl Store {
 /// is left out, so that it alone does not fire.
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Trigger>> {
     let query = format!("{SELECT} ORDER BY t.id");
-    let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await?;
-    let read = |row: AnyRow| match Trigger::from_row(&row) {
+    Ok(readable(&sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await?))
+}
+
+/// Those of the triggers that this release understands.
+fn readable(rows: &[AnyRow]) -> Vec<Trigger> {
+    let read = |row: &AnyRow| match Trigger::from_row(row) {
         Ok(trigger) => Some(trigger),
         Err(error) => {
             let id = row.try_get::<String, _>("id").unwrap_or_default();
@@ -282,7 +286,7 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Trigger>> 
             None
         }
     };
-    Ok(rows.into_iter().filter_map(read).collect())
+    rows.iter().filter_map(read).collect()
 }
 
 async fn find(connection: &mut AnyConnection, id: &TriggerId) -> Result<Trigger> {

@@ -170,6 +170,43 @@ impl Store {
         .await
     }
 
+    /// Puts a password in the place of the one with the hash `before`, or of none, and ends the
+    /// user's sessions and an invitation. Errors: `NotFound(User)`, also when the password has
+    /// become another.
+    pub async fn change_password(
+        &self,
+        id: &UserId,
+        before: Option<&str>,
+        after: &str,
+        at: i64,
+    ) -> Result<()> {
+        let (id, before, after) = (id.clone(), before.map(str::to_owned), after.to_owned());
+        self.write(Touches::Definitions, move |connection| {
+            Box::pin(async move {
+                let changed = sqlx::query(
+                    "UPDATE users SET password_hash = $3, invitation_sha256 = NULL, \
+                     invitation_expires_at = NULL, updated_at = $4 \
+                     WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $2",
+                )
+                .bind(&id)
+                .bind(before)
+                .bind(after)
+                .bind(at)
+                .execute(&mut *connection)
+                .await?;
+                if changed.rows_affected() == 0 {
+                    return Err(Error::NotFound(Resource::User));
+                }
+                sqlx::query("DELETE FROM sessions WHERE principal = $1")
+                    .bind(format!("user:{id}"))
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Deletes a user with their memberships, keys and sessions. Their triggers stay, and
     /// stop. Errors: `NotFound(User)`, `Conflict(LastOwner)`.
     pub async fn delete_user(&self, id: &UserId, principal: &str) -> Result<()> {

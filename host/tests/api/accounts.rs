@@ -64,11 +64,34 @@ with_an_app! {
         app.admin().put("/auth/password", body).send().await.refuses(403, "no_password");
     }
 
+    async fn of_several_who_change_a_password_at_once_one_does(app) {
+        let browser = Browser::sign_in(app).await;
+        let change = |new: &str| {
+            let body = json!({"current": ADMIN_PASSWORD, "password": new});
+            browser.change(app, "PUT", "/auth/password").json(&body).send()
+        };
+        let words = ["one", "two", "three"].map(|word| format!("another long password {word}"));
+        let [one, two, three] = words.each_ref();
+        let (one, two, three) = tokio::join!(change(one), change(two), change(three));
+        let mut changed = Vec::new();
+        for (answer, word) in [one, two, three].iter().zip(&words) {
+            if answer.status == 200 {
+                changed.push(word);
+            } else {
+                assert!([401, 403].contains(&answer.status), "{answer:?}");
+            }
+        }
+        assert_eq!(changed.len(), 1);
+        try_password(app, "admin", changed[0]).send().await.is(200);
+    }
+
     async fn signing_out_everywhere_ends_all_sessions_of_one_user_only(app) {
         let (one, two) = (Browser::sign_in(app).await, Browser::sign_in(app).await);
         let ada = Browser::of_user(app, "ada", "member").await;
         let ended = one.change(app, "DELETE", "/auth/sessions").send().await.is(200);
         assert_eq!(ended.json(), json!({"ended": 2}));
+        let noted = app.admin().get("/audit?action=sign_out_everywhere").send().await.is(200).json();
+        assert_eq!(noted["items"][0]["principal_name"], "admin");
         for over in [&one, &two] {
             over.request(app, "GET", "/auth/me").send().await.refuses(401, "session_expired");
         }

@@ -130,17 +130,19 @@ with_an_app! {
         assert!(!json!(noted).to_string().contains("hidden"));
     }
 
-    async fn a_run_by_hand_is_noted_if_it_has_changed_something(app) {
+    async fn a_run_by_hand_is_noted_also_if_it_writes_nothing(app) {
         let id = app.deploy("shop", "hello", "1").await;
         let run = async || app.admin().post(&format!("/execute/{id}"), json!({})).send().await.is(200);
         run().await;
-        assert_eq!(entries(app, "&action=execute_script").await.len(), 0);
+        assert_eq!(entries(app, "&action=execute_script").await.len(), 1);
+        app.update(&id, "throw 1").await.is(200);
+        run().await;
         app.update(&id, r#"kv::collection("a").set("b", 1)"#).await.is(200);
         run().await;
         let event = json!({"event": {"kind": "cron"}});
         app.admin().post(&format!("/scripts/{id}/test"), event).send().await.is(200);
         app.get("/x/shop/hello").send().await.is(200);
-        assert_eq!(entries(app, "&action=execute_script").await.len(), 1);
+        assert_eq!(entries(app, "&action=execute_script").await.len(), 3);
         let noted = entries(app, "&action=test_script").await;
         assert_eq!((noted.len(), &noted[0]["resource_name"]), (1, &json!("hello")));
     }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use picloud::backup::{Backup, MasterKeyOf, back_up, restore};
 use picloud::clock::Clock;
 use picloud::config::Config;
+use picloud::instance;
 use picloud::secrets::{KEY_FILE, NEXT_KEY_FILE, Secrets};
 use picloud::store::Store;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::app::TestApp;
-use crate::database::{Database, Kind};
+use crate::database::{Database, Kind, with_fresh_database};
 use crate::{on_both_databases, with_an_app};
 
 /// Writes files: `path` and `content` from the query.
@@ -103,6 +104,31 @@ with_an_app! {
         assert_eq!(dest.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
     }
+
+    async fn a_backup_that_was_interrupted_is_made_again(app) {
+        app.deploy("shop", "put", PUT).await;
+        put(app, "a", "1").await;
+        let parent = folder();
+        let dest = parent.path().join("backup");
+        let mut interrupted = Backup::begin(app.config(), &dest).unwrap();
+        interrupted.copy_files_of_now().await.unwrap();
+        interrupted.copy_database().await.unwrap();
+        let refusal = async || {
+            back_up(app.config(), &Clock::system(), &dest).await.unwrap_err().to_string()
+        };
+        let refused = refusal().await;
+        assert!(refused.contains("another backup is being made"), "{refused}");
+        // As when its process is killed.
+        drop(interrupted);
+        let foreign = parent.path().join("backup.unfinished/letters");
+        std::fs::write(&foreign, "").unwrap();
+        let refused = refusal().await;
+        assert!(refused.contains("it has letters"), "{refused}");
+        std::fs::remove_file(&foreign).unwrap();
+        let made = back_up(app.config(), &Clock::system(), &dest).await.unwrap();
+        assert_eq!((made.files, made.lost.len()), (1, 0));
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
 }
 
 on_both_databases! {
@@ -129,6 +155,64 @@ on_both_databases! {
         std::fs::write(backup.join("backup.json"), manifest.to_string()).unwrap();
         let other = refusal(&elsewhere(&parent.path().join("other"), None), &backup).await;
         assert!(other.contains("another database"), "{other}");
+        app.close().await;
+    }
+
+    async fn a_database_that_was_damaged_in_the_backup_is_not_restored(database) {
+        let app = TestApp::start(database).await;
+        let parent = folder();
+        let backup = parent.path().join("backup");
+        back_up(app.config(), &Clock::system(), &backup).await.unwrap();
+        let copy = ["picloud.db", "picloud.dump"].map(|name| backup.join(name));
+        let copy = copy.iter().find(|copy| copy.exists()).unwrap();
+        let mut content = std::fs::read(copy).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        std::fs::write(copy, content).unwrap();
+        let new = parent.path().join("new");
+        with_fresh_database(database.kind, async |fresh: &Database| {
+            let config = elsewhere(&new, Some(fresh));
+            let refused = restore(&config, &backup).await.unwrap_err().to_string();
+            assert!(refused.contains("is damaged"), "{refused}");
+        })
+        .await;
+        assert!(!new.exists());
+        app.close().await;
+    }
+
+    async fn a_restore_that_was_interrupted_is_repeated_before_a_server_starts(database) {
+        let app = TestApp::start(database).await;
+        app.deploy("shop", "put", PUT).await;
+        for name in ["a", "b"] {
+            put(&app, name, name).await;
+        }
+        let parent = folder();
+        let (backup, other) = (parent.path().join("backup"), parent.path().join("other"));
+        back_up(app.config(), &Clock::system(), &backup).await.unwrap();
+        back_up(app.config(), &Clock::system(), &other).await.unwrap();
+        // One that cannot be read ends the restore in the midst of it.
+        let blob = blobs(&backup).remove(0);
+        let content = std::fs::read(&blob).unwrap();
+        std::fs::remove_file(&blob).unwrap();
+        std::fs::create_dir(&blob).unwrap();
+        with_fresh_database(database.kind, async |fresh: &Database| {
+            let config = elsewhere(&parent.path().join("new"), Some(fresh));
+            let url = config.database_url().unwrap();
+            restore(&config, &backup).await.unwrap_err();
+            let refused = instance::check(&url, &config.data, false).await.unwrap_err().to_string();
+            assert!(refused.contains("was interrupted"), "{refused}");
+            let refused = restore(&config, &other).await.unwrap_err().to_string();
+            assert!(refused.contains("another restore"), "{refused}");
+            std::fs::remove_dir(&blob).unwrap();
+            std::fs::write(&blob, &content).unwrap();
+            let restored = restore(&config, &backup).await.unwrap();
+            assert_eq!((restored.files, restored.lost.len()), (2, 0));
+            assert_eq!(blobs(&config.data).len(), 2);
+            instance::check(&url, &config.data, false).await.unwrap();
+            let refused = restore(&config, &backup).await.unwrap_err().to_string();
+            assert!(refused.contains("is not empty"), "{refused}");
+        })
+        .await;
         app.close().await;
     }
 

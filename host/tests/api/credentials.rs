@@ -17,7 +17,11 @@ const SEEN: &str = r#"
         headers: ctx.request.headers, query: ctx.request.query, body: ctx.request.body,
         token: ctx.request.params.token,
     };
-    if ctx.request.headers["x-fail"] != () { throw "as asked" }
+    if ctx.request.headers["x-fail"] != () {
+        log::info("seen", ctx.request);
+        log::warn(`${ctx.request.headers.authorization} ${ctx.request.headers.cookie}`);
+        throw "as asked: " + ctx.request;
+    }
     #{ headers: #{ "set-cookie": `s=${ctx.request.headers.authorization}`, "x-note": "kept" }, body: seen }
 "#;
 
@@ -188,7 +192,7 @@ crate::on_both_databases! {
         assert!(!payload.to_string().contains(TOKEN) && !body.contains(TOKEN), "{payload} {body}");
 
         // The script is mended; the same request, and one that is edited.
-        app.update(&script, &SEEN.replace("throw \"as asked\"", "")).await.is(200);
+        app.update(&script, &SEEN.replace("throw \"as asked: \" + ctx.request;", "")).await.is(200);
         let id = letters[0]["id"].as_str().unwrap();
         let mut edited = letters[0]["payload"].clone();
         for header in edited["headers"].as_array_mut().unwrap() {

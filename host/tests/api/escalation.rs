@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use picloud::auth::Auth;
 use picloud::clock::Clock;
+use picloud::store::{AuditFilter, Page};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Call, OWNER_KEY, TestApp};
@@ -212,6 +213,9 @@ with_an_app! {
         let of = |key: &Value| key["key"].as_str().unwrap().to_owned();
         assert_eq!((uses(&of(&by_owner)).await, uses(&of(&theirs)).await), (200, 200));
         let reset = Auth::reset(app.store(), &Clock::system()).await.unwrap();
+        let filter = AuditFilter { action: Some("reset_owner_key"), ..AuditFilter::default() };
+        let noted = app.store().list_audit(&filter, Page { limit: 9, offset: 0 }).await.unwrap();
+        assert_eq!(noted.len(), 1);
         let new = reset.unwrap().reveal().to_owned();
         // At once, in the server that goes on as well.
         assert_eq!(uses(&of(&by_owner)).await, 401);

@@ -84,6 +84,13 @@ fn every_migration_has_a_number_of_its_own() {
 }
 
 on_both_databases! {
+    async fn several_servers_start_on_a_new_database_at_once(database) {
+        let opened = futures::future::join_all((0..4).map(|_| Store::open(&database.url))).await;
+        for store in opened {
+            store.unwrap().close().await.unwrap();
+        }
+    }
+
     async fn every_migration_from_9_on_states_who_may_use_it(database) {
         open(database).await.close().await.unwrap();
         let stated = Plain::connect(database).await.pairs("SELECT version, min_version FROM schema ORDER BY version").await;

@@ -1,0 +1,96 @@
+//! The values of a caller's credentials, so that they are found where a script repeats them:
+//! `log::info(ctx.request)` is written in many a script. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use picloud_shared::execution::HttpRequest;
+
+use super::mask;
+use crate::secrets::{SecretValue, is_credential};
+
+/// Shorter ones are left: a parameter `key` is often a name, and words of a log would be masked.
+const CHARS_MIN: usize = 8;
+
+/// The values of the credentials in a request's headers, parameters and form fields: each cookie
+/// also for itself, and an `Authorization` also without its scheme.
+#[must_use]
+pub fn credentials(request: &HttpRequest) -> Vec<SecretValue> {
+    let pairs = [&request.headers, &request.params, &request.query].into_iter().flatten();
+    let secret = pairs.filter(|(name, _)| is_credential(name));
+    let mut values = form_fields(request);
+    for (name, value) in secret {
+        values.push(value.clone());
+        if name == COOKIE.as_str() {
+            let cookies = value.split(';').filter_map(|pair| pair.split_once('='));
+            values.extend(cookies.map(|(_, value)| value.trim().to_owned()));
+        } else if name == AUTHORIZATION.as_str() || name == PROXY_AUTHORIZATION.as_str() {
+            values.extend(without_scheme(value));
+        }
+    }
+    values.retain(|value| value.chars().count() >= CHARS_MIN);
+    values.into_iter().map(SecretValue::from).collect()
+}
+
+/// Those of the fields of a form.
+fn form_fields(request: &HttpRequest) -> Vec<String> {
+    if !mask::is_form(super::content_type(&request.headers)) {
+        return Vec::new();
+    }
+    let fields = form_urlencoded::parse(&request.raw);
+    fields.filter(|(name, _)| is_credential(name)).map(|(_, value)| value.into_owned()).collect()
+}
+
+/// The credentials after the scheme (RFC 9110, section 11.4), and the password in them if the
+/// scheme is Basic (RFC 7617).
+fn without_scheme(value: &str) -> Vec<String> {
+    let Some((scheme, rest)) = value.split_once(' ') else { return Vec::new() };
+    let mut values = vec![rest.trim().to_owned()];
+    if scheme.eq_ignore_ascii_case("basic")
+        && let Ok(pair) = STANDARD.decode(rest.trim())
+        && let Ok(pair) = String::from_utf8(pair)
+        && let Some((_, password)) = pair.split_once(':')
+    {
+        values.push(password.to_owned());
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_credential_is_found_by_its_value() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let request = HttpRequest {
+            headers: vec![
+                pair("authorization", "Basic YWRhOmxvbmcgcGFzc3dvcmQ="),
+                pair("cookie", "a=first-value; b=second-value; c=short"),
+                pair("content-type", "application/x-www-form-urlencoded"),
+                pair("x-api-key", "key-of-the-header"),
+            ],
+            params: vec![pair("token", "token-of-the-path"), pair("id", "0123456789")],
+            query: vec![pair("key", "orders"), pair("signature", "signature-of-it")],
+            raw: b"user=somebody-else&newPassword=in+the+form".to_vec(),
+            ..HttpRequest::default()
+        };
+        let values = credentials(&request);
+        let values: Vec<_> = values.iter().map(SecretValue::reveal).collect();
+        assert_eq!(
+            values,
+            [
+                "in the form",
+                "Basic YWRhOmxvbmcgcGFzc3dvcmQ=",
+                "YWRhOmxvbmcgcGFzc3dvcmQ=",
+                "long password",
+                "a=first-value; b=second-value; c=short",
+                "first-value",
+                "second-value",
+                "key-of-the-header",
+                "token-of-the-path",
+                "signature-of-it",
+            ]
+        );
+    }
+}
