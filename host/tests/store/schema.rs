@@ -7,7 +7,7 @@ use std::path::Path;
 use picloud::store::{Error, Store};
 use sha2::{Digest, Sha256};
 
-use crate::database::{Database, Kind};
+use crate::database::{Database, Kind, with_fresh_database};
 use crate::fixtures::{Plain, app, open};
 use crate::on_both_databases;
 
@@ -83,14 +83,19 @@ fn every_migration_has_a_number_of_its_own() {
     assert_eq!(versions.iter().collect::<BTreeSet<_>>().len(), versions.len(), "{versions:?}");
 }
 
-on_both_databases! {
-    async fn several_servers_start_on_a_new_database_at_once(database) {
+/// On SQLite a second server is refused.
+#[tokio::test]
+async fn several_servers_start_on_a_new_postgres_at_once() {
+    with_fresh_database(Kind::Postgres, async |database: &Database| {
         let opened = futures::future::join_all((0..4).map(|_| Store::open(&database.url))).await;
         for store in opened {
             store.unwrap().close().await.unwrap();
         }
-    }
+    })
+    .await;
+}
 
+on_both_databases! {
     async fn every_migration_from_9_on_states_who_may_use_it(database) {
         open(database).await.close().await.unwrap();
         let stated = Plain::connect(database).await.pairs("SELECT version, min_version FROM schema ORDER BY version").await;
