@@ -32,6 +32,7 @@ mod outbound;
 mod outbox;
 mod policies;
 mod reserved_hosts;
+mod revision;
 mod routes;
 mod samples;
 mod schema;

@@ -7,19 +7,12 @@ use std::time::Duration;
 use sqlx::{Connection, FromRow};
 use tokio::time::Instant;
 
+use super::revision::STORED_REVISION;
 use super::writer::{Signals, Touches};
 use super::{
     AppId, Delivery, Error, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
     Store, Trigger, triggers,
 };
-
-/// The revision of the definitions in the database.
-pub(super) const STORED_REVISION: &str =
-    "SELECT revision FROM revisions WHERE name = 'definitions'";
-
-/// Counts a change of the definitions, inside of its transaction.
-pub(super) const COUNT_CHANGE: &str =
-    "UPDATE revisions SET revision = revision + 1 WHERE name = 'definitions'";
 
 /// For how long definitions are used without a look whether they are the newest. A node that
 /// hears nothing of the others for longer asks before it uses them, and is not ready.

@@ -30,8 +30,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::definitions::COUNT_CHANGE;
 use super::dialect::{Dialect, OwnSession};
+use super::revision::COUNT_CHANGE;
 use super::{DatabaseTime, Error, Result};
 
 /// How many operations one commit takes.

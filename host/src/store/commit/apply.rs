@@ -9,9 +9,9 @@ use sqlx::AnyConnection;
 use super::validate::State;
 use super::{Applied, Caused, Commit, Committed, Ending, Lease, Write, fixed};
 use crate::faults::{self, Point};
-use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
+use crate::store::revision::STORED_REVISION;
 use crate::store::{
     AppId, EventId, FreedBlob, Json, NewEvent, Operation, Result, Space, abandoned, audit, blobs,
     bulk, dead_letters, executions, outbox,

@@ -11,8 +11,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use tokio::time::Instant;
 
 use super::{Event, Places};
-use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
+use crate::store::revision::STORED_REVISION;
 use crate::store::writer::Touches;
 use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
 

@@ -3,9 +3,9 @@
 
 use sqlx::AnyConnection;
 
-use crate::store::definitions::STORED_REVISION;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::{self, Handover, NewEvent, Reserved};
+use crate::store::revision::STORED_REVISION;
 use crate::store::writer::Touches;
 use crate::store::{
     AppId, Caused, Commit, Committed, Error, EventId, Json, Resource, Result, Store, audit, text,
