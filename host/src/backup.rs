@@ -210,7 +210,7 @@ impl Backup {
     }
 }
 
-/// What the copy of a database is called.
+/// The file name of the database's copy.
 fn database_copy(url: &DatabaseUrl) -> &'static str {
     if url.file().is_some() { SQLITE_COPY } else { POSTGRES_DUMP }
 }

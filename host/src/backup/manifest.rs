@@ -83,7 +83,7 @@ impl Manifest {
         sync(&path)
     }
 
-    /// What tells a restore of this backup into a database from others, in one line.
+    /// Identifies the restore of this backup into a database, in one line.
     pub(super) fn restore_into(&self, url: &DatabaseUrl) -> String {
         let sha256 = self.database_sha256.as_deref().unwrap_or_default();
         format!("{} {sha256} {url}", self.made_at)

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::files::{Copying, Lost};
 use super::key;
-use super::unfinished::Restore;
+use super::unfinished::{self, NEXT_MARK, Restore};
 use super::{
     Failed, Manifest, Result, database_copy, failed, failed_at, open, postgres, see_copy,
     sha256_of, sync,
@@ -19,8 +19,8 @@ use crate::executor::blobs::{Blobs, FILES_FOLDER};
 use crate::store::{DatabaseUrl, Snapshot};
 
 /// What may be in a data folder that counts as empty: compiled code, which is made again
-/// at need, and what a file system has of its own.
-const NOT_DATA: [&str; 2] = ["cache", "lost+found"];
+/// at need, what a file system has of its own, and a mark that was not finished.
+const NOT_DATA: [&str; 3] = ["cache", "lost+found", NEXT_MARK];
 
 /// Restores a backup into the data folder and the database that `config` leads to. The
 /// manifest names the files that are lost, now or when the backup was made.
@@ -40,8 +40,12 @@ pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
     let copy = source.join(database_copy(&url));
     check_copy(&manifest, &copy)?;
     let of = manifest.restore_into(&url);
+    crate::data_folder::prepare(&config.data).map_err(|error| Failed(error.to_string()))?;
+    let _alone = unfinished::lock(&config.data)?;
     let left = Restore::find(&config.data, &of)?;
-    prepare(&config.data, left.as_ref())?;
+    if left.is_none() {
+        check_empty(&config.data)?;
+    }
     check_database(&url, left.as_ref()).await?;
     let restore = match left {
         Some(left) => left.again(&config.data)?,
@@ -102,8 +106,8 @@ async fn restore_sqlite(
     fs::copy(copy, &unfinished).map_err(failed_at("cannot write", &unfinished))?;
     sync(&unfinished)?;
     sync(&data.join(FILES_FOLDER))?;
-    // Before there is a database: a restore that were repeated beside one would remove what a
-    // server works with.
+    // While there is no database: repeating a restore removes files, and a server may use them
+    // once there is one.
     restore.end(data)?;
     fs::rename(&unfinished, file).map_err(failed_at("cannot write", file))?;
     sync(file.parent().unwrap_or(file))?;
@@ -129,13 +133,8 @@ async fn restore_postgres(
     Ok(lost)
 }
 
-/// Makes the data folder, and refuses one that has something in it, but for what an interrupted
-/// restore has left.
-fn prepare(data: &Path, left: Option<&Restore>) -> Result<()> {
-    crate::data_folder::prepare(data).map_err(|error| Failed(error.to_string()))?;
-    if left.is_some() {
-        return Ok(());
-    }
+/// Refuses a data folder that has something in it.
+fn check_empty(data: &Path) -> Result<()> {
     for entry in fs::read_dir(data).map_err(failed_at("the data folder", data))? {
         let name = entry.map_err(failed_at("the data folder", data))?.file_name();
         if !NOT_DATA.iter().any(|known| name == *known) {

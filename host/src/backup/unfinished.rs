@@ -1,5 +1,4 @@
-//! What is there before a backup or a restore is whole, so that one that was interrupted can be
-//! repeated.
+//! Unfinished backups and restores: how an interrupted one is recognised and repeated.
 //!
 //! Invariant: nothing is removed but what a backup or a restore has made and not finished.
 
@@ -18,6 +17,9 @@ const OF_A_BACKUP: [&str; 5] = [FILES_FOLDER, KEY_FILE, SQLITE_COPY, POSTGRES_DU
 
 /// The file that says that a restore into a data folder is not finished.
 const RESTORE_MARK: &str = "restore.unfinished";
+
+/// The same, before it is whole.
+pub(super) const NEXT_MARK: &str = "restore.unfinished.next";
 
 /// Makes the folder that a backup is made in, in the place of one that an interrupted backup has
 /// left. The backup holds the file for as long as it goes on.
@@ -40,11 +42,15 @@ pub(super) fn folder(folder: &Path) -> Result<File> {
     }
 }
 
-/// Locks the folder, which may have another's name by now.
-fn lock(folder: &Path) -> Result<File> {
-    let failed = || failed_at("the backup", folder);
+/// Locks a folder, for as long as the file is kept.
+///
+/// # Errors
+/// When another backup or restore works in it, or it cannot be opened.
+pub(super) fn lock(folder: &Path) -> Result<File> {
+    let failed = || failed_at("the folder", folder);
     let opened = File::open(folder).map_err(failed())?;
     let is_locked = match opened.try_lock() {
+        // Another backup may have removed the folder that was opened, and made it anew.
         Ok(()) => {
             let (ours, named) = (opened.metadata().map_err(failed())?, fs::metadata(folder));
             named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()))
@@ -55,7 +61,7 @@ fn lock(folder: &Path) -> Result<File> {
     if is_locked {
         return Ok(opened);
     }
-    Err(Failed(format!("another backup is being made in {}", folder.display())))
+    Err(Failed(format!("another backup or restore works in {}", folder.display())))
 }
 
 /// Refuses what no backup has left.
@@ -118,8 +124,7 @@ impl Restore {
     }
 
     fn write(&self, more: &str) -> Result<()> {
-        let mut next = self.mark.clone().into_os_string();
-        next.push(".next");
+        let next = self.mark.with_file_name(NEXT_MARK);
         let written = File::create(&next).and_then(|mut file| {
             write!(file, "{}\n{more}", self.of)?;
             file.sync_all()?;

@@ -117,7 +117,7 @@ with_an_app! {
             back_up(app.config(), &Clock::system(), &dest).await.unwrap_err().to_string()
         };
         let refused = refusal().await;
-        assert!(refused.contains("another backup is being made"), "{refused}");
+        assert!(refused.contains("another backup or restore works"), "{refused}");
         // As when its process is killed.
         drop(interrupted);
         let foreign = parent.path().join("backup.unfinished/letters");
