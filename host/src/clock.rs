@@ -15,7 +15,7 @@ type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 pub struct Clock {
     now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
     fill: Arc<Fill>,
-    /// What the database's clock showed, and when that was; only of the system's clock.
+    /// The last reading of the database's clock. Only the system's clock follows it.
     followed: Option<Arc<RwLock<Option<Reading>>>>,
 }
 

@@ -90,7 +90,7 @@ impl Trying {
 pub struct Invitation {
     /// What the invited shows: to be handed over once.
     pub token: String,
-    /// What is kept of it.
+    /// The record of it that is stored.
     pub kept: store::NewInvitation,
 }
 

@@ -157,7 +157,7 @@ async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error>
     Ok(())
 }
 
-/// Puts a key in the place of another, and notes it as done by whoever has the machine.
+/// Replaces the key, with an audit entry: whoever has the machine acts as the owner.
 async fn replace(
     store: &Store,
     clock: &Clock,

@@ -2,7 +2,7 @@
 //!
 //! A blob is written under another name, synced and renamed, and never changed: a
 //! file that is written again gets another blob. Which blobs are files is what the
-//! store says. [`sweep`](crate::orchestrator::sweep) removes the others.
+//! store says; the others are removed from outside (`orchestrator/sweep.rs`).
 //!
 //! Invariant: an app's blobs are reached through a capability for its folder, and by
 //! ids that we have made: what a script calls a file is never a path.

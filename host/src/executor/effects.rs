@@ -89,7 +89,7 @@ pub enum Sent {
 }
 
 impl Written {
-    /// What it takes as a change of `key`, in bytes.
+    /// The size of this change of `key`, in bytes.
     pub(super) fn bytes(&self, key: &EntryKey) -> u64 {
         let value = self.value.as_ref().map_or(0, |value| value.len());
         (key.collection.len() + key.name.len() + value) as u64
@@ -97,7 +97,7 @@ impl Written {
 }
 
 impl Sent {
-    /// What it takes, in bytes.
+    /// The size of the event, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         let (Self::Queue { queue: to, payload, .. }
         | Self::Topic { topic: to, payload }
@@ -111,7 +111,7 @@ impl Sent {
 pub struct Effects {
     writes: BTreeMap<EntryKey, Written>,
     sent: Vec<Sent>,
-    /// What both take, in bytes.
+    /// The size of writes and events, in bytes.
     bytes: u64,
     /// The contents of files that it has put into the data folder.
     blobs: Vec<Uuid>,
@@ -147,7 +147,7 @@ impl Effects {
         (self.writes.len() + self.sent.len()) as u64
     }
 
-    /// What counts against the limit `effects_bytes`.
+    /// The bytes that count against the limit `effects_bytes`.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -247,7 +247,7 @@ fn with_room(settings: &Settings, has_swap: bool) -> Result<(Engine, usize), Sta
                 return Ok((engine, slots));
             }
             Err(error) if slots > 1 => {
-                tracing::debug!(%error, slots, "no address space for so many sandboxes");
+                tracing::debug!(%error, slots, "too little address space; trying half as many sandboxes");
                 slots /= 2;
             }
             Err(error) => return Err(StartError::NoRoom(error)),
