@@ -16,6 +16,8 @@ use url::Host;
 
 /// The name of the machine itself (RFC 6761, section 6.3).
 const LOCALHOST: &str = "localhost";
+/// The longest name in the DNS, in bytes.
+const NAME_BYTES_MAX: usize = 253;
 
 /// A host in its normal form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,11 +70,7 @@ impl Hostname {
             Host::Ipv6(address) => Ok(Self::Address(IpAddr::from(address).to_canonical())),
             Host::Domain(name) => {
                 let name = name.strip_suffix('.').unwrap_or(&name);
-                // An empty label names nothing in the DNS.
-                if name.is_empty() || name.split('.').any(str::is_empty) {
-                    return Err(NoHost);
-                }
-                Ok(Self::Name(name.to_owned()))
+                if is_dns_name(name) { Ok(Self::Name(name.to_owned())) } else { Err(NoHost) }
             }
         }
     }
@@ -137,7 +135,20 @@ fn is_normal(text: &str) -> bool {
     };
     // What ends in a number is an address.
     let last = text.rsplit('.').next().unwrap_or_default();
-    last.starts_with(|first: char| first.is_ascii_lowercase()) && text.split('.').all(is_plain)
+    text.len() <= NAME_BYTES_MAX
+        && last.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.split('.').all(is_plain)
+}
+
+/// Whether a name in ASCII can stand in the DNS: letters, digits, hyphens and underscores in
+/// labels that are not empty, 253 bytes at most (RFC 1035, section 2.3.4). The URL Standard
+/// also takes `a,b` and `*`, which other software reads as a list or as a pattern.
+fn is_dns_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(is_letter)
+    };
+    name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label)
 }
 
 /// The text before the port, an IPv6 address in its brackets. The port may be any number, or
@@ -232,6 +243,12 @@ mod tests {
             "sho%00p.example",
             "shop.example#",
             "a\\b",
+            "a.example,b.example",
+            "*",
+            "*.example",
+            "a$b.example",
+            "(a).example",
+            &format!("{}example", "long.".repeat(50)),
         ] {
             assert_eq!(Hostname::parse(wrong), Err(NoHost), "{wrong:?}");
         }

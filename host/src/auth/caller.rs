@@ -139,7 +139,12 @@ impl Caller {
         let Some(scope) = capability.scope() else { return Ok(()) };
         if let Some(key) = self.key() {
             if !key.scopes.contains(&scope) {
-                let message = format!("the key has not the scope {}", scope.as_str());
+                let message = if key.scopes.is_empty() {
+                    "this release does not know a scope of the key, so the key grants nothing"
+                        .into()
+                } else {
+                    format!("the key lacks the scope {}", scope.as_str())
+                };
                 let refusal = Refusal::new("scope_missing", message);
                 return Err(Error::Forbidden(refusal.with("scope", scope.as_str())));
             }

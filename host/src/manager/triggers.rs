@@ -257,8 +257,13 @@ pub(super) async fn delete_trigger(
     caller: Caller,
     Path(id): Path<TriggerId>,
 ) -> Result<StatusCode> {
-    let trigger = trigger_of(&control_plane, &caller, &id, Capability::AppManageTriggers).await?;
-    let change = changed("delete_trigger", &trigger).from(&described(&trigger));
+    // Also one that this release does not understand: nothing else can be done with it.
+    let (app_id, kind, trigger) = control_plane.store.find_any_trigger(&id).await?;
+    let manage = Capability::AppManageTriggers;
+    control_plane.auth.allow(&caller, &app_id, manage, Resource::Trigger).await?;
+    let change = Change::new("delete_trigger", Resource::Trigger, id.as_str(), &kind);
+    let before = trigger.as_ref().map_or(Value::Null, described);
+    let change = change.in_app(&app_id).from(&before);
     control_plane.change(&caller, change).delete_trigger(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -173,6 +173,23 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Trigger))
     }
 
+    /// The app and the kind of a trigger, and the trigger itself if this release understands it.
+    ///
+    /// # Errors
+    /// `NotFound(Trigger)`.
+    pub async fn find_any_trigger(
+        &self,
+        id: &TriggerId,
+    ) -> Result<(AppId, String, Option<Trigger>)> {
+        let row = sqlx::query(AssertSqlSafe(format!("{SELECT} WHERE t.id = $1")))
+            .bind(id)
+            .fetch_optional(self.reads())
+            .await?
+            .ok_or(Error::NotFound(Resource::Trigger))?;
+        let trigger = Trigger::from_row(&row).ok();
+        Ok((row.try_get("app_id")?, row.try_get("kind")?, trigger))
+    }
+
     /// The app's triggers, newest first. One that this release does not understand is left out.
     pub async fn list_triggers(
         &self,

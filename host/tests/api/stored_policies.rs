@@ -135,6 +135,9 @@ on_both_databases! {
         app.settled("shop").await;
         assert_eq!(app.value("shop", "seen", "two").await, json!(1));
         assert_eq!(app.value("shop", "seen", "one").await, Value::Null);
+        // It can be removed.
+        app.admin().delete(&format!("/triggers/{broken}")).send().await.is(204);
+        app.admin().delete(&format!("/triggers/{broken}")).send().await.refuses(404, "trigger_not_found");
         server.close().await;
     }
 }

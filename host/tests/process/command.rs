@@ -336,7 +336,7 @@ fn a_key_is_made_called_with_and_revoked() {
     let seen = with_key(&["triggers", "list", "demo"]);
     assert!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
     let refused = with_key(&["events", "list", "demo"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("has not the scope log:read"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("lacks the scope log:read"));
 
     let keys: Value = serde_json::from_str(&shell.does(&["keys", "list", "--json"])).unwrap();
     shell.does(&["keys", "revoke", text(&keys[0], "id")]);
