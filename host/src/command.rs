@@ -20,6 +20,7 @@ mod keys;
 mod logs;
 mod master_key;
 mod owner_key;
+mod purge;
 mod routes;
 mod scripts;
 mod secrets;
@@ -124,6 +125,11 @@ enum Verb {
     /// The folder of PICLOUD_DATA and the database of PICLOUD_DATABASE_URL are filled,
     /// and refused if they hold anything. PostgreSQL is filled by pg_restore.
     Restore(backup::Restore),
+    /// Write the SQLite database anew, without the room of deleted rows
+    ///
+    /// It works in the database, and no server may use that. It needs as much room as the
+    /// database takes. Databases of release 0.1 give room back to the disk only after this.
+    Compact,
     /// Whether the server is ready: exit code 0 if it is, 1 if not
     Health(health::Health),
     /// Compile the interpreter into the data folder; `serve` does it by itself
@@ -216,6 +222,7 @@ impl Command {
             Verb::Config { json } => settings::show(&config, json),
             Verb::Backup(backup) => backup.run(&config).await,
             Verb::Restore(restore) => restore.run(&config).await,
+            Verb::Compact => purge::compact(&config).await,
             Verb::Health(health) => health.run(&config).await,
             Verb::CompileGuest => compile_guest(&config),
             Verb::OwnerKey(command) => command.run(&config).await,

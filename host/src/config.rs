@@ -51,6 +51,8 @@ pub struct Config {
     pub adopt_data_folder: bool,
     /// The database, if it is not the one in the data folder.
     pub database: Option<DatabaseUrl>,
+    /// How many bytes of the disk of an SQLite database are kept free for tidying up; 0 for none.
+    pub disk_reserve_bytes: u64,
     /// What no execution gets more of.
     pub ceiling: Limits,
     /// The largest request body that a script is given, in bytes.
@@ -118,6 +120,7 @@ impl Default for Config {
             queue_max: 1024,
             queue_timeout_ms: 1000,
             image_cache_bytes_max: 64 << 20,
+            disk_reserve_bytes: 32 << 20,
             execution_log_retention_days: 14,
             dead_letter_retention_days: 90,
             abandoned_executions_retention_days: 14,

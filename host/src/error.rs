@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::executor::Saturated;
+use crate::executor::{Saturated, blobs};
 use crate::hostname::NoHost;
 use crate::limits::OverCeiling;
 use crate::{requests, secrets, store};
@@ -28,6 +28,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// After how many seconds a caller who was told that something is unavailable
 /// may try again.
 const RETRY_AFTER_S: u32 = 1;
+/// And while a disk is full.
+const DISK_FULL_RETRY_AFTER_S: u32 = 30;
+/// The codes of what fails because the database is in no state for it.
+const STORE_OUTAGES: [&str; 2] = ["store_unavailable", "disk_full"];
 
 /// Why a request was not carried out, sorted by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +203,16 @@ impl Error {
         }
     }
 
+    /// Logs that `what` failed in the background; as [`store::Error::tell`] does.
+    pub fn tell(&self, what: &str) {
+        match self {
+            Self::Unavailable { refusal, .. } if STORE_OUTAGES.contains(&&*refusal.code) => {
+                tracing::debug!(error = %self, "{what}");
+            }
+            _ => tracing::warn!(error = %self, "{what}"),
+        }
+    }
+
     fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         match self {
             Self::Unauthorized(_) => Some((
@@ -233,12 +247,29 @@ impl From<store::Error> for Error {
             store::Error::NotFound(resource) => Self::not_found(resource),
             store::Error::Conflict(conflict) => Self::Conflict(conflict.into()),
             store::Error::Invalid { field, reason } => Self::Invalid(Refusal::field(field, reason)),
+            store::Error::Full(_) => Self::Unavailable {
+                refusal: Refusal::new("disk_full", "the disk of the database is full"),
+                retry_after_s: DISK_FULL_RETRY_AFTER_S,
+            },
             store::Error::Unavailable(_) | store::Error::Contended(_) => Self::Unavailable {
                 refusal: Refusal::new("store_unavailable", "the database is unavailable"),
                 retry_after_s: RETRY_AFTER_S,
             },
             store::Error::Schema { .. } | store::Error::Internal(_) => Self::internal(error),
         }
+    }
+}
+
+impl Error {
+    /// The content of a file could not be written to the data folder.
+    #[must_use]
+    pub fn of_file(error: &std::io::Error) -> Self {
+        let refusal = if blobs::is_full(error) {
+            Refusal::new("disk_full", blobs::FULL)
+        } else {
+            Refusal::new("files_unavailable", "the file could not be written")
+        };
+        Self::Unavailable { refusal, retry_after_s: DISK_FULL_RETRY_AFTER_S }
     }
 }
 
@@ -346,6 +377,7 @@ mod tests {
             (store::Error::Conflict(Conflict::Version(4)), 409, "version_conflict"),
             (store::Error::Invalid { field: "name", reason: "is too long" }, 400, "field_invalid"),
             (store::Error::Unavailable("secret".into()), 503, "store_unavailable"),
+            (store::Error::Full("secret".into()), 503, "disk_full"),
         ];
         for (error, status, code) in table {
             let (given, _, body) = answer(error.into()).await;

@@ -104,6 +104,8 @@ impl App {
         data_folder::prepare(&config.data)?;
         let node = clock.new_id().to_string();
         let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
+        let database = database.with_reserve(config.disk_reserve_bytes);
+        store::make_room_to_start(&database)?;
         let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
         let store = Store::open(&database).await?;
@@ -214,6 +216,12 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     if with_sample {
         manager::create_sample(&app.control_plane).await?;
     }
+    if !app.store.gives_back_room().await? {
+        tracing::info!(
+            "the database was made by release 0.1 and keeps the room of deleted rows; \
+             `picloud compact` changes that while no server runs"
+        );
+    }
     announce(&app, listener.local_addr()?);
     let retention = tokio::spawn(app.retention.clone().run());
     let sweep = app.retention.sweep.clone().map(|sweep| tokio::spawn(sweep.run()));
@@ -263,10 +271,7 @@ async fn build_once_there_is_a_database(config: &Config, clock: &Clock) -> Resul
             Ok(app) => return Ok(app),
             Err(error) => error,
         };
-        let is_away = matches!(
-            error.downcast_ref::<store::Error>(),
-            Some(store::Error::Unavailable(_) | store::Error::Contended(_))
-        );
+        let is_away = error.downcast_ref::<store::Error>().is_some_and(store::Error::is_outage);
         if !is_shared || !is_away {
             return Err(error);
         }

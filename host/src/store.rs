@@ -33,6 +33,7 @@ mod outbox;
 mod policies;
 mod reserved_hosts;
 mod revision;
+mod room;
 mod routes;
 mod samples;
 mod schema;
@@ -82,6 +83,7 @@ pub use policies::{
     Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,
     RoutePolicy, SignatureAlgorithm, SignatureEncoding, SignaturePreset,
 };
+pub use room::{compact, make_room_to_start};
 pub use routes::{Route, RouteChange};
 pub use samples::{Captured, LastExecution, Sample};
 pub use scripts::{
@@ -112,7 +114,8 @@ use commit::{Committer, Recorder};
 use definitions::Currency;
 use dialect::{Dialect, Ear, OwnSession, listen};
 use outbox::Handover;
-use writer::{Signals, Touches, Writer, remember_session};
+use room::Writes;
+use writer::{Connecting, Signals, Touches, Writer, remember_session};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -153,6 +156,8 @@ struct Inner {
     committer: Committer,
     handover: Handover,
     signals: Signals,
+    /// Whether writes get through.
+    writes: Arc<Writes>,
     /// Whether the definitions that were read are the newest.
     currency: Currency,
     /// What the database's clock showed last, and when.
@@ -207,14 +212,20 @@ impl Store {
         } else {
             None
         };
-        let writer = Writer::start(dialect, options.clone(), connection, signals.clone(), session);
+        let writes = Writes::start(url.reserve(), signals.clone());
+        let writer = Writer::start(
+            Connecting { dialect, options: options.clone(), session },
+            connection,
+            signals.clone(),
+            Arc::clone(&writes),
+        );
         let handover = Handover::default();
         Ok(Self {
             entry: None,
             inner: Arc::new(Inner {
                 dialect,
                 reads: dialect.read_pool(options),
-                recorder: Recorder::start(dialect, writer.clone()),
+                recorder: Recorder::start(dialect, writer.clone(), Arc::clone(&writes)),
                 committer: Committer::start(
                     dialect,
                     writer.clone(),
@@ -224,6 +235,7 @@ impl Store {
                 handover,
                 writer,
                 signals,
+                writes,
                 currency,
                 clock_seen: Mutex::default(),
                 _listening: listening,
@@ -244,9 +256,23 @@ impl Store {
         recorded
     }
 
-    /// `Ok` if the database answers within 2 seconds, and takes writes.
+    /// `Ok` if the database answers within 2 seconds, and takes writes. After one that failed,
+    /// another is made.
     pub async fn ping_writes(&self) -> Result<()> {
+        self.check_room()?;
         self.ping().await?;
+        if !self.inner.writes.get_through() {
+            let probe = self.write(Touches::Records, |connection| {
+                Box::pin(async move {
+                    sqlx::query(room::PROBE).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            match tokio::time::timeout(PING_TIMEOUT, probe).await {
+                Ok(written) => written?,
+                Err(_) => return Err(Error::unavailable("the database did not write in time")),
+            }
+        }
         let Some(query) = self.inner.dialect.writable_query() else { return Ok(()) };
         let asked = self.write(Touches::Records, move |connection| {
             Box::pin(
@@ -268,6 +294,13 @@ impl Store {
             Ok(answer) => answer.map(|_| ()).map_err(Error::from),
             Err(_) => Err(Error::unavailable("the database did not answer in time")),
         }
+    }
+
+    /// Refuses what makes the database grow while its disk is full.
+    ///
+    /// Errors: `Full`.
+    pub fn check_room(&self) -> Result<()> {
+        self.inner.writes.check_room()
     }
 
     /// The size of the database in bytes, as the database itself counts it.

@@ -161,6 +161,8 @@ capabilities! {
     AppManageMembers = "app_manage_members": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Change and delete the app itself, and how it is called from outside.
     AppManage = "app_manage": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// Delete executions of the app before their time.
+    AppPurgeLogs = "app_purge_logs": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// See who did what in the app.
     AppReadAudit = "app_read_audit": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Say which private hosts the app may call.
@@ -180,6 +182,8 @@ capabilities! {
     InstanceRead = "instance_read": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// See the metrics of all apps.
     InstanceReadMetrics = "instance_read_metrics": Some(Scope::LogRead), Least::Instance(InstanceRole::Admin);
+    /// Delete executions of all apps before their time.
+    InstancePurgeLogs = "instance_purge_logs": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// Make, change and delete users, and revoke their keys.
     InstanceManageUsers = "instance_manage_users": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// Make owners, and change them.
@@ -231,6 +235,7 @@ mod tests {
             "app_manage_secrets",
             "app_manage_members",
             "app_manage",
+            "app_purge_logs",
             "app_read_audit",
         ];
         assert_eq!(by(AppRole::Viewer), viewer);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::client::{Client, encode};
 use super::execution::{log_line, short_error, summary_line};
+use super::purge::Purge;
 use super::{Failure, ScriptAddress, Server, print};
 
 /// How often it is asked for what is new.
@@ -20,10 +21,14 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 Examples:
   picloud logs demo/hello
   picloud logs --app demo --follow
+  picloud logs purge --older-than 7d
 
 Times are in UTC; the last execution stands last.")]
 #[command(group = clap::ArgGroup::new("whose").required(true))]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Logs {
+    #[command(subcommand)]
+    verb: Option<LogsVerb>,
     /// The script
     #[arg(value_name = "APP/SCRIPT", group = "whose")]
     script: Option<ScriptAddress>,
@@ -40,8 +45,17 @@ pub(super) struct Logs {
     server: Server,
 }
 
+#[derive(clap::Subcommand)]
+enum LogsVerb {
+    /// Delete old executions before their time, and give their room back to the disk
+    Purge(Purge),
+}
+
 impl Logs {
     pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        if let Some(LogsVerb::Purge(purge)) = self.verb {
+            return purge.run(config).await;
+        }
         let client = self.server.client(config)?;
         let list = match (&self.script, &self.app) {
             (Some(script), _) => format!("/scripts/{}/logs", client.script_id(script).await?),

@@ -22,6 +22,15 @@ pub const FILES_FOLDER: &str = "files";
 /// What a name begins with until its content is on disk.
 const TEMPORARY: &str = "new-";
 
+/// What is said when a file has no room.
+pub const FULL: &str = "the disk of the data folder, which holds the files, is full";
+
+/// Whether there was no room for it.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// What an entry says of its blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
@@ -45,8 +54,12 @@ impl Blobs {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(data: &Dir) -> io::Result<Self> {
-        data.create_dir_all(FILES_FOLDER)?;
-        Ok(Self(Arc::new(data.open_dir(FILES_FOLDER)?)))
+        let opened = data.create_dir_all(FILES_FOLDER).and_then(|()| data.open_dir(FILES_FOLDER));
+        let named = |error: io::Error| {
+            let message = format!("the folder `{FILES_FOLDER}` in the data folder: {error}");
+            io::Error::new(error.kind(), message)
+        };
+        Ok(Self(Arc::new(opened.map_err(named)?)))
     }
 
     /// Writes a blob; it is on disk when this returns.

@@ -42,9 +42,8 @@ pub(super) fn failed(message: impl Into<String>) -> HostError {
 
 /// A failed read, without what only the operator should know.
 pub(super) fn unavailable(sandbox: &mut Sandbox, error: &store::Error) -> HostError {
-    tracing::warn!(%error, "a run could not read");
-    sandbox.effects.was_cut_off |=
-        matches!(error, store::Error::Unavailable(_) | store::Error::Contended(_));
+    error.tell("a run could not read");
+    sandbox.effects.was_cut_off |= error.is_outage();
     failed("the database is unavailable")
 }
 

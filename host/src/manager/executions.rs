@@ -1,5 +1,6 @@
 //! `/executions/{id}` and the lists of executions of a script and of an app.
 
+mod purge;
 mod query;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::Result;
 use crate::store::{self, ExecutionId, ExecutionScope, Resource, ScriptId};
+pub(super) use purge::*;
 use query::{ExecutionsQuery, Selection};
 
 /// An execution in one row.
@@ -219,9 +221,9 @@ async fn list(
 }
 
 /// Whoever was answered by a script finds its execution at once.
-async fn commit_recorded(control_plane: &ControlPlane) {
+pub(super) async fn commit_recorded(control_plane: &ControlPlane) {
     if let Err(error) = control_plane.store.flush().await {
-        tracing::warn!(%error, "the newest executions are not listed yet");
+        error.tell("the newest executions are not listed yet");
     }
 }
 

@@ -362,7 +362,8 @@ impl Orchestrator {
             created_at: self.parts.clock.now_us(),
         };
         if let Err(error) = self.parts.store.insert_abandoned_execution(abandoned).await {
-            tracing::warn!(%error, event = %event.id, "an abandoned answer was not kept");
+            let what = format!("an abandoned answer of the event {} was not kept", event.id);
+            error.tell(&what);
         }
     }
 }

@@ -115,7 +115,7 @@ impl Dispatcher {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "due events could not be claimed");
+                    error.tell("due events could not be claimed");
                     tokio::select! {
                         () = sleep(retry) => {}
                         _ = stop.wait_for(|stop| *stop) => {}
@@ -193,7 +193,8 @@ impl Dispatcher {
             let orchestrator = &in_hand.dispatcher.inner.orchestrator;
             if let Err(error) = orchestrator.deliver(event).await {
                 let id = &in_hand.id;
-                tracing::warn!(%error, event = %id, "an event was not settled and comes again");
+                let what = format!("the event {id} was not settled and comes again");
+                error.tell(&what);
             }
         });
     }
@@ -210,7 +211,7 @@ impl Dispatcher {
             }
             let token = self.inner.token.clone();
             if let Err(error) = parts.store.extend_leases(token, ids, lease_us).await {
-                tracing::warn!(%error, "leases could not be extended");
+                error.tell("leases could not be extended");
             }
         }
     }

@@ -112,7 +112,9 @@ impl Retention {
             match self.run_unless_jumped(&mut jumped_at).await {
                 Ok(deleted) if deleted == Deleted::default() => {}
                 Ok(deleted) => tracing::info!(?deleted, "old rows were deleted"),
-                Err(error) => tracing::warn!(%error, "old rows could not be deleted"),
+                Err(error) => {
+                    error.tell("old rows could not be deleted");
+                }
             }
         }
     }
@@ -154,7 +156,7 @@ impl Retention {
         }
         let since = |days: u32| now - i64::from(days) * DAY_US;
         let at = since(self.execution_log_days);
-        let executions = all(|| store.delete_executions_before(at, BATCH_ROWS)).await?;
+        let executions = all(|| store.delete_executions_before(None, at, BATCH_ROWS)).await?;
         let at = since(self.audit_days);
         let audit = all(|| store.delete_audit_before(at, BATCH_ROWS)).await?;
         let at = since(self.dead_letter_days);
@@ -165,6 +167,7 @@ impl Retention {
         let keys = all(|| store.delete_idempotency_keys_before(at, BATCH_ROWS)).await?;
         let entries = all(|| store.delete_expired_entries(now, BATCH_ROWS)).await?;
         let sessions = all(|| store.delete_expired_sessions(now, BATCH_ROWS)).await?;
+        while store.give_back_room().await? {}
         let blobs = match &self.sweep {
             Some(sweep) => sweep.orphans().await?,
             None => 0,

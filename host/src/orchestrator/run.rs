@@ -370,7 +370,10 @@ impl Orchestrator {
         for row in rows {
             match tokio::time::timeout(RECORD_TIMEOUT, self.parts.store.record(row)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%id, %error, "an execution was not recorded"),
+                Ok(Err(error)) => {
+                    let what = format!("the execution {id} was not recorded");
+                    error.tell(&what);
+                }
                 Err(_) => {
                     tracing::warn!(%id, "an execution was not recorded: the database is behind");
                 }

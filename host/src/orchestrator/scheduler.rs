@@ -57,7 +57,7 @@ impl Scheduler {
             let wait = match self.tick().await {
                 Ok(wait) => wait,
                 Err(error) => {
-                    tracing::warn!(%error, "schedules could not be fired");
+                    error.tell("schedules could not be fired");
                     Some(RETRY)
                 }
             };

@@ -72,7 +72,8 @@ impl Sweep {
             let next = match self.freed().await {
                 Ok(next) => next,
                 Err(error) => {
-                    tracing::warn!(%error, "freed contents of files could not be removed");
+                    let what = "freed contents of files could not be removed";
+                    error.tell(what);
                     Some(RETRY)
                 }
             };

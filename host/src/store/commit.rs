@@ -235,7 +235,7 @@ impl Groups {
                         let _ = waiting.reply.send(Ok(outcome));
                     }
                 }
-                Err(error @ (Error::Unavailable(_) | Error::Contended(_))) => {
+                Err(error) if error.is_outage() => {
                     for waiting in group.drain(..) {
                         let _ = waiting.reply.send(Err(error.clone()));
                     }
@@ -296,6 +296,7 @@ impl Store {
     ///
     /// Errors: `Unavailable`, when it is unknown whether it was written.
     pub async fn commit(&self, commit: Commit) -> Result<Committed> {
+        self.check_room()?;
         let audit = self.entry.clone().or_else(|| commit.audit.clone());
         self.inner.committer.commit(Commit { audit, ..commit }).await
     }

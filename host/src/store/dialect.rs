@@ -25,6 +25,7 @@ use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::sqlite::SqliteError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor};
 
+use super::room::Reserve;
 use super::{Error, Result};
 
 /// How long to wait for a connection to PostgreSQL, or for a reader that is free.
@@ -34,7 +35,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// survives a power cut. The caches (negative: KiB) are small because an idle
 /// host must stay small, and the operating system caches the file anyway. After
 /// a burst the log file is cut back to 16 MiB.
-const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+///
+/// The room of deleted rows can be given back to the disk: `auto_vacuum` counts only for a
+/// database that has no table yet, and before the log is chosen.
+const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA auto_vacuum = INCREMENTAL; \
+    PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -2048; \
     PRAGMA journal_size_limit = 16777216";
 const SQLITE_READER: &str =
@@ -55,6 +60,8 @@ const POSTGRES_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ O
 pub struct DatabaseUrl {
     dialect: Dialect,
     options: AnyConnectOptions,
+    /// How many bytes of the disk are kept for tidying up; 0 for none.
+    reserve_bytes: u64,
 }
 
 /// The text names neither an SQLite file nor a PostgreSQL database.
@@ -86,7 +93,19 @@ impl DatabaseUrl {
         }
         url.push_str("?mode=rwc");
         let options = url.parse().map_err(|_| DatabaseUrlError)?;
-        Ok(Self { dialect: Dialect::Sqlite, options })
+        Ok(Self { dialect: Dialect::Sqlite, options, reserve_bytes: 0 })
+    }
+
+    /// The same database; where it is a file, that many bytes of its disk are kept free for
+    /// tidying up.
+    #[must_use]
+    pub fn with_reserve(self, reserve_bytes: u64) -> Self {
+        Self { reserve_bytes, ..self }
+    }
+
+    pub(super) fn reserve(&self) -> Option<Reserve> {
+        let bytes = Some(self.reserve_bytes).filter(|bytes| *bytes > 0)?;
+        Some(Reserve::beside(&self.file()?, bytes))
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -116,7 +135,7 @@ impl FromStr for DatabaseUrl {
         }
         PgConnectOptions::from_str(text).map_err(|_| DatabaseUrlError)?;
         let options = text.parse().map_err(|_| DatabaseUrlError)?;
-        Ok(Self { dialect: Dialect::Postgres, options })
+        Ok(Self { dialect: Dialect::Postgres, options, reserve_bytes: 0 })
     }
 }
 
@@ -341,6 +360,15 @@ impl Dialect {
 pub(super) fn is_contended(error: &dyn DatabaseError) -> bool {
     let code = error.code().unwrap_or_default();
     error.try_downcast_ref::<PgDatabaseError>().is_some() && code.starts_with("40")
+}
+
+/// Whether there is no room on the disk.
+pub(super) fn is_full(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        return code.parse::<i32>().unwrap_or_default() & 0xff == 13;
+    }
+    error.try_downcast_ref::<PgDatabaseError>().is_some() && code == "53100"
 }
 
 /// Whether the same statement may work later: no room, no connection, no lock.

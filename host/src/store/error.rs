@@ -33,6 +33,10 @@ pub enum Error {
     /// was written, or it is unknown whether it was; the same call may work later.
     #[error("the database is unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// The disk of the database is full. Nothing was written; the same call works when there is
+    /// room.
+    #[error("the disk of the database is full: {0}")]
+    Full(Arc<str>),
     /// The database has undone the work because others were in its way. Nothing was written,
     /// and the same work can be done again.
     #[error("the database is unavailable: {0}")]
@@ -180,6 +184,27 @@ impl fmt::Display for Conflict {
 }
 
 impl Error {
+    /// Whether the database was in no state to do it, whatever it was asked to do: the same call
+    /// works later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Contended(_))
+    }
+
+    /// Logs that `what` failed in the background: as a warning, except in an outage, which the
+    /// store has logged itself, once.
+    pub fn tell(&self, what: &str) {
+        if self.is_outage() {
+            tracing::debug!(error = %self, "{what}");
+        } else {
+            tracing::warn!(error = %self, "{what}");
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
     pub(super) fn unavailable(reason: impl Into<Arc<str>>) -> Self {
         Self::Unavailable(reason.into())
     }
@@ -223,11 +248,17 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::BeginFailed => true,
             _ => false,
         };
+        let full = match &error {
+            sqlx::Error::Database(error) => dialect::is_full(&**error),
+            _ => false,
+        };
         let contended = match &error {
             sqlx::Error::Database(error) => dialect::is_contended(&**error),
             _ => false,
         };
-        if contended {
+        if full {
+            Self::Full(error.to_string().into())
+        } else if contended {
             Self::Contended(error.to_string().into())
         } else if unavailable {
             Self::unavailable(error.to_string())

@@ -219,20 +219,29 @@ impl Store {
         Ok(rows)
     }
 
-    /// Deletes at most `limit` executions that finished before `at`, the oldest
-    /// first, and says how many. Retention calls it until that is less than `limit`.
-    pub async fn delete_executions_before(&self, at: i64, limit: i64) -> Result<u64> {
+    /// Deletes at most `limit` executions that finished before `at`, the oldest first, and
+    /// returns how many: all of them, or those of `scope`. The caller repeats it until that is
+    /// less than `limit`.
+    pub async fn delete_executions_before(
+        &self,
+        scope: Option<&ExecutionScope>,
+        at: i64,
+        limit: i64,
+    ) -> Result<u64> {
+        let of_scope = scope.map_or(String::new(), |scope| format!("{} = $3 AND ", scope.column()));
+        let statement = format!(
+            "DELETE FROM executions WHERE id IN (SELECT id FROM executions \
+             WHERE {of_scope}finished_at < $1 ORDER BY finished_at LIMIT $2)"
+        );
+        let id = scope.map(|scope| scope.id().to_owned());
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
-                let done = sqlx::query(
-                    "DELETE FROM executions WHERE id IN (SELECT id FROM executions \
-                     WHERE finished_at < $1 ORDER BY finished_at LIMIT $2)",
-                )
-                .bind(at)
-                .bind(limit)
-                .execute(connection)
-                .await?;
-                Ok(done.rows_affected())
+                let query = sqlx::query(AssertSqlSafe(statement)).bind(at).bind(limit);
+                let query = match id {
+                    Some(id) => query.bind(id),
+                    None => query,
+                };
+                Ok(query.execute(connection).await?.rows_affected())
             })
         })
         .await

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 use super::dialect::{Dialect, OwnSession};
 use super::revision::COUNT_CHANGE;
+use super::room::Writes;
 use super::{DatabaseTime, Error, Result};
 
 /// How many operations one commit takes.
@@ -110,16 +111,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
-        dialect: Dialect,
-        options: AnyConnectOptions,
+        connecting: Connecting,
         connection: AnyConnection,
         signals: Signals,
-        session: OwnSession,
+        writes: Arc<Writes>,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(Notify::new());
-        let grouped =
-            GroupedWriter { dialect, options, connection: Some(connection), signals, session };
+        let grouped = GroupedWriter { connecting, connection: Some(connection), signals, writes };
         let task = tokio::spawn(grouped.run(waiting, Arc::clone(&closing)));
         Self { queue, closing, task: Arc::new(Mutex::new(Some(task))) }
     }
@@ -155,6 +154,8 @@ impl Writer {
 /// One operation of a group, whatever its result's type.
 trait Job: Send {
     fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool>;
+    /// Why it failed, if it did.
+    fn error(&self) -> Option<&Error>;
     /// What it has changed, unless it failed.
     fn touched(&self) -> Option<Touches>;
     fn answer(self: Box<Self>, committed: Result<()>);
@@ -182,6 +183,10 @@ where
         })
     }
 
+    fn error(&self) -> Option<&Error> {
+        self.outcome.as_ref()?.as_ref().err()
+    }
+
     fn touched(&self) -> Option<Touches> {
         self.outcome.as_ref()?.as_ref().ok().map(&self.touches)
     }
@@ -198,14 +203,20 @@ where
     }
 }
 
+/// How the writer's connection is made.
+pub(super) struct Connecting {
+    pub(super) dialect: Dialect,
+    pub(super) options: AnyConnectOptions,
+    /// Of the connection, where the database names it.
+    pub(super) session: OwnSession,
+}
+
 struct GroupedWriter {
-    dialect: Dialect,
-    options: AnyConnectOptions,
+    connecting: Connecting,
     /// `None` after a failure, until the next group connects.
     connection: Option<AnyConnection>,
     signals: Signals,
-    /// Of the connection, where the database names it.
-    session: OwnSession,
+    writes: Arc<Writes>,
 }
 
 impl GroupedWriter {
@@ -232,13 +243,18 @@ impl GroupedWriter {
             Ok(committed) => committed,
             Err(_) => Err(Error::unavailable("a commit took too long")),
         };
-        let committed = committed.map_err(|error| {
-            tracing::warn!(%error, writes = group.len(), "a group of writes was not committed");
-            match error {
-                Error::Unavailable(_) | Error::Contended(_) => error,
-                other => Error::unavailable(other.to_string()),
-            }
+        // SQLite may have ended the whole transaction with the first that had no room.
+        let full =
+            group.iter().find_map(|job| job.error().filter(|error| error.is_full())).cloned();
+        let committed = committed.map_err(|error| match (full.clone(), error) {
+            (Some(full), _) => full,
+            (None, error) if error.is_outage() => error,
+            (None, other) => Error::unavailable(other.to_string()),
         });
+        match (&committed, &full) {
+            (_, Some(error)) | (Err(error), None) => self.writes.failed(error),
+            (Ok(()), None) => self.writes.committed(),
+        }
         // Before the answers: who knows of a change must not meet an old cache.
         if committed.is_ok() {
             touched(group).into_iter().for_each(|touched| self.signals.tell(touched));
@@ -250,7 +266,7 @@ impl GroupedWriter {
 
     async fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<()> {
         let mut connection = self.connect().await?;
-        let mut transaction = connection.begin_with(self.dialect.begin_write()).await?;
+        let mut transaction = connection.begin_with(self.connecting.dialect.begin_write()).await?;
         for job in group.iter_mut() {
             let mut savepoint = transaction.begin().await?;
             if job.run(&mut savepoint).await {
@@ -262,7 +278,9 @@ impl GroupedWriter {
         if touched(group).iter().any(|touched| touched.changes_definitions()) {
             sqlx::query(COUNT_CHANGE).execute(&mut *transaction).await?;
         }
-        for tell in touched(group).into_iter().filter_map(|touched| self.dialect.tell(touched)) {
+        for tell in
+            touched(group).into_iter().filter_map(|touched| self.connecting.dialect.tell(touched))
+        {
             sqlx::query(tell).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
@@ -279,8 +297,9 @@ impl GroupedWriter {
         {
             return Ok(connection);
         }
-        let mut connection = self.dialect.connect_writer(&self.options).await?;
-        remember_session(self.dialect, &mut connection, &self.session).await?;
+        let Connecting { dialect, options, session } = &self.connecting;
+        let mut connection = dialect.connect_writer(options).await?;
+        remember_session(*dialect, &mut connection, session).await?;
         Ok(connection)
     }
 }

@@ -46,6 +46,41 @@ with_an_app! {
         assert_eq!(json!(took), row["duration_us"]);
     }
 
+    async fn executions_can_be_deleted_before_their_time(app) {
+        for name in ["one", "two"] {
+            app.deploy("shop", name, "1").await;
+        }
+        app.deploy("blog", "one", "1").await;
+        for path in ["/x/shop/one", "/x/shop/two", "/x/shop/one", "/x/blog/one"] {
+            run(app, path).await;
+        }
+        let admin = app.admin();
+        let purge = async |path: &str| admin.delete(path).send().await.is(200).json();
+        let done = |deleted: u64| json!({"deleted": deleted, "complete": true});
+        assert_eq!(purge("/apps/shop/executions?older_than_s=3600").await, done(0));
+        assert_eq!(purge("/apps/shop/executions?older_than_s=0&script=one").await, done(2));
+        assert_eq!(purge("/apps/shop/executions?older_than_s=0").await, done(1));
+        assert_eq!(page(app, "/apps/blog/executions").await.0.len(), 1);
+        assert_eq!(purge("/executions?older_than_s=0").await, done(1));
+        let audit = admin.get("/audit?action=purge_executions").send().await.is(200).json();
+        assert_eq!(audit["items"].as_array().unwrap().len(), 4);
+        assert_eq!(audit["items"][1]["after"], json!({"older_than_s": 0, "script": null}));
+        for (path, status, code) in [
+            ("/apps/shop/executions", 400, "field_invalid"),
+            ("/apps/shop/executions?older_than_s=-1", 400, "query_invalid"),
+            ("/apps/shop/executions?older_than_s=4294967295", 200, ""),
+            ("/executions?older_than_s=0&script=one", 400, "query_invalid"),
+            ("/apps/shop/executions?older_than_s=0&script=none", 404, "script_not_found"),
+            ("/apps/none/executions?older_than_s=0", 404, "app_not_found"),
+        ] {
+            let answer = admin.delete(path).send().await;
+            match status {
+                200 => drop(answer.is(200)),
+                _ => drop(answer.refuses(status, code)),
+            }
+        }
+    }
+
     async fn a_failed_execution_is_in_the_log_with_its_status_line_and_column(app) {
         let source = "let a = 1;\n\nif a > 0 {\n    throw \"no\";\n}\n";
         let id = app.deploy("shop", "bad", source).await;

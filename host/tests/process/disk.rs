@@ -13,7 +13,13 @@ use crate::database::{Database, Kind};
 use crate::server::{OWNER_KEY, Server, picloud};
 
 /// Room for the interpreter, the database and its log, and little more.
-const DISK: &str = "size=24m";
+const DISK: &str = "size=64m";
+/// What a server keeps of it for tidying up, in bytes.
+const RESERVE: &str = "8388608";
+/// The file with the id of the process that keeps the disk, and for how long it does, in
+/// seconds.
+const KEEPER: &str = "keeper";
+const KEPT_S: u32 = 600;
 /// A file of the test's own that takes all that is left.
 const FILLER: &str = "filler";
 
@@ -23,6 +29,10 @@ pub(crate) struct Disk {
     data: PathBuf,
     /// The server, where its files are limited.
     limited: Option<u32>,
+    /// The process that keeps the disk when the server is gone.
+    keeper: Option<u32>,
+    /// What the server has logged.
+    log: PathBuf,
 }
 
 impl Disk {
@@ -35,6 +45,7 @@ impl Disk {
             let script = format!(
                 "mkdir $PICLOUD_DATA/disk && mount -t tmpfs -o {DISK} tmpfs $PICLOUD_DATA/disk \
                  && cp -r $PICLOUD_DATA/cache $PICLOUD_DATA/disk/ \
+                 && {{ sleep {KEPT_S} >/dev/null 2>&1 & echo $! >$PICLOUD_DATA/{KEEPER}; }} \
                  && export PICLOUD_DATA=$PICLOUD_DATA/disk && exec \"$0\" \"$@\""
             );
             command = wrapped(&command, wrapper, &script);
@@ -42,9 +53,13 @@ impl Disk {
             // Ignored, the signal leaves the write to fail.
             command = wrapped(&command, &[], "trap '' XFSZ; exec \"$0\" \"$@\"");
         }
-        command.env("PICLOUD_OWNER_KEY", OWNER_KEY).envs(variables.iter().copied());
+        command.env("PICLOUD_OWNER_KEY", OWNER_KEY).env("PICLOUD_DISK_RESERVE_BYTES", RESERVE);
+        command.envs(variables.iter().copied());
+        let log = data.join("log");
+        command.stderr(File::create(&log).expect("a log"));
         let server = Server::spawn(command);
-        let pid = server.pid();
+        let keeper = fs::read_to_string(data.join(KEEPER));
+        let pid = keeper.map_or(server.pid(), |pid| pid.trim().parse().expect("a number"));
         let disk = match wrapper {
             Some(_) => {
                 // A link on the way would lead out of the namespace, to the machine's own disk.
@@ -53,11 +68,40 @@ impl Disk {
                 Self {
                     data: Path::new("/proc").join(pid.to_string()).join("root").join(seen),
                     limited: None,
+                    keeper: Some(pid),
+                    log,
                 }
             }
-            None => Self { data: data.to_owned(), limited: Some(pid) },
+            None => Self { data: data.to_owned(), limited: Some(pid), keeper: None, log },
         };
         (server, disk)
+    }
+
+    /// The warnings that the server has logged so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let log = fs::read_to_string(&self.log).expect("a log");
+        log.lines().filter(|line| line.contains(" WARN picloud")).map(str::to_owned).collect()
+    }
+
+    /// Starts another server on the disk, after the first was killed; none where there is no
+    /// disk of its own.
+    pub(crate) fn start_again(&self, data: &Path, variables: &[(&str, &str)]) -> Option<Server> {
+        let keeper = self.keeper?.to_string();
+        let disk = data.canonicalize().expect("a folder").join("disk");
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &keeper, "--mount", "--preserve-credentials"]);
+        // Of another user than root, the disk is in a namespace of its users too.
+        if wrapper().is_some_and(|wrapper| wrapper.contains(&"--map-root-user")) {
+            command.arg("--user");
+        }
+        command.arg(picloud(data).get_program()).env_clear();
+        command.env("PICLOUD_DATA", disk).env("PICLOUD_LISTEN", "127.0.0.1:0");
+        command.env("PICLOUD_OWNER_KEY", OWNER_KEY).env("PICLOUD_DISK_RESERVE_BYTES", RESERVE);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        Some(Server::spawn({
+            command.envs(variables.iter().copied());
+            command
+        }))
     }
 
     /// A copy of the database, to be made while nothing is written: SQLite itself
@@ -94,6 +138,16 @@ impl Disk {
         match self.limited {
             Some(pid) => limit(pid, "unlimited"),
             None => fs::remove_file(self.data.join(FILLER)).expect("a filler"),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // For whoever looks for the reason of a failure.
+        eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
+        if let Some(keeper) = self.keeper {
+            let _ = Command::new("kill").arg(keeper.to_string()).status();
         }
     }
 }

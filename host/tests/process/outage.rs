@@ -90,6 +90,59 @@ async fn the_disk_is_full_and_has_room_again() {
     load.check(&mut Ledger::open(&disk.copy_database(copy.path())).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_cured_by_deleting_executions_also_after_a_kill() {
+    let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    compiled_guest::place(data.path());
+    let (mut server, mut disk) = Disk::start(data.path(), &SETTINGS);
+    set_up(&server).await;
+    server.create("/apps", json!({"name": "noise"})).await.unwrap();
+    server.create("/apps/noise/scripts", json!({"name": "hum", "source": "1"})).await.unwrap();
+    for _ in 0..ACCEPTED {
+        assert_eq!(server.call("/x/noise/hum").await.unwrap().0, 200);
+    }
+    let load = Load::default();
+    send(&load, &server, ACCEPTED).await;
+    disk.fill();
+    for sort in SORTS {
+        let mut sent = 0;
+        while load.send(&server, sort).await == Some(true) {
+            sent += 1;
+            assert!(sent < REFUSED_AFTER_MAX, "{sort:?} is never refused");
+        }
+    }
+    is_full(&server).await;
+    // One for the outage, and none for each of the writes.
+    assert_eq!(disk.warnings().len(), 1, "{:?}", disk.warnings());
+    server.kill();
+    let Some(server) = disk.start_again(data.path(), &SETTINGS) else { return };
+    is_full(&server).await;
+    // There is room left for what makes room.
+    let purged =
+        server.admin("DELETE", "/apps/noise/executions?older_than_s=0", &Value::Null).await;
+    assert_eq!(purged.unwrap(), (200, json!({"deleted": ACCEPTED, "complete": true})));
+    let app = json!({"name": "small"});
+    assert_eq!(server.admin("POST", "/apps", &app).await.unwrap().0, 201);
+    disk.make_room();
+    for sort in SORTS {
+        accepted_again(&load, &server, sort).await;
+    }
+    let ready = server.ask("GET", "/health/ready", &Value::Null).await.unwrap();
+    assert_eq!(ready.status, 200, "{ready:?}");
+    nothing_is_open(&server).await;
+    let copy = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    load.check(&mut Ledger::open(&disk.copy_database(copy.path())).await).await;
+}
+
+/// It lives, is not ready, and says why; nothing is claimed meanwhile.
+async fn is_full(server: &Server) {
+    lives_but_is_not_ready(server).await;
+    let ready = server.ask("GET", "/health/ready", &Value::Null).await.unwrap();
+    assert!(ready.body.contains("disk_full"), "{ready:?}");
+    let metrics = server.ask("GET", "/metrics", &Value::Null).await.unwrap();
+    assert!(metrics.body.contains("picloud_store_up 0"), "{}", metrics.body);
+}
+
 async fn send(load: &Load, server: &Server, count: usize) {
     for sort in SORTS.into_iter().cycle().take(count) {
         assert_eq!(load.send(server, sort).await, Some(true), "{sort:?}");

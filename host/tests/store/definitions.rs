@@ -119,7 +119,7 @@ on_both_databases! {
         store.insert_setting("a", "b", now()).await.unwrap();
         store.record(execution(&shop.id, &hello.id)).await.unwrap();
         store.flush().await.unwrap();
-        store.delete_executions_before(i64::MAX, 10).await.unwrap();
+        store.delete_executions_before(None, i64::MAX, 10).await.unwrap();
         store.insert_app(new_app("shop")).await.unwrap_err();
         store.delete_script(&id()).await.unwrap_err();
         store.definitions().await.unwrap();

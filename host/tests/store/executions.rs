@@ -164,7 +164,7 @@ on_both_databases! {
         let rows: Vec<_> = (0..3).map(|_| execution(&app_id, &script_id)).collect();
         record_all(&store, &rows).await;
         store
-            .delete_executions_before(rows[1].finished_at, 10)
+            .delete_executions_before(None, rows[1].finished_at, 10)
             .await
             .unwrap();
         let scope = ExecutionScope::App(app_id);
@@ -197,6 +197,51 @@ on_both_databases! {
         );
     }
 
+    async fn executions_of_one_app_or_script_can_be_deleted(database) {
+        let store = open(database).await;
+        let (app_id, other): (AppId, AppId) = (id(), id());
+        let (script_id, second): (ScriptId, ScriptId) = (id(), id());
+        let rows = [
+            execution(&app_id, &script_id),
+            execution(&app_id, &second),
+            execution(&other, &id()),
+            execution(&app_id, &script_id),
+        ];
+        record_all(&store, &rows).await;
+        let end = rows[3].finished_at;
+        let script = ExecutionScope::Script(script_id);
+        assert_eq!(store.delete_executions_before(Some(&script), end, 10).await.unwrap(), 1);
+        let app = ExecutionScope::App(app_id);
+        assert_eq!(store.delete_executions_before(Some(&app), end + 1, 10).await.unwrap(), 2);
+        let left = ExecutionScope::App(other);
+        let left = store.list_executions(&left, &ExecutionFilter::default(), ALL).await.unwrap();
+        assert_eq!(left, rows[2..3]);
+    }
+
+    async fn deleted_rows_give_their_room_back_to_the_disk(database) {
+        let store = open(database).await;
+        let (app_id, script_id): (AppId, ScriptId) = (id(), id());
+        let log = Json::of(&["x".repeat(4000)]).unwrap();
+        let rows: Vec<_> = (0..6000)
+            .map(|_| Execution { log: log.clone(), ..execution(&app_id, &script_id) })
+            .collect();
+        record_all(&store, &rows).await;
+        let full = store.size_bytes().await.unwrap();
+        while store.delete_executions_before(None, i64::MAX, 500).await.unwrap() > 0 {}
+        assert!(store.gives_back_room().await.unwrap());
+        let mut writes = 0;
+        while store.give_back_room().await.unwrap() {
+            writes += 1;
+        }
+        if !store.is_shared() {
+            assert!(full > 24 << 20, "{full}");
+            assert!(store.size_bytes().await.unwrap() < full / 3);
+            // Bounded parts, so that no other write waits for all of it.
+            assert!(writes >= 1, "{writes}");
+        }
+        assert!(!store.give_back_room().await.unwrap());
+    }
+
     async fn retention_deletes_the_oldest_in_batches(database) {
         let store = open(database).await;
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());
@@ -206,7 +251,7 @@ on_both_databases! {
         let scope = ExecutionScope::Script(script_id);
 
         assert_eq!(
-            store.delete_executions_before(before, 10).await.unwrap(),
+            store.delete_executions_before(None, before, 10).await.unwrap(),
             10
         );
         assert_eq!(
@@ -214,11 +259,11 @@ on_both_databases! {
             newest_first(&rows[10..])
         );
         assert_eq!(
-            store.delete_executions_before(before, 10).await.unwrap(),
+            store.delete_executions_before(None, before, 10).await.unwrap(),
             10
         );
-        assert_eq!(store.delete_executions_before(before, 10).await.unwrap(), 3);
-        assert_eq!(store.delete_executions_before(before, 10).await.unwrap(), 0);
+        assert_eq!(store.delete_executions_before(None, before, 10).await.unwrap(), 3);
+        assert_eq!(store.delete_executions_before(None, before, 10).await.unwrap(), 0);
         assert_eq!(
             store.list_executions(&scope, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows[23..])

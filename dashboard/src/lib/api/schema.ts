@@ -286,7 +286,11 @@ export interface paths {
         get: operations["list_app_executions"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Deletes old executions of an app, at most 50,000 in a request, and gives their room back to
+         *     the disk.
+         */
+        delete: operations["purge_app_executions"];
         options?: never;
         head?: never;
         patch?: never;
@@ -902,6 +906,26 @@ export interface paths {
         /** Runs a script once on a request of the caller's making. */
         post: operations["execute_script"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/executions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deletes old executions of all apps, at most 50,000 in a request, and gives their room back to
+         *     the disk.
+         */
+        delete: operations["purge_executions"];
         options?: never;
         head?: never;
         patch?: never;
@@ -3131,6 +3155,16 @@ export interface components {
             /** @description The user's id. */
             user_id?: string | null;
         };
+        /** @description What was deleted. */
+        Purged: {
+            /** @description Whether these were all; if not, the same request goes on. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description How many executions.
+             */
+            deleted: number;
+        };
         /** @description A secret's new value. */
         PutSecret: {
             /**
@@ -4640,6 +4674,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["List_ExecutionSummary"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    purge_app_executions: {
+        parameters: {
+            query: {
+                /** @description Those that ended more than this many seconds ago; 0 for all. */
+                older_than_s: number;
+                /** @description Only those of the script with this name. */
+                script?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many were deleted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Purged"];
                 };
             };
             /** @description It was not done */
@@ -6234,6 +6305,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    purge_executions: {
+        parameters: {
+            query: {
+                /** @description Those that ended more than this many seconds ago; 0 for all. */
+                older_than_s: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many were deleted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Purged"];
+                };
             };
             /** @description It was not done */
             default: {

@@ -5,6 +5,7 @@ use picloud_shared::calls::files::{Content, Delete, File, Get, List, Listed, Put
 
 use super::count_call;
 use crate::executor::blobs::Described;
+use crate::executor::blobs::{FULL, is_full};
 use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
     Found, NAME_BYTES_MAX, check_file, check_name, check_write, failed, find, list, scope, write,
@@ -49,7 +50,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
         .map_err(|error| {
             tracing::warn!(%error, "a file could not be written");
             sandbox.effects.was_cut_off = true;
-            failed("the file could not be written")
+            failed(if is_full(&error) { FULL } else { "the file could not be written" })
         })?;
     let value = serde_json::to_string(&described).map_err(|error| failed(error.to_string()))?;
     write(sandbox, key, Written { value: Some(value.into()), expires_at: None })

@@ -218,11 +218,12 @@ async fn put_file(
     };
     let content = read_body(body, FILE_BYTES_MAX).await?;
     checked(check_file(&content, &content_type))?;
+    orchestrator.parts.store.check_room()?;
     let blob = orchestrator.parts.clock.new_id();
     let put = orchestrator.blobs()?.put(app.id.as_str(), blob, content, content_type).await;
     let described = put.map_err(|error| {
         tracing::warn!(%error, "a file could not be written");
-        Error::from(crate::store::Error::Unavailable("the file could not be written".into()))
+        Error::of_file(&error)
     })?;
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
     let written = Written { value: Some(value.into()), expires_at: None };

@@ -26,6 +26,7 @@ use tokio::time::sleep;
 
 use crate::store::dialect::Dialect;
 use crate::store::executions::{self, Execution};
+use crate::store::room::Writes;
 use crate::store::writer::{Touches, Writer};
 use crate::store::{Error, Json, Result, bulk, text};
 
@@ -80,7 +81,7 @@ struct Progress {
 }
 
 impl Recorder {
-    pub(in crate::store) fn start(dialect: Dialect, writer: Writer) -> Self {
+    pub(in crate::store) fn start(dialect: Dialect, writer: Writer, writes: Arc<Writes>) -> Self {
         let shared = Arc::new(Shared {
             room: Semaphore::new(BUFFER_BYTES_MAX as usize),
             buffer: Mutex::default(),
@@ -88,7 +89,8 @@ impl Recorder {
             hurry: Notify::new(),
             progress: watch::channel(Progress::default()).0,
         });
-        let insert = BulkInsert { writer, statement: executions::insert_statement(dialect).into() };
+        let statement = executions::insert_statement(dialect).into();
+        let insert = BulkInsert { writer, writes, statement };
         let task = tokio::spawn(Arc::clone(&shared).run(insert));
         Self { shared, task }
     }
@@ -222,6 +224,7 @@ impl Shared {
 
 struct BulkInsert {
     writer: Writer,
+    writes: Arc<Writes>,
     statement: Arc<str>,
 }
 
@@ -230,14 +233,14 @@ impl BulkInsert {
     async fn write(&self, rows: Vec<Execution>) -> Vec<Execution> {
         match self.insert(&rows).await {
             Ok(()) => return Vec::new(),
-            Err(Error::Unavailable(_) | Error::Contended(_)) => return rows,
+            Err(error) if error.is_outage() => return rows,
             Err(error) => tracing::debug!(%error, "a row was refused; inserting them one by one"),
         }
         let outcomes =
             join_all(rows.iter().map(|row| self.insert(std::slice::from_ref(row)))).await;
         let kept = rows.into_iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
             Ok(()) => None,
-            Err(Error::Unavailable(_) | Error::Contended(_)) => Some(row),
+            Err(error) if error.is_outage() => Some(row),
             Err(error) => {
                 let (execution, script) = (&row.id, &row.script_id);
                 tracing::warn!(%error, %execution, %script, "an execution was not logged");
@@ -248,6 +251,7 @@ impl BulkInsert {
     }
 
     async fn insert(&self, rows: &[Execution]) -> Result<()> {
+        self.writes.check_room()?;
         let rows = bulk::rows_json(rows)?;
         let statement = Arc::clone(&self.statement);
         self.writer

@@ -65,8 +65,11 @@ struct WaitingApp {
 }
 
 impl Store {
-    /// Takes what is due and what a lease has run out of.
+    /// Takes what is due and what a lease has run out of; nothing while the disk is full.
     pub async fn claim_events(&self, claim: Claim) -> Result<Claimed> {
+        if self.check_room().is_err() {
+            return Ok(Claimed::default());
+        }
         let dialect = self.inner.dialect;
         self.follow_clock().await?;
         self.write(Touches::Records, move |connection| {

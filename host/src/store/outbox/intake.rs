@@ -103,6 +103,7 @@ impl Store {
                 Committed::Done | Committed::Conflict | Committed::LeaseLost => Accepted::Appended,
             });
         }
+        self.check_room()?;
         let (dialect, handover) = (self.inner.dialect, self.inner.handover.clone());
         let touches = |appended: &Appended| match appended.is_to_claim {
             true => Touches::Outbox,

@@ -1,0 +1,125 @@
+//! `picloud logs purge` and `picloud compact`.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use picloud::config::Config;
+use picloud::{data_folder, instance, store};
+use reqwest::Method;
+
+use super::client::encode;
+use super::{Failure, ScriptAddress, Server, print};
+
+/// Which executions to delete: all, those of an app, or those of a script.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  picloud logs purge --older-than 7d
+  picloud logs purge --older-than 12h --app demo --script hello")]
+pub(super) struct Purge {
+    /// Those that ended longer ago than this: a number with s, m, h, d or w; 0s for all
+    #[arg(long, value_name = "AGE")]
+    older_than: Age,
+    /// Only those of an app
+    #[arg(long, value_name = "APP")]
+    app: Option<String>,
+    /// Only those of a script of the app; APP/SCRIPT without `--app`
+    #[arg(long, value_name = "SCRIPT")]
+    script: Option<String>,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// A time span in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Age(u32);
+
+impl FromStr for Age {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a number with s, m, h, d or w, such as 7d";
+        let unit = text.chars().next_back().ok_or(WRONG)?;
+        let seconds: u32 = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            'w' => 7 * 24 * 3600,
+            _ => return Err(WRONG),
+        };
+        let digits = &text[..text.len() - unit.len_utf8()];
+        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(WRONG);
+        }
+        let number = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(seconds));
+        number.map(Self).ok_or("at most 136 years")
+    }
+}
+
+impl Purge {
+    pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        let path = self.path()?;
+        let client = self.server.client(config)?;
+        let mut deleted = 0;
+        loop {
+            let done = client.call(Method::DELETE, &path, None).await?;
+            deleted += done["deleted"].as_u64().unwrap_or_default();
+            // A server that does not say so has no more to delete.
+            if done["complete"].as_bool() != Some(false) {
+                break;
+            }
+            eprintln!("deleted so far: {deleted}");
+        }
+        print(format!("{deleted}\n"))?;
+        eprintln!("executions were deleted");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn path(&self) -> Result<String, Failure> {
+        let Age(age) = self.older_than;
+        let address = |script: &str| script.parse::<ScriptAddress>().map_err(Failure::new);
+        let (app, script) = match (&self.app, &self.script) {
+            (None, None) => return Ok(format!("/executions?older_than_s={age}")),
+            (None, Some(script)) => {
+                let ScriptAddress { app, script } = address(script)?;
+                (app, Some(script))
+            }
+            (Some(app), script) => (app.clone(), script.clone()),
+        };
+        let script = script.map(|script| format!("&script={}", encode(&script)));
+        let script = script.unwrap_or_default();
+        Ok(format!("/apps/{}/executions?older_than_s={age}{script}", encode(&app)))
+    }
+}
+
+/// Writes the SQLite database anew.
+pub(super) async fn compact(config: &Config) -> Result<ExitCode, Failure> {
+    let url = config.database_url().map_err(Failure::new)?;
+    let Some(file) = url.file() else {
+        return Err(Failure::new("PostgreSQL gives room back by itself: see VACUUM in its manual"));
+    };
+    instance::check_used(&url, &config.data).await.map_err(Failure::new)?;
+    // Released at the end of the process.
+    let _lock = data_folder::lock(&file).map_err(Failure::new)?;
+    let size = || std::fs::metadata(&file).map(|about| about.len()).map_err(Failure::new);
+    let before = size()?;
+    store::compact(&url).await.map_err(|error| Failure(format!("the database {url}: {error}")))?;
+    eprintln!("the database has {} bytes; it had {before}", size()?);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        for (text, seconds) in [("0s", 0), ("90m", 5400), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(text.parse(), Ok(Age(seconds)), "{text}");
+        }
+        for wrong in ["", "7", "d", "-1d", "1.5h", "7 d", "7y", "9999999999s", "8000w", "7ä"] {
+            assert!(wrong.parse::<Age>().is_err(), "{wrong}");
+        }
+    }
+}
