@@ -65,7 +65,9 @@ pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
 pub use domains::{DOMAINS_MAX, Domain, NewClaim};
 pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
-pub use executions::{Execution, ExecutionFilter, ExecutionScope};
+pub use executions::{
+    CursorError, Execution, ExecutionCursor, ExecutionFilter, ExecutionScope, Followed,
+};
 pub use ids::{
     ApiKeyId, AppId, AuditId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId,
     TriggerId, UserId,
@@ -112,10 +114,10 @@ use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
 use definitions::Currency;
-use dialect::{Dialect, Ear, OwnSession, listen};
+use dialect::{Dialect, Ear, listen};
 use outbox::Handover;
 use room::Writes;
-use writer::{Connecting, Signals, Touches, Writer, remember_session};
+use writer::{Connecting, Session as WriterSession, Signals, Touches, Writer};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -195,14 +197,14 @@ impl Store {
             sqlx::query(*statement).execute(&mut connection).await?;
         }
 
-        let (signals, session) = (Signals::default(), OwnSession::default());
+        let (signals, session) = (Signals::default(), WriterSession::default());
         let currency = Currency::default();
-        remember_session(dialect, &mut connection, &session).await?;
+        session.begin(dialect, &mut connection).await?;
         let listening = if dialect.is_shared() {
             let mut listener = listen(&options).await?;
             let ear = Ear {
                 options: options.clone(),
-                own_session: session.clone(),
+                own_session: session.own.clone(),
                 signals: signals.clone(),
                 currency: currency.clone(),
             };

@@ -63,49 +63,40 @@ impl Logs {
                 format!("/apps/{}/executions", encode(app.as_deref().unwrap_or_default()))
             }
         };
-        let last = newest(&client, &list, self.limit).await?;
+        let after = newest(&client, &list, self.limit).await?;
         if self.follow {
-            follow(&client, &list, last).await?;
+            let too_old = "the server is of a release that cannot be followed; upgrade it";
+            follow(&client, &list, after.ok_or_else(|| Failure::new(too_old))?).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Prints what ends from now on, until it is interrupted.
-async fn follow(client: &Client, list: &str, mut last: Option<String>) -> Result<(), Failure> {
+/// Prints what is written from now on, until it is interrupted.
+async fn follow(client: &Client, list: &str, mut after: String) -> Result<(), Failure> {
     loop {
-        tokio::time::sleep(FOLLOW_EVERY).await;
-        last = match last {
-            Some(id) => Some(after(client, list, id).await?),
-            // Nothing had run yet, so that whatever is there now is new.
-            None => newest(client, list, 200).await?,
-        };
+        let path = format!("{list}?after={}&limit=200", encode(&after));
+        let mut page = client.call(Method::GET, &path, None).await?;
+        show(client, &items(&mut page)).await?;
+        after = next_after(&page).unwrap_or(after);
+        if page["has_more"] != true {
+            tokio::time::sleep(FOLLOW_EVERY).await;
+        }
     }
 }
 
-/// Prints the newest executions and answers the id of the last one.
+/// Prints the newest executions and returns the cursor behind them.
 async fn newest(client: &Client, list: &str, limit: u8) -> Result<Option<String>, Failure> {
     let path = format!("{list}?limit={limit}");
     let mut page = client.call(Method::GET, &path, None).await?;
     let mut executions = items(&mut page);
     executions.reverse();
     show(client, &executions).await?;
-    Ok(executions.last().and_then(id))
+    Ok(next_after(&page))
 }
 
-/// Prints what ended after the execution `last`, and answers the id of the last one
-/// then.
-async fn after(client: &Client, list: &str, mut last: String) -> Result<String, Failure> {
-    loop {
-        let path = format!("{list}?after={last}&limit=200");
-        let mut page = client.call(Method::GET, &path, None).await?;
-        let executions = items(&mut page);
-        show(client, &executions).await?;
-        let Some(newer) = executions.last().and_then(id) else {
-            return Ok(last);
-        };
-        last = newer;
-    }
+fn next_after(page: &Value) -> Option<String> {
+    page["next_after"].as_str().map(str::to_owned)
 }
 
 async fn show(client: &Client, executions: &[Value]) -> Result<(), Failure> {

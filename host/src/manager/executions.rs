@@ -104,17 +104,33 @@ pub struct ExecutionError {
     details: BTreeMap<String, Value>,
 }
 
+/// A page of executions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecutionList {
+    /// What is on the page.
+    items: Vec<ExecutionSummary>,
+    /// The `offset` of the next page; `null` on the last one, and with `after`.
+    next_offset: Option<i64>,
+    /// The `after` with which to go on: it gives what is written after this answer or, in an
+    /// answer to `after`, after its last execution. `null` with `event_id`, with `caused_by`,
+    /// and where `after` was an id.
+    next_after: Option<String>,
+    /// Whether there is more for `next_after` already. A page can have no items and more
+    /// behind it, when few of those that were looked at fit.
+    has_more: bool,
+}
+
 /// Lists a script's executions, the last to end first.
 #[utoipa::path(get, path = "/scripts/{id}/logs", tag = "executions",
     params(("id" = String, Path, description = "The script's id"), ExecutionsQuery),
     security(("key" = ["log:read"])),
-    responses((status = 200, description = "A page of executions", body = List<ExecutionSummary>)))]
+    responses((status = 200, description = "A page of executions", body = ExecutionList)))]
 pub(super) async fn list_script_executions(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(id): Path<ScriptId>,
     Query(query): Query<ExecutionsQuery>,
-) -> Result<Json<List<ExecutionSummary>>> {
+) -> Result<Json<ExecutionList>> {
     let script = control_plane.script(&caller, &id, Capability::AppReadLogs).await?;
     list(&control_plane, &ExecutionScope::Script(script.id), query).await
 }
@@ -123,13 +139,13 @@ pub(super) async fn list_script_executions(
 #[utoipa::path(get, path = "/apps/{app}/executions", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), ExecutionsQuery),
     security(("key" = ["log:read"])),
-    responses((status = 200, description = "A page of executions", body = List<ExecutionSummary>)))]
+    responses((status = 200, description = "A page of executions", body = ExecutionList)))]
 pub(super) async fn list_app_executions(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<ExecutionsQuery>,
-) -> Result<Json<List<ExecutionSummary>>> {
+) -> Result<Json<ExecutionList>> {
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     list(&control_plane, &ExecutionScope::App(app.id), query).await
 }
@@ -204,20 +220,40 @@ async fn list(
     control_plane: &ControlPlane,
     scope: &ExecutionScope,
     query: ExecutionsQuery,
-) -> Result<Json<List<ExecutionSummary>>> {
-    let page = Page::new(query.limit, query.offset)?;
+) -> Result<Json<ExecutionList>> {
+    let page = Page::of_growing(query.limit, query.offset)?;
     let selection = query.selection()?;
     commit_recorded(control_plane).await;
     let (store, rows) = (&control_plane.store, page.rows());
-    let rows = match selection {
-        Selection::Filtered(filter) => store.list_executions(scope, &filter, rows).await?,
-        Selection::After(id, filter) => {
-            store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?
+    let (rows, cursor) = match selection {
+        Selection::Following(cursor, filter) => {
+            let followed = store.follow_executions(scope, &filter, &cursor, page.size()).await?;
+            return Ok(Json(followed.into()));
         }
-        Selection::OfEvent(id) => store.list_executions_of_event(scope, &id, rows).await?,
-        Selection::CausedBy(id) => store.list_executions_caused_by(scope, &id, rows).await?,
+        Selection::Filtered(filter) => {
+            let (rows, cursor) = store.list_executions_and_cursor(scope, &filter, rows).await?;
+            (rows, Some(cursor))
+        }
+        Selection::EndedAfter(id, filter) => {
+            (store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?, None)
+        }
+        Selection::OfEvent(id) => (store.list_executions_of_event(scope, &id, rows).await?, None),
+        Selection::CausedBy(id) => (store.list_executions_caused_by(scope, &id, rows).await?, None),
     };
-    Ok(Json(page.list(rows, ExecutionSummary::from)))
+    let List { items, next_offset } = page.list(rows, ExecutionSummary::from);
+    let next_after = cursor.map(|cursor| cursor.to_string());
+    Ok(Json(ExecutionList { items, next_offset, next_after, has_more: false }))
+}
+
+impl From<store::Followed> for ExecutionList {
+    fn from(followed: store::Followed) -> Self {
+        Self {
+            items: followed.rows.into_iter().map(ExecutionSummary::from).collect(),
+            next_offset: None,
+            next_after: Some(followed.cursor.to_string()),
+            has_more: followed.has_more,
+        }
+    }
 }
 
 /// Whoever was answered by a script finds its execution at once.

@@ -13,6 +13,10 @@ pub const LIMIT_MAX: i64 = 200;
 /// The items of a page when nothing is said.
 pub const LIMIT_DEFAULT: i64 = 50;
 
+/// The most items of a list that grows with use that `offset` skips: they are read one by one.
+/// What is behind them is read with `after`.
+pub const OFFSET_MAX: i64 = 10_000;
+
 /// A page that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -41,6 +45,20 @@ impl Page {
         Ok(Self { limit, offset })
     }
 
+    /// [`Page::new`] for a list that grows with use, and that takes `after`.
+    ///
+    /// # Errors
+    /// `Invalid` also for an offset above [`OFFSET_MAX`].
+    pub fn of_growing(limit: Option<i64>, offset: Option<i64>) -> Result<Self> {
+        let page = Self::new(limit, offset)?;
+        if page.offset > OFFSET_MAX {
+            let reason = format!("must be at most {OFFSET_MAX}; read what is behind with `after`");
+            let refusal = Refusal::field("offset", &reason);
+            return Err(Error::Invalid(refusal.with("most", OFFSET_MAX)));
+        }
+        Ok(page)
+    }
+
     /// What to read from the store: one row more than is shown tells whether
     /// there is another page.
     #[must_use]
@@ -48,10 +66,16 @@ impl Page {
         store::Page { limit: self.limit + 1, offset: self.offset }
     }
 
+    /// The most items of the page.
+    #[must_use]
+    pub fn size(self) -> usize {
+        // At most LIMIT_MAX.
+        usize::try_from(self.limit).unwrap_or_default()
+    }
+
     /// The answer, from what [`Page::rows`] brought.
     pub fn list<R, T>(self, rows: Vec<R>, item: impl FnMut(R) -> T) -> List<T> {
-        // At most LIMIT_MAX.
-        let shown = usize::try_from(self.limit).unwrap_or_default();
+        let shown = self.size();
         let next_offset = (rows.len() > shown).then(|| self.offset.saturating_add(self.limit));
         List { items: rows.into_iter().take(shown).map(item).collect(), next_offset }
     }
@@ -90,6 +114,13 @@ mod tests {
         }
         let refused = Page::new(Some(201), None).unwrap_err().to_string();
         assert_eq!(refused, "limit must be 1 to 200");
+    }
+
+    #[test]
+    fn a_list_that_grows_is_not_skipped_through() {
+        assert!(Page::of_growing(None, Some(OFFSET_MAX)).is_ok());
+        let refused = Page::of_growing(None, Some(OFFSET_MAX + 1)).unwrap_err().to_string();
+        assert_eq!(refused, "offset must be at most 10000; read what is behind with `after`");
     }
 
     #[test]

@@ -267,7 +267,8 @@ impl Groups {
     }
 
     async fn submit(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {
-        let (dialect, handover) = (self.dialect, self.handover.clone());
+        let (dialect, writer) = (self.dialect, self.writer.id());
+        let handover = self.handover.clone();
         let touches = |applied: &Applied| match applied.is_to_claim {
             true => Touches::Outbox,
             false => Touches::Records,
@@ -275,9 +276,9 @@ impl Groups {
         let Applied { outcomes, taken, frees_blobs, .. } = self
             .writer
             .submit(touches, move |connection| {
-                Box::pin(
-                    async move { apply::apply(connection, dialect, &handover, &commits).await },
-                )
+                Box::pin(async move {
+                    apply::apply(connection, dialect, (&handover, &writer), &commits).await
+                })
             })
             .await?;
         faults::point(Point::AfterCommit);

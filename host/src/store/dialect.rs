@@ -229,6 +229,19 @@ impl Dialect {
             .connect_lazy_with(options)
     }
 
+    /// A query that makes this connection one of the writers 1 to `$1`, the first that no
+    /// other connection is, until it ends; no row if there is none. None where there is one
+    /// writer. The lock is an advisory one, of a class that nothing else uses.
+    pub(super) fn claim_writer(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(
+                "SELECT CAST(n AS BIGINT) FROM generate_series(1, CAST($1 AS INTEGER)) AS n \
+                 WHERE pg_try_advisory_lock(1885563761, n) LIMIT 1",
+            ),
+        }
+    }
+
     /// Begins the writer's transaction. SQLite takes the write lock here, where
     /// waiting for it is safe: a transaction that has read may not wait.
     pub(super) fn begin_write(self) -> &'static str {

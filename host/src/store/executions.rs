@@ -2,19 +2,24 @@
 //!
 //! Invariant: a row is never changed.
 
+mod cursor;
 mod filter;
+mod follow;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
-use super::writer::Touches;
+use super::writer::{Touches, WriterId};
 use super::{
     AppId, Error, EventId, ExecutionId, ExecutionStatus, Json, Page, Resource, Result, ScriptId,
     Store, TriggerId, TriggerKind,
 };
 
+pub(super) use cursor::WRITERS_MAX;
+pub use cursor::{CursorError, ExecutionCursor};
 pub use filter::ExecutionFilter;
+pub use follow::Followed;
 
 /// One run of a script, as it ended. The JSON columns are the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -89,11 +94,53 @@ bulk_row! { Execution {
     caused_by: Text,
 }}
 
-/// Inserts many. One that is there already is left alone: after a connection was
-/// lost in a commit, nobody knows whether the rows are there, and they are sent
-/// again.
-pub(super) fn insert_statement(dialect: Dialect) -> String {
-    bulk::insert_statement::<Execution>(dialect, "executions", "ON CONFLICT (id) DO NOTHING")
+/// Inserts many, as the last executions of this connection's writer: the next numbers are
+/// theirs, and the writer's row stays locked until the commit. One that is there already is
+/// left alone: after a connection was lost in a commit, nobody knows whether the rows are
+/// there, and they are sent again.
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    writer: &WriterId,
+    rows: Rows,
+) -> Result<()> {
+    let number = "UPDATE writers SET sequence = sequence + $2 WHERE id = $1 RETURNING sequence";
+    let last: i64 = sqlx::query_scalar(number)
+        .bind(writer.get())
+        .bind(rows.count)
+        .fetch_one(&mut *connection)
+        .await?;
+    let further = [
+        ("writer", "CAST($2 AS BIGINT)"),
+        ("sequence", "CAST($3 AS BIGINT) + ROW_NUMBER() OVER ()"),
+    ];
+    let statement = bulk::insert_statement_with::<Execution>(
+        dialect,
+        "executions",
+        &further,
+        "ON CONFLICT (id) DO NOTHING",
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(rows.json)
+        .bind(writer.get())
+        .bind(last - rows.count)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Executions on their way into the database.
+pub(super) struct Rows {
+    json: String,
+    count: i64,
+}
+
+impl Rows {
+    pub(super) fn of<'a>(rows: impl IntoIterator<Item = &'a Execution>) -> Result<Self> {
+        let rows: Vec<_> = rows.into_iter().collect();
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        Ok(Self { json: bulk::rows_json(rows)?, count })
+    }
 }
 
 /// Whose executions.
@@ -138,14 +185,7 @@ impl Store {
         filter: &ExecutionFilter,
         page: Page,
     ) -> Result<Vec<Execution>> {
-        let statement = AssertSqlSafe(filter.page_statement(scope));
-        let query = filter.bind(sqlx::query_as(statement), scope);
-        let query = query.bind(page.limit).bind(page.offset);
-        let query = match &filter.text {
-            Some(text) => query.bind(filter::pattern(text)),
-            None => query,
-        };
-        Ok(query.fetch_all(self.reads()).await?)
+        filter.page(scope, page, self.reads()).await
     }
 
     /// The runs that an event has started, attempt by attempt from the last, and those
@@ -172,9 +212,12 @@ impl Store {
         Ok(rows)
     }
 
-    /// What finished after the execution `after`, the first to finish first: to
-    /// follow the log. Without `after`, or when retention has taken it, from the
-    /// oldest row there is. The filter's text does not count here.
+    /// What finished after the execution `after`, the first to finish first. Without
+    /// `after`, or when retention has deleted it, from the oldest row there is. The filter's
+    /// text does not count here.
+    ///
+    /// For clients from before [`Store::follow_executions`]: executions that are committed
+    /// later than others that finished after them are missing.
     pub async fn list_executions_after(
         &self,
         scope: &ExecutionScope,

@@ -19,7 +19,7 @@
 //! used again; a half-broken transaction cannot leak into the next group.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::dialect::{Dialect, OwnSession};
+use super::executions::WRITERS_MAX;
 use super::revision::COUNT_CHANGE;
 use super::room::Writes;
 use super::{DatabaseTime, Error, Result};
@@ -101,9 +102,41 @@ impl Signals {
     }
 }
 
+/// Which of the database's writers the connection is, as what it writes of the log of
+/// executions is numbered: [`super::executions`].
+#[derive(Clone, Default)]
+pub(super) struct WriterId(Arc<AtomicI64>);
+
+impl WriterId {
+    pub(super) fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Becomes the first writer that no other connection is. The numbers stay right if two
+    /// connections are the same writer, but then they wait for each other.
+    async fn claim(&self, dialect: Dialect, connection: &mut AnyConnection) -> Result<()> {
+        let free: Option<i64> = match dialect.claim_writer() {
+            Some(query) => {
+                sqlx::query_scalar(query).bind(WRITERS_MAX).fetch_optional(&mut *connection).await?
+            }
+            None => Some(1),
+        };
+        let id = free.unwrap_or(WRITERS_MAX);
+        sqlx::query(
+            "INSERT INTO writers (id, sequence) VALUES ($1, 0) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(id)
+        .execute(connection)
+        .await?;
+        self.0.store(id, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 /// The sending side; clones send to the same writer.
 #[derive(Clone)]
 pub(super) struct Writer {
+    id: WriterId,
     queue: mpsc::Sender<Box<dyn Job>>,
     closing: Arc<Notify>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -118,9 +151,15 @@ impl Writer {
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(Notify::new());
+        let id = connecting.session.writer.clone();
         let grouped = GroupedWriter { connecting, connection: Some(connection), signals, writes };
         let task = tokio::spawn(grouped.run(waiting, Arc::clone(&closing)));
-        Self { queue, closing, task: Arc::new(Mutex::new(Some(task))) }
+        Self { id, queue, closing, task: Arc::new(Mutex::new(Some(task))) }
+    }
+
+    /// Which writer its connection is while an operation runs.
+    pub(super) fn id(&self) -> WriterId {
+        self.id.clone()
     }
 
     /// Runs `operation` in the next group and answers after its commit. What it came
@@ -208,7 +247,7 @@ pub(super) struct Connecting {
     pub(super) dialect: Dialect,
     pub(super) options: AnyConnectOptions,
     /// Of the connection, where the database names it.
-    pub(super) session: OwnSession,
+    pub(super) session: Session,
 }
 
 struct GroupedWriter {
@@ -299,7 +338,7 @@ impl GroupedWriter {
         }
         let Connecting { dialect, options, session } = &self.connecting;
         let mut connection = dialect.connect_writer(options).await?;
-        remember_session(*dialect, &mut connection, session).await?;
+        session.begin(*dialect, &mut connection).await?;
         Ok(connection)
     }
 }
@@ -309,15 +348,26 @@ fn touched(group: &[Box<dyn Job>]) -> BTreeSet<Touches> {
     group.iter().filter_map(|job| job.touched()).collect()
 }
 
-/// Notes which session the writer's is, to know its own notifications again.
-pub(super) async fn remember_session(
-    dialect: Dialect,
-    connection: &mut AnyConnection,
-    session: &OwnSession,
-) -> Result<()> {
-    if let Some(query) = dialect.session_query() {
-        let number: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
-        session.store(number, Ordering::Relaxed);
+/// What the writer's connection is called.
+#[derive(Clone, Default)]
+pub(super) struct Session {
+    /// By the database, where it names connections.
+    pub(super) own: OwnSession,
+    writer: WriterId,
+}
+
+impl Session {
+    /// Notes which session a new connection is, to know its own notifications again, and
+    /// which writer.
+    pub(super) async fn begin(
+        &self,
+        dialect: Dialect,
+        connection: &mut AnyConnection,
+    ) -> Result<()> {
+        if let Some(query) = dialect.session_query() {
+            let number: i64 = sqlx::query_scalar(query).fetch_one(&mut *connection).await?;
+            self.own.store(number, Ordering::Relaxed);
+        }
+        self.writer.claim(dialect, connection).await
     }
-    Ok(())
 }

@@ -220,6 +220,38 @@ with_an_app! {
         assert_eq!(page(app, &format!("/scripts/{id}/logs?after={}", ids[3])).await.0, [newer]);
     }
 
+    async fn the_log_can_be_followed_with_a_cursor(app) {
+        let id = app.deploy("shop", "hello", "1").await;
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(run(app, "/x/shop/hello").await);
+        }
+        for path in [format!("/scripts/{id}/logs"), "/apps/shop/executions".to_owned()] {
+            let get = async |query: &str| app.admin().get(&format!("{path}?{query}")).send().await;
+            let start = get("after=start&limit=2").await.is(200).json();
+            assert_eq!(start["items"][1]["id"], json!(ids[1]));
+            assert_eq!((&start["has_more"], &start["next_offset"]), (&json!(true), &Value::Null));
+            let next = start["next_after"].as_str().unwrap();
+            let rest = get(&format!("after={next}")).await.is(200).json();
+            assert_eq!((&rest["items"][0]["id"], &rest["has_more"]), (&json!(ids[2]), &json!(false)));
+            // A list says where its following begins, and so does the end of one.
+            let list = get("limit=1").await.is(200).json();
+            assert_eq!(list["next_after"], rest["next_after"]);
+            let next = list["next_after"].as_str().unwrap();
+            let newer = run(app, "/x/shop/hello").await;
+            ids.push(newer.clone());
+            let followed = get(&format!("after={next}&status=success")).await.is(200).json();
+            assert_eq!((followed["items"].as_array().unwrap().len(), &followed["items"][0]["id"]), (1, &json!(newer)));
+            let failed = get(&format!("after={next}&status=error")).await.is(200).json();
+            assert_eq!((&failed["items"], &failed["next_after"]), (&json!([]), &followed["next_after"]));
+            for wrong in ["after=v1.AAAA", "after=v2.Ow", "after="] {
+                assert_eq!(get(wrong).await.refuses(400, "field_invalid")["field"], "after");
+            }
+            let deep = get("offset=10001").await.refuses(400, "field_invalid");
+            assert!(deep["message"].as_str().unwrap().contains("`after`"), "{deep}");
+        }
+    }
+
     async fn the_log_can_be_asked_for_one_status(app) {
         let id = app.deploy("shop", "fair", "if \"bad\" in ctx.request.query { throw 1 } 1").await;
         let good = run(app, "/x/shop/fair").await;

@@ -13,6 +13,7 @@ mod domains;
 mod events;
 mod executions;
 mod fixtures;
+mod following;
 mod handover;
 mod identity;
 mod leases;

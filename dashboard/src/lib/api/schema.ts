@@ -1980,6 +1980,27 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        /** @description A page of executions. */
+        ExecutionList: {
+            /**
+             * @description Whether there is more for `next_after` already. A page can have no items and more
+             *     behind it, when few of those that were looked at fit.
+             */
+            has_more: boolean;
+            /** @description What is on the page. */
+            items: components["schemas"]["ExecutionSummary"][];
+            /**
+             * @description The `after` with which to go on: it gives what is written after this answer or, in an
+             *     answer to `after`, after its last execution. `null` with `event_id`, with `caused_by`,
+             *     and where `after` was an id.
+             */
+            next_after?: string | null;
+            /**
+             * Format: int64
+             * @description The `offset` of the next page; `null` on the last one, and with `after`.
+             */
+            next_offset?: number | null;
+        };
         /** @description An execution in one row. */
         ExecutionSummary: {
             /**
@@ -2629,88 +2650,6 @@ export interface components {
                 state: string;
                 /** @description The trigger that it came by. */
                 trigger_id?: string | null;
-            }[];
-            /**
-             * Format: int64
-             * @description The `offset` of the next page; `null` on the last one.
-             */
-            next_offset?: number | null;
-        };
-        /** @description A page of a list. */
-        List_ExecutionSummary: {
-            /** @description What is on the page. */
-            items: {
-                /**
-                 * Format: int64
-                 * @description Which attempt it was, from 1.
-                 */
-                attempt: number;
-                /** @description The execution that had caused the event. */
-                caused_by?: string | null;
-                /**
-                 * Format: int64
-                 * @description How long it took, in microseconds.
-                 */
-                duration_us: number;
-                error?: components["schemas"]["ExecutionError"] | null;
-                /** @description The event that started it: every attempt has the same. */
-                event_id?: string | null;
-                /**
-                 * Format: int64
-                 * @description When it ended, in microseconds since 1970.
-                 */
-                finished_at: number;
-                /**
-                 * Format: int64
-                 * @description Wasm instructions.
-                 */
-                fuel_used: number;
-                /** @description Its id. */
-                id: string;
-                /** @description How many lines the script logged. */
-                log_lines: number;
-                /**
-                 * Format: int64
-                 * @description The most memory that it had, in bytes.
-                 */
-                memory_peak_bytes: number;
-                /** @description The request's method. */
-                method?: string | null;
-                /** @description The execution that it was a part of, because its script was called. */
-                parent_id?: string | null;
-                /** @description The request's path. */
-                path?: string | null;
-                /**
-                 * Format: int64
-                 * @description The status of the response, if there was one.
-                 */
-                response_status?: number | null;
-                /** @description The script's name at that time. */
-                script: string;
-                /** @description The id of the script that ran. */
-                script_id: string;
-                /**
-                 * Format: int64
-                 * @description When it began, in microseconds since 1970.
-                 */
-                started_at: number;
-                /**
-                 * @description How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
-                 *     `memory_exceeded`, `limit_exceeded` or `crashed`.
-                 */
-                status: string;
-                /**
-                 * @description What started it: `http`, `execute` (the test panel), `script` (another script),
-                 *     `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
-                 */
-                trigger: string;
-                /** @description The trigger that the event came by. */
-                trigger_id?: string | null;
-                /**
-                 * Format: int64
-                 * @description The version that ran.
-                 */
-                version: number;
             }[];
             /**
              * Format: int64
@@ -4623,8 +4562,10 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Only those that ended after this execution, and the first to end first: to
-                 *     follow the log.
+                 * @description Follows the log: only those that were written after this cursor, in the order in
+                 *     which they were written. A cursor is the `next_after` of an earlier answer, or `start`
+                 *     for the oldest execution. Each execution comes exactly once. Deprecated: with the id of
+                 *     an execution, those that ended after it; some may be missing.
                  */
                 after?: string;
                 /**
@@ -4641,7 +4582,7 @@ export interface operations {
                 from?: number;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first; not together with `after`. */
+                /** @description Number of executions to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /**
                  * @description Only those with this text in the request, the log or the error, at most 200
@@ -4673,7 +4614,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List_ExecutionSummary"];
+                    "application/json": components["schemas"]["ExecutionList"];
                 };
             };
             /** @description It was not done */
@@ -6742,8 +6683,10 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Only those that ended after this execution, and the first to end first: to
-                 *     follow the log.
+                 * @description Follows the log: only those that were written after this cursor, in the order in
+                 *     which they were written. A cursor is the `next_after` of an earlier answer, or `start`
+                 *     for the oldest execution. Each execution comes exactly once. Deprecated: with the id of
+                 *     an execution, those that ended after it; some may be missing.
                  */
                 after?: string;
                 /**
@@ -6760,7 +6703,7 @@ export interface operations {
                 from?: number;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first; not together with `after`. */
+                /** @description Number of executions to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /**
                  * @description Only those with this text in the request, the log or the error, at most 200
@@ -6792,7 +6735,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List_ExecutionSummary"];
+                    "application/json": components["schemas"]["ExecutionList"];
                 };
             };
             /** @description It was not done */

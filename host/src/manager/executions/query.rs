@@ -6,7 +6,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::error::{Error, Refusal, Result};
-use crate::store::{EventId, ExecutionFilter, ExecutionId, ExecutionStatus, TriggerKind};
+use crate::store::{
+    EventId, ExecutionCursor, ExecutionFilter, ExecutionId, ExecutionStatus, TriggerKind,
+};
+
+/// The `after` of the log's beginning.
+const START: &str = "start";
 
 /// The longest text that executions are searched for.
 const TEXT_CHARS_MAX: usize = 200;
@@ -38,12 +43,14 @@ pub struct ExecutionsQuery {
     /// Only what the execution with this id has led to by events; no other filter
     /// counts then.
     caused_by: Option<String>,
-    /// Only those that ended after this execution, and the first to end first: to
-    /// follow the log.
+    /// Follows the log: only those that were written after this cursor, in the order in
+    /// which they were written. A cursor is the `next_after` of an earlier answer, or `start`
+    /// for the oldest execution. Each execution comes exactly once. Deprecated: with the id of
+    /// an execution, those that ended after it; some may be missing.
     after: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     pub(super) limit: Option<i64>,
-    /// So many are skipped first; not together with `after`.
+    /// Number of executions to skip, at most 10,000; not together with `after`.
     pub(super) offset: Option<i64>,
 }
 
@@ -51,8 +58,10 @@ pub struct ExecutionsQuery {
 pub(super) enum Selection {
     /// What fits, the last to end first.
     Filtered(ExecutionFilter),
+    /// What fits and was written after a cursor.
+    Following(ExecutionCursor, ExecutionFilter),
     /// What fits and ended after an execution, the first to end first.
-    After(ExecutionId, ExecutionFilter),
+    EndedAfter(ExecutionId, ExecutionFilter),
     /// The attempts of an event.
     OfEvent(EventId),
     /// What an execution has led to.
@@ -63,8 +72,8 @@ impl ExecutionsQuery {
     pub(super) fn selection(&self) -> Result<Selection> {
         let event_id = parsed("event_id", self.event_id.as_deref())?;
         let cause = parsed("caused_by", self.caused_by.as_deref())?;
-        let (filter, after) = (self.filter()?, parsed("after", self.after.as_deref())?);
-        Ok(match (event_id, cause, after) {
+        let filter = self.filter()?;
+        Ok(match (event_id, cause, &self.after) {
             (Some(event_id), _, _) => Selection::OfEvent(event_id),
             (None, Some(cause), _) => Selection::CausedBy(cause),
             (None, None, None) => Selection::Filtered(filter),
@@ -73,7 +82,7 @@ impl ExecutionsQuery {
                 if let Some((field, _)) = excluded.into_iter().find(|(_, given)| *given) {
                     return Err(refused(field, "must not be given together with `after`"));
                 }
-                Selection::After(after, filter)
+                after_selection(after, filter)?
             }
         })
     }
@@ -99,6 +108,20 @@ impl ExecutionsQuery {
             text,
         })
     }
+}
+
+/// What follows a cursor, or the id of an execution as clients from before cursors send it.
+fn after_selection(after: &str, filter: ExecutionFilter) -> Result<Selection> {
+    if after == START {
+        return Ok(Selection::Following(ExecutionCursor::default(), filter));
+    }
+    if let Ok(cursor) = after.parse() {
+        return Ok(Selection::Following(cursor, filter));
+    }
+    let id = after.parse().map_err(|_| {
+        refused("after", "must be the `next_after` of an earlier answer, or `start`")
+    })?;
+    Ok(Selection::EndedAfter(id, filter))
 }
 
 /// An id from a query.

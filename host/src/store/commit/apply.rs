@@ -12,6 +12,7 @@ use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
 use crate::store::revision::STORED_REVISION;
+use crate::store::writer::WriterId;
 use crate::store::{
     AppId, EventId, FreedBlob, Json, NewEvent, Operation, Result, Space, abandoned, audit, blobs,
     bulk, dead_letters, executions, outbox,
@@ -21,7 +22,7 @@ use crate::store::{
 pub(super) async fn apply(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    handover: &Handover,
+    (handover, writer): (&Handover, &WriterId),
     commits: &[Arc<Commit>],
 ) -> Result<Applied> {
     let mut held = held_leases(connection, dialect, commits).await?;
@@ -65,7 +66,7 @@ pub(super) async fn apply(
         taken.append(connection, dialect).await?;
     }
     outbox::append(connection, dialect, &events).await?;
-    insert_executions(connection, dialect, &accepted).await?;
+    insert_executions(connection, dialect, writer, &accepted).await?;
     let retried = end_events(connection, dialect, &accepted).await?;
     for entry in accepted.iter().filter_map(|commit| commit.audit.as_deref()) {
         audit::append(connection, entry).await?;
@@ -193,16 +194,14 @@ async fn write_entries(
 async fn insert_executions(
     connection: &mut AnyConnection,
     dialect: Dialect,
+    writer: &WriterId,
     accepted: &[&Commit],
 ) -> Result<()> {
-    if accepted.iter().any(|commit| !commit.executions.is_empty()) {
-        let rows = accepted.iter().flat_map(|commit| &commit.executions);
-        sqlx::query(fixed(executions::insert_statement(dialect)))
-            .bind(bulk::rows_json(rows)?)
-            .execute(connection)
-            .await?;
+    if accepted.iter().all(|commit| commit.executions.is_empty()) {
+        return Ok(());
     }
-    Ok(())
+    let rows = accepted.iter().flat_map(|commit| &commit.executions);
+    executions::insert(connection, dialect, writer, executions::Rows::of(rows)?).await
 }
 
 /// Acknowledges the events that started the runs; how many are to be tried again.

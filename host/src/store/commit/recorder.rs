@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use sqlx::AssertSqlSafe;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -28,7 +27,7 @@ use crate::store::dialect::Dialect;
 use crate::store::executions::{self, Execution};
 use crate::store::room::Writes;
 use crate::store::writer::{Touches, Writer};
-use crate::store::{Error, Json, Result, bulk, text};
+use crate::store::{Error, Json, Result, text};
 
 /// How long the first row waits for company.
 const GATHER: Duration = Duration::from_millis(25);
@@ -89,8 +88,7 @@ impl Recorder {
             hurry: Notify::new(),
             progress: watch::channel(Progress::default()).0,
         });
-        let statement = executions::insert_statement(dialect).into();
-        let insert = BulkInsert { writer, writes, statement };
+        let insert = BulkInsert { writer, writes, dialect };
         let task = tokio::spawn(Arc::clone(&shared).run(insert));
         Self { shared, task }
     }
@@ -225,7 +223,7 @@ impl Shared {
 struct BulkInsert {
     writer: Writer,
     writes: Arc<Writes>,
-    statement: Arc<str>,
+    dialect: Dialect,
 }
 
 impl BulkInsert {
@@ -252,19 +250,15 @@ impl BulkInsert {
 
     async fn insert(&self, rows: &[Execution]) -> Result<()> {
         self.writes.check_room()?;
-        let rows = bulk::rows_json(rows)?;
-        let statement = Arc::clone(&self.statement);
+        let rows = executions::Rows::of(rows)?;
+        let (dialect, writer) = (self.dialect, self.writer.id());
         self.writer
             .submit(
                 |()| Touches::Records,
                 move |connection| {
-                    Box::pin(async move {
-                        sqlx::query(AssertSqlSafe(statement))
-                            .bind(rows)
-                            .execute(connection)
-                            .await?;
-                        Ok(())
-                    })
+                    Box::pin(
+                        async move { executions::insert(connection, dialect, &writer, rows).await },
+                    )
                 },
             )
             .await

@@ -1,15 +1,18 @@
 //! Which executions of a scope: what lists of them can be narrowed to.
 
-use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::QueryAs;
+use sqlx::{Any, AssertSqlSafe, Executor};
 
 use super::{Execution, ExecutionScope};
-use crate::store::{ExecutionStatus, TriggerId, TriggerKind};
+use crate::store::{ExecutionStatus, Page, Result, TriggerId, TriggerKind};
 
 /// Among how many of the executions that fit otherwise a text is looked for: the last
 /// ones. Rows are read one by one for it.
 const TEXT_AMONG: usize = 20_000;
+
+const FITS: &str = "($2 IS NULL OR status = $2) AND ($3 IS NULL OR trigger_kind = $3) \
+    AND ($4 IS NULL OR trigger_id = $4) AND finished_at >= $5 AND finished_at < $6";
 
 /// What executions have to be; what is `None` lets everything through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,9 +33,26 @@ pub struct ExecutionFilter {
 }
 
 impl ExecutionFilter {
+    /// A page of what fits, the last to finish first.
+    pub(super) async fn page<'c>(
+        &self,
+        scope: &ExecutionScope,
+        page: Page,
+        database: impl Executor<'c, Database = Any>,
+    ) -> Result<Vec<Execution>> {
+        let statement = AssertSqlSafe(self.page_statement(scope));
+        let query = self.bind(sqlx::query_as(statement), scope);
+        let query = query.bind(page.limit).bind(page.offset);
+        let query = match &self.text {
+            Some(text) => query.bind(pattern(text)),
+            None => query,
+        };
+        Ok(query.fetch_all(database).await?)
+    }
+
     /// A statement for a page of what fits, the last to finish first; `$7` is the page's
     /// limit, `$8` its offset, `$9` the text's pattern if there is a text.
-    pub(super) fn page_statement(&self, scope: &ExecutionScope) -> String {
+    fn page_statement(&self, scope: &ExecutionScope) -> String {
         let conditions = Self::conditions(scope);
         let order = "ORDER BY finished_at DESC, id DESC";
         let newest = format!("SELECT * FROM executions WHERE {conditions} {order}");
@@ -48,19 +68,20 @@ impl ExecutionFilter {
 
     /// What a row has to be but for the text, by `$1` to `$6`.
     pub(super) fn conditions(scope: &ExecutionScope) -> String {
-        format!(
-            "{} = $1 AND ($2 IS NULL OR status = $2) AND ($3 IS NULL OR trigger_kind = $3) \
-             AND ($4 IS NULL OR trigger_id = $4) AND finished_at >= $5 AND finished_at < $6",
-            scope.column()
-        )
+        format!("{} = $1 AND {FITS}", scope.column())
+    }
+
+    /// An expression for 1 where a row fits but for the text, by `$2` to `$6`; else 0.
+    pub(super) fn fits() -> String {
+        format!("CASE WHEN {FITS} THEN 1 ELSE 0 END")
     }
 
     /// Binds `$1` to `$6`.
-    pub(super) fn bind<'q>(
+    pub(super) fn bind<'q, Row>(
         &self,
-        query: QueryAs<'q, Any, Execution, AnyArguments>,
+        query: QueryAs<'q, Any, Row, AnyArguments>,
         scope: &ExecutionScope,
-    ) -> QueryAs<'q, Any, Execution, AnyArguments> {
+    ) -> QueryAs<'q, Any, Row, AnyArguments> {
         query
             .bind(scope.id().to_owned())
             .bind(self.status.map(ExecutionStatus::as_str))
