@@ -51,6 +51,7 @@ use executor::{Backing, Executor, PrivateHosts};
 use manager::{About, ControlPlane};
 use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
+use orchestrator::remains::Remains;
 use orchestrator::retention::{OwnHosts, Retention};
 use orchestrator::scheduler::Scheduler;
 use orchestrator::sweep::Sweep;
@@ -224,6 +225,7 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     }
     announce(&app, listener.local_addr()?);
     let retention = tokio::spawn(app.retention.clone().run());
+    let remains = tokio::spawn(Remains { store: app.store.clone() }.run());
     let sweep = app.retention.sweep.clone().map(|sweep| tokio::spawn(sweep.run()));
     let following = tokio::spawn(follow(app.store.watch_time(), clock));
     let (stop, told) = watch::channel(false);
@@ -248,6 +250,7 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
         () = late => tracing::warn!("some requests were not finished in time"),
     }
     retention.abort();
+    remains.abort();
     following.abort();
     sweep.inspect(tokio::task::JoinHandle::abort);
     // After the requests: those that wait for an event need it to be carried out.

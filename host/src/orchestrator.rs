@@ -27,6 +27,7 @@ mod event;
 mod inbox;
 pub mod ingress;
 pub mod matching;
+pub mod remains;
 pub mod retention;
 pub mod retry;
 mod rows;

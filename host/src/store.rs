@@ -31,6 +31,7 @@ mod names;
 mod outbound;
 mod outbox;
 mod policies;
+mod remains;
 mod reserved_hosts;
 mod revision;
 mod room;
@@ -97,7 +98,7 @@ pub use snapshot::{Snapshot, StoredFile};
 pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
 pub use text::Json;
 pub use triggers::{
-    Firing, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
+    Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
     TriggerDetail,
 };
 pub use users::{NewInvitation, User, UserChange};
@@ -333,6 +334,12 @@ impl Store {
     #[must_use]
     pub fn watch_freed_blobs(&self) -> watch::Receiver<u64> {
         self.inner.signals.freed.subscribe()
+    }
+
+    /// Changes with every commit that may leave work behind that is done in parts.
+    #[must_use]
+    pub fn watch_remains(&self) -> watch::Receiver<u64> {
+        self.inner.signals.remains.subscribe()
     }
 
     /// When there may be something to claim on a database that others use too; changes with

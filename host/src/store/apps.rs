@@ -3,7 +3,9 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::writer::Touches;
-use super::{AppId, Conflict, Error, IngressPolicy, Page, Resource, Result, Store, UserId, text};
+use super::{
+    AppId, Conflict, Error, IngressPolicy, Page, Resource, Result, Store, UserId, remains, text,
+};
 
 /// An app as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -69,7 +71,7 @@ impl Store {
 
     /// Errors: `NotFound(App)`.
     pub async fn find_app(&self, id: &AppId) -> Result<App> {
-        sqlx::query_as("SELECT * FROM apps WHERE id = $1")
+        sqlx::query_as("SELECT * FROM apps WHERE id = $1 AND deleted_at IS NULL")
             .bind(id)
             .fetch_optional(self.reads())
             .await?
@@ -79,7 +81,7 @@ impl Store {
     /// Errors: `NotFound(App)`.
     pub async fn find_app_by_name(&self, name: &str) -> Result<App> {
         text::check_sought(Resource::App, name)?;
-        sqlx::query_as("SELECT * FROM apps WHERE name = $1")
+        sqlx::query_as("SELECT * FROM apps WHERE name = $1 AND deleted_at IS NULL")
             .bind(name)
             .fetch_optional(self.reads())
             .await?
@@ -89,7 +91,8 @@ impl Store {
     /// All apps, newest first.
     pub async fn list_apps(&self, page: Page) -> Result<Vec<App>> {
         let apps = sqlx::query_as(
-            "SELECT * FROM apps ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2",
+            "SELECT * FROM apps WHERE deleted_at IS NULL \
+             ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2",
         )
         .bind(page.limit)
         .bind(page.offset)
@@ -102,7 +105,7 @@ impl Store {
     pub async fn list_apps_of(&self, user_id: &UserId, page: Page) -> Result<Vec<App>> {
         let apps = sqlx::query_as(
             "SELECT a.* FROM apps a JOIN members m ON m.app_id = a.id WHERE m.user_id = $1 \
-             ORDER BY a.created_at DESC, a.id DESC LIMIT $2 OFFSET $3",
+             AND a.deleted_at IS NULL ORDER BY a.created_at DESC, a.id DESC LIMIT $2 OFFSET $3",
         )
         .bind(user_id)
         .bind(page.limit)
@@ -126,7 +129,7 @@ impl Store {
                 sqlx::query_as(
                     "UPDATE apps SET name = COALESCE($2, name), \
                      description = COALESCE($3, description), updated_at = $4 \
-                     WHERE id = $1 RETURNING *",
+                     WHERE id = $1 AND deleted_at IS NULL RETURNING *",
                 )
                 .bind(id)
                 .bind(change.name)
@@ -143,10 +146,9 @@ impl Store {
 
     /// What the app asks of every request. Errors: `NotFound(App)`.
     pub async fn find_ingress(&self, id: &AppId) -> Result<IngressPolicy> {
-        let json: Option<String> = sqlx::query_scalar("SELECT ingress FROM apps WHERE id = $1")
-            .bind(id)
-            .fetch_optional(self.reads())
-            .await?;
+        let query = "SELECT ingress FROM apps WHERE id = $1 AND deleted_at IS NULL";
+        let json: Option<String> =
+            sqlx::query_scalar(query).bind(id).fetch_optional(self.reads()).await?;
         Ok(json.ok_or(Error::NotFound(Resource::App))?.into())
     }
 
@@ -162,36 +164,38 @@ impl Store {
         };
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
-                let done =
-                    sqlx::query("UPDATE apps SET ingress = $2, updated_at = $3 WHERE id = $1")
-                        .bind(id)
-                        .bind(json)
-                        .bind(at)
-                        .execute(connection)
-                        .await?;
+                let done = sqlx::query(
+                    "UPDATE apps SET ingress = $2, updated_at = $3 \
+                     WHERE id = $1 AND deleted_at IS NULL",
+                )
+                .bind(id)
+                .bind(json)
+                .bind(at)
+                .execute(connection)
+                .await?;
                 if done.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound(Resource::App)) }
             })
         })
         .await
     }
 
-    /// Deletes an app with its domains, scripts and routes. Its executions stay
-    /// until retention takes them. Errors: `NotFound(App)`.
+    /// Deletes an app with its domains, scripts and routes. Its executions stay until retention
+    /// takes them; the rest is removed in parts by [`Store::remove_remains`].
+    /// Errors: `NotFound(App)`.
     pub async fn delete_app(&self, id: &AppId) -> Result<()> {
         let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
-                let note = format!(
-                    "INSERT INTO deleted_apps (id, name, deleted_at) \
-                     SELECT id, name, {} FROM apps WHERE id = $1",
-                    dialect.now()
-                );
-                let note = sqlx::query(AssertSqlSafe(note)).bind(&id);
-                if note.execute(&mut *connection).await?.rows_affected() == 0 {
-                    return Err(Error::NotFound(Resource::App));
+                let now = AssertSqlSafe(format!("SELECT {}", dialect.now()));
+                let now: i64 = sqlx::query_scalar(now).fetch_one(&mut *connection).await?;
+                let note = "INSERT INTO deleted_apps (id, name, deleted_at) \
+                     SELECT id, name, $2 FROM apps WHERE id = $1 AND deleted_at IS NULL";
+                sqlx::query(note).bind(&id).bind(now).execute(&mut *connection).await?;
+                if remains::delete(connection, &id, now).await? {
+                    Ok(())
+                } else {
+                    Err(Error::NotFound(Resource::App))
                 }
-                sqlx::query("DELETE FROM apps WHERE id = $1").bind(id).execute(connection).await?;
-                Ok(())
             })
         })
         .await

@@ -7,11 +7,12 @@
 
 use std::collections::HashSet;
 
+use serde::Deserialize;
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::dialect::Dialect;
 use super::writer::Touches;
-use super::{AppId, Result, Store, bulk};
+use super::{AppId, Json, Result, Store, bulk};
 
 /// The contents of a file that was overwritten or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -22,6 +23,21 @@ pub struct FreedBlob {
     pub blob: String,
     /// Its size.
     pub size_bytes: i64,
+}
+
+impl FreedBlob {
+    /// The contents that a file's entry describes.
+    pub(super) fn of_file(app_id: &AppId, value: &Json) -> Option<Self> {
+        let Contents { blob, size_bytes } = value.to().ok()?;
+        Some(Self { app_id: app_id.clone(), blob, size_bytes })
+    }
+}
+
+/// What the entry of a file says of its contents, as far as they are to be found again.
+#[derive(Deserialize)]
+struct Contents {
+    blob: String,
+    size_bytes: i64,
 }
 
 /// Notes contents that a commit frees, inside of its transaction.

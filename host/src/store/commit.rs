@@ -35,7 +35,7 @@ use super::outbox::{Handover, Reserved};
 use super::writer::{Signals, Touches, Writer};
 use super::{
     AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, EventId, Execution,
-    Json, NewEvent, Operations, Resolution, Result, Space, Store,
+    Json, NewEvent, Operations, Resolution, Resource, Result, Space, Store,
 };
 use crate::faults::{self, Point};
 
@@ -295,11 +295,14 @@ impl Groups {
 impl Store {
     /// Ends a run. Of [`Store::on_behalf`], with that entry of the audit log.
     ///
-    /// Errors: `Unavailable`, when it is unknown whether it was written.
+    /// Errors: `Unavailable`, when it is unknown whether it was written; `NotFound(App)`, when
+    /// its app was deleted.
     pub async fn commit(&self, commit: Commit) -> Result<Committed> {
         self.check_room()?;
         let audit = self.entry.clone().or_else(|| commit.audit.clone());
-        self.inner.committer.commit(Commit { audit, ..commit }).await
+        // The only row that a commit needs is that of its app.
+        let committed = self.inner.committer.commit(Commit { audit, ..commit }).await;
+        committed.map_err(|error| error.on_foreign_key(Resource::App))
     }
 
     /// Whether what a run saw is all still so, at one moment. A run that wrote

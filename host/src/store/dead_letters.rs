@@ -16,6 +16,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::outbox::{self, NewEvent};
+use super::remains::OF_AN_APP;
 use super::writer::Touches;
 use super::{
     AppId, Conflict, DeadLetterId, Error, EventId, Json, Page, Resolution, Resource, Result,
@@ -148,7 +149,8 @@ macro_rules! bind_filter {
 impl Store {
     /// Errors: `NotFound(DeadLetter)`.
     pub async fn find_dead_letter(&self, id: &DeadLetterId) -> Result<DeadLetter> {
-        sqlx::query_as("SELECT * FROM dead_letters WHERE id = $1")
+        let query = format!("SELECT * FROM dead_letters WHERE id = $1 AND {OF_AN_APP}");
+        sqlx::query_as(AssertSqlSafe(query))
             .bind(id)
             .fetch_optional(self.reads())
             .await?

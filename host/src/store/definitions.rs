@@ -181,7 +181,7 @@ impl Store {
              COALESCE(o.private_hosts, '') AS private_hosts \
              FROM scripts s JOIN apps a ON a.id = s.app_id \
              JOIN script_versions v ON v.script_id = s.id AND v.version = s.version \
-             LEFT JOIN outbound o ON o.app_id = s.app_id ORDER BY s.id",
+             LEFT JOIN outbound o ON o.app_id = s.app_id WHERE a.deleted_at IS NULL ORDER BY s.id",
         )
         .fetch_all(&mut *snapshot)
         .await?;
@@ -189,7 +189,7 @@ impl Store {
             "SELECT r.id, r.app_id, a.name AS app_name, r.script_id, s.name AS script_name, \
              r.method, r.host, r.path, r.shape, r.delivery, r.policy \
              FROM routes r JOIN apps a ON a.id = r.app_id \
-             JOIN scripts s ON s.id = r.script_id ORDER BY r.id",
+             JOIN scripts s ON s.id = r.script_id WHERE a.deleted_at IS NULL ORDER BY r.id",
         )
         .fetch_all(&mut *snapshot)
         .await?;
@@ -203,7 +203,8 @@ impl Store {
             .await?;
         let triggers = triggers::all(&mut snapshot).await?;
         let ingress = sqlx::query_as(
-            "SELECT id AS app_id, ingress FROM apps WHERE ingress <> '{}' ORDER BY id",
+            "SELECT id AS app_id, ingress FROM apps \
+             WHERE ingress <> '{}' AND deleted_at IS NULL ORDER BY id",
         )
         .fetch_all(&mut *snapshot)
         .await?;

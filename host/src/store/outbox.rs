@@ -34,6 +34,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
+use super::remains::OF_AN_APP;
 use super::{
     AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Page, Resource, Result, ScriptId,
     Store, TriggerId, TriggerKind,
@@ -213,6 +214,9 @@ async fn append_single(
     Ok(waiting.iter().filter(|id| ours.contains(id)).count() as u64)
 }
 
+/// The script that the trigger of a row leads to now; NULL if there is no such trigger.
+const SCRIPT_NOW: &str = "(SELECT t.script_id FROM triggers t WHERE t.id = outbox.trigger_id)";
+
 /// Which events of an app to list.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
@@ -243,7 +247,7 @@ pub struct Backlog {
 impl Store {
     /// Errors: `NotFound(Event)`, also for one that is done.
     pub async fn find_event(&self, id: &EventId) -> Result<Event> {
-        sqlx::query_as("SELECT * FROM outbox WHERE id = $1")
+        sqlx::query_as(AssertSqlSafe(format!("SELECT * FROM outbox WHERE id = $1 AND {OF_AN_APP}")))
             .bind(id)
             .fetch_optional(self.reads())
             .await?

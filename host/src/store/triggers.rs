@@ -3,17 +3,20 @@
 //!
 //! Invariant: a trigger leads to a script of its own app and never changes its kind.
 //! Invariant: a queue's waiting messages belong to its trigger, and to nobody while
-//! it has none; making or deleting the trigger moves them in the same transaction.
+//! it has none: [`moves`].
 
 mod detail;
+mod moves;
 mod schedule;
 
 pub use detail::{NoOperation, Operations, TriggerDetail};
+pub use moves::Moving;
 pub use schedule::Firing;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};
 
+use super::dialect::Dialect;
 use super::writer::Touches;
 use super::{
     AppId, AppRole, Backoff, Error, InstanceRole, Page, Resource, Result, ScriptId, Store,
@@ -153,11 +156,13 @@ impl Store {
     /// the queue's trigger; `Conflict(Address)`; `Invalid`.
     pub async fn insert_trigger(&self, trigger: Trigger) -> Result<Trigger> {
         trigger.detail.check()?;
+        let dialect = self.inner.dialect;
         self.write(Touches::Triggers, move |connection| {
             Box::pin(async move {
                 check_script(connection, &trigger.app_id, &trigger.script_id).await?;
                 insert_parent(connection, &trigger).await?;
                 detail::insert(connection, &trigger).await?;
+                moves::hand_over(connection, dialect, &trigger).await?;
                 find(connection, &trigger.id).await
             })
         })
@@ -230,11 +235,11 @@ impl Store {
     /// Gives the messages that wait in a trigger's queue to its script: what came while
     /// the trigger had stopped went to nobody. Errors: `NotFound(Trigger)`.
     pub async fn hand_over_messages(&self, id: &TriggerId) -> Result<()> {
-        let id = id.clone();
-        self.write(Touches::Triggers, move |connection| {
+        let (id, dialect) = (id.clone(), self.inner.dialect);
+        self.write(Touches::Messages, move |connection| {
             Box::pin(async move {
                 let trigger = find(connection, &id).await?;
-                detail::hand_messages(connection, &trigger).await
+                moves::hand_over(connection, dialect, &trigger).await
             })
         })
         .await
@@ -243,9 +248,9 @@ impl Store {
     /// Takes the messages that wait for a trigger back into its queue, where they are
     /// nobody's.
     pub async fn take_back_messages(&self, id: &TriggerId) -> Result<()> {
-        let id = id.clone();
-        self.write(Touches::Records, move |connection| {
-            Box::pin(async move { detail::release_messages(connection, &id).await })
+        let (id, dialect) = (id.clone(), self.inner.dialect);
+        self.write(Touches::Messages, move |connection| {
+            Box::pin(async move { moves::release(connection, dialect, &id).await })
         })
         .await
     }
@@ -257,9 +262,9 @@ impl Store {
         if let Some(detail) = &change.detail {
             detail.check()?;
         }
-        let id = id.clone();
+        let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Triggers, move |connection| {
-            Box::pin(async move { update(connection, &id, change).await })
+            Box::pin(async move { update(connection, dialect, &id, change).await })
         })
         .await
     }
@@ -267,10 +272,10 @@ impl Store {
     /// Deletes a trigger. Events that it has brought stay and are carried out; messages
     /// of its queue wait for another trigger. Errors: `NotFound(Trigger)`.
     pub async fn delete_trigger(&self, id: &TriggerId) -> Result<()> {
-        let id = id.clone();
+        let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Triggers, move |connection| {
             Box::pin(async move {
-                detail::release_messages(connection, &id).await?;
+                moves::release(connection, dialect, &id).await?;
                 let done = sqlx::query("DELETE FROM triggers WHERE id = $1")
                     .bind(id)
                     .execute(connection)
@@ -360,10 +365,12 @@ fn float(value: Option<f64>) -> Option<String> {
 
 async fn update(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     id: &TriggerId,
     change: TriggerChange,
 ) -> Result<Trigger> {
     let mut trigger = find(connection, id).await?;
+    let script_before = trigger.script_id.clone();
     if let Some(script_id) = change.script_id {
         check_script(connection, &trigger.app_id, &script_id).await?;
         trigger.script_id = script_id;
@@ -399,11 +406,14 @@ async fn update(
             let (field, reason) = ("kind", "of a trigger never changes");
             return Err(Error::Invalid { field, reason });
         }
-        detail::release_messages(connection, id).await?;
+        moves::release(connection, dialect, id).await?;
         detail::delete(connection, &trigger).await?;
         trigger.detail = new;
         detail::insert(connection, &trigger).await?;
     }
-    detail::hand_messages(connection, &trigger).await?;
+    moves::hand_over(connection, dialect, &trigger).await?;
+    if trigger.script_id != script_before {
+        moves::show_script(connection, &trigger).await?;
+    }
     find(connection, id).await
 }

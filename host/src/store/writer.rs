@@ -50,6 +50,9 @@ pub(super) enum Touches {
     Records,
     /// What the outbox has to be looked at again for.
     Outbox,
+    /// Messages that change hands: what the outbox has to be looked at again for, and what may be
+    /// left to move.
+    Messages,
     /// Apps, domains, scripts or routes.
     Definitions,
     /// Triggers: definitions, and what the outbox has to be looked at again for, because
@@ -72,6 +75,8 @@ pub(super) struct Signals {
     pub(super) outbox: watch::Sender<u64>,
     /// Contents of files were freed.
     pub(super) freed: watch::Sender<u64>,
+    /// A change may have left work behind that is done in parts.
+    pub(super) remains: watch::Sender<u64>,
     /// When there may be something to claim on a database that others use too, as of the last
     /// look.
     pub(super) due_at: watch::Sender<Option<Instant>>,
@@ -83,7 +88,14 @@ impl Default for Signals {
     fn default() -> Self {
         let signal = || watch::channel(0).0;
         let (due_at, time) = (watch::channel(None).0, watch::channel(None).0);
-        Self { revision: signal(), outbox: signal(), freed: signal(), due_at, time }
+        Self {
+            revision: signal(),
+            outbox: signal(),
+            freed: signal(),
+            remains: signal(),
+            due_at,
+            time,
+        }
     }
 }
 
@@ -96,7 +108,10 @@ impl Signals {
         if touched.changes_definitions() {
             self.revision.send_modify(|count| *count += 1);
         }
-        if matches!(touched, Touches::Outbox | Touches::Triggers) {
+        if matches!(touched, Touches::Definitions | Touches::Triggers | Touches::Messages) {
+            self.remains.send_modify(|count| *count += 1);
+        }
+        if matches!(touched, Touches::Outbox | Touches::Triggers | Touches::Messages) {
             self.outbox.send_modify(|count| *count += 1);
         }
     }

@@ -1,5 +1,6 @@
 //! Routes that store a request before they run it.
 
+use picloud::orchestrator::remains::Remains;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
@@ -200,6 +201,53 @@ crate::on_both_databases! {
         app.flush().await;
         assert_eq!(app.execution(&id).await["status"], "error");
         assert_eq!(app.count_executions(&script).await, 2);
+        app.close().await;
+    }
+
+    async fn an_app_that_is_deleted_while_its_script_runs_is_not_found(database) {
+        let end = r#"kv::collection("ends").increment("n"); "done""#;
+        let (app, mut gate, _) = with_gate(database, "60000", end).await;
+        let remains = Remains { store: app.store().clone() };
+        // Once its rows are still there, and once they are gone.
+        for (name, is_removed) in [("shop", false), ("blog", true)] {
+            if name == "blog" {
+                let wait = format!(r#"http::get("{}" + ctx.execution.attempt); {end}"#, gate.url);
+                app.deploy(name, "wait", &wait).await;
+            }
+            let delete = async {
+                let arrival = gate.arrival().await;
+                app.admin().delete(&format!("/apps/{name}")).send().await.is(204);
+                if is_removed {
+                    assert!(remains.run_once().await.unwrap());
+                }
+                arrival.let_go();
+            };
+            let path = format!("/x/{name}/wait");
+            let (answer, ()) = tokio::join!(app.post(&path).send(), delete);
+            match is_removed {
+                true => drop(answer.refuses(404, "app_not_found")),
+                // It ran as if it had ended before.
+                false => drop(answer.is(200)),
+            }
+            app.post(&path).send().await.is(404);
+        }
+        app.close().await;
+    }
+
+    async fn the_caller_of_an_app_that_is_deleted_meanwhile_is_not_kept_waiting(database) {
+        let end = r#"kv::collection("ends").increment("n"); "done""#;
+        let (app, mut gate, _) = with_gate(database, "60000", end).await;
+        let remains = Remains { store: app.store().clone() };
+        let delete = async {
+            let arrival = gate.arrival().await;
+            app.admin().delete("/apps/shop").send().await.is(204);
+            assert!(remains.run_once().await.unwrap());
+            arrival.let_go();
+        };
+        let (answer, ()) = tokio::join!(post(&app, None), delete);
+        // It asks again, and learns that there is nothing.
+        answer.refuses(503, "answer_lost");
+        post(&app, None).await.is(404);
         app.close().await;
     }
 }

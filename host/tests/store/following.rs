@@ -224,7 +224,7 @@ on_both_databases! {
         }
         let (seen, cursor) = follow_all(&store, &scope, ExecutionCursor::default()).await;
         assert_eq!(seen, rows[..3]);
-        store.delete_executions_before(i64::MAX, 10).await.unwrap();
+        store.delete_executions_before(None, i64::MAX, 10).await.unwrap();
         store.close().await.unwrap();
         // The numbers go on, although no execution is left to count from.
         let store = open(database).await;

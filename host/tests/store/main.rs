@@ -18,6 +18,7 @@ mod handover;
 mod identity;
 mod leases;
 mod lifecycle;
+mod parts;
 mod recording;
 mod recovery;
 mod routes;

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use sqlx::AnyConnection;
 
 use super::validate::State;
@@ -130,18 +129,7 @@ async fn freed_blobs(
     );
     let old: Vec<(AppId, Json)> =
         sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
-    let old = old.into_iter().filter_map(|(app_id, value)| {
-        let blob: Blob = value.to().ok()?;
-        Some(FreedBlob { app_id, blob: blob.blob, size_bytes: blob.size_bytes })
-    });
-    Ok(old.collect())
-}
-
-/// What the entry of a file says of its contents, as far as they are to be found again.
-#[derive(Deserialize)]
-struct Blob {
-    blob: String,
-    size_bytes: i64,
+    Ok(old.iter().filter_map(|(app_id, value)| FreedBlob::of_file(app_id, value)).collect())
 }
 
 async fn write_entries(

@@ -41,7 +41,9 @@ impl Dialect {
                 Some("SELECT pg_notify('picloud', 'definitions')")
             }
             (Self::Postgres, Touches::Triggers) => Some("SELECT pg_notify('picloud', 'triggers')"),
-            (Self::Postgres, Touches::Outbox) => Some("SELECT pg_notify('picloud', 'outbox')"),
+            (Self::Postgres, Touches::Outbox | Touches::Messages) => {
+                Some("SELECT pg_notify('picloud', 'outbox')")
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use tokio::time::Instant;
 
-use super::{Event, Places};
+use super::{Event, Places, SCRIPT_NOW};
 use crate::store::dialect::Dialect;
 use crate::store::revision::STORED_REVISION;
 use crate::store::writer::Touches;
@@ -62,6 +62,8 @@ pub struct Claimed {
 struct WaitingApp {
     app_id: AppId,
     available_at: i64,
+    /// 1 if a trigger has let go of messages that it still has.
+    is_moving: i64,
 }
 
 impl Store {
@@ -243,7 +245,11 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
         let share = (free / (count - served) as i64).max(1).min(free);
         let room = claim.places.room_of(&app.app_id);
         let share = share.min(i64::try_from(room).unwrap_or(i64::MAX));
-        let events = take(connection, dialect, &claim, &app.app_id, share, now).await?;
+        let events = if app.is_moving == 0 {
+            take(connection, dialect, &claim, &app.app_id, share, now).await?
+        } else {
+            take_but_moving(connection, dialect, &claim, &app.app_id, share, now).await?
+        };
         taken.insert(app.app_id, room.saturating_sub(events.len()));
         claimed.events.extend(events);
     }
@@ -289,10 +295,14 @@ const WAITING: &str = "waiting (app_id) AS ( \
             AND o.script_id IS NOT NULL AND o.app_id > waiting.app_id) \
         FROM waiting WHERE waiting.app_id IS NOT NULL)";
 
-/// The apps of [`WAITING`], and when the first event of each is available.
+/// Those of the apps of [`WAITING`] that are not deleted, when the first event of each is
+/// available, and whether its messages are being moved.
 const WAITING_APPS: &str = "SELECT app_id, (SELECT MIN(o.available_at) FROM outbox o \
         WHERE o.lease_token IS NULL AND o.script_id IS NOT NULL AND o.app_id = waiting.app_id) \
-        AS available_at FROM waiting WHERE app_id IS NOT NULL";
+        AS available_at, (SELECT COUNT(*) FROM (SELECT 1 FROM message_moves m \
+        WHERE m.app_id = waiting.app_id AND m.trigger_id <> '' LIMIT 1) AS m) AS is_moving \
+        FROM waiting WHERE app_id IS NOT NULL AND NOT EXISTS \
+        (SELECT 1 FROM apps a WHERE a.id = waiting.app_id AND a.deleted_at IS NOT NULL)";
 
 /// A query for the revision of the definitions, in how many microseconds there will be
 /// something to claim, and the time of the database.
@@ -310,6 +320,48 @@ async fn waiting_apps(connection: &mut AnyConnection) -> Result<Vec<WaitingApp>>
     Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?)
 }
 
+/// How many events are looked at while messages of the app are being moved.
+const MOVING_LOOK_MAX: i64 = 500;
+
+/// Takes what is due of an app some of whose messages a trigger has let go of: those go back
+/// into their queue instead. Returns less than `share` while there are many of them.
+async fn take_but_moving(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    claim: &Claim,
+    app_id: &AppId,
+    share: i64,
+    now: i64,
+) -> Result<Vec<Event>> {
+    let due = format!(
+        "SELECT id, CAST(CASE WHEN kind = 'queue' AND EXISTS (SELECT 1 FROM message_moves m \
+         WHERE m.app_id = o.app_id AND m.queue = o.source AND m.trigger_id = o.trigger_id) \
+         THEN 1 ELSE 0 END AS BIGINT) FROM outbox o WHERE app_id = $1 AND lease_token IS NULL \
+         AND script_id IS NOT NULL AND available_at <= $2 ORDER BY available_at, id LIMIT $3{}",
+        dialect.skip_locked()
+    );
+    let due: Vec<(EventId, i64)> = sqlx::query_as(AssertSqlSafe(due))
+        .bind(app_id)
+        .bind(now)
+        .bind(share.max(MOVING_LOOK_MAX))
+        .fetch_all(&mut *connection)
+        .await?;
+    let (moving, due): (Vec<_>, Vec<_>) = due.iter().partition(|(_, moving)| *moving != 0);
+    let moving: Vec<_> = moving.iter().map(|(id, _)| (id,)).collect();
+    let release = format!(
+        "UPDATE outbox SET trigger_id = NULL, script_id = NULL \
+         WHERE id IN (SELECT r.value->>0 FROM {})",
+        dialect.rows()
+    );
+    bulk::run(connection, release, &moving).await?;
+    let share = usize::try_from(share).unwrap_or(0);
+    let due: Vec<_> = due.iter().take(share).map(|(id, _)| (id,)).collect();
+    let ids = format!("SELECT r.value->>0 FROM {}", dialect.rows());
+    let query = sqlx::query_as(AssertSqlSafe(take_statement(&ids)));
+    let query = query.bind(bulk::json(&due)?).bind(now + claim.lease_us);
+    taken(query.bind(&claim.token).bind(claim.at).fetch_all(connection).await?)
+}
+
 async fn take(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -318,26 +370,30 @@ async fn take(
     share: i64,
     now: i64,
 ) -> Result<Vec<Event>> {
-    // Its dedupe key is free from now on: what happens next may not be seen by the
-    // run that begins.
-    let query = format!(
-        "UPDATE outbox SET attempt = attempt + 1, leased_until = $1, lease_token = $2, \
-         last_attempt_at = $3, first_attempt_at = COALESCE(first_attempt_at, $3), dedupe_key = NULL \
-         WHERE id IN (SELECT id FROM outbox WHERE app_id = $4 AND lease_token IS NULL \
-         AND script_id IS NOT NULL AND available_at <= $5 ORDER BY available_at, id LIMIT $6{}) \
-         RETURNING *",
+    let due = format!(
+        "SELECT id FROM outbox WHERE app_id = $1 AND lease_token IS NULL \
+         AND script_id IS NOT NULL AND available_at <= $5 ORDER BY available_at, id LIMIT $6{}",
         dialect.skip_locked()
     );
-    let mut events: Vec<Event> = sqlx::query_as(AssertSqlSafe(query))
-        .bind(now + claim.lease_us)
-        .bind(&claim.token)
-        .bind(claim.at)
-        .bind(app_id)
-        .bind(now)
-        .bind(share)
-        .fetch_all(connection)
-        .await?;
-    // RETURNING has no order of its own.
+    let query = sqlx::query_as(AssertSqlSafe(take_statement(&due)));
+    let query = query.bind(app_id).bind(now + claim.lease_us).bind(&claim.token).bind(claim.at);
+    taken(query.bind(now).bind(share).fetch_all(connection).await?)
+}
+
+/// Takes the events whose `ids` are selected. A message runs the script that its trigger leads
+/// to now. A dedupe key is free from now on: what happens next may not be seen by the run that
+/// begins.
+fn take_statement(ids: &str) -> String {
+    format!(
+        "UPDATE outbox SET attempt = attempt + 1, leased_until = $2, lease_token = $3, \
+         last_attempt_at = $4, first_attempt_at = COALESCE(first_attempt_at, $4), \
+         dedupe_key = NULL, script_id = CASE WHEN kind = 'queue' THEN COALESCE({SCRIPT_NOW}, \
+         script_id) ELSE script_id END WHERE id IN ({ids}) RETURNING *"
+    )
+}
+
+/// RETURNING has no order of its own.
+fn taken(mut events: Vec<Event>) -> Result<Vec<Event>> {
     events.sort_by(|a, b| (a.available_at, &a.id).cmp(&(b.available_at, &b.id)));
     Ok(events)
 }

@@ -201,7 +201,7 @@ impl TriggerDetail {
     }
 }
 
-/// Inserts the detail; the messages that its queue may have are its own from now on.
+/// Inserts the detail.
 pub(super) async fn insert(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
     let id = &trigger.id;
     let query = match &trigger.detail {
@@ -255,7 +255,7 @@ pub(super) async fn insert(connection: &mut AnyConnection, trigger: &Trigger) ->
             _ => Conflict::Queue,
         })
     })?;
-    hand_messages(connection, trigger).await
+    Ok(())
 }
 
 pub(super) async fn delete(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
@@ -264,38 +264,5 @@ pub(super) async fn delete(connection: &mut AnyConnection, trigger: &Trigger) ->
         .bind(&trigger.id)
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-/// The waiting messages of a queue go to its trigger's script; while the trigger is
-/// disabled, to nobody.
-pub(super) async fn hand_messages(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
-    if trigger.disabled_at.is_some() {
-        return release_messages(connection, &trigger.id).await;
-    }
-    if let TriggerDetail::Queue { queue } = &trigger.detail {
-        sqlx::query(
-            "UPDATE outbox SET trigger_id = $1, script_id = $2 WHERE app_id = $3 AND source = $4 \
-             AND kind = 'queue' AND (script_id IS NULL OR trigger_id = $1)",
-        )
-        .bind(&trigger.id)
-        .bind(&trigger.script_id)
-        .bind(&trigger.app_id)
-        .bind(queue)
-        .execute(connection)
-        .await?;
-    }
-    Ok(())
-}
-
-/// The messages that a trigger has not worked off wait for another.
-pub(super) async fn release_messages(connection: &mut AnyConnection, id: &TriggerId) -> Result<()> {
-    sqlx::query(
-        "UPDATE outbox SET trigger_id = NULL, script_id = NULL \
-         WHERE trigger_id = $1 AND kind = 'queue'",
-    )
-    .bind(id)
-    .execute(connection)
-    .await?;
     Ok(())
 }
