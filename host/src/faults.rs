@@ -1,5 +1,5 @@
 //! Named moments at which a test has this process killed, exactly then and as hard as
-//! a power cut would.
+//! a power cut would, or told to stop.
 //!
 //! ```text
 //!  claim ─▶ AfterClaim ─▶ run ─▶ AfterRun ─▶ BEGIN … InsideCommit ─▶ COMMIT ─▶ AfterCommit ─▶ told
@@ -42,18 +42,25 @@ impl Point {
     }
 }
 
-/// Which passage of which point kills the process: `POINT:COUNT`, from 1.
+/// Which passage of which point ends the process: `POINT:COUNT` to kill it, `POINT:COUNT:stop` to
+/// tell it to stop; from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrashAt {
     /// The point.
     pub point: Point,
     /// The passage.
     pub count: u64,
+    /// Whether it is told to stop (SIGTERM) and not killed (SIGKILL).
+    pub stops: bool,
 }
+
+/// What tells it to stop.
+const STOP: &str = ":stop";
 
 impl fmt::Display for CrashAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.point.as_str(), self.count)
+        let stop = if self.stops { STOP } else { "" };
+        write!(f, "{}:{}{stop}", self.point.as_str(), self.count)
     }
 }
 
@@ -61,9 +68,13 @@ impl FromStr for CrashAt {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (text, stops) = match text.strip_suffix(STOP) {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         let parsed = text.split_once(':').and_then(|(name, count)| {
             let point = Point::ALL.into_iter().find(|point| point.as_str() == name)?;
-            Some(Self { point, count: count.parse().ok().filter(|count| *count > 0)? })
+            Some(Self { point, count: count.parse().ok().filter(|count| *count > 0)?, stops })
         });
         parsed.ok_or("a point and a count, like after_run:1")
     }
@@ -96,6 +107,10 @@ mod armed {
     pub(crate) fn point(point: Point) {
         let Some(at) = CRASH_AT.get().filter(|at| at.point == point) else { return };
         if PASSED.fetch_add(1, Ordering::Relaxed) + 1 == at.count {
+            if at.stops {
+                let _ = kill_process(getpid(), Signal::TERM);
+                return;
+            }
             // Not `abort`, which may dump core and can be caught.
             let _ = kill_process(getpid(), Signal::KILL);
             std::process::abort();
@@ -114,10 +129,21 @@ mod tests {
     #[test]
     fn what_is_shown_is_also_read() {
         for point in Point::ALL {
-            let at = CrashAt { point, count: 3 };
-            assert_eq!(at.to_string().parse(), Ok(at));
+            for stops in [false, true] {
+                let at = CrashAt { point, count: 3, stops };
+                assert_eq!(at.to_string().parse(), Ok(at));
+            }
         }
-        for wrong in ["", "after_run", "after_run:", "after_run:0", "after_run:x", "never:1"] {
+        for wrong in [
+            "",
+            "after_run",
+            "after_run:",
+            "after_run:0",
+            "after_run:x",
+            "never:1",
+            ":stop",
+            "after_run:stop",
+        ] {
             assert!(wrong.parse::<CrashAt>().is_err(), "{wrong}");
         }
     }

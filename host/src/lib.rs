@@ -110,6 +110,7 @@ impl App {
         let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
         let store = Store::open(&database).await?;
+        store.heal_clock().await?;
         if let Some(time) = *store.watch_time().borrow() {
             clock.follow(time.at, time.us);
         }
@@ -258,6 +259,9 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     let ended = async { (dispatcher.await, scheduler.await) };
     if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
         tracing::warn!("some events were not settled in time; they come again");
+    }
+    if let Err(error) = app.store.note_clock().await {
+        error.tell("the time of the stop could not be noted");
     }
     app.store.close().await?;
     drop(app.lock);

@@ -17,6 +17,7 @@ mod apps;
 mod audit;
 mod blobs;
 mod bulk;
+mod clock;
 mod commit;
 mod dead_letters;
 mod definitions;

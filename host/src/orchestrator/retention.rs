@@ -127,6 +127,7 @@ impl Retention {
         jumped_at: &mut Option<Instant>,
     ) -> Result<Deleted, store::Error> {
         let (store, now) = (&self.store, self.clock.now_us());
+        store.note_clock().await?;
         let last = store.find_setting(LAST_SETTING).await?;
         let last = last.and_then(|last| last.parse::<i64>().ok());
         if let Some(days) = last.and_then(|last| jump_days(last, now)) {

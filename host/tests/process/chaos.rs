@@ -1,9 +1,15 @@
-//! A seeded program that feeds events of every sort to a server and kills it, again and
-//! again on one database, at random moments and at the named points; on PostgreSQL two
-//! servers share the work, and one is also stopped for longer than its leases last.
+//! A seeded program that feeds events of every sort to a server and does something to it, again
+//! and again on one database, at random moments and at the named points:
 //!
-//! `PICLOUD_CHAOS_KILLS` and `PICLOUD_CHAOS_SEED` say how many kills and which; the
-//! seed decides what is sent and when it is killed, the machine what that meets.
+//! - it is killed, or told to stop;
+//! - on PostgreSQL, where two servers share the work, it also stands still or is cut off for
+//!   longer than its leases last, loses answers to its COMMITs, or hears nothing of the other.
+//!
+//! Afterwards the whole history must add up: what was accepted is done once or a dead letter,
+//! and no wake-up was lost ([`Load::check`]).
+//!
+//! `PICLOUD_CHAOS_KILLS` and `PICLOUD_CHAOS_SEED` say how many ends and which; the seed decides
+//! what is sent and what is done to the server, the machine what that meets.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +22,11 @@ use crate::compiled_guest;
 use crate::database::{Database, Kind};
 use crate::ledger::Ledger;
 use crate::load::{APP, Load, Random, set_up};
+use crate::proxy::{Fault, Proxy};
 use crate::server::{Server, signal};
 
-/// How often a server is killed on SQLite, and which part of that on PostgreSQL, where
-/// one has to wait for leases.
-const KILLS: u64 = 50;
-const POSTGRES_PART: u64 = 4;
+/// How often a server ends, on each database.
+const KILLS: u64 = 30;
 /// Who sends at once.
 const LANES: u64 = 6;
 /// A point that is not passed by then is not waited for any longer.
@@ -36,18 +41,22 @@ enum Moment {
     Accepted(usize),
     /// So much later, µs.
     Later(u64),
+    /// So much later, µs, and it is told to.
+    Stop(u64),
     /// By itself.
     Point(CrashAt),
 }
 
 impl Moment {
     fn random(random: &mut Random) -> Self {
-        match random.below(3) {
+        match random.below(4) {
             0 => Self::Accepted(1 + random.below(60) as usize),
             1 => Self::Later(random.below(MOMENT_US_MAX)),
+            2 => Self::Stop(random.below(MOMENT_US_MAX)),
             _ => {
                 let point = Point::ALL[random.below(4) as usize];
-                Self::Point(CrashAt { point, count: 1 + random.below(20) })
+                let (count, stops) = (1 + random.below(20), random.below(3) == 0);
+                Self::Point(CrashAt { point, count, stops })
             }
         }
     }
@@ -56,7 +65,6 @@ impl Moment {
 crate::on_both_databases! {
     async fn nothing_accepted_is_lost_and_nothing_is_done_twice(database) {
         let kills = number("PICLOUD_CHAOS_KILLS").unwrap_or(KILLS);
-        let kills = if database.kind == Kind::Postgres { kills / POSTGRES_PART } else { kills };
         let seed = number("PICLOUD_CHAOS_SEED").unwrap_or_else(any_seed);
         println!("PICLOUD_CHAOS_SEED={seed} PICLOUD_CHAOS_KILLS={kills} on {:?}", database.kind);
         Chaos::start(database, seed).await.run(kills).await;
@@ -79,8 +87,10 @@ struct Chaos<'a> {
     random: Random,
     ledger: Ledger,
     load: Load,
-    /// On PostgreSQL the one that lives on while another dies.
+    /// On PostgreSQL the one that lives on while another ends.
     second: Option<Server>,
+    /// The way of the one that ends to PostgreSQL.
+    proxy: Option<Proxy>,
 }
 
 fn start(data: &Path, database: &Database, crash_at: Option<&CrashAt>) -> Server {
@@ -104,8 +114,11 @@ impl<'a> Chaos<'a> {
         let server = start(data.path(), database, None);
         set_up(&server).await;
         drop(server);
-        let second = (database.kind == Kind::Postgres).then(|| start(data.path(), database, None));
+        let is_shared = database.kind == Kind::Postgres;
+        let second = is_shared.then(|| start(data.path(), database, None));
+        let proxy = if is_shared { Some(Proxy::start(database).await) } else { None };
         Self {
+            proxy,
             database,
             random: Random(seed),
             ledger: Ledger::open(database).await,
@@ -119,10 +132,12 @@ impl<'a> Chaos<'a> {
         for kill in 0..kills {
             let moment = Moment::random(&mut self.random);
             let crash_at = if let Moment::Point(at) = &moment { Some(at) } else { None };
-            let mut server = start(self.data.path(), self.database, crash_at);
-            self.load_and_kill(&mut server, &moment).await;
+            let database = self.proxy.as_ref().map_or(self.database, |proxy| &proxy.database);
+            let mut server = start(self.data.path(), database, crash_at);
+            let fault = self.fault();
+            self.load_and_kill(&mut server, &moment, fault).await;
             let wrong = self.ledger.wrong_counters(APP).await;
-            assert!(wrong.is_empty(), "after kill {kill} at {moment:?}: {wrong:?}");
+            assert!(wrong.is_empty(), "after kill {kill} at {moment:?}, {fault:?}: {wrong:?}");
         }
         let last = start(self.data.path(), self.database, None);
         self.ledger.settled(APP).await;
@@ -134,8 +149,18 @@ impl<'a> Chaos<'a> {
         self.load.check(&mut self.ledger).await;
     }
 
-    /// Lets the lanes loose and kills the server in the middle of it.
-    async fn load_and_kill(&mut self, server: &mut Server, moment: &Moment) {
+    /// What is wrong with the network while the next server lives.
+    fn fault(&mut self) -> Fault {
+        match self.random.below(8) {
+            0 => Fault::LosesCommits(2 + self.random.below(8) as usize),
+            1 => Fault::Silent,
+            2 => Fault::Deaf,
+            _ => Fault::None,
+        }
+    }
+
+    /// Lets the lanes loose and ends the server in the middle of it.
+    async fn load_and_kill(&mut self, server: &mut Server, moment: &Moment, fault: Fault) {
         let over = AtomicBool::new(false);
         let pid = server.pid();
         let begun = self.load.accepted();
@@ -150,16 +175,29 @@ impl<'a> Chaos<'a> {
             lanes.push(self.load.send_until(server, random, &over));
         }
         let (load, second, ledger) = (&self.load, &self.second, &mut self.ledger);
+        let proxy = &self.proxy;
         let killer = async {
+            // Silence comes later: it would last for as long as nobody waits for its end.
+            if let Some(proxy) = proxy.as_ref().filter(|_| fault != Fault::Silent) {
+                proxy.set(fault);
+            }
             let enough = match moment {
                 Moment::Accepted(count) => *count,
-                Moment::Later(us) => {
+                Moment::Later(us) | Moment::Stop(us) => {
                     tokio::time::sleep(Duration::from_micros(*us)).await;
                     0
                 }
                 Moment::Point(_) => ACCEPTED_MAX,
             };
             while load.accepted() < begun + enough && is_alive(pid) {
+                tokio::task::yield_now().await;
+            }
+            if let Some(proxy) = proxy
+                && fault == Fault::Silent
+            {
+                proxy.set(Fault::Silent);
+                ledger.leases_have_run_out().await;
+                proxy.set(Fault::None);
                 tokio::task::yield_now().await;
             }
             if second.is_some() && stopped && signal(pid, "-STOP").await {
@@ -169,11 +207,28 @@ impl<'a> Chaos<'a> {
                 tokio::task::yield_now().await;
             }
             // The process is ours and is waited for below.
-            signal(pid, "-KILL").await;
+            match moment {
+                Moment::Stop(_) => ends(pid).await,
+                Moment::Point(at) if at.stops => ends(pid).await,
+                _ => drop(signal(pid, "-KILL").await),
+            }
+            if let Some(proxy) = proxy {
+                proxy.set(Fault::None);
+            }
             over.store(true, Ordering::Relaxed);
         };
         futures::future::join(futures::StreamExt::collect::<Vec<()>>(lanes), killer).await;
         server.kill();
+    }
+}
+
+/// Tells a process to stop, and waits at most a minute until it has.
+async fn ends(pid: u32) {
+    signal(pid, "-TERM").await;
+    let begun = std::time::Instant::now();
+    while is_alive(pid) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not stop");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -1,7 +1,13 @@
 //! A server that is told to stop: what has not begun is as it was.
 
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use picloud::faults::{CrashAt, Point};
 use serde_json::json;
 
+use crate::ledger::Ledger;
+use crate::load::{APP, Load, Random, set_up};
 use crate::on_both_databases;
 use crate::server::Server;
 use crate::start::data;
@@ -48,5 +54,44 @@ on_both_databases! {
         assert_eq!(letters["count"], 0);
         let done = server.find("/apps/shop/kv/done?limit=200").await;
         assert_eq!(done["items"].as_array().map(Vec::len), Some(EVENTS));
+    }
+
+    async fn told_to_stop_at_any_moment_of_an_event_it_loses_and_charges_nothing(database) {
+        let data = data();
+        let settings = |at: &str| {
+            // Only one attempt: an event that is charged one for nothing is a dead letter.
+            let attempts = ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1".to_owned());
+            [attempts, ("PICLOUD_CRASH_AT", at.to_owned())]
+        };
+        let start = |at: &str| {
+            let settings = settings(at);
+            let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
+            Server::start_on(data.path(), database, &settings)
+        };
+        let server = start("");
+        set_up(&server).await;
+        assert_eq!(server.stop(), Some(0));
+        let (load, never) = (Load::default(), AtomicBool::new(false));
+        for (round, point) in Point::ALL.into_iter().enumerate() {
+            for count in [1, 7] {
+                let mut server = start(&CrashAt { point, count, stops: true }.to_string());
+                // Until it takes no more.
+                load.send_until(&server, Random(round as u64 * 10 + count), &never).await;
+                let begun = Instant::now();
+                let code = loop {
+                    if let Some(ended) = server.ended() {
+                        break ended.code();
+                    }
+                    assert!(begun.elapsed() < Duration::from_secs(60), "it does not stop");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                };
+                assert_eq!(code, Some(0), "{point:?} {count}");
+            }
+        }
+        let server = start("");
+        let mut ledger = Ledger::open(database).await;
+        ledger.settled(APP).await;
+        assert_eq!(server.stop(), Some(0));
+        load.check(&mut ledger).await;
     }
 }

@@ -207,7 +207,7 @@ fn data() -> TempDir {
 
 /// A server that does not survive the `count`th passage of `point`.
 fn armed(data: &Path, database: &Database, point: Point, count: u64) -> Server {
-    let at = picloud::faults::CrashAt { point, count }.to_string();
+    let at = picloud::faults::CrashAt { point, count, stops: false }.to_string();
     Server::start_on(data, database, &[("PICLOUD_CRASH_AT", &at)])
 }
 

@@ -68,12 +68,13 @@ impl Ledger {
         self.number(query, app).await
     }
 
-    /// How often each event of an app has succeeded.
+    /// How often each event of an app has succeeded, but for those of schedules and wake-ups,
+    /// which are not sent one by one.
     pub(crate) async fn successes(&mut self, app: &str) -> BTreeMap<String, i64> {
         self.counts(
             "SELECT e.event_id, COUNT(*) FROM executions e JOIN apps a ON a.id = e.app_id \
              WHERE a.name = $1 AND e.event_id IS NOT NULL AND e.status = 'success' \
-             GROUP BY e.event_id",
+             AND e.script_name NOT IN ('tick', 'woken') GROUP BY e.event_id",
             app,
         )
         .await
@@ -100,12 +101,26 @@ impl Ledger {
         .await
     }
 
+    async fn open_events_but(&mut self, app: &str, script: &str) -> i64 {
+        let query = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM outbox o JOIN apps a ON a.id = o.app_id \
+             LEFT JOIN scripts s ON s.id = o.script_id WHERE a.name = $1 \
+             AND o.script_id IS NOT NULL AND (s.name IS NULL OR s.name <> $2)",
+        );
+        query.bind(app).bind(script).fetch_one(&mut self.0).await.expect("a number")
+    }
+
     /// Waits until every event of an app is done, as long as something happens at
     /// least once a minute.
     pub(crate) async fn settled(&mut self, app: &str) {
+        self.settled_but(app, "").await;
+    }
+
+    /// [`Ledger::settled`], but for the events of a script to which more come without end.
+    pub(crate) async fn settled_but(&mut self, app: &str, script: &str) {
         let (mut begun, mut left) = (Instant::now(), i64::MAX);
         loop {
-            let open = self.open_events(app).await;
+            let open = self.open_events_but(app, script).await;
             if open == 0 {
                 return;
             }

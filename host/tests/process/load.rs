@@ -27,10 +27,12 @@ pub(crate) enum Sort {
     File,
     /// Fails until it is a dead letter, of which a handler is told.
     Failing,
+    /// Says that there is something new; while one waits, others are dropped.
+    Wake,
 }
 
 /// All of them.
-pub(crate) const SORTS: [Sort; 8] = [
+pub(crate) const SORTS: [Sort; 9] = [
     Sort::Queue,
     Sort::Topic,
     Sort::Script,
@@ -39,6 +41,7 @@ pub(crate) const SORTS: [Sort; 8] = [
     Sort::Key,
     Sort::File,
     Sort::Failing,
+    Sort::Wake,
 ];
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same seed, the same numbers.
@@ -89,6 +92,13 @@ pub(crate) async fn set_up(server: &Server) {
         let handler = deploy(name, &count(by)).await;
         made(&triggers, json!({"script_id": handler, "on": on})).await;
     }
+    let wake = r#"
+        let n = kv::collection("wakes").increment("posted");
+        queue::send("wakes", n, #{ dedupe: "all" })"#;
+    deploy("wake", wake).await;
+    let woken = r#"let w = kv::collection("wakes"); w.set("seen", w.get("posted"))"#;
+    let woken = deploy("woken", woken).await;
+    made(&triggers, json!({"script_id": woken, "on": {"kind": "queue", "queue": "wakes"}})).await;
     deploy("work", &count("ctx.event.script.payload")).await;
     deploy("set", r#"kv::collection("keys").set(ctx.request.query.id, 1)"#).await;
     deploy("put", r#"files::bucket("b").put(ctx.request.query.id, "x")"#).await;
@@ -175,6 +185,8 @@ impl Load {
         let effects = ledger.counters(APP, "effects").await;
         let told = ledger.counters(APP, "told").await;
         assert!(effects.values().chain(told.values()).all(|count| *count == 1), "more than once");
+        let (wakes, accepted): (BTreeSet<_>, BTreeSet<_>) =
+            accepted.into_iter().partition(|(sort, _)| *sort == Sort::Wake);
         for (sort, name) in &accepted {
             let found = (effects.contains_key(name), told.contains_key(name));
             let expected = (*sort != Sort::Failing, *sort == Sort::Failing);
@@ -183,6 +195,10 @@ impl Load {
         let unsure = effects.len() + told.len() - accepted.len();
         let unsure_max = self.unsure.load(Ordering::Relaxed);
         assert!(unsure <= unsure_max, "{unsure} effects, only {unsure_max} had no answer");
+        let seen = ledger.counters(APP, "wakes").await;
+        let seen = ["posted", "seen"].map(|name| seen.get(name).copied().unwrap_or(0));
+        assert_eq!(seen[0], seen[1], "a wake-up was lost");
+        assert!(seen[0] >= wakes.len() as i64, "{seen:?} of {}", wakes.len());
         let letters = ledger.dead_letters(APP).await;
         let handled = [("handled_by_script".to_owned(), told.len() as i64)];
         assert_eq!(letters, handled.into_iter().filter(|(_, n)| *n > 0).collect(), "dead letters");
@@ -210,6 +226,7 @@ async fn send(server: &Server, sort: Sort, name: &str) -> reqwest::Result<Answer
         Sort::Async => return call(server, "in/async", name).await,
         Sort::Key => return call(server, "set", name).await,
         Sort::File => return call(server, "put", name).await,
+        Sort::Wake => return call(server, "wake", name).await,
     };
     server.ask("POST", &format!("/api/v1/apps/{APP}/events"), &message).await
 }

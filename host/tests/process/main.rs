@@ -6,6 +6,7 @@
 mod backup;
 mod caddy;
 mod chaos;
+mod clocks;
 mod cluster;
 mod command;
 #[path = "../support/compiled_guest.rs"]
@@ -25,8 +26,10 @@ mod kinds;
 mod leaks;
 mod ledger;
 mod load;
+mod network;
 mod outage;
 mod poison;
+mod proxy;
 mod saturation;
 mod secrets;
 mod server;

@@ -4,20 +4,15 @@
 //! looking at all that they have, and each gets its share of what is taken.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
-use tokio::time::Instant;
 
 use super::{Event, Places, SCRIPT_NOW};
 use crate::store::dialect::Dialect;
 use crate::store::revision::STORED_REVISION;
 use crate::store::writer::Touches;
 use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
-
-/// So far the clock may be set back before it is noticed.
-const SET_BACK_US: i64 = 5_000_000;
 
 /// The last error of an event whose lease ran out.
 pub const NO_END: &str =
@@ -76,45 +71,6 @@ impl Store {
         self.follow_clock().await?;
         self.write(Touches::Records, move |connection| {
             Box::pin(async move { run(connection, dialect, claim).await })
-        })
-        .await
-    }
-
-    /// Notices when the clock of the machine was set back, and moves what waits with it:
-    /// an event that was due in a minute is due in a minute still. A clock that was set
-    /// forward, or a machine that slept, makes nothing late and needs nothing.
-    ///
-    /// Only where the database's clock is the machine's own; a server's clock is the
-    /// server's to keep.
-    async fn follow_clock(&self) -> Result<()> {
-        if self.is_shared() {
-            return Ok(());
-        }
-        let query = AssertSqlSafe(format!("SELECT {}", self.inner.dialect.now()));
-        let now: i64 = sqlx::query_scalar(query).fetch_one(self.reads()).await?;
-        let seen = {
-            let mut seen = self.inner.clock_seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.replace((Instant::now(), now))
-        };
-        match seen.and_then(|(at, then)| set_back_by(then, at.elapsed(), now)) {
-            None => Ok(()),
-            Some(by_us) => self.advance_events(by_us).await,
-        }
-    }
-
-    /// Makes everything that waits, and every lease, end `by_us` microseconds earlier.
-    pub async fn advance_events(&self, by_us: i64) -> Result<()> {
-        self.write(Touches::Outbox, move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE outbox SET available_at = available_at - $1, \
-                     leased_until = leased_until - $1",
-                )
-                .bind(by_us)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
         })
         .await
     }
@@ -204,12 +160,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// By how much a clock was set back that showed `then` and, `elapsed` later, `now`.
-fn set_back_by(then: i64, elapsed: Duration, now: i64) -> Option<i64> {
-    let expected = then + i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX / 2);
-    (expected - now > SET_BACK_US).then_some(expected - now)
 }
 
 async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> Result<Claimed> {
@@ -396,19 +346,4 @@ fn take_statement(ids: &str) -> String {
 fn taken(mut events: Vec<Event>) -> Result<Vec<Event>> {
     events.sort_by(|a, b| (a.available_at, &a.id).cmp(&(b.available_at, &b.id)));
     Ok(events)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_back_is_noticed_and_one_that_was_set_forward_is_not() {
-        let hour = 3_600_000_000;
-        let second = Duration::from_secs(1);
-        assert_eq!(set_back_by(hour, second, 1_000_000), Some(hour));
-        assert_eq!(set_back_by(hour, second, hour + 1_000_000), None);
-        assert_eq!(set_back_by(hour, second, hour - SET_BACK_US / 2), None);
-        assert_eq!(set_back_by(0, second, hour), None);
-    }
 }
