@@ -78,6 +78,26 @@ macro_rules! numeric {
     };
 }
 
+/// A row whose value is a rate of requests, or no limit.
+macro_rules! rate {
+    ($name:literal, $doc:literal, $($field:ident).+) => {
+        Setting {
+            name: $name,
+            unit: "requests/s",
+            doc: $doc,
+            secret: false,
+            set: |config, text| {
+                config.$($field).+ = rate(text).ok_or("unlimited, or a rate like 100/1")?;
+                Ok(())
+            },
+            show: |config| match &config.$($field).+ {
+                Some(rate) => format!("{}/{}", rate.requests, rate.per_s),
+                None => UNLIMITED.to_owned(),
+            },
+        }
+    };
+}
+
 /// A row whose value is a master key.
 macro_rules! master_key {
     ($name:literal, $doc:literal, $field:ident) => {
@@ -159,20 +179,21 @@ pub const SETTINGS: &[Setting] = &[
         "most headers of a request", 8..=1000, connections.headers_max),
     numeric!("bytes" "PICLOUD_MAX_URI_BYTES",
         "longest path and query of a request", 64..=65_000, connections.uri_bytes_max),
-    Setting {
-        name: "PICLOUD_APP_RATE_LIMIT",
-        unit: "requests/s",
-        doc: "rate of an app without its own: REQUESTS/SECONDS, or unlimited",
-        secret: false,
-        set: |config, text| {
-            config.ingress.rate_limit = rate(text).ok_or("unlimited, or a rate like 100/1")?;
-            Ok(())
-        },
-        show: |config| match &config.ingress.rate_limit {
-            Some(rate) => format!("{}/{}", rate.requests, rate.per_s),
-            None => UNLIMITED.to_owned(),
-        },
-    },
+    rate!(
+        "PICLOUD_APP_RATE_LIMIT",
+        "rate of an app without its own: REQUESTS/SECONDS, or unlimited",
+        ingress.rate_limit
+    ),
+    rate!(
+        "PICLOUD_CHECK_RATE",
+        "how often one user or key's owner may have sources checked: REQUESTS/SECONDS, or unlimited",
+        auth.rates.checks
+    ),
+    rate!(
+        "PICLOUD_TEST_RATE",
+        "how often one user or key's owner may run scripts by hand: REQUESTS/SECONDS, or unlimited",
+        auth.rates.tests
+    ),
     Setting {
         name: "PICLOUD_APP_MAX_CONCURRENCY",
         unit: "requests",

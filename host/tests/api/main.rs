@@ -58,6 +58,7 @@ mod plain;
 mod registrants;
 mod responses;
 mod retention;
+mod rates;
 mod route_auth;
 mod routes;
 mod scripts;

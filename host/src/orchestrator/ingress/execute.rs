@@ -131,6 +131,7 @@ pub struct ExecuteResponse {
         (status = 400, description = "The request is malformed"),
         (status = 401, description = "A key or a session is missing"),
         (status = 404, description = "There is no such script"),
+        (status = 429, description = "The caller has reached the limit test_rate"),
         (status = 503, description = "Every execution slot is taken"),
     ),
     security(("key" = ["script:write"]))
@@ -166,7 +167,8 @@ async fn execute_script(
     post, path = "/scripts/{id}/test", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
     request_body = TestScript,
-    responses((status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer)),
+    responses((status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer),
+        (status = 429, description = "The caller has reached the limit test_rate")),
     security(("key" = ["script:write"]))
 )]
 async fn test_script(
@@ -192,7 +194,7 @@ async fn test_script(
 }
 
 impl Orchestrator {
-    /// The script of that id, if the caller may run it by hand.
+    /// The script of that id, if the caller may run it by hand now.
     async fn runnable(&self, caller: &Caller, id: &ScriptId) -> Result<Arc<Target>, Error> {
         let target = self.table().await?.find_script(id);
         let target = target.ok_or_else(|| Error::not_found(Resource::Script))?;
@@ -201,6 +203,7 @@ impl Orchestrator {
         Ok(target)
     }
 
+        self.parts.auth.count_test(caller)?;
     /// Runs a script for a caller of the API.
     async fn run_by_hand(
         &self,
