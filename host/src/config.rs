@@ -55,6 +55,8 @@ pub struct Config {
     pub ceiling: Limits,
     /// The largest request body that a script is given, in bytes.
     pub request_bytes_max: u64,
+    /// The memory that all request bodies may take together, in bytes.
+    pub body_budget_bytes: u64,
     /// What no caller may take more of.
     pub connections: ConnectionLimits,
     /// How many executions run at once.
@@ -115,6 +117,7 @@ impl Default for Config {
             request_bytes_max: 4 << 20,
             connections: ConnectionLimits::default(),
             concurrency_max: 64,
+            body_budget_bytes: 128 << 20,
             queue_max: 1024,
             queue_timeout_ms: 1000,
             image_cache_bytes_max: 64 << 20,

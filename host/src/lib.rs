@@ -121,6 +121,7 @@ impl App {
         // A start that fails before has joined nothing.
         pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let metrics = Metrics::default();
+        let bodies = metrics.body_budget(config.body_budget_bytes);
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
             executor: executor.clone(),
@@ -150,6 +151,7 @@ impl App {
         let router = manager::router(control_plane.clone(), data_plane)
             .merge(ingress::router(orchestrator.clone()))
             .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))
+            .layer(from_fn_with_state(bodies, serving::hold_body))
             .layer(map_response_with_state(metrics, count_answer));
         Ok(Self {
             router,

@@ -4,6 +4,7 @@
 //! a request says, so that their count is bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 use crate::executor::Slots;
+use crate::serving::BodyBudget;
 
 /// Upper bounds of the buckets of execution times, in seconds: from what an
 /// ordinary script takes to the longest wall-clock time by default.
@@ -58,6 +60,8 @@ struct Inner {
     slots_in_use: Gauge,
     slots_waiting: Gauge,
     store_up: Gauge,
+    body_bytes: Gauge<u64, AtomicU64>,
+    bodies_refused: Counter,
 }
 
 impl Default for Metrics {
@@ -72,6 +76,8 @@ impl Default for Metrics {
             slots_in_use: Gauge::default(),
             slots_waiting: Gauge::default(),
             store_up: Gauge::default(),
+            body_bytes: Gauge::default(),
+            bodies_refused: Counter::default(),
         };
         inner.register();
         Self { inner: Arc::new(inner) }
@@ -101,6 +107,16 @@ impl Inner {
             self.slots_waiting.clone(),
         );
         registry.register("store_up", "1 while the database answers", self.store_up.clone());
+        registry.register(
+            "request_body_bytes",
+            "Bytes of request bodies that are held now",
+            self.body_bytes.clone(),
+        );
+        registry.register(
+            "request_bodies_refused",
+            "Request bodies that found no memory",
+            self.bodies_refused.clone(),
+        );
     }
 }
 
@@ -123,6 +139,13 @@ impl Metrics {
             500.. => "5xx",
         };
         self.inner.http_requests.get_or_create(&ByStatus { status }).inc();
+    }
+
+    /// A budget of so many bytes for all request bodies, which these metrics show.
+    #[must_use]
+    pub fn body_budget(&self, bytes_max: u64) -> BodyBudget {
+        let (held, refused) = (self.inner.body_bytes.clone(), self.inner.bodies_refused.clone());
+        BodyBudget::new(bytes_max, held, refused)
     }
 
     /// All metrics in the OpenMetrics text format, with these for the moment.

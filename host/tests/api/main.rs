@@ -25,6 +25,7 @@ mod audit;
 mod auth;
 mod backup;
 mod bodies;
+mod body_budget;
 mod browser;
 mod cases;
 mod credentials;
