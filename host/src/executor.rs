@@ -4,9 +4,11 @@
 //! engine     wasmtime and the guest in it
 //! module     the guest as wasm and as compiled code
 //! metering   what an execution's fuel is a measure of
+//! charges    what the host's work costs in fuel
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
 //! image      a compiled script as what it changed in memory
+//! called_images the images of the scripts that a run calls
 //! run        one execution from a fresh instance to its outcome
 //! sandbox    the state of one run: limits, log, effects
 //! hostcalls  the guest's one import and its exhaustive match
@@ -29,6 +31,8 @@
 
 pub mod blobs;
 mod code_cache;
+mod called_images;
+mod charges;
 pub mod effects;
 mod engine;
 pub(crate) mod entries;
@@ -64,6 +68,7 @@ use crate::store::{AppId, ExecutionId, Store};
 use blobs::Blobs;
 use effects::Effects;
 use outbound::Outbound;
+use called_images::CalledImages;
 use pool::{AppSlot, Slot};
 use sandbox::{Scope, Spent};
 
@@ -298,6 +303,7 @@ impl Executor {
             revealed: Revealed::new(self.inner.maskers.clone()),
             depth: 0,
         })
+            called_images: CalledImages::default(),
     }
 
     /// The contents of files, for the API and for sweeping.

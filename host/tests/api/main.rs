@@ -44,6 +44,7 @@ mod execute;
 mod executions;
 mod fairness;
 mod figures;
+mod fuel;
 mod health;
 mod hostile;
 mod idempotency;
