@@ -26,6 +26,7 @@ mod entries;
 mod error;
 mod executions;
 mod ids;
+mod listed;
 mod members;
 mod names;
 mod outbound;
@@ -70,6 +71,7 @@ pub use ids::{
     TriggerId, UserId,
 };
 pub use members::Member;
+pub use listed::{LISTED_BYTES_MAX, Listed};
 pub use names::{
     AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, Resolution, Space,
     TriggerKind, UnknownName,

@@ -51,6 +51,7 @@ mod idempotency;
 mod ingress;
 mod instance;
 mod limits;
+mod lists;
 mod lost_rights;
 mod model;
 mod nodes;
