@@ -14,6 +14,7 @@
 //! hostcalls  the guest's one import and its exhaustive match
 //! services/  one file per service
 //! entries    what the services for keys and files share
+//! room       whether an app may keep what a run writes
 //! effects    what a run wants to be written, and what it saw
 //! blobs      the contents of files, in the data folder
 //! outbound   requests to the outside
@@ -30,9 +31,9 @@
 //! its outcome's effects, and its caller's to commit.
 
 pub mod blobs;
-mod code_cache;
 mod called_images;
 mod charges;
+mod code_cache;
 pub mod effects;
 mod engine;
 pub(crate) mod entries;
@@ -44,6 +45,7 @@ mod outbound;
 mod outcome;
 mod pool;
 mod response;
+mod room;
 mod run;
 mod sandbox;
 mod services;
@@ -66,9 +68,9 @@ use crate::secrets::{Maskers, Revealed, Secrets};
 use crate::store::{AppId, ExecutionId, Store};
 
 use blobs::Blobs;
+use called_images::CalledImages;
 use effects::Effects;
 use outbound::Outbound;
-use called_images::CalledImages;
 use pool::{AppSlot, Slot};
 use sandbox::{Scope, Spent};
 
@@ -301,9 +303,9 @@ impl Executor {
             requests: Arc::default(),
             private_hosts: Arc::clone(&run.private_hosts),
             revealed: Revealed::new(self.inner.maskers.clone()),
+            called_images: CalledImages::default(),
             depth: 0,
         })
-            called_images: CalledImages::default(),
     }
 
     /// The contents of files, for the API and for sweeping.

@@ -106,7 +106,7 @@ impl App {
         let database = config.database_url()?.of_node(&node, env!("CARGO_PKG_VERSION"));
         let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
-        let store = Store::open(&database).await?;
+        let store = Store::open_with(&database, config.storage_max).await?;
         if let Some(time) = *store.watch_time().borrow() {
             clock.follow(time.at, time.us);
         }

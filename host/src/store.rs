@@ -43,6 +43,7 @@ mod sessions;
 mod settings;
 mod snapshot;
 mod statistics;
+mod storage;
 mod text;
 mod triggers;
 mod users;
@@ -70,8 +71,8 @@ pub use ids::{
     ApiKeyId, AppId, AuditId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId,
     TriggerId, UserId,
 };
-pub use members::Member;
 pub use listed::{LISTED_BYTES_MAX, Listed};
+pub use members::Member;
 pub use names::{
     AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, Resolution, Space,
     TriggerKind, UnknownName,
@@ -93,6 +94,7 @@ pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
 pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
+pub use storage::{Storage, StorageFull};
 pub use text::Json;
 pub use triggers::{
     Firing, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
@@ -105,7 +107,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -114,6 +116,7 @@ use commit::{Committer, Recorder};
 use definitions::Currency;
 use dialect::{Dialect, Ear, OwnSession, listen};
 use outbox::Handover;
+use storage::StorageLimits;
 use writer::{Signals, Touches, Writer, remember_session};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -157,6 +160,7 @@ struct Inner {
     signals: Signals,
     /// Whether the definitions that were read are the newest.
     currency: Currency,
+    storage: StorageLimits,
     /// What the database's clock showed last, and when.
     clock_seen: Mutex<Option<(Instant, i64)>>,
     _listening: Option<Listening>,
@@ -180,6 +184,11 @@ impl Store {
     /// release has used it and this one must not, `Internal` if a migration that it has
     /// was changed since.
     pub async fn open(url: &DatabaseUrl) -> Result<Self> {
+        Self::open_with(url, Storage::DEFAULT_MAX).await
+    }
+
+    /// [`Store::open`], with what each app may keep.
+    pub async fn open_with(url: &DatabaseUrl, storage_max: Storage) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let dialect = url.dialect();
         let options = url.connect_options();
@@ -189,7 +198,7 @@ impl Store {
         schema::migrate(&mut connection, dialect).await?;
 
         for statement in dialect.after_migrations() {
-            sqlx::query(*statement).execute(&mut connection).await?;
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
 
         let (signals, session) = (Signals::default(), OwnSession::default());
@@ -211,6 +220,7 @@ impl Store {
         };
         let writer = Writer::start(dialect, options.clone(), connection, signals.clone(), session);
         let handover = Handover::default();
+        let storage = StorageLimits::new(storage_max);
         Ok(Self {
             entry: None,
             inner: Arc::new(Inner {
@@ -222,7 +232,9 @@ impl Store {
                     writer.clone(),
                     handover.clone(),
                     signals.clone(),
+                    storage.clone(),
                 ),
+                storage,
                 handover,
                 writer,
                 signals,

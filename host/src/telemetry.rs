@@ -4,7 +4,7 @@
 //! a request says, so that their count is bounded.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, LogFormat};
 use crate::executor::Slots;
 use crate::serving::BodyBudget;
+use crate::store::Storage;
 
 /// Upper bounds of the buckets of execution times, in seconds: from what an
 /// ordinary script takes to the longest wall-clock time by default.
@@ -44,6 +45,11 @@ struct ByStatus {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLimit {
+    limit: &'static str,
+}
+
 /// The counters of a process. Cheap to clone; every clone counts the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -60,6 +66,8 @@ struct Inner {
     slots_in_use: Gauge,
     slots_waiting: Gauge,
     store_up: Gauge,
+    storage: Family<ByLimit, Gauge>,
+    storage_refused: Family<ByLimit, Counter>,
     body_bytes: Gauge<u64, AtomicU64>,
     bodies_refused: Counter,
 }
@@ -76,6 +84,8 @@ impl Default for Metrics {
             slots_in_use: Gauge::default(),
             slots_waiting: Gauge::default(),
             store_up: Gauge::default(),
+            storage: Family::default(),
+            storage_refused: Family::default(),
             body_bytes: Gauge::default(),
             bodies_refused: Counter::default(),
         };
@@ -108,6 +118,16 @@ impl Inner {
         );
         registry.register("store_up", "1 while the database answers", self.store_up.clone());
         registry.register(
+            "storage",
+            "What all apps keep together, by the limit of each app",
+            self.storage.clone(),
+        );
+        registry.register(
+            "storage_refused",
+            "Writes that were refused because their app's storage is full, by the limit",
+            self.storage_refused.clone(),
+        );
+        registry.register(
             "request_body_bytes",
             "Bytes of request bodies that are held now",
             self.body_bytes.clone(),
@@ -139,6 +159,17 @@ impl Metrics {
             500.. => "5xx",
         };
         self.inner.http_requests.get_or_create(&ByStatus { status }).inc();
+    }
+
+    /// Notes what all apps keep together, and how many writes this process has refused for each
+    /// limit, in the order of [`Storage::NAMES`].
+    pub fn keeps(&self, storage: &Storage, refused: [u64; 6]) {
+        let all = Storage::NAMES.into_iter().zip(storage.numbers()).zip(refused);
+        for ((limit, kept), refused) in all {
+            self.inner.storage.get_or_create(&ByLimit { limit }).set(kept);
+            let counter = self.inner.storage_refused.get_or_create(&ByLimit { limit });
+            counter.inner().store(refused, Ordering::Relaxed);
+        }
     }
 
     /// A budget of so many bytes for all request bodies, which these metrics show.

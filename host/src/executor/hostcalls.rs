@@ -105,7 +105,7 @@ async fn serve(
         Op::KvList => waiting!(calls::kv::List, services::kv::entries),
         Op::KvIncrement => waiting!(calls::kv::Increment, services::kv::increment),
         Op::QueueSend => waiting!(calls::queue::Send, services::queue::send),
-        Op::PubsubPublish => at_once!(calls::pubsub::Publish, services::pubsub::publish),
+        Op::PubsubPublish => waiting!(calls::pubsub::Publish, services::pubsub::publish),
         Op::ScriptsCall => {
             let call = take::<calls::scripts::Call>(caller, guest, range)?;
             let mut fuel_left = caller.get_fuel()?;

@@ -15,7 +15,7 @@ use super::{Executor, Platform};
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::secrets::{Masker, Revealed};
-use crate::store::{AppId, ExecutionId};
+use crate::store::{AppId, ExecutionId, Storage};
 
 /// The data of a store: one execution's.
 pub(super) struct Sandbox {
@@ -28,6 +28,8 @@ pub(super) struct Sandbox {
     pub(super) effects: Effects,
     /// What the call that is being served costs besides its bytes.
     pub(super) owed_fuel: u64,
+    /// The room that its writes take, as far as it was asked for.
+    pub(super) room_taken: Storage,
     /// The runs that it called, in the order of their ends.
     pub(super) called: Vec<Called>,
     /// Where it runs; none where there is nothing but the sandbox.
@@ -100,6 +102,7 @@ impl Sandbox {
             spent: Spent::default(),
             effects: Effects::default(),
             owed_fuel: 0,
+            room_taken: Storage::default(),
             called: Vec::new(),
             scope: None,
             memory_peak_bytes: 0,

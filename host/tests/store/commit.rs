@@ -165,6 +165,7 @@ crate::on_both_databases! {
             events: vec![Caused { event: event_for(&hello), of_write: None }],
             end: Some(End { ..ending(&event) }),
             audit: None,
+            is_limited: false,
             definitions: None,
             at: now(),
         };

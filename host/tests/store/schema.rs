@@ -148,6 +148,7 @@ on_both_databases! {
         refused(database, 9_999, 9_999).await;
         let applied = "SELECT version, version FROM _sqlx_migrations ORDER BY version DESC LIMIT 2";
         let applied = Plain::connect(database).await.pairs(applied).await;
-        assert_eq!(applied, [(9_999, 9_999), (newest() - 1, newest() - 1)]);
+        assert_eq!(applied[0], (9_999, 9_999));
+        assert!(applied[1].0 < newest(), "{applied:?}");
     }
 }

@@ -12,6 +12,7 @@ use crate::executor::entries::{
 };
 use crate::executor::outcome::{Called, Outcome, Status};
 use crate::executor::pool::CALLS_DEPTH_MAX;
+use crate::executor::room::take_for_event;
 use crate::executor::sandbox::{Sandbox, Scope};
 use crate::executor::{Image, Saturated, run};
 use crate::limits::Budget;
@@ -28,6 +29,7 @@ pub(in crate::executor) async fn enqueue(
     let scope = scope(sandbox)?;
     let script = find_script(sandbox, &scope, &enqueue.script).await?;
     let id = store::EventId::from(sandbox.clock.new_id());
+    let payload_bytes = enqueue.payload.len();
     let sent = Sent::Script {
         id: id.clone(),
         script_id: script.id,
@@ -35,6 +37,7 @@ pub(in crate::executor) async fn enqueue(
         payload: enqueue.payload,
         delay_ms: enqueue.delay_ms,
     };
+    take_for_event(sandbox, payload_bytes).await?;
     send(sandbox, sent)?;
     Ok(id.into())
 }

@@ -203,11 +203,11 @@ impl Orchestrator {
         let target = target.ok_or_else(|| Error::not_found(Resource::Script))?;
         let (app_id, capability) = (&target.app_id, Capability::AppRunScripts);
         self.parts.auth.allow(caller, app_id, capability, Resource::Script).await?;
+        self.parts.auth.count_test(caller)?;
         Ok(target)
     }
 
-        self.parts.auth.count_test(caller)?;
-    /// Runs a script for a caller of the API.
+    /// Runs a script for a caller of the API, whose body is `held`.
     async fn run_by_hand(
         &self,
         caller: &Caller,

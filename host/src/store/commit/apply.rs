@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sqlx::AnyConnection;
 
+use super::room::Room;
 use super::validate::State;
 use super::{Applied, Caused, Commit, Committed, Ending, Lease, Write, fixed};
 use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
 use crate::store::revision::STORED_REVISION;
+use crate::store::storage::StorageLimits;
 use crate::store::{
     AppId, EventId, FreedBlob, Json, NewEvent, Operation, Result, Space, abandoned, audit, blobs,
     bulk, dead_letters, executions, outbox,
@@ -21,7 +23,7 @@ use crate::store::{
 pub(super) async fn apply(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    handover: &Handover,
+    (handover, storage): (&Handover, &StorageLimits),
     commits: &[Arc<Commit>],
 ) -> Result<Applied> {
     let mut held = held_leases(connection, dialect, commits).await?;
@@ -30,6 +32,7 @@ pub(super) async fn apply(
     let now = commits.iter().map(|commit| commit.at).max().unwrap_or(0);
     let mut state = State::read(connection, dialect, reads, &writes, now).await?;
 
+    let mut room = Room::read(connection, dialect, storage, commits).await?;
     let definitions = if commits.iter().any(|commit| commit.definitions.is_some()) {
         Some(sqlx::query_scalar(STORED_REVISION).fetch_one(&mut *connection).await?)
     } else {
@@ -47,6 +50,8 @@ pub(super) async fn apply(
             Committed::Stale
         } else if !state.agrees_with(&commit.reads) {
             Committed::Conflict
+        } else if let Err(full) = room.take(connection, dialect, commit).await? {
+            Committed::Full(full)
         } else {
             // An event ends once, also within a group.
             lease.map(|lease| held.remove(lease));
@@ -138,9 +143,9 @@ async fn freed_blobs(
 
 /// What the entry of a file says of its contents, as far as they are to be found again.
 #[derive(Deserialize)]
-struct Blob {
+pub(super) struct Blob {
     blob: String,
-    size_bytes: i64,
+    pub(super) size_bytes: i64,
 }
 
 async fn write_entries(
