@@ -37,6 +37,7 @@ const OUTBOUND_CALLS: u64 = 40;
 const HOST_FUEL: u64 = 600_000_000;
 /// How often runs with calls of the host are repeated.
 const HOST_RUNS: u32 = 5;
+const HOST_RUNS_MAX: u32 = 60;
 /// What no function may cost, in plain loops.
 const RATIO_MAX: f64 = 3.0;
 
@@ -181,7 +182,10 @@ impl Bench {
         let each = (two - one).max(one - none).max(1);
         let (calls, runs) = if case.asks_the_host() {
             let calls_max = if case.call.contains("http::") { OUTBOUND_CALLS } else { HOST_CALLS };
-            ((HOST_FUEL / each).clamp(1, calls_max), HOST_RUNS)
+            let calls = (HOST_FUEL / each).clamp(1, calls_max);
+            // Of cheap calls many runs, so that what else the process does matters less.
+            let runs = u32::try_from(FUEL / (calls * each)).unwrap_or(u32::MAX);
+            (calls, runs.clamp(HOST_RUNS, HOST_RUNS_MAX))
         } else {
             ((FUEL / each).clamp(1, 3_000_000), 1)
         };
