@@ -4,7 +4,7 @@
 //! charged: a part for the call, which includes its part of the commit, and a part for each byte
 //! that comes with it and goes back. One microsecond of CPU is [`FUEL_PER_US`] units, as in the
 //! guest. The measurements are in `docs/decisions/0032-host-work-is-paid-in-fuel.md`;
-//! `picloud-bench-fuel` repeats them.
+//! `make bench-fuel` repeats them.
 //!
 //! Invariant: a charge depends on the call and the sizes of request and reply alone, in bytes and
 //! entries, so that the same run takes the same fuel.
@@ -51,7 +51,7 @@ pub(super) const fn charge(op: Op) -> Charge {
     match op {
         // A line is masked, encoded and stored with the execution.
         Op::LogWrite => Charge::us(4, 32, 0),
-        Op::TimeNow | Op::RandomSeed => Charge::us(1, 0, 1),
+        Op::TimeNow | Op::RandomSeed => Charge::us(2, 0, 1),
         Op::GuestPanicked => Charge::us(0, 0, 0),
         // A query, and its check at the commit.
         Op::KvGet | Op::FilesStat => Charge::us(60, 8, 8),
