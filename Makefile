@@ -84,6 +84,12 @@ bench: ## Measure, and write docs/benchmarks.md
 	PICLOUD_TEST_POSTGRES_FSYNC=on .ci/with-postgres cargo bench --locked --package picloud-benches
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-report
 
+.PHONY: bench-fuel
+bench-fuel: ## CPU for a unit of fuel, for each function of scripts; fails above three plain loops
+	@.ci/install bench
+	@.ci/dashboard
+	cargo run --release --locked --package picloud-benches --bin picloud-bench-fuel
+
 .PHONY: audit
 audit: ## Licences, sources and unused dependencies (needs cargo-deny and cargo-machete)
 	cargo deny --all-features check bans licenses sources

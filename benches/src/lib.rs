@@ -4,6 +4,7 @@
 //! alike, so that both do the same work.
 
 pub mod events;
+pub mod functions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,6 +14,7 @@
 //! devices     browsers that have signed in before
 //! browser_key the key of what browsers keep for us
 //! tries       how fast one may try to sign in
+//! rates       how often a principal may ask for what takes CPU
 //! registrant  whether a trigger may go on; pure
 //! proxies     whose word is taken for where a request came from
 //! key_hash    what is kept of a key
@@ -34,6 +35,7 @@ mod oidc;
 mod owner_key;
 mod passwords;
 mod proxies;
+mod rates;
 mod registrant;
 mod sessions;
 mod tries;
@@ -68,6 +70,7 @@ pub(crate) use owner_key::SETTING as OWNER_KEY_SETTING;
 pub use owner_key::{OwnerKey, OwnerKeyError};
 pub use passwords::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
 pub use proxies::{TrustedProxies, TrustedProxiesError};
+pub use rates::RateSettings;
 pub use registrant::{StopReason, stop_reason};
 pub use sessions::{Begun, Session, SessionSettings, removed_cookie};
 
@@ -75,6 +78,7 @@ use browser_key::BrowserKey;
 use devices::Devices;
 use oidc::{Pending, Provider};
 use passwords::Passwords;
+use rates::Rates;
 use tries::{KeyTries, Tries};
 
 /// What callers are recognised by.
@@ -90,6 +94,8 @@ pub struct Settings {
     pub admin_password: Option<FirstPassword>,
     /// The identity provider, if there is one.
     pub oidc: Option<OidcSettings>,
+    /// How often a principal may ask for what takes CPU.
+    pub rates: RateSettings,
     /// The largest body of a request to the API, in bytes, whatever its path allows.
     pub body_bytes_max: usize,
 }
@@ -114,6 +120,8 @@ struct Inner {
     tries_of_devices: Tries<String>,
     tries_of_starts: Tries<IpAddr>,
     tries_of_keys: KeyTries,
+    checks: Rates,
+    tests: Rates,
 }
 
 /// What the start of a server found out about keys and accounts.
@@ -143,6 +151,7 @@ impl Auth {
         let browser_key = BrowserKey::start(store, clock).await?;
         let oidc = settings.oidc.clone();
         let provider = oidc.map(|oidc| Provider::new(oidc, clock)).transpose()?;
+        let rates = settings.rates.clone();
         let inner = Inner {
             owner: found.hash,
             store: store.clone(),
@@ -157,6 +166,8 @@ impl Auth {
             tries_of_devices: Tries::new(tries::DEVICE),
             tries_of_starts: Tries::new(tries::STARTS),
             tries_of_keys: KeyTries::new(),
+            checks: Rates::new("check_rate", rates.checks),
+            tests: Rates::new("test_rate", rates.tests),
         };
         let auth = Self { inner: Arc::new(inner) };
         let first_password = auth.make_first_owner().await?;
@@ -308,6 +319,22 @@ impl Auth {
             Ok(_) | Err(store::Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Counts a check of a source against its caller's rate, `check_rate`.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub fn count_check(&self, caller: &Caller) -> Result<()> {
+        self.inner.checks.count(&caller.principal, self.inner.clock.now_us())
+    }
+
+    /// Counts a run in the test panel against its caller's rate, `test_rate`.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub fn count_test(&self, caller: &Caller) -> Result<()> {
+        self.inner.tests.count(&caller.principal, self.inner.clock.now_us())
     }
 
     /// What a caller may do in an app, by their role there.

@@ -23,7 +23,7 @@ use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
 use crate::secrets::{KeySettings, MasterKey};
 use crate::serving::ConnectionLimits;
-use crate::store::{DatabaseUrl, DatabaseUrlError};
+use crate::store::{DatabaseUrl, DatabaseUrlError, Storage};
 
 pub use settings::{SETTINGS, Setting};
 
@@ -57,8 +57,12 @@ pub struct Config {
     pub ceiling: Limits,
     /// The largest request body that a script is given, in bytes.
     pub request_bytes_max: u64,
+    /// The memory that all request bodies may take together, in bytes.
+    pub body_budget_bytes: u64,
     /// What no caller may take more of.
     pub connections: ConnectionLimits,
+    /// What each app may keep.
+    pub storage_max: Storage,
     /// How many executions run at once.
     pub concurrency_max: usize,
     /// How many executions wait for a slot at once; more are refused.
@@ -115,7 +119,9 @@ impl Default for Config {
             database: None,
             ceiling: Limits::CEILING,
             request_bytes_max: 4 << 20,
+            body_budget_bytes: 128 << 20,
             connections: ConnectionLimits::default(),
+            storage_max: Storage::DEFAULT_MAX,
             concurrency_max: 64,
             queue_max: 1024,
             queue_timeout_ms: 1000,

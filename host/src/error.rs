@@ -64,6 +64,9 @@ pub enum Error {
     /// source that does not parse, a limit that cannot be granted.
     #[error("{0}")]
     Unprocessable(Refusal),
+    /// 507: delete something first.
+    #[error("{0}")]
+    StorageFull(Refusal),
     /// 429: slow down.
     #[error("{refusal}")]
     RateLimited {
@@ -178,6 +181,7 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::StorageFull(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -196,6 +200,7 @@ impl Error {
             | Self::Conflict(refusal)
             | Self::TooLarge(refusal)
             | Self::Unprocessable(refusal)
+            | Self::StorageFull(refusal)
             | Self::RateLimited { refusal, .. }
             | Self::Unavailable { refusal, .. } => refusal.clone(),
             Self::MethodNotAllowed => Refusal::new("method_not_allowed", self.to_string()),
@@ -245,6 +250,9 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::NotFound(resource) => Self::not_found(resource),
+            store::Error::Conflict(full @ store::Conflict::StorageFull(_)) => {
+                Self::StorageFull(full.into())
+            }
             store::Error::Conflict(conflict) => Self::Conflict(conflict.into()),
             store::Error::Invalid { field, reason } => Self::Invalid(Refusal::field(field, reason)),
             store::Error::Full(_) => Self::Unavailable {
@@ -316,6 +324,10 @@ impl From<store::Conflict> for Refusal {
                 Self::new("domains_full", message).with("most", most)
             }
             store::Conflict::MasterKey => Self::new("master_key_replaced", message),
+            store::Conflict::StorageFull(full) => Self::new("storage_full", message)
+                .with("limit", full.limit)
+                .with("used", full.used)
+                .with("most", full.most),
             store::Conflict::Concurrent => Self::new("changed_concurrently", message),
             store::Conflict::Version(version) => {
                 Self::new("version_conflict", message).with("version", version)

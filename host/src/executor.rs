@@ -4,14 +4,17 @@
 //! engine     wasmtime and the guest in it
 //! module     the guest as wasm and as compiled code
 //! metering   what an execution's fuel is a measure of
+//! charges    what the host's work costs in fuel
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
 //! image      a compiled script as what it changed in memory
+//! called_images the images of the scripts that a run calls
 //! run        one execution from a fresh instance to its outcome
 //! sandbox    the state of one run: limits, log, effects
 //! hostcalls  the guest's one import and its exhaustive match
 //! services/  one file per service
 //! entries    what the services for keys and files share
+//! room       whether an app may keep what a run writes
 //! effects    what a run wants to be written, and what it saw
 //! blobs      the contents of files, in the data folder
 //! outbound   requests to the outside
@@ -28,6 +31,8 @@
 //! its outcome's effects, and its caller's to commit.
 
 pub mod blobs;
+mod called_images;
+mod charges;
 mod code_cache;
 pub mod effects;
 mod engine;
@@ -40,6 +45,7 @@ mod outbound;
 mod outcome;
 mod pool;
 mod response;
+mod room;
 mod run;
 mod sandbox;
 mod services;
@@ -62,6 +68,7 @@ use crate::secrets::{Maskers, Revealed, Secrets};
 use crate::store::{AppId, ExecutionId, Store};
 
 use blobs::Blobs;
+use called_images::CalledImages;
 use effects::Effects;
 use outbound::Outbound;
 use pool::{AppSlot, Slot};
@@ -296,6 +303,7 @@ impl Executor {
             requests: Arc::default(),
             private_hosts: Arc::clone(&run.private_hosts),
             revealed: Revealed::new(self.inner.maskers.clone()),
+            called_images: CalledImages::default(),
             depth: 0,
         })
     }

@@ -109,7 +109,7 @@ impl App {
         store::make_room_to_start(&database)?;
         let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
-        let store = Store::open(&database).await?;
+        let store = Store::open_with(&database, config.storage_max).await?;
         store.heal_clock().await?;
         if let Some(time) = *store.watch_time().borrow() {
             clock.follow(time.at, time.us);
@@ -125,6 +125,7 @@ impl App {
         // A start that fails before has joined nothing.
         pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let metrics = Metrics::default();
+        let bodies = metrics.body_budget(config.body_budget_bytes);
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
             executor: executor.clone(),
@@ -154,6 +155,7 @@ impl App {
         let router = manager::router(control_plane.clone(), data_plane)
             .merge(ingress::router(orchestrator.clone()))
             .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))
+            .layer(from_fn_with_state(bodies, serving::hold_body))
             .layer(map_response_with_state(metrics, count_answer));
         Ok(Self {
             router,

@@ -70,7 +70,7 @@ impl Limits {
         outbound_calls_max: 50,
         effects_max: 200,
         effects_bytes_max: 8 << 20,
-        list_bytes_max: 16 << 20,
+        list_bytes_max: 8 << 20,
         value_bytes_max: 256 << 10,
         host_call_bytes_max: 8 << 20,
         call_depth_max: 64,

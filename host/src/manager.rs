@@ -41,6 +41,7 @@ mod secrets;
 mod sessions;
 mod source;
 mod stats;
+mod storage;
 mod triggers;
 mod users;
 mod versions;

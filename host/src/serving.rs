@@ -13,8 +13,10 @@
 //! Invariant: at most so many connections are open as are allowed; others wait in the
 //! system's queue.
 //! Invariant: whoever sends nothing, or reads nothing, does not keep a connection.
+//! Invariant: all bodies together take no more memory than `budget` allows.
 
 mod body;
+mod budget;
 mod progress;
 mod target;
 mod whole;
@@ -39,6 +41,7 @@ use tower_service::Service as _;
 
 use body::TimedBody;
 pub use body::{BodyTooSlow, is_too_slow};
+pub use budget::{BodiesFull, BodyBudget, HeldBody, hold_body};
 use progress::{Progress, Watched};
 pub use whole::read_body;
 

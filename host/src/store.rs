@@ -27,15 +27,16 @@ mod entries;
 mod error;
 mod executions;
 mod ids;
+mod listed;
 mod members;
 mod names;
+mod outage;
 mod outbound;
 mod outbox;
 mod policies;
 mod remains;
 mod reserved_hosts;
 mod revision;
-mod room;
 mod routes;
 mod samples;
 mod schema;
@@ -45,6 +46,7 @@ mod sessions;
 mod settings;
 mod snapshot;
 mod statistics;
+mod storage;
 mod text;
 mod triggers;
 mod users;
@@ -74,11 +76,13 @@ pub use ids::{
     ApiKeyId, AppId, AuditId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId,
     TriggerId, UserId,
 };
+pub use listed::{LISTED_BYTES_MAX, Listed};
 pub use members::Member;
 pub use names::{
     AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, Resolution, Space,
     TriggerKind, UnknownName,
 };
+pub use outage::{compact, make_room_to_start};
 pub use outbox::{
     Accepted, Backlog, Claim, Claimed, Event, EventFilter, NO_END, NewEvent, NewKey, Offer, Place,
     Places, Taken,
@@ -87,7 +91,6 @@ pub use policies::{
     Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,
     RoutePolicy, SignatureAlgorithm, SignatureEncoding, SignaturePreset,
 };
-pub use room::{compact, make_room_to_start};
 pub use routes::{Route, RouteChange};
 pub use samples::{Captured, LastExecution, Sample};
 pub use scripts::{
@@ -97,6 +100,7 @@ pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
 pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
+pub use storage::{Storage, StorageFull};
 pub use text::Json;
 pub use triggers::{
     Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
@@ -109,7 +113,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -117,8 +121,9 @@ use tokio::time::Instant;
 use commit::{Committer, Recorder};
 use definitions::Currency;
 use dialect::{Dialect, Ear, listen};
+use outage::Writes;
 use outbox::Handover;
-use room::Writes;
+use storage::StorageLimits;
 use writer::{Connecting, Session as WriterSession, Signals, Touches, Writer};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -164,6 +169,7 @@ struct Inner {
     writes: Arc<Writes>,
     /// Whether the definitions that were read are the newest.
     currency: Currency,
+    storage: StorageLimits,
     /// What the database's clock showed last, and when.
     clock_seen: Mutex<Option<(Instant, i64)>>,
     _listening: Option<Listening>,
@@ -187,6 +193,11 @@ impl Store {
     /// release has used it and this one must not, `Internal` if a migration that it has
     /// was changed since.
     pub async fn open(url: &DatabaseUrl) -> Result<Self> {
+        Self::open_with(url, Storage::DEFAULT_MAX).await
+    }
+
+    /// [`Store::open`], with what each app may keep.
+    pub async fn open_with(url: &DatabaseUrl, storage_max: Storage) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let dialect = url.dialect();
         let options = url.connect_options();
@@ -196,7 +207,7 @@ impl Store {
         schema::migrate(&mut connection, dialect).await?;
 
         for statement in dialect.after_migrations() {
-            sqlx::query(*statement).execute(&mut connection).await?;
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
 
         let (signals, session) = (Signals::default(), WriterSession::default());
@@ -224,6 +235,7 @@ impl Store {
             Arc::clone(&writes),
         );
         let handover = Handover::default();
+        let storage = StorageLimits::new(storage_max);
         Ok(Self {
             entry: None,
             inner: Arc::new(Inner {
@@ -235,7 +247,9 @@ impl Store {
                     writer.clone(),
                     handover.clone(),
                     signals.clone(),
+                    storage.clone(),
                 ),
+                storage,
                 handover,
                 writer,
                 signals,
@@ -268,7 +282,7 @@ impl Store {
         if !self.inner.writes.get_through() {
             let probe = self.write(Touches::Records, |connection| {
                 Box::pin(async move {
-                    sqlx::query(room::PROBE).execute(connection).await?;
+                    sqlx::query(outage::PROBE).execute(connection).await?;
                     Ok(())
                 })
             });

@@ -4,6 +4,7 @@
 //! a request says, so that their count is bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +16,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 use crate::executor::Slots;
+use crate::serving::BodyBudget;
+use crate::store::Storage;
 
 /// Upper bounds of the buckets of execution times, in seconds: from what an
 /// ordinary script takes to the longest wall-clock time by default.
@@ -42,6 +45,11 @@ struct ByStatus {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLimit {
+    limit: &'static str,
+}
+
 /// The counters of a process. Cheap to clone; every clone counts the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -58,6 +66,10 @@ struct Inner {
     slots_in_use: Gauge,
     slots_waiting: Gauge,
     store_up: Gauge,
+    storage: Family<ByLimit, Gauge>,
+    storage_refused: Family<ByLimit, Counter>,
+    body_bytes: Gauge<u64, AtomicU64>,
+    bodies_refused: Counter,
 }
 
 impl Default for Metrics {
@@ -72,6 +84,10 @@ impl Default for Metrics {
             slots_in_use: Gauge::default(),
             slots_waiting: Gauge::default(),
             store_up: Gauge::default(),
+            storage: Family::default(),
+            storage_refused: Family::default(),
+            body_bytes: Gauge::default(),
+            bodies_refused: Counter::default(),
         };
         inner.register();
         Self { inner: Arc::new(inner) }
@@ -101,6 +117,26 @@ impl Inner {
             self.slots_waiting.clone(),
         );
         registry.register("store_up", "1 while the database answers", self.store_up.clone());
+        registry.register(
+            "storage",
+            "What all apps keep together, by the limit of each app",
+            self.storage.clone(),
+        );
+        registry.register(
+            "storage_refused",
+            "Writes that were refused because their app's storage is full, by the limit",
+            self.storage_refused.clone(),
+        );
+        registry.register(
+            "request_body_bytes",
+            "Bytes of request bodies that are held now",
+            self.body_bytes.clone(),
+        );
+        registry.register(
+            "request_bodies_refused",
+            "Request bodies that found no memory",
+            self.bodies_refused.clone(),
+        );
     }
 }
 
@@ -123,6 +159,24 @@ impl Metrics {
             500.. => "5xx",
         };
         self.inner.http_requests.get_or_create(&ByStatus { status }).inc();
+    }
+
+    /// Notes what all apps keep together, and how many writes this process has refused for each
+    /// limit, in the order of [`Storage::NAMES`].
+    pub fn keeps(&self, storage: &Storage, refused: [u64; 6]) {
+        let all = Storage::NAMES.into_iter().zip(storage.numbers()).zip(refused);
+        for ((limit, kept), refused) in all {
+            self.inner.storage.get_or_create(&ByLimit { limit }).set(kept);
+            let counter = self.inner.storage_refused.get_or_create(&ByLimit { limit });
+            counter.inner().store(refused, Ordering::Relaxed);
+        }
+    }
+
+    /// A budget of so many bytes for all request bodies, which these metrics show.
+    #[must_use]
+    pub fn body_budget(&self, bytes_max: u64) -> BodyBudget {
+        let (held, refused) = (self.inner.body_bytes.clone(), self.inner.bodies_refused.clone());
+        BodyBudget::new(bytes_max, held, refused)
     }
 
     /// All metrics in the OpenMetrics text format, with these for the moment.

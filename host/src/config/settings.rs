@@ -78,6 +78,26 @@ macro_rules! numeric {
     };
 }
 
+/// A row whose value is a rate of requests, or no limit.
+macro_rules! rate {
+    ($name:literal, $doc:literal, $($field:ident).+) => {
+        Setting {
+            name: $name,
+            unit: "requests/s",
+            doc: $doc,
+            secret: false,
+            set: |config, text| {
+                config.$($field).+ = rate(text).ok_or("unlimited, or a rate like 100/1")?;
+                Ok(())
+            },
+            show: |config| match &config.$($field).+ {
+                Some(rate) => format!("{}/{}", rate.requests, rate.per_s),
+                None => UNLIMITED.to_owned(),
+            },
+        }
+    };
+}
+
 /// A row whose value is a master key.
 macro_rules! master_key {
     ($name:literal, $doc:literal, $field:ident) => {
@@ -143,6 +163,9 @@ pub const SETTINGS: &[Setting] = &[
         "largest response of a script", 1024..=1 << 30, ceiling.response_bytes_max),
     numeric!(bytes "PICLOUD_MAX_REQUEST_BYTES",
         "largest request body that a script is given", 1024..=1 << 30, request_bytes_max),
+    numeric!(bytes "PICLOUD_BODY_BUDGET_BYTES",
+        "memory for all request bodies that are received or held at once",
+        1 << 20..=64 << 30, body_budget_bytes),
     numeric!("connections" "PICLOUD_MAX_CONNECTIONS",
         "how many connections are open at once; more wait",
         1..=1_000_000, connections.connections_max),
@@ -159,20 +182,21 @@ pub const SETTINGS: &[Setting] = &[
         "most headers of a request", 8..=1000, connections.headers_max),
     numeric!("bytes" "PICLOUD_MAX_URI_BYTES",
         "longest path and query of a request", 64..=65_000, connections.uri_bytes_max),
-    Setting {
-        name: "PICLOUD_APP_RATE_LIMIT",
-        unit: "requests/s",
-        doc: "rate of an app without its own: REQUESTS/SECONDS, or unlimited",
-        secret: false,
-        set: |config, text| {
-            config.ingress.rate_limit = rate(text).ok_or("unlimited, or a rate like 100/1")?;
-            Ok(())
-        },
-        show: |config| match &config.ingress.rate_limit {
-            Some(rate) => format!("{}/{}", rate.requests, rate.per_s),
-            None => UNLIMITED.to_owned(),
-        },
-    },
+    rate!(
+        "PICLOUD_APP_RATE_LIMIT",
+        "rate of an app without its own: REQUESTS/SECONDS, or unlimited",
+        ingress.rate_limit
+    ),
+    rate!(
+        "PICLOUD_CHECK_RATE",
+        "how often one user or key's owner may have sources checked: REQUESTS/SECONDS, or unlimited",
+        auth.rates.checks
+    ),
+    rate!(
+        "PICLOUD_TEST_RATE",
+        "how often one user or key's owner may run scripts by hand: REQUESTS/SECONDS, or unlimited",
+        auth.rates.tests
+    ),
     Setting {
         name: "PICLOUD_APP_MAX_CONCURRENCY",
         unit: "requests",
@@ -190,6 +214,19 @@ pub const SETTINGS: &[Setting] = &[
             None => UNLIMITED.to_owned(),
         },
     },
+    numeric!("keys" "PICLOUD_APP_MAX_ENTRIES",
+        "how many keys an app may keep", 0..=i64::MAX, storage_max.entries),
+    numeric!("bytes" "PICLOUD_APP_MAX_ENTRY_BYTES",
+        "most bytes of an app's keys and values", 0..=i64::MAX, storage_max.entry_bytes),
+    numeric!("files" "PICLOUD_APP_MAX_FILES",
+        "how many files an app may keep", 0..=i64::MAX, storage_max.files),
+    numeric!("bytes" "PICLOUD_APP_MAX_FILE_BYTES",
+        "most bytes of an app's files", 0..=i64::MAX, storage_max.file_bytes),
+    numeric!("events" "PICLOUD_APP_MAX_EVENTS",
+        "how many events of an app may wait or run", 0..=i64::MAX, storage_max.events),
+    numeric!("bytes" "PICLOUD_APP_MAX_EVENT_BYTES",
+        "most bytes of the payloads of an app's events that wait or run",
+        0..=i64::MAX, storage_max.event_bytes),
     numeric!(bytes "PICLOUD_MAX_LOG_BYTES",
         "most that an execution logs", 0..=64 << 20, ceiling.log_bytes_max),
     numeric!("lines" "PICLOUD_MAX_LOG_LINES",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use picloud_shared::calls::{HostError, HostResult};
 
+use super::charges::LISTED;
 use super::effects::{EntryKey, Seen, Sent, Written};
 use super::sandbox::{Sandbox, Scope};
 use crate::store::{self, EntryName, EntryRange, Space};
@@ -248,6 +249,7 @@ pub(super) async fn list(
     };
     let seen = Seen { space, collection: collection.to_owned(), name: None };
     sandbox.effects.see(seen, version);
+    sandbox.owed_fuel = LISTED * stored.len() as u64;
 
     let mut entries: BTreeMap<String, Found> = stored
         .into_iter()

@@ -1,12 +1,17 @@
 //! The guest's one import, and the match over everything that it can ask.
 //!
+//! ```text
+//! request ─▶ checked ─▶ paid for ─▶ served ─▶ reply paid for ─▶ in the guest's memory
+//! ```
+//!
 //! Invariant: nothing that the guest says is believed. Every number, range and
 //! encoding is checked, and a violation ends that execution, never the host.
 
 use picloud_shared::calls::{self, Call, HostResult, LimitExceeded, Op};
 use picloud_shared::{IMPORT_MODULE, IMPORT_NAME, Slice, codec};
-use wasmtime::{Caller, Linker, Result, bail};
+use wasmtime::{Caller, Linker, Result, Trap, bail};
 
+use super::charges::charge;
 use super::sandbox::{Guest, Sandbox};
 use super::services;
 
@@ -44,12 +49,29 @@ async fn call(caller: &mut Caller<'_, Sandbox>, op: u32, request: Slice) -> Resu
         caller.data_mut().reached = Some(LimitExceeded { limit, used, allowed });
         bail!("host call too large");
     }
+    pay(caller, charge(op).before(range.len as usize))?;
     let answer = serve(caller, &guest, op, range).await?;
     let (memory, sandbox) = guest.memory.data_and_store_mut(&mut *caller);
     if sandbox.reached.is_some() {
         sandbox.reached_at = sandbox.instruction(memory);
     }
+    let owed = std::mem::take(&mut caller.data_mut().owed_fuel);
+    pay(caller, charge(op).after(answer.len()).saturating_add(owed))?;
     hand_over(caller, &guest, &answer).await
+}
+
+/// Takes fuel from the run.
+///
+/// # Errors
+/// The trap of a run that has no more.
+fn pay(caller: &mut Caller<'_, Sandbox>, fuel: u64) -> Result<()> {
+    match caller.get_fuel()?.checked_sub(fuel) {
+        Some(left) => caller.set_fuel(left),
+        None => {
+            caller.set_fuel(0)?;
+            Err(Trap::OutOfFuel.into())
+        }
+    }
 }
 
 /// Decodes, serves and encodes one call.
@@ -83,12 +105,15 @@ async fn serve(
         Op::KvList => waiting!(calls::kv::List, services::kv::entries),
         Op::KvIncrement => waiting!(calls::kv::Increment, services::kv::increment),
         Op::QueueSend => waiting!(calls::queue::Send, services::queue::send),
-        Op::PubsubPublish => at_once!(calls::pubsub::Publish, services::pubsub::publish),
+        Op::PubsubPublish => waiting!(calls::pubsub::Publish, services::pubsub::publish),
         Op::ScriptsCall => {
             let call = take::<calls::scripts::Call>(caller, guest, range)?;
             let mut fuel_left = caller.get_fuel()?;
             let answer = services::scripts::call(caller.data_mut(), call, &mut fuel_left).await;
             caller.set_fuel(fuel_left)?;
+            if fuel_left == 0 {
+                bail!(Trap::OutOfFuel);
+            }
             reply::<calls::scripts::Call>(&answer)
         }
         Op::ScriptsEnqueue => waiting!(calls::scripts::Enqueue, services::scripts::enqueue),

@@ -48,6 +48,7 @@ struct Changes {
     runs: Box<[(usize, Box<[u8]>)]>,
     request_buffer: u32,
     instruction_ptr: u32,
+    compile_fuel: u64,
 }
 
 impl Image {
@@ -74,12 +75,18 @@ impl Image {
         self.0.instruction_ptr
     }
 
+    /// The fuel that compiling took.
+    pub(super) fn compile_fuel(&self) -> u64 {
+        self.0.compile_fuel
+    }
+
     #[cfg(test)]
     pub(super) fn changes(&self) -> &[(usize, Box<[u8]>)] {
         &self.0.runs
     }
 
-    fn size_bytes(&self) -> usize {
+    /// The memory that the image takes.
+    pub(super) fn size_bytes(&self) -> usize {
         size_of::<Changes>() + self.0.runs.iter().map(|(_, bytes)| bytes.len() + 32).sum::<usize>()
     }
 
@@ -91,6 +98,7 @@ impl Image {
         after: &[u8],
         request_buffer: u32,
         instruction_ptr: u32,
+        compile_fuel: u64,
     ) -> Self {
         let mut runs: Vec<Range<usize>> = Vec::new();
         for (index, line) in after[first..].chunks(LINE).enumerate() {
@@ -114,6 +122,7 @@ impl Image {
             runs,
             request_buffer,
             instruction_ptr,
+            compile_fuel,
         }))
     }
 }
@@ -160,8 +169,10 @@ async fn compile_in_sandbox(
         Err(error) => return Ok(Err(error)),
     };
     let request_buffer = instance.alloc(&mut store, REQUEST_BUFFER_BYTES as usize).await?;
+    let compile_fuel = COMPILE_LIMITS.fuel_max - store.get_fuel()?;
     let after = instance.memory.data(&store);
-    Ok(Ok(Image::of(first, &before, after, request_buffer, compiled.instruction_ptr)))
+    let instruction_ptr = compiled.instruction_ptr;
+    Ok(Ok(Image::of(first, &before, after, request_buffer, instruction_ptr, compile_fuel)))
 }
 
 /// The images of the scripts used last, bounded in bytes.

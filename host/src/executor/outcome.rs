@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::effects::Effects;
 use super::sandbox::Spent;
 use crate::secrets::{Masker, SecretValue};
-use crate::store::{ExecutionId, ScriptId};
+use crate::store::{ExecutionId, ScriptId, StorageFull};
 
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +91,20 @@ impl Outcome {
         self.status = Status::Error;
         self.response = None;
         self.failure = Some(Failure::new(message, Position { line: 0, column: 0 }));
+        self.effects = Effects::default();
+    }
+
+    /// A run that succeeded and cannot be committed, because its app may not keep as much.
+    pub(crate) fn fail_for_want_of_storage(&mut self, full: StorageFull) {
+        let number = |value: i64| u64::try_from(value).unwrap_or(0);
+        let limit = LimitExceeded {
+            limit: full.limit.to_owned(),
+            used: number(full.used),
+            allowed: number(full.most),
+        };
+        self.status = Status::LimitExceeded;
+        self.response = None;
+        self.failure = Some(Failure::limit(limit, Position::NONE));
         self.effects = Effects::default();
     }
 

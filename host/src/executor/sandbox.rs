@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use picloud_shared::calls::{HostError, LimitExceeded};
 use wasmtime::{Memory, ResourceLimiter};
 
+use super::called_images::CalledImages;
 use super::effects::Effects;
 use super::engine::Alloc;
 use super::outbound::PrivateHosts;
@@ -14,7 +15,7 @@ use super::{Executor, Platform};
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::secrets::{Masker, Revealed};
-use crate::store::{AppId, ExecutionId};
+use crate::store::{AppId, ExecutionId, Storage};
 
 /// The data of a store: one execution's.
 pub(super) struct Sandbox {
@@ -25,6 +26,10 @@ pub(super) struct Sandbox {
     pub(super) spent: Spent,
     /// What the run has done and seen.
     pub(super) effects: Effects,
+    /// What the call that is being served costs besides its bytes.
+    pub(super) owed_fuel: u64,
+    /// The room that its writes take, as far as it was asked for.
+    pub(super) room_taken: Storage,
     /// The runs that it called, in the order of their ends.
     pub(super) called: Vec<Called>,
     /// Where it runs; none where there is nothing but the sandbox.
@@ -75,6 +80,8 @@ pub(super) struct Scope {
     pub(super) private_hosts: Arc<PrivateHosts>,
     /// The secrets that have been read, by all runs that are a part of one another.
     pub(super) revealed: Revealed,
+    /// The scripts that have been called, by all runs that are a part of one another.
+    pub(super) called_images: CalledImages,
     /// How many runs called one another before this one.
     pub(super) depth: u32,
 }
@@ -94,6 +101,8 @@ impl Sandbox {
             log: Vec::new(),
             spent: Spent::default(),
             effects: Effects::default(),
+            owed_fuel: 0,
+            room_taken: Storage::default(),
             called: Vec::new(),
             scope: None,
             memory_peak_bytes: 0,

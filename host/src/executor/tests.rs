@@ -169,7 +169,7 @@ impl Lie {
 }
 
 fn lie_once(engine: &GuestEngine, clock: &Clock, lie: &Lie) -> Outcome {
-    let image = Image::of(0, &[0; 4096], &lie.memory(), 2048, lie.ptr);
+    let image = Image::of(0, &[0; 4096], &lie.memory(), 2048, lie.ptr, 0);
     let request = request(&lie.memory);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(run::execute(engine, clock, &image, request, Limits::DEFAULT, None))
@@ -215,7 +215,7 @@ fn a_guest_that_answers_compile_with_anything_is_no_danger() {
     let reply: CompileReply = Ok(Compiled { instruction_ptr: u32::MAX });
     let encoded = codec::encode(&reply);
     assert_eq!(codec::decode::<CompileReply>(&encoded), Ok(reply));
-    let image = Image::of(0, &[], &[1; 4096], 0, u32::MAX);
+    let image = Image::of(0, &[], &[1; 4096], 0, u32::MAX, 0);
     let mut sandbox = Sandbox::new(Limits::DEFAULT, Clock::system());
     sandbox.instruction_ptr = Some(image.instruction_ptr());
     let instruction = sandbox.instruction(&[0; 4096]);
@@ -233,7 +233,7 @@ fn an_image_is_what_was_changed_and_no_more() {
     after[5_300] = 1;
     after[60_000] = 1;
     after[70_000] = 1;
-    let image = Image::of(stack_end, &before, &after, 0, 0);
+    let image = Image::of(stack_end, &before, &after, 0, 0, 0);
     let kept = image.changes();
     let starts: Vec<_> = kept.iter().map(|(start, _)| *start).collect();
     assert_eq!(starts, [4_992, 59_968, 69_952]);

@@ -11,6 +11,7 @@ use super::ControlPlane;
 use super::extract::{Body, Path, Query};
 use super::lists::{List, Page};
 use super::names::{check_app_name, check_description};
+use super::storage::AppStorage;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Result};
 use crate::store::{self, AppChange, InstanceRole, NewApp, Resource};
@@ -51,6 +52,8 @@ pub struct AppInFull {
     /// The app.
     #[serde(flatten)]
     app: App,
+    /// What the app keeps, and may keep.
+    storage: AppStorage,
     /// Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, ….
     capabilities: Vec<&'static str>,
 }
@@ -192,7 +195,8 @@ pub(super) async fn get_app(
     let app_role = control_plane.auth.app_role(&caller, &app.id).await?;
     let capabilities = caller.capabilities_in(&app.id, app_role);
     let capabilities = capabilities.into_iter().map(Capability::as_str).collect();
-    Ok(Json(AppInFull { app: app.into(), capabilities }))
+    let storage = AppStorage::of(&control_plane, &app.id).await?;
+    Ok(Json(AppInFull { app: app.into(), storage, capabilities }))
 }
 
 /// Changes an app.

@@ -11,7 +11,7 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{self, App, EntryRange, Space};
+use crate::store::{App, EntryRange, LISTED_BYTES_MAX, Listed, Space};
 
 /// A collection or a bucket.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,8 +29,14 @@ pub struct Collection {
 pub struct Entry {
     /// The key, or the path.
     name: String,
-    /// The value; of a file, its size, content type and SHA-256.
+    /// The value; of a file, its size, content type and SHA-256. A list leaves out those of
+    /// more than 4 KiB, see `value_is_left_out`.
     value: Value,
+    /// The size of the value as JSON, in bytes.
+    value_bytes: i64,
+    /// Whether `value` is `null` because it is large:
+    /// `GET /apps/{app}/kv/{collection}/{key}` has it.
+    value_is_left_out: bool,
     /// Grows with every change.
     version: i64,
     /// When its time is up, in microseconds since 1970.
@@ -102,7 +108,7 @@ pub(super) async fn list_buckets(
     list(&control_plane, Space::Files, &app, &query).await
 }
 
-/// Lists the entries of a collection.
+/// Lists the entries of a collection. Values of more than 4 KiB are left out.
 #[utoipa::path(get, path = "/apps/{app}/kv/{collection}", tag = "storage",
     params(("app" = String, Path, description = "The app's name"),
         ("collection" = String, Path, description = "The collection"), EntriesQuery),
@@ -168,9 +174,11 @@ async fn entries(
     };
     let now = control_plane.clock.now_us();
     let rows = control_plane.store.list_entries(&app.id, space, collection, &range, now).await?;
-    let List { items, next_offset } = page.list(rows, |row: store::Entry| Entry {
+    let List { items, next_offset } = page.list(rows, |Listed { row, full_bytes }| Entry {
         name: row.name,
         value: row.value.value().unwrap_or_default(),
+        value_bytes: full_bytes,
+        value_is_left_out: full_bytes > LISTED_BYTES_MAX,
         version: row.version,
         expires_at: row.expires_at,
         updated_at: row.updated_at,

@@ -14,8 +14,8 @@ use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::requests;
 use crate::store::{
-    self, AppId, DeadLetterFilter, DeadLetterId, EventId, NewEvent, Resolution, Resource,
-    TriggerKind, Verbatim,
+    self, AppId, DeadLetterFilter, DeadLetterId, EventId, LISTED_BYTES_MAX, Listed, NewEvent,
+    Resolution, Resource, TriggerKind, Verbatim,
 };
 
 /// How many dead letters one call in bulk deals with at most.
@@ -43,8 +43,13 @@ pub struct DeadLetter {
     script: String,
     /// The version that failed last.
     script_version: i64,
-    /// The details of the event, as the script saw them under the name of its kind.
+    /// The details of the event, as the script saw them under the name of its kind. A list
+    /// leaves out those of more than 4 KiB, see `payload_is_left_out`.
     payload: Value,
+    /// The size of the details as they are stored, in bytes.
+    payload_bytes: i64,
+    /// Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it.
+    payload_is_left_out: bool,
     /// How often it was attempted.
     attempts: i64,
     /// When the first attempt began, in microseconds since 1970.
@@ -66,6 +71,21 @@ pub struct DeadLetter {
 
 impl From<store::DeadLetter> for DeadLetter {
     fn from(letter: store::DeadLetter) -> Self {
+        let bytes = letter.payload.as_str().len();
+        Self::of(Listed::whole(letter, bytes), false)
+    }
+}
+
+impl From<Listed<store::DeadLetter>> for DeadLetter {
+    fn from(letter: Listed<store::DeadLetter>) -> Self {
+        let is_left_out = letter.full_bytes > LISTED_BYTES_MAX;
+        Self::of(letter, is_left_out)
+    }
+}
+
+impl DeadLetter {
+    fn of(letter: Listed<store::DeadLetter>, payload_is_left_out: bool) -> Self {
+        let Listed { row: letter, full_bytes: payload_bytes } = letter;
         Self {
             id: letter.id.into(),
             event_id: letter.event_id.into(),
@@ -76,7 +96,12 @@ impl From<store::DeadLetter> for DeadLetter {
             script_id: letter.script_id.into(),
             script: letter.script_name,
             script_version: letter.script_version,
-            payload: shown_payload(letter.kind, &letter.payload),
+            payload: match payload_is_left_out {
+                true => Value::Null,
+                false => shown_payload(letter.kind, &letter.payload),
+            },
+            payload_bytes,
+            payload_is_left_out,
             attempts: letter.attempts,
             first_attempt_at: letter.first_attempt_at,
             last_attempt_at: letter.last_attempt_at,
@@ -169,7 +194,7 @@ pub struct BulkDone {
     left: i64,
 }
 
-/// Lists an app's dead letters, newest first.
+/// Lists an app's dead letters, newest first. Payloads of more than 4 KiB are left out.
 #[utoipa::path(get, path = "/apps/{app}/dead-letters", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name"), DeadLettersQuery),
     security(("key" = ["log:read"])),
@@ -340,6 +365,12 @@ async fn bulk(
         let done_with_it = match action {
             Action::Replay { same_version } => {
                 let store = store("replay_dead_letter");
+                // The list may lack its payload, and one by one they fit into memory.
+                let letter = match control_plane.store.find_dead_letter(&id).await {
+                    Ok(letter) => letter,
+                    Err(store::Error::NotFound(_)) => continue,
+                    Err(error) => return Err(error.into()),
+                };
                 match event_again(control_plane, letter, same_version, None).await {
                     Ok(event) => store.replay_dead_letter(&id, event).await,
                     // Somebody has to give its credentials again, or it is too deep.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Refusal};
 use crate::json;
-use crate::serving::is_too_slow;
+use crate::serving::{BodiesFull, is_too_slow};
 use crate::store::{
     ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
 };
@@ -55,6 +55,7 @@ where
                 Err(Error::TooLarge(refusal.with("most", BODY_BYTES_MAX)))
             }
             Err(rejection) if is_too_slow(&rejection) => Err(Error::body_too_slow()),
+            Err(rejection) if BodiesFull::is_cause_of(&rejection) => Err(BodiesFull::refuse()),
             Err(rejection) => {
                 Err(Error::Invalid(Refusal::new("body_invalid", rejection.body_text())))
             }

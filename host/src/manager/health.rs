@@ -53,7 +53,12 @@ pub(super) async fn get_metrics(
 ) -> Result<impl IntoResponse> {
     // Beside the probes, outside of the API's guard: it looks itself.
     control_plane.auth.recognise(&request).await?.check(Capability::InstanceReadMetrics)?;
-    let store_is_up = control_plane.store.ping_writes().await.is_ok();
+    let store = &control_plane.store;
+    let store_is_up = store.ping_writes().await.is_ok();
+    // While the database is away, what was told last stays.
+    if let Ok(storage) = store.sum_storage().await {
+        control_plane.metrics.keeps(&storage, store.storage_refusals());
+    }
     let slots = control_plane.executor.slots();
     let text = control_plane.metrics.encode(&slots, store_is_up).map_err(Error::internal)?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ControlPlane;
+use super::storage::InstanceStorage;
 use crate::auth::{Caller, Capability};
 use crate::config::{Config, SETTINGS};
 use crate::error::Result;
@@ -89,6 +90,8 @@ pub struct Instance {
     tables: Vec<Table>,
     /// What waits, in all apps.
     outbox: Outbox,
+    /// What all apps keep together.
+    storage: InstanceStorage,
     /// Dead letters of all apps that nobody has dealt with.
     dead_letters_unresolved: i64,
     /// The interpreter.
@@ -210,6 +213,7 @@ pub(super) async fn get_instance(
             running: outbox.running,
             oldest_due_at: outbox.oldest_due_at,
         },
+        storage: store.sum_storage().await?.into(),
         dead_letters_unresolved: store.count_unresolved_dead_letters().await?,
         guest: Guest { sha256: control_plane.executor.guest_sha256().to_owned() },
         settings: about.settings.clone(),

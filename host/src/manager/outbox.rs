@@ -12,7 +12,7 @@ use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::requests;
-use crate::store::{self, EventFilter, EventId, Resource, TriggerKind};
+use crate::store::{self, EventFilter, EventId, LISTED_BYTES_MAX, Listed, Resource, TriggerKind};
 
 /// An event that is not done.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,8 +32,13 @@ pub struct Event {
     trigger_id: Option<String>,
     /// The script to run.
     script_id: Option<String>,
-    /// The details, as the script sees them under the name of the kind.
+    /// The details, as the script sees them under the name of the kind. A list leaves out
+    /// those of more than 4 KiB, see `payload_is_left_out`.
     payload: Value,
+    /// The size of the details as they are stored, in bytes.
+    payload_bytes: i64,
+    /// Whether `payload` is `null` because it is large: `GET /events/{id}` has it.
+    payload_is_left_out: bool,
     /// How many events led to it.
     depth: i64,
     /// Attempts begun.
@@ -52,6 +57,21 @@ pub struct Event {
 
 impl From<store::Event> for Event {
     fn from(event: store::Event) -> Self {
+        let bytes = event.payload.as_str().len();
+        Self::of(Listed::whole(event, bytes), false)
+    }
+}
+
+impl From<Listed<store::Event>> for Event {
+    fn from(event: Listed<store::Event>) -> Self {
+        let is_left_out = event.full_bytes > LISTED_BYTES_MAX;
+        Self::of(event, is_left_out)
+    }
+}
+
+impl Event {
+    fn of(event: Listed<store::Event>, payload_is_left_out: bool) -> Self {
+        let Listed { row: event, full_bytes: payload_bytes } = event;
         let state = match (&event.lease_token, &event.script_id) {
             (Some(_), _) => "running",
             (None, Some(_)) => "waiting",
@@ -65,7 +85,12 @@ impl From<store::Event> for Event {
             source: event.source,
             trigger_id: event.trigger_id.map(Into::into),
             script_id: event.script_id.map(Into::into),
-            payload: shown_payload(event.kind, &event.payload),
+            payload: match payload_is_left_out {
+                true => Value::Null,
+                false => shown_payload(event.kind, &event.payload),
+            },
+            payload_bytes,
+            payload_is_left_out,
             depth: event.depth,
             attempt: event.attempt,
             available_at: event.available_at,
@@ -130,7 +155,8 @@ pub struct BacklogQuery {
     offset: Option<i64>,
 }
 
-/// Lists an app's events that are not done, the last accepted first.
+/// Lists an app's events that are not done, the last accepted first. Payloads of more than
+/// 4 KiB are left out.
 #[utoipa::path(get, path = "/apps/{app}/outbox", tag = "events",
     params(("app" = String, Path, description = "The app's name"), OutboxQuery),
     security(("key" = ["log:read"])),

@@ -77,13 +77,15 @@ pub struct SourceCheck {
 /// Parses a source without storing or running it.
 #[utoipa::path(post, path = "/scripts/check", tag = "scripts", request_body = CheckSource,
     security(("key" = ["script:read"])),
-    responses((status = 200, description = "Whether it parses", body = SourceCheck)))]
+    responses((status = 200, description = "Whether it parses", body = SourceCheck),
+        (status = 429, description = "The caller has reached the limit check_rate")))]
 pub(super) async fn check_script(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     body: Body<CheckSource>,
 ) -> Result<Json<SourceCheck>> {
     caller.check(Capability::PlatformUse)?;
+    control_plane.auth.count_check(&caller)?;
     let CheckSource { source } = body.read()?;
     check_size(&source)?;
     Ok(Json(match control_plane.executor.parse(&source).await? {

@@ -339,7 +339,11 @@ impl Orchestrator {
         });
         match committed.await? {
             Committed::Done => Ok(Delivered::Settled),
-            Committed::Conflict | Committed::Stale | Committed::LeaseLost => Ok(Delivered::Lost),
+            Committed::Conflict
+            | Committed::Stale
+            | Committed::LeaseLost
+            // It only ends work, and is never refused.
+            | Committed::Full(_) => Ok(Delivered::Lost),
         }
     }
 

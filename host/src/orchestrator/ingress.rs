@@ -181,7 +181,7 @@ impl Orchestrator {
             Err(denied) => return Ok(denied.into_response()),
         };
         self.throttle.count(&found, RateBy::All, None)?;
-        let pass = self.throttle.enter(&found)?;
+        let pass = self.throttle.enter(&found)?.holding(head.extensions.get());
         guard::strip(asked, &mut head.headers);
         if auth.shows_a_key(&head.headers) {
             // A key of the platform is not for scripts.

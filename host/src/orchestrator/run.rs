@@ -203,7 +203,18 @@ impl Orchestrator {
                     let failed = self.settle(work, &id, &outcome, &mut end).await;
                     match failed.map_err(NotSettled::Unknown)? {
                         Committed::LeaseLost => return Ok(Settled::LeaseLost),
-                        Committed::Done | Committed::Conflict | Committed::Stale => {}
+                        Committed::Done
+                        | Committed::Conflict
+                        | Committed::Stale
+                        | Committed::Full(_) => {}
+                    }
+                }
+                // The failure is written, and nothing of what the script did.
+                Committed::Full(full) => {
+                    outcome.fail_for_want_of_storage(full);
+                    let failed = self.settle(work, &id, &outcome, &mut end).await;
+                    if failed.map_err(NotSettled::Unknown)? == Committed::LeaseLost {
+                        return Ok(Settled::LeaseLost);
                     }
                 }
                 Committed::Conflict | Committed::Stale => {
@@ -354,7 +365,10 @@ impl Orchestrator {
         let executions = rows(work, id, outcome).map_err(Error::internal)?;
         // Also of a run that wrote nothing: it may have called another server.
         let audit = work.origin.audit.clone();
-        Ok(Commit { executions, reads, writes, events, end, audit, definitions: None, at })
+        // A dead letter is written, and told of, also when the app is full.
+        let is_limited = !outcome.effects.are_none();
+        let definitions = None;
+        Ok(Commit { executions, reads, writes, events, end, audit, is_limited, definitions, at })
     }
 
     /// Hands the row over. A row that cannot be kept is a warning: it must never

@@ -193,7 +193,9 @@ impl Sweep {
         let mut after: Option<String> = None;
         loop {
             let range = EntryRange { prefix: "", after: after.as_deref(), limit: BATCH_ROWS };
-            let part = self.store.list_entries(app_id, Space::Files, bucket, &range, 0).await?;
+            let (store, space) = (&self.store, Space::Files);
+            let part = store.list_entries_within(app_id, space, bucket, &range, 0, u64::MAX);
+            let part = part.await?.unwrap_or_default();
             let described = part.iter().filter_map(|file| file.value.to::<Described>().ok());
             kept.extend(described.map(|described| described.blob));
             if (part.len() as i64) < BATCH_ROWS {

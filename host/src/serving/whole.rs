@@ -3,13 +3,13 @@
 use axum::body::Body;
 use http_body_util::LengthLimitError;
 
-use super::is_too_slow;
+use super::{BodiesFull, is_too_slow};
 use crate::error::{Error, Refusal};
 
 /// Reads a body of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// `TooLarge`; `Invalid` for one that does not arrive, in full or in time.
+/// `TooLarge`; `Unavailable` when all bodies together take too much memory; `Invalid` for one that does not arrive, in full or in time.
 pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
     match axum::body::to_bytes(body, bytes_max).await {
         Ok(bytes) => Ok(bytes.into()),
@@ -24,6 +24,9 @@ pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
             }
             if is_too_slow(&error) {
                 return Err(Error::body_too_slow());
+            }
+            if BodiesFull::is_cause_of(&error) {
+                return Err(BodiesFull::refuse());
             }
             Err(Error::Invalid(Refusal::new(
                 "body_incomplete",

@@ -35,9 +35,9 @@ impl FreedBlob {
 
 /// What the entry of a file says of its contents, as far as they are to be found again.
 #[derive(Deserialize)]
-struct Contents {
+pub(super) struct Contents {
     blob: String,
-    size_bytes: i64,
+    pub(super) size_bytes: i64,
 }
 
 /// Notes contents that a commit frees, inside of its transaction.

@@ -6,6 +6,7 @@
 //!                                    │ one operation of the grouped writer
 //!                                    │   leases still held?      no ─▶ LeaseLost
 //!                                    │   reads still current?    no ─▶ Conflict
+//!                                    │   room in the app?        no ─▶ Full
 //!                                    │   entries, events, executions, acknowledgements, audit
 //!                                    │   of all that are left, a statement per table
 //!                                    ▼
@@ -23,6 +24,7 @@
 
 mod apply;
 mod recorder;
+mod room;
 mod validate;
 
 use std::sync::Arc;
@@ -32,14 +34,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dialect::Dialect;
 use super::outbox::{Handover, Reserved};
+use super::storage::StorageLimits;
 use super::writer::{Signals, Touches, Writer};
 use super::{
     AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, EventId, Execution,
-    Json, NewEvent, Operations, Resolution, Resource, Result, Space, Store,
+    Json, NewEvent, Operations, Resolution, Resource, Result, Space, StorageFull, Store,
 };
 use crate::faults::{self, Point};
 
 pub(super) use recorder::Recorder;
+pub(super) use room::check_events;
 
 /// How many runs one group takes.
 const GROUP_MAX: usize = 256;
@@ -62,6 +66,8 @@ pub struct Commit {
     pub events: Vec<Caused>,
     /// What becomes of the event that started it.
     pub end: Option<End>,
+    /// Whether it is refused when the app's storage is full. What only ends work is not.
+    pub is_limited: bool,
     /// Who has caused it by hand.
     pub audit: Option<Arc<AuditEntry>>,
     /// The revision of the definitions that `events` follow from; none if they do not depend
@@ -170,6 +176,8 @@ pub enum Committed {
     Stale,
     /// The event is somebody else's, or gone; nothing was written.
     LeaseLost,
+    /// The app may not keep as much; nothing was written.
+    Full(StorageFull),
 }
 
 /// Where runs are handed in.
@@ -189,10 +197,11 @@ impl Committer {
         writer: Writer,
         handover: Handover,
         signals: Signals,
+        storage: StorageLimits,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         // It ends when the store and with it the sender is dropped.
-        tokio::spawn(Groups { dialect, writer, handover, signals }.commit(waiting));
+        tokio::spawn(Groups { dialect, writer, handover, signals, storage }.commit(waiting));
         Self { queue }
     }
 
@@ -221,6 +230,7 @@ struct Groups {
     writer: Writer,
     handover: Handover,
     signals: Signals,
+    storage: StorageLimits,
 }
 
 impl Groups {
@@ -268,7 +278,7 @@ impl Groups {
 
     async fn submit(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {
         let (dialect, writer) = (self.dialect, self.writer.id());
-        let handover = self.handover.clone();
+        let (handover, storage) = (self.handover.clone(), self.storage.clone());
         let touches = |applied: &Applied| match applied.is_to_claim {
             true => Touches::Outbox,
             false => Touches::Records,
@@ -277,7 +287,9 @@ impl Groups {
             .writer
             .submit(touches, move |connection| {
                 Box::pin(async move {
-                    apply::apply(connection, dialect, (&handover, &writer), &commits).await
+                    let parts =
+                        apply::Parts { handover: &handover, writer: &writer, storage: &storage };
+                    apply::apply(connection, dialect, parts, &commits).await
                 })
             })
             .await?;
@@ -319,6 +331,6 @@ impl Store {
 }
 
 /// A statement that is put together from fixed parts.
-fn fixed(statement: String) -> AssertSqlSafe<String> {
+pub(super) fn fixed(statement: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement)
 }

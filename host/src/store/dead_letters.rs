@@ -19,8 +19,8 @@ use super::outbox::{self, NewEvent};
 use super::remains::OF_AN_APP;
 use super::writer::Touches;
 use super::{
-    AppId, Conflict, DeadLetterId, Error, EventId, Json, Page, Resolution, Resource, Result,
-    ScriptId, Store, TriggerId, TriggerKind, UnknownName,
+    AppId, Conflict, DeadLetterId, Error, EventId, Json, Listed, Page, Resolution, Resource,
+    Result, ScriptId, Store, TriggerId, TriggerKind, UnknownName, listed,
 };
 
 /// An event that was given up.
@@ -157,16 +157,19 @@ impl Store {
             .ok_or(Error::NotFound(Resource::DeadLetter))
     }
 
-    /// The app's dead letters, newest first.
+    /// The app's dead letters, newest first. Large payloads are left out.
     pub async fn list_dead_letters(
         &self,
         app_id: &AppId,
         filter: &DeadLetterFilter,
         page: Page,
-    ) -> Result<Vec<DeadLetter>> {
+    ) -> Result<Vec<Listed<DeadLetter>>> {
         let query = format!(
-            "SELECT * FROM dead_letters WHERE {} \
-             ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
+            "SELECT id, app_id, event_id, trigger_id, script_id, script_name, script_version, \
+             kind, operation, source, {}, principal, depth, attempts, first_attempt_at, \
+             last_attempt_at, last_error, resolution, resolved_at, event_created_at, created_at \
+             FROM dead_letters WHERE {} ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
+            listed::columns("payload"),
             condition(filter)
         );
         let rows = bind_filter!(sqlx::query_as(AssertSqlSafe(query)), app_id, filter)

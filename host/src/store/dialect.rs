@@ -3,6 +3,7 @@
 //! codes mean "not now".
 
 mod copy;
+mod counters;
 mod listen;
 mod nodes;
 
@@ -25,7 +26,7 @@ use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::sqlite::SqliteError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor};
 
-use super::room::Reserve;
+use super::outage::Reserve;
 use super::{Error, Result};
 
 /// How long to wait for a connection to PostgreSQL, or for a reader that is free.
@@ -309,16 +310,24 @@ impl Dialect {
     }
 
     /// What the migrations cannot say in both dialects; may be run again.
-    pub(super) fn after_migrations(self) -> &'static [&'static str] {
+    pub(super) fn after_migrations(self) -> Vec<String> {
         match self {
-            Self::Sqlite => &[],
-            Self::Postgres => &[
+            Self::Sqlite => counters::sqlite(),
+            Self::Postgres => {
+                let mut statements = counters::postgres();
                 // A row of the outbox lives for milliseconds.
-                "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, \
-                 autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0)",
-                "CREATE INDEX IF NOT EXISTS entries_by_bytes \
-                 ON entries (app_id, space, collection, name COLLATE \"C\")",
-            ],
+                statements.push(
+                    "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, \
+                     autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0)"
+                        .to_owned(),
+                );
+                statements.push(
+                    "CREATE INDEX IF NOT EXISTS entries_by_bytes \
+                     ON entries (app_id, space, collection, name COLLATE \"C\")"
+                        .to_owned(),
+                );
+                statements
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::writer::Touches;
-use super::{AppId, Json, Page, Result, Space, Store, text};
+use super::{AppId, Json, Listed, Page, Result, Space, Store, listed, text};
 
 /// An entry as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -59,6 +59,24 @@ pub struct EntryName<'a> {
     pub name: &'a str,
 }
 
+/// Binds the parameters of [`Store::part_query`].
+macro_rules! bind_part {
+    ($query:expr, $app_id:expr, $space:expr, $collection:expr, $range:expr, $now:expr, $end:expr) => {{
+        let query = $query
+            .bind($app_id)
+            .bind($space.as_str())
+            .bind($collection)
+            .bind($now)
+            .bind($range.prefix)
+            .bind($range.after.unwrap_or_default())
+            .bind($range.limit);
+        match $end {
+            Some(end) => query.bind(end),
+            None => query,
+        }
+    }};
+}
+
 impl Store {
     /// The entry, if there is one at the time `now`, µs.
     pub async fn find_entry(
@@ -103,7 +121,8 @@ impl Store {
         Ok(version.unwrap_or(0))
     }
 
-    /// Entries in the order of their names' bytes, as of the time `now`, µs.
+    /// Entries in the order of their names' bytes, as of the time `now`, µs. Large values are
+    /// left out.
     pub async fn list_entries(
         &self,
         app_id: &AppId,
@@ -111,13 +130,15 @@ impl Store {
         collection: &str,
         range: &EntryRange<'_>,
         now: i64,
-    ) -> Result<Vec<Entry>> {
-        let listed = self.list_entries_within(app_id, space, collection, range, now, u64::MAX);
-        Ok(listed.await?.unwrap_or_default())
+    ) -> Result<Vec<Listed<Entry>>> {
+        let (end, value) = (first_after(range.prefix), listed::columns("value"));
+        let query = self.part_query(&value, end.is_some());
+        let query = bind_part!(sqlx::query_as(query), app_id, space, collection, range, now, end);
+        Ok(query.fetch_all(self.reads()).await?)
     }
 
-    /// [`Store::list_entries`], if their names and values have at most `bytes_max` bytes. What
-    /// is over is not read.
+    /// [`Store::list_entries`] with all values, if names and values have at most `bytes_max`
+    /// bytes. What is over is not read.
     pub async fn list_entries_within(
         &self,
         app_id: &AppId,
@@ -127,32 +148,9 @@ impl Store {
         now: i64,
         bytes_max: u64,
     ) -> Result<Option<Vec<Entry>>> {
-        let by_bytes = self.inner.dialect.by_bytes();
         let end = first_after(range.prefix);
-        // A bound that every name satisfies would be one more comparison for each.
-        let before_end = match &end {
-            Some(_) => format!("AND name{by_bytes} < $8"),
-            None => String::new(),
-        };
-        let query = format!(
-            "SELECT name, value, version, expires_at, updated_at FROM entries \
-             WHERE app_id = $1 AND space = $2 AND collection = $3 \
-             AND (expires_at IS NULL OR expires_at > $4) \
-             AND name{by_bytes} >= $5 AND name{by_bytes} > $6 {before_end} \
-             ORDER BY name{by_bytes} LIMIT $7"
-        );
-        let query = sqlx::query_as(AssertSqlSafe(query))
-            .bind(app_id)
-            .bind(space.as_str())
-            .bind(collection)
-            .bind(now)
-            .bind(range.prefix)
-            .bind(range.after.unwrap_or_default())
-            .bind(range.limit);
-        let query = match end {
-            Some(end) => query.bind(end),
-            None => query,
-        };
+        let query = self.part_query("value", end.is_some());
+        let query = bind_part!(sqlx::query_as(query), app_id, space, collection, range, now, end);
         let mut rows = query.fetch(self.reads());
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(entry) = rows.try_next().await? {
@@ -164,6 +162,21 @@ impl Store {
             entries.push(entry);
         }
         Ok(Some(entries))
+    }
+
+    /// The query for a part of a collection; `has_end` says whether there is a name after all
+    /// that are wanted.
+    fn part_query(&self, value: &str, has_end: bool) -> AssertSqlSafe<String> {
+        let by_bytes = self.inner.dialect.by_bytes();
+        // A bound that every name satisfies would be one more comparison for each.
+        let before_end = if has_end { format!("AND name{by_bytes} < $8") } else { String::new() };
+        AssertSqlSafe(format!(
+            "SELECT name, {value}, version, expires_at, updated_at FROM entries \
+             WHERE app_id = $1 AND space = $2 AND collection = $3 \
+             AND (expires_at IS NULL OR expires_at > $4) \
+             AND name{by_bytes} >= $5 AND name{by_bytes} > $6 {before_end} \
+             ORDER BY name{by_bytes} LIMIT $7"
+        ))
     }
 
     /// The app's collections or buckets by name, with what is in them.

@@ -10,6 +10,7 @@ use sqlx::error::ErrorKind;
 
 use super::dialect;
 use super::routes::Route;
+use super::storage::StorageFull;
 
 /// Why the store refused or failed. Cheap to clone: one failed commit is
 /// answered to everyone who was in it.
@@ -131,6 +132,8 @@ pub enum Conflict {
     DomainsMax(i64),
     /// There are secrets under a newer master key than this process has.
     MasterKey,
+    /// The app may not keep as much.
+    StorageFull(StorageFull),
     /// The id is taken, or somebody else made the same change at the same time.
     Concurrent,
 }
@@ -178,6 +181,7 @@ impl fmt::Display for Conflict {
             Self::SecretsMax(most) => write!(f, "an app has at most {most} secrets"),
             Self::DomainsMax(most) => write!(f, "an app has at most {most} domains"),
             Self::MasterKey => f.write_str("this node has another master key than the newest"),
+            Self::StorageFull(full) => full.fmt(f),
             Self::Concurrent => f.write_str("it was changed at the same time"),
         }
     }

@@ -36,8 +36,8 @@ use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::remains::OF_AN_APP;
 use super::{
-    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Page, Resource, Result, ScriptId,
-    Store, TriggerId, TriggerKind,
+    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Listed, Page, Resource, Result,
+    ScriptId, Store, TriggerId, TriggerKind, listed,
 };
 
 /// An event of the outbox.
@@ -254,28 +254,34 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Event))
     }
 
-    /// The app's events that are not done, the last accepted first.
+    /// The app's events that are not done, the last accepted first. Large payloads are left
+    /// out.
     pub async fn list_events(
         &self,
         app_id: &AppId,
         filter: &EventFilter,
         page: Page,
-    ) -> Result<Vec<Event>> {
-        let rows = sqlx::query_as(
-            "SELECT * FROM outbox WHERE app_id = $1 AND ($2 IS NULL OR kind = $2) \
+    ) -> Result<Vec<Listed<Event>>> {
+        let query = format!(
+            "SELECT id, app_id, trigger_id, script_id, script_version, kind, operation, source, \
+             {}, principal, depth, attempt, available_at, leased_until, lease_token, reply_to, \
+             dead_letter_id, caused_by, first_attempt_at, last_attempt_at, last_error, created_at \
+             FROM outbox WHERE app_id = $1 AND ($2 IS NULL OR kind = $2) \
              AND ($3 IS NULL OR source = $3) AND ($4 IS NULL OR trigger_id = $4) \
              AND ($5 IS NULL OR caused_by = $5) \
              ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
-        )
-        .bind(app_id)
-        .bind(filter.kind.map(TriggerKind::as_str))
-        .bind(&filter.source)
-        .bind(&filter.trigger_id)
-        .bind(&filter.caused_by)
-        .bind(page.limit)
-        .bind(page.offset)
-        .fetch_all(self.reads())
-        .await?;
+            listed::columns("payload")
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .bind(app_id)
+            .bind(filter.kind.map(TriggerKind::as_str))
+            .bind(&filter.source)
+            .bind(&filter.trigger_id)
+            .bind(&filter.caused_by)
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(self.reads())
+            .await?;
         Ok(rows)
     }
 

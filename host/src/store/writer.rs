@@ -32,8 +32,8 @@ use tokio::time::Instant;
 
 use super::dialect::{Dialect, OwnSession};
 use super::executions::WRITERS_MAX;
+use super::outage::Writes;
 use super::revision::COUNT_CHANGE;
-use super::room::Writes;
 use super::{DatabaseTime, Error, Result};
 
 /// How many operations one commit takes.

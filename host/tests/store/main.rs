@@ -28,6 +28,7 @@ mod secrets;
 mod sessions;
 mod settings;
 mod statistics;
+mod storage;
 mod text;
 mod triggers;
 mod writes;

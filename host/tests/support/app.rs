@@ -193,8 +193,14 @@ impl TestApp {
         let path = format!("/apps/{app}/kv/{collection}?prefix={key}&limit=200");
         let part = self.admin().get(&path).send().await.is(200).json();
         let items = part["items"].as_array().expect("a part").clone();
-        let found = items.into_iter().find(|entry| entry["name"] == key);
-        found.map_or(Value::Null, |entry| entry["value"].clone())
+        let Some(found) = items.into_iter().find(|entry| entry["name"] == key) else {
+            return Value::Null;
+        };
+        if found["value_is_left_out"] == false {
+            return found["value"].clone();
+        }
+        let path = format!("/apps/{app}/kv/{collection}/{key}");
+        self.admin().get(&path).send().await.is(200).json()["value"].clone()
     }
 
     /// The dead letters of an app, newest first, also those that are resolved.

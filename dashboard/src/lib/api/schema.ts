@@ -122,7 +122,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists an app's dead letters, newest first. */
+        /** Lists an app's dead letters, newest first. Payloads of more than 4 KiB are left out. */
         get: operations["list_dead_letters"];
         put?: never;
         post?: never;
@@ -401,7 +401,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the entries of a collection. */
+        /** Lists the entries of a collection. Values of more than 4 KiB are left out. */
         get: operations["list_entries"];
         put?: never;
         post?: never;
@@ -496,7 +496,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists an app's events that are not done, the last accepted first. */
+        /**
+         * Lists an app's events that are not done, the last accepted first. Payloads of more than
+         *     4 KiB are left out.
+         */
         get: operations["list_outbox"];
         put?: never;
         post?: never;
@@ -1423,6 +1426,23 @@ export interface components {
         AppInFull: components["schemas"]["App"] & {
             /** @description Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, …. */
             capabilities: string[];
+            /** @description What the app keeps, and may keep. */
+            storage: components["schemas"]["AppStorage"];
+        };
+        /** @description What an app keeps, and may keep. The settings `PICLOUD_APP_MAX_*` are the limits. */
+        AppStorage: {
+            /** @description Keys of collections: limit `app_entries`. */
+            entries: components["schemas"]["StorageUse"];
+            /** @description Their names and values, in bytes: limit `app_entry_bytes`. */
+            entry_bytes: components["schemas"]["StorageUse"];
+            /** @description Their payloads, in bytes: limit `app_event_bytes`. */
+            event_bytes: components["schemas"]["StorageUse"];
+            /** @description Events that wait or run: limit `app_events`. */
+            events: components["schemas"]["StorageUse"];
+            /** @description Their contents, in bytes: limit `app_file_bytes`. */
+            file_bytes: components["schemas"]["StorageUse"];
+            /** @description Files of buckets: limit `app_files`. */
+            files: components["schemas"]["StorageUse"];
         };
         /** @description What somebody did. */
         AuditEntry: {
@@ -1654,8 +1674,18 @@ export interface components {
             last_error: string;
             /** @description What had happened. */
             operation: string;
-            /** @description The details of the event, as the script saw them under the name of its kind. */
+            /**
+             * @description The details of the event, as the script saw them under the name of its kind. A list
+             *     leaves out those of more than 4 KiB, see `payload_is_left_out`.
+             */
             payload: unknown;
+            /**
+             * Format: int64
+             * @description The size of the details as they are stored, in bytes.
+             */
+            payload_bytes: number;
+            /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
+            payload_is_left_out: boolean;
             /** @description `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then. */
             resolution?: string | null;
             /**
@@ -1803,8 +1833,21 @@ export interface components {
              * @description When it was last changed, in microseconds since 1970.
              */
             updated_at: number;
-            /** @description The value; of a file, its size, content type and SHA-256. */
+            /**
+             * @description The value; of a file, its size, content type and SHA-256. A list leaves out those of
+             *     more than 4 KiB, see `value_is_left_out`.
+             */
             value: unknown;
+            /**
+             * Format: int64
+             * @description The size of the value as JSON, in bytes.
+             */
+            value_bytes: number;
+            /**
+             * @description Whether `value` is `null` because it is large:
+             *     `GET /apps/{app}/kv/{collection}/{key}` has it.
+             */
+            value_is_left_out: boolean;
             /**
              * Format: int64
              * @description Grows with every change.
@@ -1853,8 +1896,18 @@ export interface components {
             last_error?: string | null;
             /** @description What happened. */
             operation: string;
-            /** @description The details, as the script sees them under the name of the kind. */
+            /**
+             * @description The details, as the script sees them under the name of the kind. A list leaves out
+             *     those of more than 4 KiB, see `payload_is_left_out`.
+             */
             payload: unknown;
+            /**
+             * Format: int64
+             * @description The size of the details as they are stored, in bytes.
+             */
+            payload_bytes: number;
+            /** @description Whether `payload` is `null` because it is large: `GET /events/{id}` has it. */
+            payload_is_left_out: boolean;
             /** @description The script to run. */
             script_id?: string | null;
             /** @description The queue, topic, collection or bucket that it came by. */
@@ -2195,6 +2248,8 @@ export interface components {
              * @description When this process began, in microseconds since 1970.
              */
             started_at: number;
+            /** @description What all apps keep together. */
+            storage: components["schemas"]["InstanceStorage"];
             /** @description The tables that grow with use. */
             tables: components["schemas"]["Table"][];
             /** @description PiCloud's version. */
@@ -2226,6 +2281,39 @@ export interface components {
             unit: string;
             /** @description Its value; of a secret, whether it is set. */
             value: string;
+        };
+        /** @description What all apps keep together. */
+        InstanceStorage: {
+            /**
+             * Format: int64
+             * @description Keys of collections.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description Their names and values, in bytes.
+             */
+            entry_bytes: number;
+            /**
+             * Format: int64
+             * @description Their payloads, in bytes.
+             */
+            event_bytes: number;
+            /**
+             * Format: int64
+             * @description Events that wait or run.
+             */
+            events: number;
+            /**
+             * Format: int64
+             * @description Their contents, in bytes.
+             */
+            file_bytes: number;
+            /**
+             * Format: int64
+             * @description Files of buckets.
+             */
+            files: number;
         };
         /** @description Whom an invitation is for. */
         Invited: {
@@ -2540,8 +2628,18 @@ export interface components {
                 last_error: string;
                 /** @description What had happened. */
                 operation: string;
-                /** @description The details of the event, as the script saw them under the name of its kind. */
+                /**
+                 * @description The details of the event, as the script saw them under the name of its kind. A list
+                 *     leaves out those of more than 4 KiB, see `payload_is_left_out`.
+                 */
                 payload: unknown;
+                /**
+                 * Format: int64
+                 * @description The size of the details as they are stored, in bytes.
+                 */
+                payload_bytes: number;
+                /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
+                payload_is_left_out: boolean;
                 /** @description `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then. */
                 resolution?: string | null;
                 /**
@@ -2640,8 +2738,18 @@ export interface components {
                 last_error?: string | null;
                 /** @description What happened. */
                 operation: string;
-                /** @description The details, as the script sees them under the name of the kind. */
+                /**
+                 * @description The details, as the script sees them under the name of the kind. A list leaves out
+                 *     those of more than 4 KiB, see `payload_is_left_out`.
+                 */
                 payload: unknown;
+                /**
+                 * Format: int64
+                 * @description The size of the details as they are stored, in bytes.
+                 */
+                payload_bytes: number;
+                /** @description Whether `payload` is `null` because it is large: `GET /events/{id}` has it. */
+                payload_is_left_out: boolean;
                 /** @description The script to run. */
                 script_id?: string | null;
                 /** @description The queue, topic, collection or bucket that it came by. */
@@ -3643,6 +3751,19 @@ export interface components {
             message: string;
             /** @description `registrant_gone`, `registrant_disabled` or `registrant_not_allowed`. */
             reason: string;
+        };
+        /** @description How much of a limit an app uses. */
+        StorageUse: {
+            /**
+             * Format: int64
+             * @description What it may keep; what adds to more is refused.
+             */
+            most: number;
+            /**
+             * Format: int64
+             * @description What it keeps.
+             */
+            used: number;
         };
         /** @description How full a table is, and for how long its rows are kept. */
         Table: {
@@ -6240,6 +6361,13 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The caller has reached the limit test_rate */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Every execution slot is taken */
             503: {
                 headers: {
@@ -6810,6 +6938,13 @@ export interface operations {
                     "application/json": components["schemas"]["ExecuteAnswer"];
                 };
             };
+            /** @description The caller has reached the limit test_rate */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description It was not done */
             default: {
                 headers: {
@@ -6913,6 +7048,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["SourceCheck"];
                 };
+            };
+            /** @description The caller has reached the limit check_rate */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description It was not done */
             default: {

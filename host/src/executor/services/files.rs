@@ -10,6 +10,7 @@ use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
     Found, NAME_BYTES_MAX, check_file, check_name, check_write, failed, find, list, scope, write,
 };
+use crate::executor::room::take_for_entry;
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
 
@@ -39,6 +40,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
     let key = key(put.bucket, put.path)?;
     check_file(&put.content, &put.content_type)?;
     check_write(sandbox, &key)?;
+    take_for_entry(sandbox, &key, put.content.len()).await?;
     let scope = scope(sandbox)?;
     let id = sandbox.clock.new_id();
     sandbox.effects.put_blob(id);

@@ -8,6 +8,7 @@ use crate::executor::effects::{EntryKey, Written};
 use crate::executor::entries::{
     NAME_BYTES_MAX, check_name, check_value, expiry, failed, find, list, write,
 };
+use crate::executor::room::take_for_entry;
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
 
@@ -38,6 +39,7 @@ pub(in crate::executor) async fn set(sandbox: &mut Sandbox, set: Set) -> HostRes
             return Ok(false);
         }
     }
+    take_for_entry(sandbox, &key, set.value.len()).await?;
     write(sandbox, key, Written { value: Some(set.value.into()), expires_at })?;
     Ok(true)
 }
@@ -87,6 +89,8 @@ pub(in crate::executor) async fn increment(
     let sum = number
         .checked_add(by)
         .ok_or_else(|| failed(format!("{number} and {by} are too much for a number")))?;
-    write(sandbox, key, Written { value: Some(sum.to_string().into()), expires_at })?;
+    let value = sum.to_string();
+    take_for_entry(sandbox, &key, value.len()).await?;
+    write(sandbox, key, Written { value: Some(value.into()), expires_at })?;
     Ok(sum)
 }

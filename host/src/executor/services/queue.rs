@@ -6,6 +6,7 @@ use picloud_shared::calls::queue::Send;
 use super::{check_delay, count_call};
 use crate::executor::effects::Sent;
 use crate::executor::entries::{self, NAME_BYTES_MAX, check_name, check_value, scope, unavailable};
+use crate::executor::room::take_for_event;
 use crate::executor::sandbox::Sandbox;
 
 /// Puts a message into a queue when the run commits. Whether another one with its dedupe key
@@ -27,6 +28,7 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
             scope.platform.store.find_waiting_message(&scope.app_id, &send.queue, key).await;
         waiting = found.map_err(|error| unavailable(sandbox, &error))?;
     }
+    let payload_bytes = send.payload.len();
     let id = crate::store::EventId::from(sandbox.clock.new_id());
     let sent = Sent::Queue {
         id: id.clone(),
@@ -35,6 +37,7 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, send: Send) -> Host
         delay_ms: send.delay_ms,
         dedupe: send.dedupe,
     };
+    take_for_event(sandbox, payload_bytes).await?;
     entries::send(sandbox, sent)?;
     Ok(waiting.unwrap_or(id).into())
 }

@@ -12,8 +12,9 @@ use crate::executor::entries::{
 };
 use crate::executor::outcome::{Called, Outcome, Status};
 use crate::executor::pool::CALLS_DEPTH_MAX;
-use crate::executor::run;
+use crate::executor::room::take_for_event;
 use crate::executor::sandbox::{Sandbox, Scope};
+use crate::executor::{Image, Saturated, run};
 use crate::limits::Budget;
 use crate::store::{self, ExecutionId, Script, ScriptSource, Verbatim};
 
@@ -28,6 +29,7 @@ pub(in crate::executor) async fn enqueue(
     let scope = scope(sandbox)?;
     let script = find_script(sandbox, &scope, &enqueue.script).await?;
     let id = store::EventId::from(sandbox.clock.new_id());
+    let payload_bytes = enqueue.payload.len();
     let sent = Sent::Script {
         id: id.clone(),
         script_id: script.id,
@@ -35,6 +37,7 @@ pub(in crate::executor) async fn enqueue(
         payload: enqueue.payload,
         delay_ms: enqueue.delay_ms,
     };
+    take_for_event(sandbox, payload_bytes).await?;
     send(sandbox, sent)?;
     Ok(id.into())
 }
@@ -55,7 +58,9 @@ pub(in crate::executor) async fn call(
         return Err(failed(format!("scripts call each other at most {CALLS_DEPTH_MAX} deep")));
     }
     let script = find_script(sandbox, &scope, &call.script).await?;
-    let mut called = run_script(sandbox, &scope, script, &call.payload, *fuel_left).await?;
+    let image = image(sandbox, &scope, &script, fuel_left).await?;
+    let mut called =
+        run_script(sandbox, &scope, (script, image), &call.payload, *fuel_left).await?;
     *fuel_left = fuel_left.saturating_sub(called.outcome.fuel_used);
     if called.outcome.status == Status::LimitExceeded
         && let Some(limit) =
@@ -87,21 +92,41 @@ async fn find_script(sandbox: &mut Sandbox, scope: &Scope, name: &str) -> HostRe
     }
 }
 
-async fn run_script(
+/// The image of a script, which is paid for the first time that the run calls it.
+async fn image(
     sandbox: &mut Sandbox,
     scope: &Scope,
-    script: Script,
-    payload: &str,
-    fuel_left: u64,
-) -> HostResult<Called> {
+    script: &Script,
+    fuel_left: &mut u64,
+) -> HostResult<Image> {
+    if let Some(image) = scope.called_images.find(&script.id, script.version) {
+        return Ok(image);
+    }
     let source = scope.platform.store.find_script_version(&script.id, script.version).await;
     let source: ScriptSource = source.map_err(|error| unavailable(sandbox, &error))?;
-    let saturated = |_| failed(format!("script {}: every execution slot is taken", script.name));
-    let image = match scope.executor.compile(&source.source).await.map_err(saturated)? {
+    let compiled = scope.executor.compile(&source.source).await;
+    let image = match compiled.map_err(|saturated| no_slot(script, saturated))? {
         Ok(image) => image,
         Err(error) => return Err(failed(format!("script {}: {}", script.name, error.message))),
     };
-    let slot = scope.executor.called_slot(scope.depth + 1).await.map_err(saturated)?;
+    *fuel_left = fuel_left.saturating_sub(image.compile_fuel());
+    scope.called_images.keep(script.id.clone(), script.version, image.clone());
+    Ok(image)
+}
+
+fn no_slot(script: &Script, _: Saturated) -> HostError {
+    failed(format!("script {}: every execution slot is taken", script.name))
+}
+
+async fn run_script(
+    sandbox: &mut Sandbox,
+    scope: &Scope,
+    (script, image): (Script, Image),
+    payload: &str,
+    fuel_left: u64,
+) -> HostResult<Called> {
+    let slot = scope.executor.called_slot(scope.depth + 1).await;
+    let slot = slot.map_err(|saturated| no_slot(&script, saturated))?;
 
     let execution_id = ExecutionId::from(sandbox.clock.new_id());
     let event = event(scope, &script, &execution_id, payload, sandbox.clock.now_us())?;

@@ -28,7 +28,8 @@ use crate::orchestrator::Orchestrator;
 use crate::orchestrator::causes::{self, Cause};
 use crate::serving::read_body;
 use crate::store::{
-    App, AuditEntry, Commit, Committed, Entry, EntryName, Read, Resource, Space, Verbatim,
+    self, App, AuditEntry, Commit, Committed, Conflict, Entry, EntryName, Read, Resource, Space,
+    Verbatim,
 };
 
 /// What a file is when its sender does not say.
@@ -227,7 +228,15 @@ async fn put_file(
     })?;
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
     let written = Written { value: Some(value.into()), expires_at: None };
-    orchestrator.change(&caller, &app, &key, written, None).await?;
+    if let Err(error) = orchestrator.change(&caller, &app, &key, written, None).await {
+        if matches!(error, Error::StorageFull(_)) {
+            let names = vec![blob.to_string()];
+            let removed = orchestrator.blobs()?.remove(app.id.as_str(), names).await;
+            let warn = |error: &_| tracing::warn!(%error, "the contents of a refused file remain");
+            removed.inspect_err(warn).ok();
+        }
+        return Err(error);
+    }
     let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Files))?;
     Ok(Json(File {
         bucket: key.collection,
@@ -324,11 +333,15 @@ impl Orchestrator {
                 writes: vec![causes::write(&cause, key, &written)],
                 at,
                 audit: Some(Arc::clone(&audit)),
+                is_limited: true,
                 ..Commit::default()
             })
         });
         match committed.await? {
             Committed::Done => Ok(()),
+            Committed::Full(full) => {
+                Err(store::Error::Conflict(Conflict::StorageFull(full)).into())
+            }
             Committed::Conflict | Committed::Stale | Committed::LeaseLost => {
                 let message = "the key is at another version by now";
                 Err(Error::Conflict(Refusal::new("version_conflict", message)))

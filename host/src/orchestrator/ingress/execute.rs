@@ -23,7 +23,7 @@ use crate::json;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::{Finished, Origin, Work};
-use crate::serving::read_body;
+use crate::serving::{HeldBody, read_body};
 use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind, Verbatim};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
@@ -131,6 +131,7 @@ pub struct ExecuteResponse {
         (status = 400, description = "The request is malformed"),
         (status = 401, description = "A key or a session is missing"),
         (status = 404, description = "There is no such script"),
+        (status = 429, description = "The caller has reached the limit test_rate"),
         (status = 503, description = "Every execution slot is taken"),
     ),
     security(("key" = ["script:write"]))
@@ -148,6 +149,7 @@ async fn execute_script(
     let target = orchestrator.runnable(&caller, &id).await?;
     // The request travels as JSON text, which may be larger than what it stands for.
     let bytes_max = orchestrator.parts.request_bytes_max * 2;
+    let held = request.extensions().get().cloned();
     let body = read_body(request.into_body(), bytes_max).await?;
     let wanted = if body.is_empty() {
         ExecuteRequest::default()
@@ -156,7 +158,7 @@ async fn execute_script(
     };
     let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
     let finished =
-        orchestrator.run_by_hand(&caller, "execute_script", target, Input::Http(request));
+        orchestrator.run_by_hand(&caller, "execute_script", target, Input::Http(request), held);
     Ok(Json(answer(finished.await?)))
 }
 
@@ -166,7 +168,8 @@ async fn execute_script(
     post, path = "/scripts/{id}/test", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
     request_body = TestScript,
-    responses((status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer)),
+    responses((status = 200, description = "The script ran; `status` says how it ended", body = ExecuteAnswer),
+        (status = 429, description = "The caller has reached the limit test_rate")),
     security(("key" = ["script:write"]))
 )]
 async fn test_script(
@@ -179,6 +182,7 @@ async fn test_script(
     let Path(id) = id.map_err(|_| not_found())?;
     let id: ScriptId = id.parse().map_err(|_| not_found())?;
     let target = orchestrator.runnable(&caller, &id).await?;
+    let held = request.extensions().get().cloned();
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let TestScript { event } =
         json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
@@ -187,33 +191,37 @@ async fn test_script(
         return Err(invalid("event: must be an object with a text `kind`"));
     }
     let event = event.to_string();
-    let finished = orchestrator.run_by_hand(&caller, "test_script", target, Input::Event(event));
+    let input = Input::Event(event);
+    let finished = orchestrator.run_by_hand(&caller, "test_script", target, input, held);
     Ok(Json(answer(finished.await?)))
 }
 
 impl Orchestrator {
-    /// The script of that id, if the caller may run it by hand.
+    /// The script of that id, if the caller may run it by hand now.
     async fn runnable(&self, caller: &Caller, id: &ScriptId) -> Result<Arc<Target>, Error> {
         let target = self.table().await?.find_script(id);
         let target = target.ok_or_else(|| Error::not_found(Resource::Script))?;
         let (app_id, capability) = (&target.app_id, Capability::AppRunScripts);
         self.parts.auth.allow(caller, app_id, capability, Resource::Script).await?;
+        self.parts.auth.count_test(caller)?;
         Ok(target)
     }
 
-    /// Runs a script for a caller of the API.
+    /// Runs a script for a caller of the API, whose body is `held`.
     async fn run_by_hand(
         &self,
         caller: &Caller,
         action: &'static str,
         target: Arc<Target>,
         input: Input,
+        held: Option<HeldBody>,
     ) -> Result<Finished, Error> {
         let id = target.script_id.as_str();
         let change = Change::new(action, Resource::Script, id, &target.script);
         let entry = caller.entry(&self.parts.clock, change.in_app(&target.app_id));
         let (kind, origin) = (TriggerKind::Execute, Origin::by_hand(entry));
-        self.run_to_the_end(Work { target, kind, input, origin }, Pass::free()).await
+        let pass = Pass::free().holding(held.as_ref());
+        self.run_to_the_end(Work { target, kind, input, origin }, pass).await
     }
 }
 

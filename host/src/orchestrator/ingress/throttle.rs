@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::Clock;
 use crate::error::{Error, Refusal};
 use crate::orchestrator::matching::{Match, Table};
+use crate::serving::HeldBody;
 use crate::store::{AppId, RateBy, RateLimit, RouteId};
 
 /// How many addresses are counted apart, for each limit.
@@ -47,12 +48,19 @@ pub struct IngressSettings {
 /// The permits of a request to be run; they are given back when it is dropped.
 pub(in crate::orchestrator) struct Pass {
     _permits: Vec<OwnedSemaphorePermit>,
+    /// The memory of its body: the run goes on when its caller hangs up.
+    _body: Option<HeldBody>,
 }
 
 impl Pass {
     /// For what nothing limits.
     pub(super) fn free() -> Self {
-        Self { _permits: Vec::new() }
+        Self { _permits: Vec::new(), _body: None }
+    }
+
+    /// Keeps the body's bytes counted until the run has ended.
+    pub(super) fn holding(self, body: Option<&HeldBody>) -> Self {
+        Self { _body: body.cloned(), ..self }
     }
 }
 
@@ -132,7 +140,7 @@ impl Throttle {
             let permit = Arc::clone(runs).try_acquire_owned();
             permits.push(permit.map_err(|_| too_many_at_once(&scope, most))?);
         }
-        Ok(Pass { _permits: permits })
+        Ok(Pass { _permits: permits, _body: None })
     }
 
     /// Forgets what is no longer there.

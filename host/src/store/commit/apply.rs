@@ -5,23 +5,32 @@ use std::sync::Arc;
 
 use sqlx::AnyConnection;
 
+use super::room::Room;
 use super::validate::State;
 use super::{Applied, Caused, Commit, Committed, Ending, Lease, Write, fixed};
 use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
 use crate::store::revision::STORED_REVISION;
+use crate::store::storage::StorageLimits;
 use crate::store::writer::WriterId;
 use crate::store::{
     AppId, EventId, FreedBlob, Json, NewEvent, Operation, Result, Space, abandoned, audit, blobs,
     bulk, dead_letters, executions, outbox,
 };
 
+/// What a group is applied with.
+pub(super) struct Parts<'a> {
+    pub(super) handover: &'a Handover,
+    pub(super) writer: &'a WriterId,
+    pub(super) storage: &'a StorageLimits,
+}
+
 /// Writes what may be written of these commits, and says what became of each.
 pub(super) async fn apply(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    (handover, writer): (&Handover, &WriterId),
+    Parts { handover, writer, storage }: Parts<'_>,
     commits: &[Arc<Commit>],
 ) -> Result<Applied> {
     let mut held = held_leases(connection, dialect, commits).await?;
@@ -30,6 +39,7 @@ pub(super) async fn apply(
     let now = commits.iter().map(|commit| commit.at).max().unwrap_or(0);
     let mut state = State::read(connection, dialect, reads, &writes, now).await?;
 
+    let mut room = Room::read(connection, dialect, storage, commits).await?;
     let definitions = if commits.iter().any(|commit| commit.definitions.is_some()) {
         Some(sqlx::query_scalar(STORED_REVISION).fetch_one(&mut *connection).await?)
     } else {
@@ -47,6 +57,8 @@ pub(super) async fn apply(
             Committed::Stale
         } else if !state.agrees_with(&commit.reads) {
             Committed::Conflict
+        } else if let Err(full) = room.take(connection, dialect, commit).await? {
+            Committed::Full(full)
         } else {
             // An event ends once, also within a group.
             lease.map(|lease| held.remove(lease));

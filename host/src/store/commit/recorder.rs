@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use crate::store::dialect::Dialect;
 use crate::store::executions::{self, Execution};
-use crate::store::room::Writes;
+use crate::store::outage::Writes;
 use crate::store::writer::{Touches, Writer};
 use crate::store::{Error, Json, Result, text};
 

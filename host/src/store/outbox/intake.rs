@@ -6,9 +6,11 @@ use sqlx::AnyConnection;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::{self, Handover, NewEvent, Reserved};
 use crate::store::revision::STORED_REVISION;
+use crate::store::storage::StorageLimits;
 use crate::store::writer::Touches;
 use crate::store::{
-    AppId, Caused, Commit, Committed, Error, EventId, Json, Resource, Result, Store, audit, text,
+    AppId, Caused, Commit, Committed, Conflict, Error, EventId, Json, Resource, Result, Store,
+    audit, commit, text,
 };
 
 /// An idempotency key that comes for the first time, or not.
@@ -94,17 +96,19 @@ impl Store {
             let at = events.first().map_or(0, |event| event.created_at);
             let caused = events.into_iter().map(|event| Caused { event, of_write: None });
             let events = caused.collect();
-            let commit = Commit { events, definitions, at, ..Commit::default() };
+            let commit = Commit { events, definitions, at, is_limited: true, ..Commit::default() };
             let committed = self.commit(commit).await;
             let committed = committed.map_err(|error| error.on_foreign_key(Resource::App))?;
             return Ok(match committed {
                 Committed::Stale => Accepted::Stale,
+                Committed::Full(full) => return Err(Error::Conflict(Conflict::StorageFull(full))),
                 // There is no lease to lose, and nothing was read.
                 Committed::Done | Committed::Conflict | Committed::LeaseLost => Accepted::Appended,
             });
         }
         self.check_room()?;
         let (dialect, handover) = (self.inner.dialect, self.inner.handover.clone());
+        let storage = self.inner.storage.clone();
         let touches = |appended: &Appended| match appended.is_to_claim {
             true => Touches::Outbox,
             false => Touches::Records,
@@ -122,7 +126,8 @@ impl Store {
                             return Ok(Appended::nothing(Accepted::Stale));
                         }
                     }
-                    let appended = append(connection, dialect, &handover, events, key).await?;
+                    let limits = (&handover, &storage);
+                    let appended = append(connection, dialect, limits, events, key).await?;
                     if let Some(entry) = entry.filter(|_| appended.accepted == Accepted::Appended) {
                         audit::append(connection, &entry).await?;
                     }
@@ -167,7 +172,7 @@ impl Store {
 async fn append(
     connection: &mut AnyConnection,
     dialect: Dialect,
-    handover: &Handover,
+    (handover, storage): (&Handover, &StorageLimits),
     mut events: Vec<NewEvent>,
     key: Option<NewKey>,
 ) -> Result<Appended> {
@@ -203,6 +208,9 @@ async fn append(
             return Ok(Appended::nothing(accepted));
         }
     }
+    // After the key: the answer to an event that was accepted takes no room.
+    let room = commit::check_events(connection, dialect, storage, &events).await?;
+    room.map_err(|full| Error::Conflict(Conflict::StorageFull(full)))?;
     let on_app = |error: Error| error.on_foreign_key(Resource::App);
     let at = events.first().map_or(0, |event| event.created_at);
     let taken = handover.reserve(&mut events, at);

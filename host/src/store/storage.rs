@@ -1,0 +1,270 @@
+//! What each app keeps: entries, files and events, counted as they change.
+//!
+//! ```text
+//! a row of entries or outbox changes ─▶ the database adds the difference to `storage`
+//! commit that adds ─▶ sum of the app's rows ─▶ within the limits? no ─▶ Full, nothing written
+//! ```
+//!
+//! The counters are kept by triggers of the database, in the transaction that changes the rows,
+//! whatever changes them. On PostgreSQL each connection adds to one of [`SHARDS`] rows of an
+//! app, so that nodes do not wait for each other (decision 31).
+//!
+//! Invariant: the sum of an app's rows is what it keeps.
+//! Invariant: what only ends work, such as an acknowledgement, is never refused.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sqlx::{AnyConnection, FromRow};
+
+use super::commit::fixed;
+use super::dialect::Dialect;
+use super::{AppId, Result, Store, bulk};
+
+/// How many rows an app has on PostgreSQL at most.
+pub(super) const SHARDS: u32 = 16;
+
+/// How much of a limit may be used before scripts are checked at every call, in percent.
+const NEAR_PERCENT: i64 = 90;
+
+/// What an app keeps, or may keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+pub struct Storage {
+    /// Keys of collections.
+    pub entries: i64,
+    /// Their names and values, in bytes.
+    pub entry_bytes: i64,
+    /// Files of buckets.
+    pub files: i64,
+    /// Their contents, in bytes.
+    pub file_bytes: i64,
+    /// Events that are not done.
+    pub events: i64,
+    /// Their payloads, in bytes.
+    pub event_bytes: i64,
+}
+
+/// A limit that an app has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageFull {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// What the app would have kept.
+    pub used: i64,
+    /// What it may keep.
+    pub most: i64,
+}
+
+impl std::fmt::Display for StorageFull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { limit, used, most } = self;
+        write!(f, "the app's storage is full: limit {limit}, {used} used, {most} allowed")
+    }
+}
+
+impl Storage {
+    /// The names of the limits, in the order of [`Storage::numbers`].
+    pub const NAMES: [&'static str; 6] = [
+        "app_entries",
+        "app_entry_bytes",
+        "app_files",
+        "app_file_bytes",
+        "app_events",
+        "app_event_bytes",
+    ];
+
+    /// What an app may keep unless the environment says otherwise.
+    pub const DEFAULT_MAX: Self = Self {
+        entries: 1_000_000,
+        entry_bytes: 1 << 30,
+        files: 100_000,
+        file_bytes: 10 << 30,
+        events: 1_000_000,
+        event_bytes: 1 << 30,
+    };
+
+    /// All six, in order.
+    #[must_use]
+    pub fn numbers(&self) -> [i64; 6] {
+        [self.entries, self.entry_bytes, self.files, self.file_bytes, self.events, self.event_bytes]
+    }
+
+    /// The sum with `other`.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(other.entries),
+            entry_bytes: self.entry_bytes.saturating_add(other.entry_bytes),
+            files: self.files.saturating_add(other.files),
+            file_bytes: self.file_bytes.saturating_add(other.file_bytes),
+            events: self.events.saturating_add(other.events),
+            event_bytes: self.event_bytes.saturating_add(other.event_bytes),
+        }
+    }
+
+    /// The first limit of `most` that adding `growth` would exceed. What does not grow is not
+    /// refused, also if it is over its limit already.
+    ///
+    /// # Errors
+    /// [`StorageFull`].
+    pub fn check(&self, growth: &Self, most: &Self) -> Result<(), StorageFull> {
+        let all = self.numbers().into_iter().zip(growth.numbers()).zip(most.numbers());
+        for (((used, growth), most), limit) in all.zip(Self::NAMES) {
+            let used = used.saturating_add(growth);
+            if growth > 0 && used > most {
+                return Err(StorageFull { limit, used, most });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether so much of a limit is used that it may soon be reached.
+    fn is_near(&self, most: &Self) -> bool {
+        let all = self.numbers().into_iter().zip(most.numbers());
+        all.into_iter().any(|(used, most)| used >= most / 100 * NEAR_PERCENT)
+    }
+}
+
+/// The sum of what all rows of `storage` in `from` say.
+fn sums(from: &str) -> String {
+    let sum = |column: &str| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT) AS {column}");
+    let columns = ["entries", "entry_bytes", "files", "file_bytes", "events", "event_bytes"];
+    format!("{} FROM {from}", columns.map(sum).join(", "))
+}
+
+#[derive(FromRow)]
+struct OfApp {
+    app_id: AppId,
+    #[sqlx(flatten)]
+    storage: Storage,
+}
+
+/// What these apps keep, inside of a transaction.
+pub(super) async fn read(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    apps: impl Iterator<Item = &AppId>,
+) -> Result<HashMap<AppId, Storage>> {
+    let rows: Vec<_> = apps.map(|app_id| (app_id,)).collect();
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let from = format!("storage WHERE app_id IN (SELECT r.value->>0 FROM {})", dialect.rows());
+    let query = format!("SELECT app_id, {} GROUP BY app_id", sums(&from));
+    let found: Vec<OfApp> =
+        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+    Ok(found.into_iter().map(|row| (row.app_id, row.storage)).collect())
+}
+
+impl Store {
+    /// What an app keeps.
+    pub async fn find_storage(&self, app_id: &AppId) -> Result<Storage> {
+        let query = format!("SELECT {}", sums("storage WHERE app_id = $1"));
+        Ok(sqlx::query_as(fixed(query)).bind(app_id).fetch_one(self.reads()).await?)
+    }
+
+    /// What all apps keep together.
+    pub async fn sum_storage(&self) -> Result<Storage> {
+        let query = format!("SELECT {}", sums("storage"));
+        Ok(sqlx::query_as(fixed(query)).fetch_one(self.reads()).await?)
+    }
+
+    /// What each app may keep.
+    #[must_use]
+    pub fn storage_max(&self) -> Storage {
+        self.inner.storage.most
+    }
+
+    /// How many writes this process has refused, by the limits of [`Storage::NAMES`].
+    #[must_use]
+    pub fn storage_refusals(&self) -> [u64; 6] {
+        std::array::from_fn(|which| self.inner.storage.refused[which].load(Ordering::Relaxed))
+    }
+
+    /// Whether an app is near one of its limits, as of the last commit of this process that
+    /// could be refused.
+    #[must_use]
+    pub fn is_near_storage_max(&self, app_id: &AppId) -> bool {
+        self.inner.storage.near.contains(app_id)
+    }
+}
+
+/// What the commits of a process know of storage. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct StorageLimits {
+    /// What each app may keep.
+    pub(super) most: Storage,
+    near: NearApps,
+    /// How often each limit was the reason for a refusal.
+    refused: Arc<[AtomicU64; 6]>,
+}
+
+impl StorageLimits {
+    pub(super) fn new(most: Storage) -> Self {
+        Self { most, near: NearApps::default(), refused: Arc::default() }
+    }
+
+    /// Counts a refusal.
+    pub(super) fn count(&self, full: StorageFull) -> StorageFull {
+        let which = Storage::NAMES.iter().position(|limit| *limit == full.limit);
+        if let Some(counter) = which.and_then(|which| self.refused.get(which)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        full
+    }
+
+    /// Notes what an app keeps now.
+    pub(super) fn note(&self, app_id: &AppId, now: &Storage) {
+        self.near.set(app_id, now.is_near(&self.most));
+    }
+}
+
+/// The apps that are near a limit. At most as many as there are apps that have written.
+#[derive(Clone, Default)]
+struct NearApps(Arc<RwLock<HashSet<AppId>>>);
+
+impl NearApps {
+    fn contains(&self, app_id: &AppId) -> bool {
+        let near = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        near.contains(app_id)
+    }
+
+    fn set(&self, app_id: &AppId, is_near: bool) {
+        if self.contains(app_id) == is_near {
+            return;
+        }
+        let mut near = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if is_near {
+            near.insert(app_id.clone());
+        } else {
+            near.remove(app_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_past_its_limit_is_refused_by_name_and_what_shrinks_is_not() {
+        let most = Storage { entries: 10, entry_bytes: 100, ..Storage::DEFAULT_MAX };
+        let used = Storage { entries: 9, entry_bytes: 200, ..Storage::default() };
+        let grow = |entries, entry_bytes| Storage { entries, entry_bytes, ..Storage::default() };
+        assert_eq!(used.check(&grow(1, 0), &most), Ok(()));
+        assert_eq!(used.check(&grow(0, -1), &most), Ok(()));
+        let full = StorageFull { limit: "app_entries", used: 11, most: 10 };
+        assert_eq!(used.check(&grow(2, 0), &most), Err(full));
+        let full = StorageFull { limit: "app_entry_bytes", used: 201, most: 100 };
+        assert_eq!(used.check(&grow(1, 1), &most), Err(full));
+    }
+
+    #[test]
+    fn an_app_is_near_a_limit_from_nine_tenths_on() {
+        let most = Storage::DEFAULT_MAX;
+        let at = |entries| Storage { entries, ..Storage::default() };
+        assert!(!at(899_999).is_near(&most));
+        assert!(at(900_000).is_near(&most));
+    }
+}
