@@ -90,6 +90,7 @@ on_both_databases! {
         assert_eq!((all.entries, all.events), (2, 1));
         // With its app everything goes.
         store.delete_app(&shop).await.unwrap();
+        while store.remove_remains().await.unwrap() {}
         assert_eq!(store.find_storage(&shop).await.unwrap(), Storage::default());
         assert_eq!(store.sum_storage().await.unwrap().entries, 1);
         store.close().await.unwrap();
