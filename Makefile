@@ -59,6 +59,13 @@ upgrade: ## Build the release before, fill a data folder with it, and upgrade th
 	@.ci/install test
 	.ci/upgrade
 
+.PHONY: scale
+scale: ## Fill every table with a million rows on both databases, and time every list; PICLOUD_SCALE_ROWS=N rows
+	@.ci/install test
+	cargo test --locked --package picloud --test plans --no-run
+	PICLOUD_SCALE_ROWS=$${PICLOUD_SCALE_ROWS:-1000000} .ci/with-postgres \
+		cargo test --locked --package picloud --test plans -- --nocapture --test-threads=1
+
 .PHONY: differential
 differential: ## Compare 100,000 random programs with native Rhai; PICLOUD_DIFFERENTIAL_SEED=N is the first
 	PICLOUD_DIFFERENTIAL_PROGRAMS=$${PICLOUD_DIFFERENTIAL_PROGRAMS:-100000} \

@@ -13,7 +13,7 @@ ALTER TABLE executions ADD COLUMN sequence BIGINT NOT NULL DEFAULT 0;
 
 CREATE INDEX executions_numbered_by_app ON executions (app_id, writer, sequence) WHERE writer > 0;
 CREATE INDEX executions_numbered_by_script ON executions (script_id, writer, sequence) WHERE writer > 0;
-CREATE INDEX executions_unnumbered_by_app ON executions (app_id, finished_at, id) WHERE writer = 0;
-CREATE INDEX executions_unnumbered_by_script ON executions (script_id, finished_at, id) WHERE writer = 0;
+CREATE INDEX executions_unnumbered_by_app ON executions (app_id, writer, finished_at, id) WHERE writer = 0;
+CREATE INDEX executions_unnumbered_by_script ON executions (script_id, writer, finished_at, id) WHERE writer = 0;
 
 INSERT INTO schema (version, min_version) VALUES (19, 18);

@@ -163,7 +163,7 @@ impl Platform {
         loop {
             let filter = EventFilter::default();
             let left = self.store.list_events(&self.app_id, &filter, first).await.expect("events");
-            if left.is_empty() {
+            if left.rows.is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -23,7 +23,7 @@ use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
 use crate::secrets::{KeySettings, MasterKey};
 use crate::serving::ConnectionLimits;
-use crate::store::{DatabaseUrl, DatabaseUrlError, Storage};
+use crate::store::{DatabaseUrl, DatabaseUrlError, Readers, Storage};
 
 pub use settings::{SETTINGS, Setting};
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub database: Option<DatabaseUrl>,
     /// How many bytes of the disk of an SQLite database are kept free for tidying up; 0 for none.
     pub disk_reserve_bytes: u64,
+    /// How many connections read the database at once.
+    pub readers: Readers,
     /// What no execution gets more of.
     pub ceiling: Limits,
     /// The largest request body that a script is given, in bytes.
@@ -117,6 +119,7 @@ impl Default for Config {
             data: PathBuf::from("./data"),
             adopt_data_folder: false,
             database: None,
+            readers: Readers::default(),
             ceiling: Limits::CEILING,
             request_bytes_max: 4 << 20,
             body_budget_bytes: 128 << 20,

@@ -109,7 +109,8 @@ impl App {
         store::make_room_to_start(&database)?;
         let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
-        let store = Store::open_with(&database, config.storage_max).await?;
+        let settings = store::Settings { readers: config.readers, storage_max: config.storage_max };
+        let store = Store::open_with(&database, settings).await?;
         store.heal_clock().await?;
         if let Some(time) = *store.watch_time().borrow() {
             clock.follow(time.at, time.us);
@@ -140,7 +141,7 @@ impl App {
             node: node.clone(),
         });
         let control_plane = ControlPlane::new(
-            store.clone(),
+            store.for_admin(),
             executor.clone(),
             secrets,
             clock.clone(),

@@ -1,6 +1,7 @@
 //! Everything that is kept: one [`Store`] over SQLite (the default) or PostgreSQL.
 //!
-//! All reads go through a small pool, all writes through one grouped writer
+//! All reads go through two small pools, one for scripts and one for the admin API, so that
+//! neither waits for the other ([`Store::for_admin`]). All writes go through one grouped writer
 //! ([`writer`]), and the rows of finished runs through a bounded buffer
 //! ([`commit`]). The functions are spread over one file per table family.
 //!
@@ -25,15 +26,17 @@ mod dialect;
 mod domains;
 mod entries;
 mod error;
+mod excerpt;
 mod executions;
 mod ids;
-mod listed;
+mod listing;
 mod members;
 mod names;
 mod outage;
 mod outbound;
 mod outbox;
 mod policies;
+mod readers;
 mod remains;
 mod reserved_hosts;
 mod revision;
@@ -69,6 +72,7 @@ pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
 pub use domains::{DOMAINS_MAX, Domain, NewClaim};
 pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource};
+pub use excerpt::{EXCERPT_BYTES_MAX, Excerpt};
 pub use executions::{
     CursorError, Execution, ExecutionCursor, ExecutionFilter, ExecutionScope, Followed,
 };
@@ -76,7 +80,7 @@ pub use ids::{
     ApiKeyId, AppId, AuditId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId,
     TriggerId, UserId,
 };
-pub use listed::{LISTED_BYTES_MAX, Listed};
+pub use listing::{COUNTED_MAX, LOOKED_AT_MAX, Listed, Part, Position, PositionError};
 pub use members::Member;
 pub use names::{
     AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, Resolution, Space,
@@ -91,6 +95,7 @@ pub use policies::{
     Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,
     RoutePolicy, SignatureAlgorithm, SignatureEncoding, SignaturePreset,
 };
+pub use readers::Readers;
 pub use routes::{Route, RouteChange};
 pub use samples::{Captured, LastExecution, Sample};
 pub use scripts::{
@@ -99,7 +104,7 @@ pub use scripts::{
 pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
-pub use statistics::{DatabaseFacts, Node, OutboxFacts, ROWS_COUNTED_MAX, TableFacts};
+pub use statistics::{DatabaseFacts, Node, OutboxFacts, TableFacts};
 pub use storage::{Storage, StorageFull};
 pub use text::Json;
 pub use triggers::{
@@ -120,7 +125,7 @@ use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
 use definitions::Currency;
-use dialect::{Dialect, Ear, listen};
+use dialect::{Dialect, Ear, Reader, listen};
 use outage::Writes;
 use outbox::Handover;
 use storage::StorageLimits;
@@ -130,6 +135,21 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How long [`Store::ping`] waits for the database.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What can be chosen of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many connections read at once.
+    pub readers: Readers,
+    /// What each app may keep.
+    pub storage_max: Storage,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { readers: Readers::default(), storage_max: Storage::DEFAULT_MAX }
+    }
+}
 
 /// A part of a list. The store does not cap `limit`; the API does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,11 +175,14 @@ pub struct Store {
     inner: Arc<Inner>,
     /// What is noted beside each write; see [`Store::on_behalf`].
     entry: Option<Arc<AuditEntry>>,
+    /// Whether it reads by the admin API's connections.
+    is_admin: bool,
 }
 
 struct Inner {
     dialect: Dialect,
     reads: AnyPool,
+    admin_reads: AnyPool,
     writer: Writer,
     recorder: Recorder,
     committer: Committer,
@@ -185,6 +208,11 @@ impl Drop for Listening {
 }
 
 impl Store {
+    /// [`Store::open_with`] the default settings.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self> {
+        Self::open_with(url, Settings::default()).await
+    }
+
     /// Opens the database, creating the SQLite file (not its folder) if it is
     /// missing, and applies the migrations that it lacks.
     ///
@@ -192,12 +220,8 @@ impl Store {
     /// Errors: `Unavailable` if the database cannot be reached, `Schema` if a newer
     /// release has used it and this one must not, `Internal` if a migration that it has
     /// was changed since.
-    pub async fn open(url: &DatabaseUrl) -> Result<Self> {
-        Self::open_with(url, Storage::DEFAULT_MAX).await
-    }
-
-    /// [`Store::open`], with what each app may keep.
-    pub async fn open_with(url: &DatabaseUrl, storage_max: Storage) -> Result<Self> {
+    pub async fn open_with(url: &DatabaseUrl, settings: Settings) -> Result<Self> {
+        let Settings { readers, storage_max } = settings;
         sqlx::any::install_default_drivers();
         let dialect = url.dialect();
         let options = url.connect_options();
@@ -238,9 +262,11 @@ impl Store {
         let storage = StorageLimits::new(storage_max);
         Ok(Self {
             entry: None,
+            is_admin: false,
             inner: Arc::new(Inner {
                 dialect,
-                reads: dialect.read_pool(options),
+                reads: dialect.read_pool(options.clone(), readers.scripts, Reader::OfScripts),
+                admin_reads: dialect.read_pool(options, readers.admin, Reader::OfAdmin),
                 recorder: Recorder::start(dialect, writer.clone(), Arc::clone(&writes)),
                 committer: Committer::start(
                     dialect,
@@ -270,6 +296,7 @@ impl Store {
         // The readers first: SQLite's last connection folds the write-ahead log
         // into the database, and that is the writer's to do.
         self.inner.reads.close().await;
+        self.inner.admin_reads.close().await;
         self.inner.writer.close().await;
         recorded
     }
@@ -394,10 +421,6 @@ impl Store {
     /// Errors: `Unavailable` if that was tried and failed; the rows are kept.
     pub async fn flush(&self) -> Result<()> {
         self.inner.recorder.flush().await
-    }
-
-    fn reads(&self) -> &AnyPool {
-        &self.inner.reads
     }
 
     /// Runs `operation` in the next commit group; see [`writer`].

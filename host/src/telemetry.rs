@@ -67,6 +67,7 @@ struct Inner {
     slots_waiting: Gauge,
     store_up: Gauge,
     storage: Family<ByLimit, Gauge>,
+    freed_file_bytes: Gauge,
     storage_refused: Family<ByLimit, Counter>,
     body_bytes: Gauge<u64, AtomicU64>,
     bodies_refused: Counter,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             slots_waiting: Gauge::default(),
             store_up: Gauge::default(),
             storage: Family::default(),
+            freed_file_bytes: Gauge::default(),
             storage_refused: Family::default(),
             body_bytes: Gauge::default(),
             bodies_refused: Counter::default(),
@@ -121,6 +123,11 @@ impl Inner {
             "storage",
             "What all apps keep together, by the limit of each app",
             self.storage.clone(),
+        );
+        registry.register(
+            "freed_file_bytes",
+            "Contents of files that were overwritten or deleted and are not removed yet",
+            self.freed_file_bytes.clone(),
         );
         registry.register(
             "storage_refused",
@@ -163,7 +170,9 @@ impl Metrics {
 
     /// Notes what all apps keep together, and how many writes this process has refused for each
     /// limit, in the order of [`Storage::NAMES`].
-    pub fn keeps(&self, storage: &Storage, refused: [u64; 6]) {
+    /// Of the contents of files, `freed_bytes` are only waiting to be removed.
+    pub fn keeps(&self, storage: &Storage, freed_bytes: i64, refused: [u64; 6]) {
+        self.inner.freed_file_bytes.set(freed_bytes);
         let all = Storage::NAMES.into_iter().zip(storage.numbers()).zip(refused);
         for ((limit, kept), refused) in all {
             self.inner.storage.get_or_create(&ByLimit { limit }).set(kept);

@@ -11,7 +11,7 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{self, AppId, AuditFilter};
+use crate::store::{self, AppId, AuditFilter, Position};
 
 /// What somebody did.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,7 +80,9 @@ pub struct AuditQuery {
     resource_id: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Only what is behind this place: the `next_after` of an earlier answer.
+    after: Option<String>,
+    /// Number of items to skip, at most 10,000; not together with `after`.
     offset: Option<i64>,
 }
 
@@ -117,7 +119,8 @@ async fn list(
     app_id: Option<&AppId>,
     query: &AuditQuery,
 ) -> Result<Json<List<AuditEntry>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = Page::of_growing(query.limit, query.offset)?;
+    let part = page.part("after", query.after.as_deref())?;
     let texts = [&query.principal, &query.action, &query.resource_id];
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Err(Error::Invalid(Refusal::new("query_invalid", "a text contains no NUL")));
@@ -128,6 +131,8 @@ async fn list(
         action: query.action.as_deref(),
         resource_id: query.resource_id.as_deref(),
     };
-    let entries = control_plane.store.list_audit(&filter, page.rows()).await?;
-    Ok(Json(page.list(entries, AuditEntry::from)))
+    let entries = control_plane.store.list_audit(&filter, part).await?;
+    let position =
+        |row: &store::AuditEntry| Position { at: row.created_at, id: row.id.as_str().to_owned() };
+    Ok(Json(page.listed(entries, position, AuditEntry::from)))
 }

@@ -113,5 +113,5 @@ pub(super) async fn list_captured_events(
     let events = rows.into_iter().filter_map(CapturedEvent::of);
     let events: Vec<_> = events.filter(|event| seen.insert(event.id.clone())).collect();
     let List { items, .. } = page.list(events, |event| event);
-    Ok(Json(List { items, next_offset: None }))
+    Ok(Json(List { items, next_offset: None, next_after: None }))
 }

@@ -11,14 +11,14 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{App, EntryRange, LISTED_BYTES_MAX, Listed, Space};
+use crate::store::{App, EXCERPT_BYTES_MAX, EntryRange, Excerpt, Space};
 
 /// A collection or a bucket.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Collection {
     /// Its name.
     name: String,
-    /// How many entries it has.
+    /// How many entries it has; 1,000 stands for 1,000 or more.
     entries: i64,
     /// Grows with every change.
     version: i64,
@@ -174,11 +174,11 @@ async fn entries(
     };
     let now = control_plane.clock.now_us();
     let rows = control_plane.store.list_entries(&app.id, space, collection, &range, now).await?;
-    let List { items, next_offset } = page.list(rows, |Listed { row, full_bytes }| Entry {
+    let List { items, next_offset, .. } = page.list(rows, |Excerpt { row, full_bytes }| Entry {
         name: row.name,
         value: row.value.value().unwrap_or_default(),
         value_bytes: full_bytes,
-        value_is_left_out: full_bytes > LISTED_BYTES_MAX,
+        value_is_left_out: full_bytes > EXCERPT_BYTES_MAX,
         version: row.version,
         expires_at: row.expires_at,
         updated_at: row.updated_at,

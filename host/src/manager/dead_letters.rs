@@ -14,7 +14,7 @@ use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::requests;
 use crate::store::{
-    self, AppId, DeadLetterFilter, DeadLetterId, EventId, LISTED_BYTES_MAX, Listed, NewEvent,
+    self, AppId, DeadLetterFilter, DeadLetterId, EXCERPT_BYTES_MAX, EventId, Excerpt, NewEvent,
     Resolution, Resource, TriggerKind, Verbatim,
 };
 
@@ -72,20 +72,20 @@ pub struct DeadLetter {
 impl From<store::DeadLetter> for DeadLetter {
     fn from(letter: store::DeadLetter) -> Self {
         let bytes = letter.payload.as_str().len();
-        Self::of(Listed::whole(letter, bytes), false)
+        Self::of(Excerpt::whole(letter, bytes), false)
     }
 }
 
-impl From<Listed<store::DeadLetter>> for DeadLetter {
-    fn from(letter: Listed<store::DeadLetter>) -> Self {
-        let is_left_out = letter.full_bytes > LISTED_BYTES_MAX;
+impl From<Excerpt<store::DeadLetter>> for DeadLetter {
+    fn from(letter: Excerpt<store::DeadLetter>) -> Self {
+        let is_left_out = letter.full_bytes > EXCERPT_BYTES_MAX;
         Self::of(letter, is_left_out)
     }
 }
 
 impl DeadLetter {
-    fn of(letter: Listed<store::DeadLetter>, payload_is_left_out: bool) -> Self {
-        let Listed { row: letter, full_bytes: payload_bytes } = letter;
+    fn of(letter: Excerpt<store::DeadLetter>, payload_is_left_out: bool) -> Self {
+        let Excerpt { row: letter, full_bytes: payload_bytes } = letter;
         Self {
             id: letter.id.into(),
             event_id: letter.event_id.into(),
@@ -131,7 +131,9 @@ pub struct DeadLettersQuery {
     trigger_id: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Only what is behind this place: the `next_after` of an earlier answer.
+    after: Option<String>,
+    /// Number of items to skip, at most 10,000; not together with `after`.
     offset: Option<i64>,
 }
 
@@ -151,7 +153,7 @@ impl DeadLettersQuery {
 /// How many there are.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeadLetterCount {
-    /// As many.
+    /// As many; 10,000 stands for 10,000 or more.
     count: i64,
 }
 
@@ -190,7 +192,7 @@ pub struct BulkDeadLetters {
 pub struct BulkDone {
     /// How many were dealt with.
     done: i64,
-    /// How many of the filter are left unresolved: ask again.
+    /// How many of the filter are left unresolved, 10,000 for 10,000 or more: ask again.
     left: i64,
 }
 
@@ -205,11 +207,16 @@ pub(super) async fn list_dead_letters(
     Path(name): Path<String>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Json<List<DeadLetter>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = Page::of_growing(query.limit, query.offset)?;
+    let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let filter = query.filter()?;
-    let rows = control_plane.store.list_dead_letters(&app.id, &filter, page.rows()).await?;
-    Ok(Json(page.list(rows, DeadLetter::from)))
+    let rows = control_plane.store.list_dead_letters(&app.id, &filter, part).await?;
+    let position = |row: &Excerpt<store::DeadLetter>| store::Position {
+        at: row.created_at,
+        id: row.id.as_str().to_owned(),
+    };
+    Ok(Json(page.listed(rows, position, DeadLetter::from)))
 }
 
 /// Counts an app's dead letters.
@@ -359,7 +366,7 @@ async fn bulk(
     }
     let page = store::Page { limit, offset: query.offset.unwrap_or(0).max(0) };
     let mut done = 0;
-    for letter in control_plane.store.list_dead_letters(app_id, &filter, page).await? {
+    for letter in control_plane.store.list_dead_letters(app_id, &filter, page).await?.rows {
         let id = letter.id.clone();
         let store = |action| control_plane.change(caller, dealt_with(action, &letter));
         let done_with_it = match action {

@@ -16,7 +16,9 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::Result;
-use crate::store::{self, ExecutionId, ExecutionScope, Resource, ScriptId};
+use crate::store::{
+    self, ExecutionCursor, ExecutionId, ExecutionScope, Listed, Position, Resource, ScriptId,
+};
 pub(super) use purge::*;
 use query::{ExecutionsQuery, Selection};
 
@@ -111,6 +113,10 @@ pub struct ExecutionList {
     items: Vec<ExecutionSummary>,
     /// The `offset` of the next page; `null` on the last one, and with `after`.
     next_offset: Option<i64>,
+    /// The `before` of the next page, in lists of the newest; `null` on the last one. A page can
+    /// have fewer items than its limit and a next page all the same, when few of those that
+    /// were looked at fit.
+    next_before: Option<String>,
     /// The `after` with which to go on: it gives what is written after this answer or, in an
     /// answer to `after`, after its last execution. `null` with `event_id`, with `caused_by`,
     /// and where `after` was an id.
@@ -172,7 +178,9 @@ pub struct AbandonedExecution {
 pub struct AbandonedQuery {
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Only what is behind this place: the `next_after` of an earlier answer.
+    after: Option<String>,
+    /// Number of items to skip, at most 10,000; not together with `after`.
     offset: Option<i64>,
 }
 
@@ -187,10 +195,15 @@ pub(super) async fn list_abandoned_executions(
     Path(name): Path<String>,
     Query(query): Query<AbandonedQuery>,
 ) -> Result<Json<List<AbandonedExecution>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = Page::of_growing(query.limit, query.offset)?;
+    let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
-    let rows = control_plane.store.list_abandoned_executions(&app.id, page.rows()).await?;
-    Ok(Json(page.list(rows, |row| AbandonedExecution {
+    let rows = control_plane.store.list_abandoned_executions(&app.id, part).await?;
+    let position = |row: &store::AbandonedExecution| Position {
+        at: row.created_at,
+        id: row.execution_id.as_str().to_owned(),
+    };
+    Ok(Json(page.listed(rows, position, |row| AbandonedExecution {
         execution_id: row.execution_id.into(),
         event_id: row.event_id.into(),
         script_id: row.script_id.into(),
@@ -225,24 +238,42 @@ async fn list(
     let selection = query.selection()?;
     commit_recorded(control_plane).await;
     let (store, rows) = (&control_plane.store, page.rows());
-    let (rows, cursor) = match selection {
+    let rows = match selection {
         Selection::Following(cursor, filter) => {
             let followed = store.follow_executions(scope, &filter, &cursor, page.size()).await?;
             return Ok(Json(followed.into()));
         }
         Selection::Filtered(filter) => {
-            let (rows, cursor) = store.list_executions_and_cursor(scope, &filter, rows).await?;
-            (rows, Some(cursor))
+            let part = page.part("before", query.before.as_deref())?;
+            let listed = store.list_executions_and_cursor(scope, &filter, part).await?;
+            return Ok(Json(newest(page, listed)));
         }
         Selection::EndedAfter(id, filter) => {
-            (store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?, None)
+            store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?
         }
-        Selection::OfEvent(id) => (store.list_executions_of_event(scope, &id, rows).await?, None),
-        Selection::CausedBy(id) => (store.list_executions_caused_by(scope, &id, rows).await?, None),
+        Selection::OfEvent(id) => store.list_executions_of_event(scope, &id, rows).await?,
+        Selection::CausedBy(id) => store.list_executions_caused_by(scope, &id, rows).await?,
     };
-    let List { items, next_offset } = page.list(rows, ExecutionSummary::from);
-    let next_after = cursor.map(|cursor| cursor.to_string());
-    Ok(Json(ExecutionList { items, next_offset, next_after, has_more: false }))
+    let List { items, next_offset, .. } = page.list(rows, ExecutionSummary::from);
+    let (next_before, next_after, has_more) = (None, None, false);
+    Ok(Json(ExecutionList { items, next_offset, next_before, next_after, has_more }))
+}
+
+/// The answer with the newest executions.
+fn newest(
+    page: Page,
+    (listed, cursor): (Listed<store::Execution>, ExecutionCursor),
+) -> ExecutionList {
+    let position =
+        |row: &store::Execution| Position { at: row.finished_at, id: row.id.as_str().to_owned() };
+    let list = page.listed(listed, position, ExecutionSummary::from);
+    ExecutionList {
+        items: list.items,
+        next_offset: list.next_offset,
+        next_before: list.next_after,
+        next_after: Some(cursor.to_string()),
+        has_more: false,
+    }
 }
 
 impl From<store::Followed> for ExecutionList {
@@ -250,6 +281,7 @@ impl From<store::Followed> for ExecutionList {
         Self {
             items: followed.rows.into_iter().map(ExecutionSummary::from).collect(),
             next_offset: None,
+            next_before: None,
             next_after: Some(followed.cursor.to_string()),
             has_more: followed.has_more,
         }

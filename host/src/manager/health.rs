@@ -56,8 +56,8 @@ pub(super) async fn get_metrics(
     let store = &control_plane.store;
     let store_is_up = store.ping_writes().await.is_ok();
     // While the database is away, what was told last stays.
-    if let Ok(storage) = store.sum_storage().await {
-        control_plane.metrics.keeps(&storage, store.storage_refusals());
+    if let (Ok(storage), Ok(freed)) = (store.sum_storage().await, store.freed_bytes().await) {
+        control_plane.metrics.keeps(&storage, freed, store.storage_refusals());
     }
     let slots = control_plane.executor.slots();
     let text = control_plane.metrics.encode(&slots, store_is_up).map_err(Error::internal)?;

@@ -92,7 +92,7 @@ pub struct Instance {
     outbox: Outbox,
     /// What all apps keep together.
     storage: InstanceStorage,
-    /// Dead letters of all apps that nobody has dealt with.
+    /// Dead letters of all apps that nobody has dealt with; 10,000 stands for 10,000 or more.
     dead_letters_unresolved: i64,
     /// The interpreter.
     guest: Guest,
@@ -134,7 +134,7 @@ impl From<store::Node> for Node {
 pub struct Table {
     /// Its name.
     name: &'static str,
-    /// Its rows; a million stands for a million or more.
+    /// Its rows; from 10,000 on about so many: they are not counted.
     rows: i64,
     /// What it takes with its indexes; `null` where the database does not know.
     size_bytes: Option<i64>,
@@ -146,9 +146,9 @@ pub struct Table {
 /// What waits.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outbox {
-    /// Events that nobody has in hand.
+    /// Events that nobody has in hand; 10,000 stands for 10,000 or more.
     waiting: i64,
-    /// Events in hand.
+    /// Events in hand; 10,000 stands for 10,000 or more.
     running: i64,
     /// Since when the oldest that could begin waits, in microseconds since 1970.
     oldest_due_at: Option<i64>,
@@ -213,7 +213,7 @@ pub(super) async fn get_instance(
             running: outbox.running,
             oldest_due_at: outbox.oldest_due_at,
         },
-        storage: store.sum_storage().await?.into(),
+        storage: InstanceStorage::of(&store.sum_storage().await?, store.freed_bytes().await?),
         dead_letters_unresolved: store.count_unresolved_dead_letters().await?,
         guest: Guest { sha256: control_plane.executor.guest_sha256().to_owned() },
         settings: about.settings.clone(),

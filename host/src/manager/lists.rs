@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::{Error, Refusal, Result};
-use crate::store;
+use crate::store::{self, Listed, Position};
 
 /// The most items of a page.
 pub const LIMIT_MAX: i64 = 200;
@@ -59,6 +59,37 @@ impl Page {
         Ok(page)
     }
 
+    /// The part of a list that grows, behind the `after` of an earlier answer.
+    ///
+    /// # Errors
+    /// `Invalid` for an `after` that is none, or one together with an offset.
+    pub fn part(self, field: &str, after: Option<&str>) -> Result<store::Part> {
+        let after: Option<Position> = after
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| refused(field, &format!("must be the `next_{field}` of an answer")))?;
+        if after.is_some() && self.offset > 0 {
+            return Err(refused("offset", &format!("must not be given together with `{field}`")));
+        }
+        Ok(store::Part { page: self.rows(), after })
+    }
+
+    /// The answer, from what the store has of [`Page::part`]; `position` tells where a row is.
+    pub fn listed<R, T>(
+        self,
+        listed: Listed<R>,
+        position: impl Fn(&R) -> Position,
+        item: impl FnMut(R) -> T,
+    ) -> List<T> {
+        let shown = self.size();
+        let last = match listed.rows.len() > shown {
+            true => listed.rows.get(shown - 1).map(position),
+            false => listed.looked_to,
+        };
+        let next_after = last.map(|position| position.to_string());
+        List { next_after, ..self.list(listed.rows, item) }
+    }
+
     /// What to read from the store: one row more than is shown tells whether
     /// there is another page.
     #[must_use]
@@ -77,7 +108,11 @@ impl Page {
     pub fn list<R, T>(self, rows: Vec<R>, item: impl FnMut(R) -> T) -> List<T> {
         let shown = self.size();
         let next_offset = (rows.len() > shown).then(|| self.offset.saturating_add(self.limit));
-        List { items: rows.into_iter().take(shown).map(item).collect(), next_offset }
+        List {
+            items: rows.into_iter().take(shown).map(item).collect(),
+            next_offset,
+            next_after: None,
+        }
     }
 
     /// The answer, from the whole list.
@@ -99,6 +134,14 @@ pub struct List<T> {
     pub items: Vec<T>,
     /// The `offset` of the next page; `null` on the last one.
     pub next_offset: Option<i64>,
+    /// The `after` of the next page, in a list that takes it; `null` on the last one. A page
+    /// can have fewer items than its limit and a next page all the same, when few of those
+    /// that were looked at fit.
+    pub next_after: Option<String>,
+}
+
+fn refused(field: &str, reason: &str) -> Error {
+    Error::Invalid(Refusal::field(field, reason))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::requests;
-use crate::store::{self, EventFilter, EventId, LISTED_BYTES_MAX, Listed, Resource, TriggerKind};
+use crate::store::{self, EXCERPT_BYTES_MAX, EventFilter, EventId, Excerpt, Resource, TriggerKind};
 
 /// An event that is not done.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,20 +58,20 @@ pub struct Event {
 impl From<store::Event> for Event {
     fn from(event: store::Event) -> Self {
         let bytes = event.payload.as_str().len();
-        Self::of(Listed::whole(event, bytes), false)
+        Self::of(Excerpt::whole(event, bytes), false)
     }
 }
 
-impl From<Listed<store::Event>> for Event {
-    fn from(event: Listed<store::Event>) -> Self {
-        let is_left_out = event.full_bytes > LISTED_BYTES_MAX;
+impl From<Excerpt<store::Event>> for Event {
+    fn from(event: Excerpt<store::Event>) -> Self {
+        let is_left_out = event.full_bytes > EXCERPT_BYTES_MAX;
         Self::of(event, is_left_out)
     }
 }
 
 impl Event {
-    fn of(event: Listed<store::Event>, payload_is_left_out: bool) -> Self {
-        let Listed { row: event, full_bytes: payload_bytes } = event;
+    fn of(event: Excerpt<store::Event>, payload_is_left_out: bool) -> Self {
+        let Excerpt { row: event, full_bytes: payload_bytes } = event;
         let state = match (&event.lease_token, &event.script_id) {
             (Some(_), _) => "running",
             (None, Some(_)) => "waiting",
@@ -118,7 +118,7 @@ pub struct Backlog {
     kind: TriggerKind,
     /// The queue, topic, collection or bucket.
     source: String,
-    /// How many events wait or run.
+    /// How many events wait or run; 1,000 stands for 1,000 or more.
     events: i64,
     /// When the oldest of them was accepted, in microseconds since 1970.
     oldest_at: i64,
@@ -129,7 +129,8 @@ pub struct Backlog {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OutboxQuery {
-    /// Only of this kind.
+    /// Only of this kind. What is by kind alone, by source alone or by several filters is
+    /// looked for among the last 10,000 that fit otherwise, and behind them with `after`.
     #[param(value_type = Option<String>)]
     kind: Option<TriggerKind>,
     /// Only by this queue, topic, collection or bucket.
@@ -140,7 +141,9 @@ pub struct OutboxQuery {
     caused_by: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Only what is behind this place: the `next_after` of an earlier answer.
+    after: Option<String>,
+    /// Number of items to skip, at most 10,000; not together with `after`.
     offset: Option<i64>,
 }
 
@@ -167,7 +170,8 @@ pub(super) async fn list_outbox(
     Path(name): Path<String>,
     Query(query): Query<OutboxQuery>,
 ) -> Result<Json<List<Event>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = Page::of_growing(query.limit, query.offset)?;
+    let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let trigger_id = query.trigger_id.as_deref().map(str::parse).transpose();
     let cause = query.caused_by.as_deref().map(str::parse).transpose();
@@ -177,8 +181,12 @@ pub(super) async fn list_outbox(
         trigger_id: trigger_id.map_err(|_| Error::not_found(Resource::Trigger))?,
         caused_by: cause.map_err(|_| Error::not_found(Resource::Execution))?,
     };
-    let rows = control_plane.store.list_events(&app.id, &filter, page.rows()).await?;
-    Ok(Json(page.list(rows, Event::from)))
+    let rows = control_plane.store.list_events(&app.id, &filter, part).await?;
+    let position = |row: &Excerpt<store::Event>| store::Position {
+        at: row.created_at,
+        id: row.id.as_str().to_owned(),
+    };
+    Ok(Json(page.listed(rows, position, Event::from)))
 }
 
 /// Counts what waits in an app, by kind and source.

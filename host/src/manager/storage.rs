@@ -25,7 +25,8 @@ pub struct AppStorage {
     entry_bytes: StorageUse,
     /// Files of buckets: limit `app_files`.
     files: StorageUse,
-    /// Their contents, in bytes: limit `app_file_bytes`.
+    /// Their contents, in bytes, also of files that were overwritten or deleted in the last
+    /// minutes: limit `app_file_bytes`.
     file_bytes: StorageUse,
     /// Events that wait or run: limit `app_events`.
     events: StorageUse,
@@ -62,17 +63,21 @@ pub struct InstanceStorage {
     entry_bytes: i64,
     /// Files of buckets.
     files: i64,
-    /// Their contents, in bytes.
+    /// Their contents, in bytes; also those that were overwritten or deleted and are not removed
+    /// yet.
     file_bytes: i64,
+    /// How much of `file_bytes` was overwritten or deleted: it is removed within minutes.
+    freed_file_bytes: i64,
     /// Events that wait or run.
     events: i64,
     /// Their payloads, in bytes.
     event_bytes: i64,
 }
 
-impl From<Storage> for InstanceStorage {
-    fn from(storage: Storage) -> Self {
-        let Storage { entries, entry_bytes, files, file_bytes, events, event_bytes } = storage;
-        Self { entries, entry_bytes, files, file_bytes, events, event_bytes }
+impl InstanceStorage {
+    /// These sums, of which `freed_file_bytes` are only waiting to be removed.
+    pub(super) fn of(storage: &Storage, freed_file_bytes: i64) -> Self {
+        let Storage { entries, entry_bytes, files, file_bytes, events, event_bytes } = *storage;
+        Self { entries, entry_bytes, files, file_bytes, freed_file_bytes, events, event_bytes }
     }
 }

@@ -3,7 +3,7 @@
 
 mod shape;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
@@ -27,9 +27,6 @@ use shape::{On, Retry};
 
 /// How many of the next firings are shown.
 pub(super) const NEXT_RUNS: usize = 5;
-/// Among how many of a script's last executions a trigger's last one is looked for.
-const LAST_AMONG: i64 = 5_000;
-
 /// A trigger.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Trigger {
@@ -304,22 +301,20 @@ async fn last_executions(
     control_plane: &ControlPlane,
     triggers: &[store::Trigger],
 ) -> Result<HashMap<TriggerId, LastExecution>> {
-    let scripts: BTreeSet<&ScriptId> = triggers.iter().map(|trigger| &trigger.script_id).collect();
-    let mut last = HashMap::new();
-    for script_id in scripts {
-        for row in control_plane.store.list_last_executions(script_id, LAST_AMONG).await? {
-            let error: Option<Value> = row.error.and_then(|error| error.value().ok());
-            let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
-            let execution = LastExecution {
-                id: row.id.into(),
-                status: row.status.as_str(),
-                error_message: message,
-                finished_at: row.finished_at,
-            };
-            last.insert(row.trigger_id, execution);
-        }
-    }
-    Ok(last)
+    let ids: Vec<_> = triggers.iter().map(|trigger| &trigger.id).collect();
+    let rows = control_plane.store.list_last_executions(&ids).await?;
+    let last = rows.into_iter().map(|row| {
+        let error: Option<Value> = row.error.and_then(|error| error.value().ok());
+        let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
+        let execution = LastExecution {
+            id: row.id.into(),
+            status: row.status.as_str(),
+            error_message: message,
+            finished_at: row.finished_at,
+        };
+        (row.trigger_id, execution)
+    });
+    Ok(last.collect())
 }
 
 /// The next firings of a schedule, from what is stored: none while it does not fire.

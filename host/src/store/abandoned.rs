@@ -4,8 +4,9 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
+use super::listing::{Listing, Table};
 use super::writer::Touches;
-use super::{AppId, EventId, ExecutionId, Json, Page, Result, ScriptId, Store};
+use super::{AppId, EventId, ExecutionId, Json, Listed, Part, Result, ScriptId, Store};
 
 /// An answer that nobody took.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -62,17 +63,11 @@ impl Store {
     pub async fn list_abandoned_executions(
         &self,
         app_id: &AppId,
-        page: Page,
-    ) -> Result<Vec<AbandonedExecution>> {
-        let rows = sqlx::query_as(
-            "SELECT * FROM abandoned_executions WHERE app_id = $1 \
-             ORDER BY created_at DESC, execution_id DESC LIMIT $2 OFFSET $3",
-        )
-        .bind(app_id)
-        .bind(page.limit)
-        .bind(page.offset)
-        .fetch_all(self.reads())
-        .await?;
-        Ok(rows)
+        part: impl Into<Part>,
+    ) -> Result<Listed<AbandonedExecution>> {
+        let table = Table { name: "abandoned_executions", at: "created_at", id: "execution_id" };
+        let listing = Listing::of(table).found("app_id =", app_id.as_str());
+        let mut connection = self.reads().acquire().await?;
+        listing.fetch(&mut connection, "*", &part.into()).await
     }
 }

@@ -7,9 +7,12 @@
 
 use sqlx::{AnyConnection, FromRow};
 
+use super::listing::{Listing, Table};
 use super::writer::Touches;
-use super::{AppId, AuditId, Json, Page, Result, Store};
+use super::{AppId, AuditId, Json, Listed, Part, Result, Store};
 use std::sync::Arc;
+
+const AUDIT: Table = Table { name: "audit", at: "created_at", id: "id" };
 
 /// An entry as stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -60,7 +63,7 @@ impl Store {
     /// this entry.
     #[must_use]
     pub fn on_behalf(&self, entry: AuditEntry) -> Self {
-        Self { inner: Arc::clone(&self.inner), entry: Some(Arc::new(entry)) }
+        Self { entry: Some(Arc::new(entry)), ..self.clone() }
     }
 
     /// Writes an entry by itself, of what is written elsewhere or not at all.
@@ -72,23 +75,17 @@ impl Store {
     pub async fn list_audit(
         &self,
         filter: &AuditFilter<'_>,
-        page: Page,
-    ) -> Result<Vec<AuditEntry>> {
-        let entries = sqlx::query_as(
-            "SELECT * FROM audit WHERE ($1 IS NULL OR app_id = $1) \
-             AND ($2 IS NULL OR principal = $2) AND ($3 IS NULL OR action = $3) \
-             AND ($4 IS NULL OR resource_id = $4) \
-             ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
-        )
-        .bind(filter.app_id)
-        .bind(filter.principal)
-        .bind(filter.action)
-        .bind(filter.resource_id)
-        .bind(page.limit)
-        .bind(page.offset)
-        .fetch_all(self.reads())
-        .await?;
-        Ok(entries)
+        part: impl Into<Part>,
+    ) -> Result<Listed<AuditEntry>> {
+        let filters = [
+            ("resource_id", filter.resource_id),
+            ("principal", filter.principal),
+            ("action", filter.action),
+        ];
+        let app = ("app_id", filter.app_id.map(AppId::as_str));
+        let listing = Listing::of(AUDIT).found_by_first(&filters, app);
+        let mut connection = self.reads().acquire().await?;
+        listing.fetch(&mut connection, "*", &part.into()).await
     }
 
     /// Deletes at most `limit` entries that are older than `at`, µs, and says how many.

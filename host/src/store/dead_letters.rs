@@ -15,13 +15,16 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
+use super::listing::{Listing, Table};
 use super::outbox::{self, NewEvent};
 use super::remains::OF_AN_APP;
 use super::writer::Touches;
 use super::{
-    AppId, Conflict, DeadLetterId, Error, EventId, Json, Listed, Page, Resolution, Resource,
-    Result, ScriptId, Store, TriggerId, TriggerKind, UnknownName, listed,
+    AppId, Conflict, DeadLetterId, Error, EventId, Excerpt, Json, Listed, Part, Resolution,
+    Resource, Result, ScriptId, Store, TriggerId, TriggerKind, UnknownName, excerpt,
 };
+
+const DEAD_LETTERS: Table = Table { name: "dead_letters", at: "created_at", id: "id" };
 
 /// An event that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -127,23 +130,23 @@ pub struct DeadLetterFilter {
     pub trigger_id: Option<TriggerId>,
 }
 
-/// The filter as a condition on `$1` to `$4`.
-fn condition(filter: &DeadLetterFilter) -> String {
-    let unresolved = if filter.unresolved { "AND resolution IS NULL " } else { "" };
-    format!(
-        "app_id = $1 {unresolved}AND ($2 IS NULL OR kind = $2) \
-         AND ($3 IS NULL OR script_id = $3) AND ($4 IS NULL OR trigger_id = $4)"
-    )
-}
-
-macro_rules! bind_filter {
-    ($query:expr, $app_id:expr, $filter:expr) => {
-        $query
-            .bind($app_id)
-            .bind($filter.kind.map(TriggerKind::as_str))
-            .bind(&$filter.script_id)
-            .bind(&$filter.trigger_id)
-    };
+/// What fits, newest first.
+fn listing(app_id: &AppId, filter: &DeadLetterFilter) -> Listing {
+    let mut listing = Listing::of(DEAD_LETTERS);
+    if filter.unresolved {
+        listing = listing.found_where("resolution IS NULL");
+    }
+    let filters = [
+        ("trigger_id", filter.trigger_id.as_ref().map(TriggerId::as_str)),
+        ("script_id", filter.script_id.as_ref().map(ScriptId::as_str)),
+    ];
+    let (app, kind) = (app_id.as_str(), filter.kind.map(TriggerKind::as_str));
+    if filters.iter().any(|(_, value)| value.is_some()) {
+        listing = listing.found_by_first(&filters, ("app_id", Some(app)));
+        return kind.into_iter().fold(listing, |listing, kind| listing.sifted("kind", kind));
+    }
+    let listing = listing.found("app_id =", app);
+    kind.into_iter().fold(listing, |listing, kind| listing.found("kind =", kind))
 }
 
 impl Store {
@@ -162,35 +165,26 @@ impl Store {
         &self,
         app_id: &AppId,
         filter: &DeadLetterFilter,
-        page: Page,
-    ) -> Result<Vec<Listed<DeadLetter>>> {
-        let query = format!(
-            "SELECT id, app_id, event_id, trigger_id, script_id, script_name, script_version, \
+        part: impl Into<Part>,
+    ) -> Result<Listed<Excerpt<DeadLetter>>> {
+        let columns = format!(
+            "id, app_id, event_id, trigger_id, script_id, script_name, script_version, \
              kind, operation, source, {}, principal, depth, attempts, first_attempt_at, \
-             last_attempt_at, last_error, resolution, resolved_at, event_created_at, created_at \
-             FROM dead_letters WHERE {} ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6",
-            listed::columns("payload"),
-            condition(filter)
+             last_attempt_at, last_error, resolution, resolved_at, event_created_at, created_at",
+            excerpt::columns("payload")
         );
-        let rows = bind_filter!(sqlx::query_as(AssertSqlSafe(query)), app_id, filter)
-            .bind(page.limit)
-            .bind(page.offset)
-            .fetch_all(self.reads())
-            .await?;
-        Ok(rows)
+        let mut connection = self.reads().acquire().await?;
+        listing(app_id, filter).fetch(&mut connection, &columns, &part.into()).await
     }
 
-    /// How many there are.
+    /// How many there are; [`super::COUNTED_MAX`] stands for that and more.
     pub async fn count_dead_letters(
         &self,
         app_id: &AppId,
         filter: &DeadLetterFilter,
     ) -> Result<i64> {
-        let query = format!("SELECT COUNT(*) FROM dead_letters WHERE {}", condition(filter));
-        let count = bind_filter!(sqlx::query_scalar(AssertSqlSafe(query)), app_id, filter)
-            .fetch_one(self.reads())
-            .await?;
-        Ok(count)
+        let mut connection = self.reads().acquire().await?;
+        listing(app_id, filter).count(&mut connection).await
     }
 
     /// Enqueues the event of a dead letter anew, as `event`.

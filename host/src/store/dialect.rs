@@ -53,6 +53,14 @@ const SQLITE_READER: &str =
 const POSTGRES_WRITER: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
     SET enable_mergejoin = off; SET idle_in_transaction_session_timeout = '5s'";
 const POSTGRES_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
+/// Every list of the admin API has an index in its own order, and the planner has to take it
+/// (decision 30): it prefers another one, or the whole table, when an app has most of the rows,
+/// and is wrong when these are old. Lists are planned with the values that are asked for,
+/// because a plan for any limit reads everything. Compiling a plan takes longer than a page.
+const POSTGRES_ADMIN_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; \
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+    SET enable_bitmapscan = off; SET enable_sort = off; SET enable_incremental_sort = off; \
+    SET plan_cache_mode = force_custom_plan; SET jit = off";
 
 /// Where the database is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
 ///
@@ -75,6 +83,15 @@ pub struct DatabaseUrlError;
 pub(super) enum Dialect {
     Sqlite,
     Postgres,
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Scripts, requests and events: by keys.
+    OfScripts,
+    /// The admin API: lists.
+    OfAdmin,
 }
 
 impl DatabaseUrl {
@@ -212,10 +229,16 @@ impl Dialect {
 
     /// A pool of connections that cannot write. It connects when first used and
     /// never does anything by itself: no reaping, no minimum to maintain.
-    pub(super) fn read_pool(self, options: AnyConnectOptions) -> AnyPool {
-        let (connections_max, set_up) = match self {
-            Self::Sqlite => (4, SQLITE_READER),
-            Self::Postgres => (8, POSTGRES_READER),
+    pub(super) fn read_pool(
+        self,
+        options: AnyConnectOptions,
+        connections_max: u32,
+        reader: Reader,
+    ) -> AnyPool {
+        let set_up = match (self, reader) {
+            (Self::Sqlite, _) => SQLITE_READER,
+            (Self::Postgres, Reader::OfScripts) => POSTGRES_READER,
+            (Self::Postgres, Reader::OfAdmin) => POSTGRES_ADMIN_READER,
         };
         AnyPoolOptions::new()
             .max_connections(connections_max)
@@ -361,6 +384,21 @@ impl Dialect {
         }
     }
 
+    /// An expression for about how many rows a large table has, without reading them: by the
+    /// statistics of PostgreSQL, and on SQLite, whose new rows are numbered upwards, by the
+    /// first and the last number.
+    pub(super) fn estimated_rows(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => {
+                format!("(SELECT MAX(rowid) FROM {table}) - (SELECT MIN(rowid) FROM {table}) + 1")
+            }
+            Self::Postgres => format!(
+                "(SELECT CAST(reltuples AS BIGINT) FROM pg_class \
+                 WHERE oid = CAST('{table}' AS regclass))"
+            ),
+        }
+    }
+
     /// Whether other processes may use the same database.
     pub(super) fn is_shared(self) -> bool {
         self == Self::Postgres
@@ -438,7 +476,7 @@ mod tests {
         assert_eq!(number(&mut writer, "PRAGMA cache_size").await, -2048);
         writer.execute("CREATE TABLE t (a BIGINT)").await.unwrap();
 
-        let readers = url.dialect().read_pool(url.connect_options());
+        let readers = url.dialect().read_pool(url.connect_options(), 4, Reader::OfScripts);
         let mut reader = readers.acquire().await.unwrap();
         assert_eq!(number(&mut reader, "PRAGMA busy_timeout").await, 5000);
         assert_eq!(number(&mut reader, "PRAGMA cache_size").await, -512);

@@ -8,7 +8,10 @@ use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::writer::Touches;
-use super::{AppId, Json, Listed, Page, Result, Space, Store, listed, text};
+use super::{AppId, Excerpt, Json, Page, Result, Space, Store, excerpt, text};
+
+/// The most entries of one collection that are counted.
+pub const ENTRIES_COUNTED_MAX: i64 = 1_000;
 
 /// An entry as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -33,7 +36,7 @@ pub struct Collection {
     pub name: String,
     /// Grows with every change.
     pub version: i64,
-    /// How many entries it has.
+    /// How many entries it has; [`ENTRIES_COUNTED_MAX`] stands for that and more.
     pub entries: i64,
 }
 
@@ -130,8 +133,8 @@ impl Store {
         collection: &str,
         range: &EntryRange<'_>,
         now: i64,
-    ) -> Result<Vec<Listed<Entry>>> {
-        let (end, value) = (first_after(range.prefix), listed::columns("value"));
+    ) -> Result<Vec<Excerpt<Entry>>> {
+        let (end, value) = (first_after(range.prefix), excerpt::columns("value"));
         let query = self.part_query(&value, end.is_some());
         let query = bind_part!(sqlx::query_as(query), app_id, space, collection, range, now, end);
         Ok(query.fetch_all(self.reads()).await?)
@@ -186,12 +189,14 @@ impl Store {
         space: Space,
         page: Page,
     ) -> Result<Vec<Collection>> {
-        let rows = sqlx::query_as(
-            "SELECT c.name, c.version, (SELECT COUNT(*) FROM entries e WHERE e.app_id = c.app_id \
-             AND e.space = c.space AND e.collection = c.name) AS entries \
-             FROM collections c WHERE c.app_id = $1 AND c.space = $2 \
-             ORDER BY c.name LIMIT $3 OFFSET $4",
-        )
+        let rows = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT c.name, c.version, (SELECT COUNT(*) FROM (SELECT 1 FROM entries e \
+             WHERE e.app_id = c.app_id AND e.space = c.space AND e.collection = c.name \
+             LIMIT {ENTRIES_COUNTED_MAX}) AS counted) AS entries \
+             FROM (SELECT app_id, space, name, version FROM collections \
+             WHERE app_id = $1 AND space = $2 ORDER BY name LIMIT $3 OFFSET $4) AS c \
+             ORDER BY c.name"
+        )))
         .bind(app_id)
         .bind(space.as_str())
         .bind(page.limit)

@@ -10,6 +10,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
+use super::listing::{LOOKED_AT_MAX, Listing};
 use super::writer::{Touches, WriterId};
 use super::{
     AppId, Error, EventId, ExecutionId, ExecutionStatus, Json, Page, Resource, Result, ScriptId,
@@ -18,6 +19,7 @@ use super::{
 
 pub(super) use cursor::WRITERS_MAX;
 pub use cursor::{CursorError, ExecutionCursor};
+pub(super) use filter::EXECUTIONS;
 pub use filter::ExecutionFilter;
 pub use follow::Followed;
 
@@ -185,7 +187,9 @@ impl Store {
         filter: &ExecutionFilter,
         page: Page,
     ) -> Result<Vec<Execution>> {
-        filter.page(scope, page, self.reads()).await
+        let mut connection = self.reads().acquire().await?;
+        let listing = filter.listing(scope);
+        Ok(listing.fetch(&mut connection, "*", &page.into()).await?.rows)
     }
 
     /// The runs that an event has started, attempt by attempt from the last, and those
@@ -196,9 +200,11 @@ impl Store {
         event_id: &EventId,
         page: Page,
     ) -> Result<Vec<Execution>> {
+        // An OR would read all executions of the scope; so would a scope that has an index.
         let query = format!(
-            "SELECT * FROM executions WHERE {} = $1 AND (event_id = $2 \
-             OR parent_id IN (SELECT id FROM executions WHERE event_id = $2)) \
+            "SELECT * FROM executions WHERE id IN (SELECT id FROM executions WHERE event_id = $2 \
+             UNION SELECT part.id FROM executions run JOIN executions part \
+             ON part.parent_id = run.id WHERE run.event_id = $2) AND {} || '' = $1 \
              ORDER BY finished_at DESC, id DESC LIMIT $3 OFFSET $4",
             scope.column()
         );
@@ -217,7 +223,8 @@ impl Store {
     /// text does not count here.
     ///
     /// For clients from before [`Store::follow_executions`]: executions that are committed
-    /// later than others that finished after them are missing.
+    /// later than others that finished after them are missing. The filter is applied to the
+    /// next 10,000.
     pub async fn list_executions_after(
         &self,
         scope: &ExecutionScope,
@@ -225,16 +232,19 @@ impl Store {
         after: Option<&ExecutionId>,
         limit: i64,
     ) -> Result<Vec<Execution>> {
-        let after_at = "COALESCE((SELECT finished_at FROM executions WHERE id = $8), 0)";
-        let later = format!("finished_at >= {after_at} AND (finished_at > {after_at} OR id > $8)");
         let query = format!(
-            "SELECT * FROM executions WHERE {} AND {later} ORDER BY finished_at, id LIMIT $7",
-            ExecutionFilter::conditions(scope),
+            "SELECT * FROM executions WHERE id IN (SELECT id FROM (SELECT id, finished_at, status, \
+             trigger_kind, trigger_id FROM executions WHERE {} = $1 AND (finished_at, id) > \
+             (COALESCE((SELECT finished_at FROM executions WHERE id = $8), 0), $8) \
+             ORDER BY finished_at, id LIMIT {LOOKED_AT_MAX}) AS looked WHERE {} \
+             ORDER BY finished_at, id LIMIT $7) ORDER BY finished_at, id",
+            scope.column(),
+            ExecutionFilter::conditions(),
         );
         let rows = filter
             .bind(sqlx::query_as(AssertSqlSafe(query)), scope)
             .bind(limit)
-            .bind(after.cloned())
+            .bind(after.map_or("", ExecutionId::as_str).to_owned())
             .fetch_all(self.reads())
             .await?;
         Ok(rows)
@@ -247,19 +257,10 @@ impl Store {
         id: &ExecutionId,
         page: Page,
     ) -> Result<Vec<Execution>> {
-        let query = format!(
-            "SELECT * FROM executions WHERE {} = $1 AND caused_by = $2 \
-             ORDER BY finished_at DESC, id DESC LIMIT $3 OFFSET $4",
-            scope.column()
-        );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
-            .bind(scope.id())
-            .bind(id)
-            .bind(page.limit)
-            .bind(page.offset)
-            .fetch_all(self.reads())
-            .await?;
-        Ok(rows)
+        let mut connection = self.reads().acquire().await?;
+        let listing = Listing::of(EXECUTIONS).found("caused_by =", id.as_str());
+        let listing = listing.sifted(scope.column(), scope.id());
+        Ok(listing.fetch(&mut connection, "*", &page.into()).await?.rows)
     }
 
     /// Deletes at most `limit` executions that finished before `at`, the oldest first, and

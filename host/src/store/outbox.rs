@@ -19,13 +19,15 @@
 mod claim;
 mod handover;
 mod intake;
+mod lists;
 mod places;
 
-pub(super) use claim::look_query;
 pub use claim::{Claim, Claimed, NO_END};
+pub(super) use claim::{facts_query, look_query};
 pub(super) use handover::{Handover, Reserved};
 pub use handover::{Offer, Taken};
 pub use intake::{Accepted, NewKey};
+pub use lists::{Backlog, EventFilter};
 pub use places::{Place, Places};
 
 use std::collections::{BTreeMap, HashSet};
@@ -36,8 +38,8 @@ use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::remains::OF_AN_APP;
 use super::{
-    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Listed, Page, Resource, Result,
-    ScriptId, Store, TriggerId, TriggerKind, listed,
+    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Resource, Result, ScriptId, Store,
+    TriggerId, TriggerKind,
 };
 
 /// An event of the outbox.
@@ -217,33 +219,6 @@ async fn append_single(
 /// The script that the trigger of a row leads to now; NULL if there is no such trigger.
 const SCRIPT_NOW: &str = "(SELECT t.script_id FROM triggers t WHERE t.id = outbox.trigger_id)";
 
-/// Which events of an app to list.
-#[derive(Debug, Clone, Default)]
-pub struct EventFilter {
-    /// Only of this kind.
-    pub kind: Option<TriggerKind>,
-    /// Only by this queue, topic, collection or bucket.
-    pub source: Option<String>,
-    /// Only by this trigger.
-    pub trigger_id: Option<TriggerId>,
-    /// Only what this execution has caused.
-    pub caused_by: Option<ExecutionId>,
-}
-
-/// How much waits in an app.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Backlog {
-    /// The kind of event.
-    #[sqlx(try_from = "String")]
-    pub kind: TriggerKind,
-    /// The queue, topic, collection or bucket.
-    pub source: String,
-    /// How many events wait or run.
-    pub events: i64,
-    /// When the oldest of them was accepted, µs.
-    pub oldest_at: i64,
-}
-
 impl Store {
     /// Errors: `NotFound(Event)`, also for one that is done.
     pub async fn find_event(&self, id: &EventId) -> Result<Event> {
@@ -252,51 +227,6 @@ impl Store {
             .fetch_optional(self.reads())
             .await?
             .ok_or(Error::NotFound(Resource::Event))
-    }
-
-    /// The app's events that are not done, the last accepted first. Large payloads are left
-    /// out.
-    pub async fn list_events(
-        &self,
-        app_id: &AppId,
-        filter: &EventFilter,
-        page: Page,
-    ) -> Result<Vec<Listed<Event>>> {
-        let query = format!(
-            "SELECT id, app_id, trigger_id, script_id, script_version, kind, operation, source, \
-             {}, principal, depth, attempt, available_at, leased_until, lease_token, reply_to, \
-             dead_letter_id, caused_by, first_attempt_at, last_attempt_at, last_error, created_at \
-             FROM outbox WHERE app_id = $1 AND ($2 IS NULL OR kind = $2) \
-             AND ($3 IS NULL OR source = $3) AND ($4 IS NULL OR trigger_id = $4) \
-             AND ($5 IS NULL OR caused_by = $5) \
-             ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7",
-            listed::columns("payload")
-        );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
-            .bind(app_id)
-            .bind(filter.kind.map(TriggerKind::as_str))
-            .bind(&filter.source)
-            .bind(&filter.trigger_id)
-            .bind(&filter.caused_by)
-            .bind(page.limit)
-            .bind(page.offset)
-            .fetch_all(self.reads())
-            .await?;
-        Ok(rows)
-    }
-
-    /// What waits in an app, by kind and source.
-    pub async fn list_backlog(&self, app_id: &AppId, page: Page) -> Result<Vec<Backlog>> {
-        let rows = sqlx::query_as(
-            "SELECT kind, source, COUNT(*) AS events, MIN(created_at) AS oldest_at FROM outbox \
-             WHERE app_id = $1 GROUP BY kind, source ORDER BY kind, source LIMIT $2 OFFSET $3",
-        )
-        .bind(app_id)
-        .bind(page.limit)
-        .bind(page.offset)
-        .fetch_all(self.reads())
-        .await?;
-        Ok(rows)
     }
 
     /// The waiting message with this dedupe key, if there is one.

@@ -3,8 +3,8 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
-    EventId, ExecutionId, ExecutionScope, ExecutionStatus, Json, Result, ScriptId, Store,
-    TriggerId, TriggerKind,
+    EventId, ExecutionFilter, ExecutionId, ExecutionScope, ExecutionStatus, Json, Page, Result,
+    ScriptId, Store, TriggerId, TriggerKind, bulk,
 };
 
 /// An execution as a point in time.
@@ -67,19 +67,12 @@ impl Store {
         kind: Option<TriggerKind>,
         limit: i64,
     ) -> Result<Vec<Captured>> {
-        let query = format!(
-            "SELECT id, event_id, trigger_kind, script_id, request, started_at FROM executions \
-             WHERE {} = $1 AND ($2 IS NULL OR trigger_kind = $2) AND parent_id IS NULL \
-             ORDER BY finished_at DESC, id DESC LIMIT $3",
-            scope.column()
-        );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
-            .bind(scope.id())
-            .bind(kind.map(TriggerKind::as_str))
-            .bind(limit)
-            .fetch_all(self.reads())
-            .await?;
-        Ok(rows)
+        let filter = ExecutionFilter { trigger_kind: kind, ..ExecutionFilter::default() };
+        let listing = filter.listing(scope).sifted_where(&["parent_id"], "parent_id IS NULL", None);
+        let columns = "id, event_id, trigger_kind, script_id, request, started_at";
+        let page = Page { limit, offset: 0 };
+        let mut connection = self.reads().acquire().await?;
+        Ok(listing.fetch(&mut connection, columns, &page.into()).await?.rows)
     }
 
     /// What finished from `from` to before `to`, µs, the last first, at most `limit`.
@@ -93,7 +86,7 @@ impl Store {
         let query = format!(
             "SELECT script_id, script_name, status, fuel_used, duration_us, finished_at \
              FROM executions WHERE {} = $1 AND finished_at >= $2 AND finished_at < $3 \
-             ORDER BY finished_at DESC LIMIT $4",
+             ORDER BY finished_at DESC, id DESC LIMIT $4",
             scope.column()
         );
         let rows = sqlx::query_as(AssertSqlSafe(query))
@@ -106,24 +99,19 @@ impl Store {
         Ok(rows)
     }
 
-    /// The last execution of each trigger of a script, among the script's last `limit`
-    /// executions: there is no index by trigger, which every execution would pay for.
+    /// The last execution of each of these triggers that has one.
     pub async fn list_last_executions(
         &self,
-        script_id: &ScriptId,
-        limit: i64,
+        triggers: &[&TriggerId],
     ) -> Result<Vec<LastExecution>> {
-        let rows = sqlx::query_as(
-            "WITH newest AS (SELECT trigger_id, id, status, error, finished_at FROM executions \
-             WHERE script_id = $1 ORDER BY finished_at DESC LIMIT $2), \
-             numbered AS (SELECT newest.*, ROW_NUMBER() OVER (PARTITION BY trigger_id \
-             ORDER BY finished_at DESC, id DESC) AS place FROM newest WHERE trigger_id IS NOT NULL) \
-             SELECT trigger_id, id, status, error, finished_at FROM numbered WHERE place = 1",
-        )
-        .bind(script_id)
-        .bind(limit)
-        .fetch_all(self.reads())
-        .await?;
-        Ok(rows)
+        let rows: Vec<_> = triggers.iter().map(|id| (*id,)).collect();
+        let query = format!(
+            "SELECT trigger_id, id, status, error, finished_at FROM executions WHERE id IN \
+             (SELECT (SELECT e.id FROM executions e WHERE e.trigger_id = r.value->>0 \
+             ORDER BY e.finished_at DESC, e.id DESC LIMIT 1) FROM {})",
+            self.inner.dialect.rows()
+        );
+        let query = sqlx::query_as(AssertSqlSafe(query)).bind(bulk::json(&rows)?);
+        Ok(query.fetch_all(self.reads()).await?)
     }
 }

@@ -3,10 +3,8 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::dialect::node;
-use super::{Result, Store};
-
-/// Rows beyond this number are not counted: counting reads them.
-pub const ROWS_COUNTED_MAX: i64 = 1_000_000;
+use super::outbox::facts_query;
+use super::{COUNTED_MAX, Result, Store};
 
 /// The tables that grow with use, in the order of how fast.
 const TABLES: [&str; 9] = [
@@ -48,7 +46,7 @@ pub struct Node {
 pub struct TableFacts {
     /// Its name.
     pub name: &'static str,
-    /// Its rows, at most [`ROWS_COUNTED_MAX`].
+    /// Its rows: counted up to [`COUNTED_MAX`], and about so many beyond.
     pub rows: i64,
     /// What it takes with its indexes, where the database knows.
     pub size_bytes: Option<i64>,
@@ -57,9 +55,9 @@ pub struct TableFacts {
 /// What waits in the outboxes of all apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct OutboxFacts {
-    /// Events that nobody has in hand, at most [`ROWS_COUNTED_MAX`].
+    /// Events that nobody has in hand, at most [`COUNTED_MAX`].
     pub waiting: i64,
-    /// Events that are in hand.
+    /// Events that are in hand, at most [`COUNTED_MAX`].
     pub running: i64,
     /// Since when the oldest one that could begin waits, by the database's time, µs.
     pub oldest_due_at: Option<i64>,
@@ -86,11 +84,15 @@ impl Store {
         let mut facts = Vec::with_capacity(TABLES.len());
         for name in TABLES {
             let size = self.inner.dialect.size_of(name);
+            let estimate = self.inner.dialect.estimated_rows(name);
             let query = format!(
-                "SELECT COUNT(*), {size} FROM (SELECT 1 FROM {name} LIMIT {ROWS_COUNTED_MAX}) AS t"
+                "SELECT counted, CASE WHEN counted < {COUNTED_MAX} THEN 0 ELSE {estimate} END, \
+                 {size} FROM (SELECT COUNT(*) AS counted FROM \
+                 (SELECT 1 FROM {name} LIMIT {COUNTED_MAX}) AS c) AS t"
             );
-            let (rows, size_bytes) =
+            let (counted, estimated, size_bytes): (i64, i64, _) =
                 sqlx::query_as(AssertSqlSafe(query)).fetch_one(self.reads()).await?;
+            let rows = counted.max(estimated);
             facts.push(TableFacts { name, rows, size_bytes });
         }
         Ok(facts)
@@ -98,20 +100,18 @@ impl Store {
 
     /// What waits in the outboxes of all apps.
     pub async fn outbox_facts(&self) -> Result<OutboxFacts> {
-        let query = format!(
-            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE lease_token IS NULL \
-             LIMIT {ROWS_COUNTED_MAX}) AS w) AS waiting, \
-             (SELECT COUNT(*) FROM outbox WHERE lease_token IS NOT NULL) AS running, \
-             (SELECT MIN(available_at) FROM outbox WHERE lease_token IS NULL \
-             AND script_id IS NOT NULL AND available_at <= {}) AS oldest_due_at",
-            self.inner.dialect.now()
-        );
-        Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_one(self.reads()).await?)
+        Ok(sqlx::query_as(AssertSqlSafe(facts_query(self.inner.dialect)))
+            .fetch_one(self.reads())
+            .await?)
     }
 
-    /// How many dead letters of all apps nobody has dealt with.
+    /// How many dead letters of all apps nobody has dealt with; [`COUNTED_MAX`] stands for that
+    /// and more.
     pub async fn count_unresolved_dead_letters(&self) -> Result<i64> {
-        let query = "SELECT COUNT(*) FROM dead_letters WHERE resolution IS NULL";
-        Ok(sqlx::query_scalar(query).fetch_one(self.reads()).await?)
+        let query = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM dead_letters WHERE resolution IS NULL \
+             LIMIT {COUNTED_MAX}) AS counted"
+        );
+        Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(self.reads()).await?)
     }
 }

@@ -37,7 +37,8 @@ pub struct Storage {
     pub entry_bytes: i64,
     /// Files of buckets.
     pub files: i64,
-    /// Their contents, in bytes.
+    /// Their contents, in bytes; also those that were overwritten or deleted and are not removed
+    /// yet.
     pub file_bytes: i64,
     /// Events that are not done.
     pub events: i64,

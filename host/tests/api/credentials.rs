@@ -185,7 +185,7 @@ crate::on_both_databases! {
         // In the database as well, the bodies included.
         let app_id = app.store().find_app_by_name("shop").await.unwrap().id;
         let filter = DeadLetterFilter::default();
-        let stored = app.store().list_dead_letters(&app_id, &filter, ALL).await.unwrap().remove(0);
+        let stored = app.store().list_dead_letters(&app_id, &filter, ALL).await.unwrap().rows.remove(0);
         let payload: Value = stored.payload.to().unwrap();
         let body = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload["body"].as_str().unwrap());
         let body = String::from_utf8(body.unwrap()).unwrap();
@@ -220,8 +220,8 @@ crate::on_both_databases! {
         app.update(&script, "throw \"later\"").await.is(200);
         full(app.post(&path("async"))).send().await.is(202);
         app.settled("shop").await;
-        let events = app.store().list_events(&app_id, &EventFilter::default(), ALL).await.unwrap();
-        let letters = app.store().list_dead_letters(&app_id, &DeadLetterFilter::default(), ALL).await.unwrap();
+        let events = app.store().list_events(&app_id, &EventFilter::default(), ALL).await.unwrap().rows;
+        let letters = app.store().list_dead_letters(&app_id, &DeadLetterFilter::default(), ALL).await.unwrap().rows;
         let payloads = events.iter().map(|event| &event.payload).chain(letters.iter().map(|letter| &letter.payload));
         for payload in payloads {
             assert!(!payload.as_str().contains(TOKEN), "{payload:?}");

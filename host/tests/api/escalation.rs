@@ -214,7 +214,7 @@ with_an_app! {
         assert_eq!((uses(&of(&by_owner)).await, uses(&of(&theirs)).await), (200, 200));
         let reset = Auth::reset(app.store(), &Clock::system()).await.unwrap();
         let filter = AuditFilter { action: Some("reset_owner_key"), ..AuditFilter::default() };
-        let noted = app.store().list_audit(&filter, Page { limit: 9, offset: 0 }).await.unwrap();
+        let noted = app.store().list_audit(&filter, Page { limit: 9, offset: 0 }).await.unwrap().rows;
         assert_eq!(noted.len(), 1);
         let new = reset.unwrap().reveal().to_owned();
         // At once, in the server that goes on as well.

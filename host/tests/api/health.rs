@@ -98,18 +98,17 @@ on_both_databases! {
         };
         read_only("on").await;
         // Once it can read again, it is the missing writes that it is not ready for.
-        let store_up = async || {
-            let metrics = app.get("/metrics").by_owner().send().await.is(200);
-            metrics.text().lines().any(|line| line == "picloud_store_up 1")
-        };
         for _ in 0..5 {
-            if store_up().await {
+            if app.store().ping().await.is_ok() {
                 break;
             }
         }
         for _ in 0..3 {
-            assert!(store_up().await);
+            app.store().ping().await.unwrap();
             app.get("/health/ready").send().await.refuses(503, "store_unavailable");
+            let metrics = app.get("/metrics").by_owner().send().await.is(200);
+            let mut lines = metrics.text().lines();
+            assert!(lines.any(|line| line == "picloud_store_up 0"), "{metrics:?}");
         }
         read_only("off").await;
         let begun = std::time::Instant::now();

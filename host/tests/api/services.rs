@@ -1,6 +1,7 @@
 //! What scripts keep and call, and that each run is one transaction.
 
 use futures::future::join_all;
+use picloud::orchestrator::remains::Remains;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
@@ -142,11 +143,12 @@ with_an_app! {
         app.deploy("shop", "put", r#"files::bucket("b").put("a.txt", "kept")"#).await;
         app.post("/x/shop/put").send().await.is(200);
         app.admin().delete("/apps/shop").send().await.is(204);
-        app.pass_days(1);
+        assert!(Remains { store: app.store().clone() }.run_once().await.unwrap());
         let mut sweep = app.retention().sweep.clone().unwrap();
-        assert_eq!(sweep.orphans().await.unwrap(), 0);
-        sweep.orphan_seen_us = 0;
-        assert_eq!(sweep.orphans().await.unwrap(), 1);
+        assert!(sweep.freed().await.unwrap().is_some());
+        assert_eq!(blobs(app), 1);
+        sweep.freed_us = 0;
+        assert_eq!(sweep.freed().await.unwrap(), None);
         assert_eq!(blobs(app), 0);
     }
 

@@ -145,7 +145,7 @@ crate::on_both_databases! {
             let (writes, events) = (vec![set(&a, "k", "1")], vec![caused]);
             let commit = Commit { writes, events, at: now(), ..Commit::default() };
             store.commit(commit).await.unwrap();
-            let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap();
+            let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap().rows;
             let found: Vec<_> = events.iter().map(|event| event.operation.as_str()).collect();
             assert_eq!(found, operations, "round {round}");
         }
@@ -171,12 +171,13 @@ crate::on_both_databases! {
         };
         let stale = store.commit(commit(vec![saw(&a, None, 7)])).await.unwrap();
         assert_eq!(stale, Committed::Conflict);
-        let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap();
-        assert_eq!(events.into_iter().map(|event| event.row).collect::<Vec<_>>(), std::slice::from_ref(&event));
+        let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap().rows;
+        let events: Vec<_> = events.into_iter().map(|event| event.row).collect();
+        assert_eq!(events, std::slice::from_ref(&event));
         assert_eq!(version(&store, &a, "k").await, 0);
         assert_eq!(store.commit(commit(vec![])).await.unwrap(), Committed::Done);
         assert_eq!(store.commit(commit(vec![])).await.unwrap(), Committed::LeaseLost);
-        let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap();
+        let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap().rows;
         assert_eq!(events.len(), 1);
         assert_ne!(events[0].id, event.id);
     }

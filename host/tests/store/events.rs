@@ -123,7 +123,7 @@ crate::on_both_databases! {
         for ending in [Ending::Complete, Ending::Retry { delay_us: 0, error: "no".to_owned() }, Ending::Bury(Box::new(letter(&late, &hello)))] {
             assert_eq!(end(&store, &late, ending).await, Committed::LeaseLost);
         }
-        assert_eq!(store.list_dead_letters(&shop.id, &DeadLetterFilter::default(), ALL).await.unwrap(), []);
+        assert_eq!(store.list_dead_letters(&shop.id, &DeadLetterFilter::default(), ALL).await.unwrap().rows, []);
         // Keeping it alive takes the right token.
         store.extend_leases("gone".to_owned(), vec![taken.id.clone()], 0).await.unwrap();
         assert!(claim(&store, "third", 1, LEASE_US).await.events.is_empty());
@@ -208,7 +208,7 @@ crate::on_both_databases! {
         let unresolved = DeadLetterFilter { unresolved: true, ..DeadLetterFilter::default() };
         assert_eq!(store.count_dead_letters(&shop.id, &unresolved).await.unwrap(), 1);
         let other = DeadLetterFilter { kind: Some(TriggerKind::Kv), ..unresolved.clone() };
-        assert_eq!(store.list_dead_letters(&shop.id, &other, ALL).await.unwrap(), []);
+        assert_eq!(store.list_dead_letters(&shop.id, &other, ALL).await.unwrap().rows, []);
         store.ignore_dead_letter(&letter.id, now()).await.unwrap();
         assert_eq!(store.count_dead_letters(&shop.id, &unresolved).await.unwrap(), 0);
         let again = event_for(&hello);
@@ -319,7 +319,7 @@ crate::on_both_databases! {
         let all = vec![event_for(&hello), event_for(&hello), queued.clone()];
         store.append_events(all, None).await.unwrap();
         let filter = EventFilter { source: Some("q".to_owned()), ..EventFilter::default() };
-        let found = store.list_events(&shop.id, &filter, ALL).await.unwrap();
+        let found = store.list_events(&shop.id, &filter, ALL).await.unwrap().rows;
         assert_eq!(found.iter().map(|event| &event.id).collect::<Vec<_>>(), [&queued.id]);
         let backlog = store.list_backlog(&shop.id, ALL).await.unwrap();
         let counts: Vec<_> = backlog.iter().map(|row| (row.source.as_str(), row.events)).collect();

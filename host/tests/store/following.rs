@@ -151,7 +151,7 @@ on_both_databases! {
         let written = sorted(written);
         for (listed, cursor) in lists {
             let (followed, _) = follow(&nodes[0], &scope, &filter, cursor, 500).await;
-            assert_eq!(sorted([ids(&listed), ids(&followed)].concat()), written);
+            assert_eq!(sorted([ids(&listed.rows), ids(&followed)].concat()), written);
         }
     }
 
@@ -204,7 +204,7 @@ on_both_databases! {
         assert_eq!(ids(&rows), [ids(&old), ids(&[newer])].concat());
         let filter = ExecutionFilter::default();
         let (listed, newest) = store.list_executions_and_cursor(&scope, &filter, ALL).await.unwrap();
-        assert_eq!((listed.len(), newest), (11, cursor.clone()));
+        assert_eq!((listed.rows.len(), newest), (11, cursor.clone()));
 
         // A node with the release before goes on writing.
         let other = execution(&app_id, &script_id);

@@ -70,7 +70,7 @@ fn entry(app_id: Option<&AppId>, action: &str) -> AuditEntry {
 }
 
 async fn audited(store: &Store, filter: &AuditFilter<'_>) -> Vec<String> {
-    let entries = store.list_audit(filter, ALL).await.unwrap();
+    let entries = store.list_audit(filter, ALL).await.unwrap().rows;
     entries.into_iter().map(|entry| entry.action).collect()
 }
 

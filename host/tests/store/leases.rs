@@ -100,7 +100,7 @@ async fn of_two_ends_in_one_commit_only_that_of_the_last_claim_counts() {
             assert_eq!(outcomes, [Committed::LeaseLost, Committed::Done, Committed::LeaseLost]);
             assert!(store.find_event(&event_id).await.is_err());
             let app = store.list_apps(ALL).await.unwrap().remove(0);
-            let left = store.list_events(&app.id, &EventFilter::default(), ALL).await.unwrap();
+            let left = store.list_events(&app.id, &EventFilter::default(), ALL).await.unwrap().rows;
             assert_eq!(left, []);
         })
         .await;

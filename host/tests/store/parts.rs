@@ -77,7 +77,7 @@ async fn move_all(store: &Store) -> usize {
 async fn assigned(store: &Store, app: &App) -> usize {
     let page = Page { limit: 10_000, offset: 0 };
     let events = store.list_events(&app.id, &EventFilter::default(), page).await.unwrap();
-    events.iter().filter(|event| event.script_id.is_some()).count()
+    events.rows.iter().filter(|event| event.script_id.is_some()).count()
 }
 
 on_both_databases! {

@@ -2,7 +2,7 @@
 
 use picloud::store::{
     AppId, Caused, CollectionKey, Commit, Committed, Conflict, EntryRange, Error, EventId, Json,
-    NewEvent, NewKey, Space, Storage, StorageFull, Store, TriggerKind, Write,
+    NewEvent, NewKey, Settings, Space, Storage, StorageFull, Store, TriggerKind, Write,
 };
 
 use crate::database::Database;
@@ -57,7 +57,8 @@ async fn raw(database: &Database, statement: &str) {
 }
 
 async fn limited(database: &Database, most: Storage) -> Store {
-    Store::open_with(&database.url, most).await.unwrap()
+    let settings = Settings { storage_max: most, ..Settings::default() };
+    Store::open_with(&database.url, settings).await.unwrap()
 }
 
 on_both_databases! {

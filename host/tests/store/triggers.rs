@@ -176,7 +176,7 @@ crate::on_both_databases! {
         assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), Some(200));
         // The first ones are not done.
         assert_eq!(store.fire_schedule(firing(200, 1, true)).await.unwrap(), Some(300));
-        let events = store.list_events(&shop.id, &EventFilter::default(), ALL).await.unwrap();
+        let events = store.list_events(&shop.id, &EventFilter::default(), ALL).await.unwrap().rows;
         assert_eq!(events.len(), 2);
         let TriggerDetail::Cron { due_at, .. } = store.find_trigger(&made.id).await.unwrap().detail else {
             panic!("it changed its kind");

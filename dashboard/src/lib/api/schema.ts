@@ -1439,7 +1439,10 @@ export interface components {
             event_bytes: components["schemas"]["StorageUse"];
             /** @description Events that wait or run: limit `app_events`. */
             events: components["schemas"]["StorageUse"];
-            /** @description Their contents, in bytes: limit `app_file_bytes`. */
+            /**
+             * @description Their contents, in bytes, also of files that were overwritten or deleted in the last
+             *     minutes: limit `app_file_bytes`.
+             */
             file_bytes: components["schemas"]["StorageUse"];
             /** @description Files of buckets: limit `app_files`. */
             files: components["schemas"]["StorageUse"];
@@ -1480,7 +1483,7 @@ export interface components {
         Backlog: {
             /**
              * Format: int64
-             * @description How many events wait or run.
+             * @description How many events wait or run; 1,000 stands for 1,000 or more.
              */
             events: number;
             /** @description The kind of event. */
@@ -1514,7 +1517,7 @@ export interface components {
             done: number;
             /**
              * Format: int64
-             * @description How many of the filter are left unresolved: ask again.
+             * @description How many of the filter are left unresolved, 10,000 for 10,000 or more: ask again.
              */
             left: number;
         };
@@ -1554,7 +1557,7 @@ export interface components {
         Collection: {
             /**
              * Format: int64
-             * @description How many entries it has.
+             * @description How many entries it has; 1,000 stands for 1,000 or more.
              */
             entries: number;
             /** @description Its name. */
@@ -1711,12 +1714,17 @@ export interface components {
         DeadLetterCount: {
             /**
              * Format: int64
-             * @description As many.
+             * @description As many; 10,000 stands for 10,000 or more.
              */
             count: number;
         };
         /** @description Which dead letters. */
         DeadLettersQuery: {
+            /**
+             * @description Only what is behind this place: the `next_after` of an earlier answer.
+             * @default null
+             */
+            after?: string | null;
             /**
              * @description Only events of this kind.
              * @default null
@@ -1730,7 +1738,7 @@ export interface components {
             limit?: number | null;
             /**
              * Format: int64
-             * @description So many are skipped first.
+             * @description Number of items to skip, at most 10,000; not together with `after`.
              * @default null
              */
             offset?: number | null;
@@ -2049,6 +2057,12 @@ export interface components {
              */
             next_after?: string | null;
             /**
+             * @description The `before` of the next page, in lists of the newest; `null` on the last one. A page can
+             *     have fewer items than its limit and a next page all the same, when few of those that
+             *     were looked at fit.
+             */
+            next_before?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one, and with `after`.
              */
@@ -2230,7 +2244,7 @@ export interface components {
             database: components["schemas"]["Database"];
             /**
              * Format: int64
-             * @description Dead letters of all apps that nobody has dealt with.
+             * @description Dead letters of all apps that nobody has dealt with; 10,000 stands for 10,000 or more.
              */
             dead_letters_unresolved: number;
             /** @description The interpreter. */
@@ -2306,7 +2320,8 @@ export interface components {
             events: number;
             /**
              * Format: int64
-             * @description Their contents, in bytes.
+             * @description Their contents, in bytes; also those that were overwritten or deleted and are not removed
+             *     yet.
              */
             file_bytes: number;
             /**
@@ -2314,6 +2329,11 @@ export interface components {
              * @description Files of buckets.
              */
             files: number;
+            /**
+             * Format: int64
+             * @description How much of `file_bytes` was overwritten or deleted: it is removed within minutes.
+             */
+            freed_file_bytes: number;
         };
         /** @description Whom an invitation is for. */
         Invited: {
@@ -2400,6 +2420,12 @@ export interface components {
                 script_id: string;
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2441,6 +2467,12 @@ export interface components {
                 scopes: string[];
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2467,6 +2499,12 @@ export interface components {
                  */
                 updated_at: number;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2508,6 +2546,12 @@ export interface components {
                 resource_name: string;
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2519,7 +2563,7 @@ export interface components {
             items: {
                 /**
                  * Format: int64
-                 * @description How many events wait or run.
+                 * @description How many events wait or run; 1,000 stands for 1,000 or more.
                  */
                 events: number;
                 /** @description The kind of event. */
@@ -2532,6 +2576,12 @@ export interface components {
                 /** @description The queue, topic, collection or bucket. */
                 source: string;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2561,6 +2611,12 @@ export interface components {
                 source: string;
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2572,7 +2628,7 @@ export interface components {
             items: {
                 /**
                  * Format: int64
-                 * @description How many entries it has.
+                 * @description How many entries it has; 1,000 stands for 1,000 or more.
                  */
                 entries: number;
                 /** @description Its name. */
@@ -2583,6 +2639,12 @@ export interface components {
                  */
                 version: number;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2662,6 +2724,12 @@ export interface components {
                 trigger_id?: string | null;
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2693,6 +2761,12 @@ export interface components {
                  */
                 verified_by?: string | null;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2760,6 +2834,12 @@ export interface components {
                 trigger_id?: string | null;
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2786,6 +2866,12 @@ export interface components {
                 /** @description The user's id. */
                 user_id: string;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2826,6 +2912,12 @@ export interface components {
                 /** @description The id of the script that it leads to. */
                 script_id: string;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2880,6 +2972,12 @@ export interface components {
                 version: number;
             }[];
             /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
+            /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
              */
@@ -2904,6 +3002,12 @@ export interface components {
                  */
                 version: number;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2932,6 +3036,12 @@ export interface components {
                  */
                 version: number;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -2971,6 +3081,12 @@ export interface components {
                  */
                 updated_at: number;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -3014,6 +3130,12 @@ export interface components {
                  */
                 updated_at: number;
             }[];
+            /**
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
+             *     can have fewer items than its limit and a next page all the same, when few of those
+             *     that were looked at fit.
+             */
+            next_after?: string | null;
             /**
              * Format: int64
              * @description The `offset` of the next page; `null` on the last one.
@@ -3164,12 +3286,12 @@ export interface components {
             oldest_due_at?: number | null;
             /**
              * Format: int64
-             * @description Events in hand.
+             * @description Events in hand; 10,000 stands for 10,000 or more.
              */
             running: number;
             /**
              * Format: int64
-             * @description Events that nobody has in hand.
+             * @description Events that nobody has in hand; 10,000 stands for 10,000 or more.
              */
             waiting: number;
         };
@@ -3777,7 +3899,7 @@ export interface components {
             retention_ms?: number | null;
             /**
              * Format: int64
-             * @description Its rows; a million stands for a million or more.
+             * @description Its rows; from 10,000 on about so many: they are not counted.
              */
             rows: number;
             /**
@@ -4155,9 +4277,11 @@ export interface operations {
     list_abandoned_executions: {
         parameters: {
             query?: {
+                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                after?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
             };
             header?: never;
@@ -4194,9 +4318,11 @@ export interface operations {
             query?: {
                 /** @description Only this: `update_script`. */
                 action?: string;
+                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                after?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /** @description Only what this principal did: `owner`, or `user:` and an id. */
                 principal?: string;
@@ -4311,11 +4437,13 @@ export interface operations {
     list_dead_letters: {
         parameters: {
             query?: {
+                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                after?: string;
                 /** @description Only events of this kind. */
                 kind?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /** @description Only events of the script with this id. */
                 script_id?: string;
@@ -4356,11 +4484,13 @@ export interface operations {
     count_dead_letters: {
         parameters: {
             query?: {
+                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                after?: string;
                 /** @description Only events of this kind. */
                 kind?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /** @description Only events of the script with this id. */
                 script_id?: string;
@@ -4690,6 +4820,11 @@ export interface operations {
                  */
                 after?: string;
                 /**
+                 * @description Only what is behind this place in a list of the newest: the `next_before` of an earlier
+                 *     answer.
+                 */
+                before?: string;
+                /**
                  * @description Only what the execution with this id has led to by events; no other filter
                  *     counts then.
                  */
@@ -4707,8 +4842,8 @@ export interface operations {
                 offset?: number;
                 /**
                  * @description Only those with this text in the request, the log or the error, at most 200
-                 *     characters; looked for among the last 20,000 that fit otherwise. Not together with
-                 *     `after`.
+                 *     characters; looked for among the last 10,000 that fit otherwise, and behind them with
+                 *     `before`. Not together with `after`.
                  */
                 q?: string;
                 /** @description Only those that ended so. */
@@ -5408,13 +5543,18 @@ export interface operations {
     list_outbox: {
         parameters: {
             query?: {
+                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                after?: string;
                 /** @description Only what the execution with this id has caused. */
                 caused_by?: string;
-                /** @description Only of this kind. */
+                /**
+                 * @description Only of this kind. What is by kind alone, by source alone or by several filters is
+                 *     looked for among the last 10,000 that fit otherwise, and behind them with `after`.
+                 */
                 kind?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /** @description Only by this queue, topic, collection or bucket. */
                 source?: string;
@@ -5835,9 +5975,11 @@ export interface operations {
             query?: {
                 /** @description Only this: `update_script`. */
                 action?: string;
+                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                after?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /** @description Only what this principal did: `owner`, or `user:` and an id. */
                 principal?: string;
@@ -6818,6 +6960,11 @@ export interface operations {
                  */
                 after?: string;
                 /**
+                 * @description Only what is behind this place in a list of the newest: the `next_before` of an earlier
+                 *     answer.
+                 */
+                before?: string;
+                /**
                  * @description Only what the execution with this id has led to by events; no other filter
                  *     counts then.
                  */
@@ -6835,8 +6982,8 @@ export interface operations {
                 offset?: number;
                 /**
                  * @description Only those with this text in the request, the log or the error, at most 200
-                 *     characters; looked for among the last 20,000 that fit otherwise. Not together with
-                 *     `after`.
+                 *     characters; looked for among the last 10,000 that fit otherwise, and behind them with
+                 *     `before`. Not together with `after`.
                  */
                 q?: string;
                 /** @description Only those that ended so. */

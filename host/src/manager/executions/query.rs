@@ -34,8 +34,8 @@ pub struct ExecutionsQuery {
     /// Only those that ended before then, in microseconds since 1970.
     to: Option<i64>,
     /// Only those with this text in the request, the log or the error, at most 200
-    /// characters; looked for among the last 20,000 that fit otherwise. Not together with
-    /// `after`.
+    /// characters; looked for among the last 10,000 that fit otherwise, and behind them with
+    /// `before`. Not together with `after`.
     q: Option<String>,
     /// Only the attempts of the event with this id, and what they called; no other
     /// filter counts then.
@@ -48,6 +48,9 @@ pub struct ExecutionsQuery {
     /// for the oldest execution. Each execution comes exactly once. Deprecated: with the id of
     /// an execution, those that ended after it; some may be missing.
     after: Option<String>,
+    /// Only what is behind this place in a list of the newest: the `next_before` of an earlier
+    /// answer.
+    pub(super) before: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     pub(super) limit: Option<i64>,
     /// Number of executions to skip, at most 10,000; not together with `after`.
@@ -78,7 +81,11 @@ impl ExecutionsQuery {
             (None, Some(cause), _) => Selection::CausedBy(cause),
             (None, None, None) => Selection::Filtered(filter),
             (None, None, Some(after)) => {
-                let excluded = [("offset", self.offset.is_some()), ("q", self.q.is_some())];
+                let excluded = [
+                    ("offset", self.offset.is_some()),
+                    ("before", self.before.is_some()),
+                    ("q", self.q.is_some()),
+                ];
                 if let Some((field, _)) = excluded.into_iter().find(|(_, given)| *given) {
                     return Err(refused(field, "must not be given together with `after`"));
                 }

@@ -12,7 +12,7 @@ use super::{Commit, Write, fixed};
 use crate::store::blobs::Contents;
 use crate::store::dialect::Dialect;
 use crate::store::storage::{self, StorageLimits};
-use crate::store::{AppId, Json, NewEvent, Result, Space, Storage, StorageFull, bulk};
+use crate::store::{AppId, NewEvent, Result, Space, Storage, StorageFull, bulk};
 
 /// What the apps of a group keep, with what was accepted of it.
 pub(super) struct Room<'a> {
@@ -25,8 +25,6 @@ struct OldRow {
     #[sqlx(try_from = "String")]
     space: Space,
     name_bytes: i64,
-    /// Of a file what describes it; of a key nothing.
-    described: Option<Json>,
     value_bytes: i64,
 }
 
@@ -115,7 +113,6 @@ async fn written_over(
     }
     let query = format!(
         "SELECT e.space, CAST(OCTET_LENGTH(e.name) AS BIGINT) AS name_bytes, \
-         CASE WHEN e.space = 'files' THEN e.value END AS described, \
          CAST(OCTET_LENGTH(e.value) AS BIGINT) AS value_bytes \
          FROM {} JOIN entries e ON e.app_id = r.value->>0 AND e.space = r.value->>1 \
          AND e.collection = r.value->>2 AND e.name = r.value->>3",
@@ -130,11 +127,8 @@ async fn written_over(
                 gone.entries -= 1;
                 gone.entry_bytes -= row.name_bytes + row.value_bytes;
             }
-            Space::Files => {
-                gone.files -= 1;
-                let blob = row.described.and_then(|described| described.to::<Contents>().ok());
-                gone.file_bytes -= blob.map_or(0, |blob| blob.size_bytes);
-            }
+            // What a file had stays on the disk for a while, and counts until it is removed.
+            Space::Files => gone.files -= 1,
         }
     }
     Ok(gone)

@@ -15,7 +15,8 @@ const SQLITE: &[&str] = &[
       WHERE e.app_id = a.id AND e.space = 'kv'), \
      (SELECT COUNT(*) FROM entries e WHERE e.app_id = a.id AND e.space = 'files'), \
      (SELECT COALESCE(SUM(e.value->>'size_bytes'), 0) FROM entries e \
-      WHERE e.app_id = a.id AND e.space = 'files'), \
+      WHERE e.app_id = a.id AND e.space = 'files') \
+     + (SELECT COALESCE(SUM(f.size_bytes), 0) FROM freed_blobs f WHERE f.app_id = a.id), \
      (SELECT COUNT(*) FROM outbox o WHERE o.app_id = a.id), \
      (SELECT COALESCE(SUM(OCTET_LENGTH(o.payload)), 0) FROM outbox o WHERE o.app_id = a.id) \
      FROM apps a WHERE NOT EXISTS (SELECT 1 FROM storage s WHERE s.app_id = a.id)",
@@ -50,6 +51,10 @@ const SQLITE: &[&str] = &[
      UPDATE storage SET files = files - 1, \
      file_bytes = file_bytes - COALESCE(OLD.value->>'size_bytes', 0) \
      WHERE app_id = OLD.app_id; END",
+    "CREATE TRIGGER IF NOT EXISTS storage_blob_freed AFTER INSERT ON freed_blobs BEGIN \
+     UPDATE storage SET file_bytes = file_bytes + NEW.size_bytes WHERE app_id = NEW.app_id; END",
+    "CREATE TRIGGER IF NOT EXISTS storage_blob_removed AFTER DELETE ON freed_blobs BEGIN \
+     UPDATE storage SET file_bytes = file_bytes - OLD.size_bytes WHERE app_id = OLD.app_id; END",
     "CREATE TRIGGER IF NOT EXISTS storage_event_added AFTER INSERT ON outbox BEGIN \
      UPDATE storage SET events = events + 1, \
      event_bytes = event_bytes + OCTET_LENGTH(NEW.payload) WHERE app_id = NEW.app_id; END",
@@ -79,13 +84,22 @@ pub(super) fn postgres() -> Vec<String> {
              events = s.events + excluded.events, event_bytes = s.event_bytes + excluded.event_bytes"
         )
     };
+    let blobs = |of: &str, sign: &str| {
+        format!(
+            "INSERT INTO storage AS s (app_id, shard, file_bytes) \
+             SELECT d.app_id, pg_backend_pid() % {SHARDS}, {sign}SUM(d.size_bytes) \
+             FROM {of} d {OF_LIVING_APPS} GROUP BY d.app_id ORDER BY d.app_id \
+             ON CONFLICT (app_id, shard) DO UPDATE SET \
+             file_bytes = s.file_bytes + excluded.file_bytes"
+        )
+    };
     let (added, removed) = (rows_of_entries("added", 1), rows_of_entries("removed", -1));
     let install = format!(
         "DO $do$ BEGIN \
          IF {is_there} THEN RETURN; END IF; \
-         LOCK TABLE entries, outbox IN SHARE ROW EXCLUSIVE MODE; \
+         LOCK TABLE entries, freed_blobs, outbox IN SHARE ROW EXCLUSIVE MODE; \
          IF {is_there} THEN RETURN; END IF; \
-         DELETE FROM storage; {first_entries}; {first_events}; \
+         DELETE FROM storage; {first_entries}; {first_blobs}; {first_events}; \
          CREATE FUNCTION picloud_count_events() RETURNS trigger LANGUAGE plpgsql AS $fn$ BEGIN \
          IF TG_OP = 'INSERT' THEN {events_added}; ELSE {events_removed}; END IF; \
          RETURN NULL; END $fn$; \
@@ -101,6 +115,15 @@ pub(super) fn postgres() -> Vec<String> {
          CREATE TRIGGER storage_entry_removed AFTER DELETE ON entries \
          REFERENCING OLD TABLE AS removed \
          FOR EACH STATEMENT EXECUTE FUNCTION picloud_count_entries(); \
+         CREATE FUNCTION picloud_count_blobs() RETURNS trigger LANGUAGE plpgsql AS $fn$ BEGIN \
+         IF TG_OP = 'INSERT' THEN {blobs_freed}; ELSE {blobs_removed}; END IF; \
+         RETURN NULL; END $fn$; \
+         CREATE TRIGGER storage_blob_freed AFTER INSERT ON freed_blobs \
+         REFERENCING NEW TABLE AS added \
+         FOR EACH STATEMENT EXECUTE FUNCTION picloud_count_blobs(); \
+         CREATE TRIGGER storage_blob_removed AFTER DELETE ON freed_blobs \
+         REFERENCING OLD TABLE AS removed \
+         FOR EACH STATEMENT EXECUTE FUNCTION picloud_count_blobs(); \
          CREATE TRIGGER storage_event_added AFTER INSERT ON outbox \
          REFERENCING NEW TABLE AS added \
          FOR EACH STATEMENT EXECUTE FUNCTION picloud_count_events(); \
@@ -109,6 +132,9 @@ pub(super) fn postgres() -> Vec<String> {
          FOR EACH STATEMENT EXECUTE FUNCTION picloud_count_events(); \
          END $do$",
         first_entries = count_entries(&rows_of_entries("entries", 1)),
+        first_blobs = blobs("freed_blobs", ""),
+        blobs_freed = blobs("added", ""),
+        blobs_removed = blobs("removed", "-"),
         first_events = events("outbox", "", ""),
         events_added = events("added", "", ""),
         events_removed = events("removed", "-", OF_LIVING_APPS),

@@ -1,15 +1,16 @@
 //! Which executions of a scope: what lists of them can be narrowed to.
 
+use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::QueryAs;
-use sqlx::{Any, AssertSqlSafe, Executor};
 
-use super::{Execution, ExecutionScope};
-use crate::store::{ExecutionStatus, Page, Result, TriggerId, TriggerKind};
+use super::ExecutionScope;
+use crate::store::listing::{Listing, Table};
+use crate::store::{ExecutionStatus, TriggerId, TriggerKind};
 
-/// Among how many of the executions that fit otherwise a text is looked for: the last
-/// ones. Rows are read one by one for it.
-const TEXT_AMONG: usize = 20_000;
+/// The log of executions as a list.
+pub(in crate::store) const EXECUTIONS: Table =
+    Table { name: "executions", at: "finished_at", id: "id" };
 
 const FITS: &str = "($2 IS NULL OR status = $2) AND ($3 IS NULL OR trigger_kind = $3) \
     AND ($4 IS NULL OR trigger_id = $4) AND finished_at >= $5 AND finished_at < $6";
@@ -28,47 +29,48 @@ pub struct ExecutionFilter {
     /// Before when they finished, µs.
     pub to: Option<i64>,
     /// What stands in their request, log or error, as JSON has it, in small letters or
-    /// large ones; only the last 20,000 executions are searched.
+    /// large ones; only the last 10,000 executions that fit otherwise are searched.
     pub text: Option<String>,
 }
 
 impl ExecutionFilter {
-    /// A page of what fits, the last to finish first.
-    pub(super) async fn page<'c>(
-        &self,
-        scope: &ExecutionScope,
-        page: Page,
-        database: impl Executor<'c, Database = Any>,
-    ) -> Result<Vec<Execution>> {
-        let statement = AssertSqlSafe(self.page_statement(scope));
-        let query = self.bind(sqlx::query_as(statement), scope);
-        let query = query.bind(page.limit).bind(page.offset);
-        let query = match &self.text {
-            Some(text) => query.bind(pattern(text)),
-            None => query,
-        };
-        Ok(query.fetch_all(database).await?)
-    }
-
-    /// A statement for a page of what fits, the last to finish first; `$7` is the page's
-    /// limit, `$8` its offset, `$9` the text's pattern if there is a text.
-    fn page_statement(&self, scope: &ExecutionScope) -> String {
-        let conditions = Self::conditions(scope);
-        let order = "ORDER BY finished_at DESC, id DESC";
-        let newest = format!("SELECT * FROM executions WHERE {conditions} {order}");
-        if self.text.is_none() {
-            return format!("{newest} LIMIT $7 OFFSET $8");
+    /// What fits, the last to finish first.
+    pub(in crate::store) fn listing(&self, scope: &ExecutionScope) -> Listing {
+        let mut listing = Listing::of(EXECUTIONS);
+        let mut status = self.status.map(ExecutionStatus::as_str);
+        if let Some(trigger_id) = &self.trigger_id {
+            listing = listing.found("trigger_id =", trigger_id.as_str());
+            listing = listing.sifted(scope.column(), scope.id());
+        } else {
+            listing = listing.found(&format!("{} =", scope.column()), scope.id());
+            // Only failures have an index: most executions are none, and pay nothing for it.
+            if let Some(failed) = status.take_if(|status| *status != "success") {
+                listing = listing.found("status =", failed).found_where("status <> 'success'");
+            }
         }
-        let text = "LOWER(request || log || COALESCE(error, '')) LIKE LOWER($9) ESCAPE '\\'";
-        format!(
-            "SELECT * FROM ({newest} LIMIT {TEXT_AMONG}) AS newest WHERE {text} {order} \
-             LIMIT $7 OFFSET $8"
-        )
+        if let Some(from) = self.from {
+            listing = listing.found("finished_at >=", from);
+        }
+        if let Some(to) = self.to {
+            listing = listing.before(to);
+        }
+        if let Some(status) = status {
+            listing = listing.sifted("status", status);
+        }
+        if let Some(kind) = self.trigger_kind {
+            listing = listing.sifted("trigger_kind", kind.as_str());
+        }
+        if let Some(text) = &self.text {
+            let found = "LOWER(request || log || COALESCE(error, '')) LIKE LOWER({}) ESCAPE '\\'";
+            let pattern = Some((&*pattern(text)).into());
+            listing = listing.sifted_where(&["request", "log", "error"], found, pattern);
+        }
+        listing
     }
 
-    /// What a row has to be but for the text, by `$1` to `$6`.
-    pub(super) fn conditions(scope: &ExecutionScope) -> String {
-        format!("{} = $1 AND {FITS}", scope.column())
+    /// What a row has to be but for the text, by `$2` to `$6`.
+    pub(super) fn conditions() -> &'static str {
+        FITS
     }
 
     /// An expression for 1 where a row fits but for the text, by `$2` to `$6`; else 0.

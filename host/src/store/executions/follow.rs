@@ -15,7 +15,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, FromRow};
 
 use super::cursor::ExecutionCursor;
 use super::{Execution, ExecutionFilter, ExecutionId, ExecutionScope};
-use crate::store::{Error, Page, Result, Store, bulk};
+use crate::store::{Error, Listed, Part, Result, Store, bulk};
 
 /// The most executions of one writer that one call looks at when not all of them fit.
 const LOOKED_AT_MAX: i64 = 1_000;
@@ -54,19 +54,19 @@ impl Store {
         &self,
         scope: &ExecutionScope,
         filter: &ExecutionFilter,
-        page: Page,
-    ) -> Result<(Vec<Execution>, ExecutionCursor)> {
+        part: impl Into<Part>,
+    ) -> Result<(Listed<Execution>, ExecutionCursor)> {
         let mut connection = self.reads().acquire().await?;
         // One moment, or what is committed in between would be missed or come twice.
         let begin = self.inner.dialect.begin_snapshot();
         let mut snapshot = Connection::begin_with(&mut *connection, begin).await?;
-        let rows = filter.page(scope, page, &mut *snapshot).await?;
+        let listed = filter.listing(scope).fetch(&mut snapshot, "*", &part.into()).await?;
         let cursor = ExecutionCursor {
             sequences: writers(&mut snapshot).await?,
             unnumbered: last_unnumbered(&mut snapshot, scope).await?,
         };
         snapshot.commit().await?;
-        Ok((rows, cursor))
+        Ok((listed, cursor))
     }
 
     /// What was committed after `cursor`, at most `limit` executions. The filter's text does

@@ -12,7 +12,7 @@ use super::{Event, Places, SCRIPT_NOW};
 use crate::store::dialect::Dialect;
 use crate::store::revision::STORED_REVISION;
 use crate::store::writer::Touches;
-use crate::store::{AppId, EventId, Lease, Result, Store, bulk};
+use crate::store::{AppId, COUNTED_MAX, EventId, Lease, Result, Store, bulk};
 
 /// The last error of an event whose lease ran out.
 pub const NO_END: &str =
@@ -262,6 +262,28 @@ pub(in crate::store) fn look_query(dialect: Dialect) -> String {
          FROM (SELECT available_at AS at FROM ({WAITING_APPS}) AS w \
          UNION ALL SELECT MIN(leased_until) FROM outbox WHERE lease_token IS NOT NULL) AS n",
         now = dialect.now()
+    )
+}
+
+/// A query for how many events wait and run, at most [`COUNTED_MAX`] each, and since when the
+/// oldest that could begin waits.
+pub(in crate::store) fn facts_query(dialect: Dialect) -> String {
+    let count = |condition: &str| {
+        format!(
+            "(SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE {condition} LIMIT {COUNTED_MAX}) AS c)"
+        )
+    };
+    format!(
+        "WITH RECURSIVE {WAITING} SELECT {} AS waiting, {} AS running, \
+         (SELECT MIN(available_at) FROM ({WAITING_APPS}) AS w WHERE available_at <= {}) \
+         AS oldest_due_at",
+        // By two indexes: messages without a script are in one of their own.
+        count(
+            "lease_token IS NULL AND script_id IS NOT NULL UNION ALL \
+             SELECT 1 FROM outbox WHERE lease_token IS NULL AND script_id IS NULL",
+        ),
+        count("lease_token IS NOT NULL"),
+        dialect.now()
     )
 }
 

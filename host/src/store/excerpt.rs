@@ -8,11 +8,11 @@ use std::ops::Deref;
 use sqlx::FromRow;
 
 /// The largest payload or value in a row of a list, in bytes. A larger one is left out.
-pub const LISTED_BYTES_MAX: i64 = 4 << 10;
+pub const EXCERPT_BYTES_MAX: i64 = 4 << 10;
 
-/// A row whose payload or value is `null` if it has more than [`LISTED_BYTES_MAX`] bytes.
+/// A row whose payload or value is `null` if it has more than [`EXCERPT_BYTES_MAX`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Listed<T> {
+pub struct Excerpt<T> {
     /// The row.
     #[sqlx(flatten)]
     pub row: T,
@@ -20,14 +20,14 @@ pub struct Listed<T> {
     pub full_bytes: i64,
 }
 
-impl<T> Listed<T> {
+impl<T> Excerpt<T> {
     /// A row with all of its payload or value, which has so many bytes.
     pub fn whole(row: T, bytes: usize) -> Self {
         Self { row, full_bytes: i64::try_from(bytes).unwrap_or(i64::MAX) }
     }
 }
 
-impl<T> Deref for Listed<T> {
+impl<T> Deref for Excerpt<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -35,11 +35,11 @@ impl<T> Deref for Listed<T> {
     }
 }
 
-/// The columns for a payload or value, and for [`Listed::full_bytes`]. The databases know the
+/// The columns for a payload or value, and for [`Excerpt::full_bytes`]. The databases know the
 /// length of a text without reading it.
 pub(super) fn columns(of: &str) -> String {
     format!(
-        "CASE WHEN OCTET_LENGTH({of}) <= {LISTED_BYTES_MAX} THEN {of} ELSE 'null' END AS {of}, \
+        "CASE WHEN OCTET_LENGTH({of}) <= {EXCERPT_BYTES_MAX} THEN {of} ELSE 'null' END AS {of}, \
          CAST(OCTET_LENGTH({of}) AS BIGINT) AS full_bytes"
     )
 }
