@@ -2,6 +2,11 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
+# What building for 64-bit ARM takes on another machine.
+ARM_TARGET := aarch64-unknown-linux-gnu
+ARM := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+
 .PHONY: help
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -96,6 +101,22 @@ bench-fuel: ## CPU for a unit of fuel, for each function of scripts; fails above
 	@.ci/install bench
 	@.ci/dashboard
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-fuel
+
+.PHONY: check-arm
+check-arm: ## Check that the server compiles for 64-bit ARM
+	@.ci/install arm
+	@.ci/dashboard
+	$(ARM) cargo check --locked --package picloud --target $(ARM_TARGET)
+
+.PHONY: release
+release: ## Build the server for x86-64 and for 64-bit ARM: dist/picloud-x86_64, dist/picloud-aarch64
+	@.ci/install arm
+	@.ci/dashboard
+	cargo build --release --locked --package picloud
+	$(ARM) cargo build --release --locked --package picloud --target $(ARM_TARGET)
+	install -D target/release/picloud dist/picloud-x86_64
+	install -D target/$(ARM_TARGET)/release/picloud dist/picloud-aarch64
+	cd dist && sha256sum picloud-x86_64 picloud-aarch64 > SHA256SUMS
 
 .PHONY: audit
 audit: ## Licences, sources and unused dependencies (needs cargo-deny and cargo-machete)
