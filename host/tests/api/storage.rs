@@ -61,6 +61,17 @@ on_both_databases! {
         assert!(error.to_string().contains("app_file_bytes"), "{error}");
         let large = app.admin().request("PUT", "/apps/shop/files/b/g").text("x").send().await;
         large.refuses(507, "storage_full");
+        // What it had counts until it is removed from the disk.
+        put(10).await.is(500);
+        app.admin().delete("/apps/shop/files/b/f").send().await.is(204);
+        let instance = app.admin().get("/instance").send().await.is(200).json();
+        let storage = &instance["storage"];
+        assert_eq!((&storage["file_bytes"], &storage["freed_file_bytes"]), (&json!(1000), &json!(1000)));
+        let metrics = app.request("GET", "/metrics").by_owner().send().await.is(200);
+        assert!(metrics.text().contains("picloud_freed_file_bytes 1000"), "{}", metrics.text());
+        let mut sweep = app.retention().sweep.clone().unwrap();
+        sweep.freed_us = 0;
+        assert_eq!(sweep.freed().await.unwrap(), None);
         put(10).await.is(200);
         assert_eq!(kept(&app, "file_bytes").await, (json!(10), json!(1000)));
         app.close().await;

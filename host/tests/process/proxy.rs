@@ -121,7 +121,7 @@ impl Shared {
             if contains(bytes, b"COMMIT\0") {
                 let count = self.commits.fetch_add(1, Ordering::Relaxed);
                 if let Fault::LosesCommits(every) = *self.fault.borrow()
-                    && count % every == 0
+                    && count.is_multiple_of(every)
                 {
                     told.send_modify(|seen| seen.loses = true);
                 }

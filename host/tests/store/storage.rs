@@ -77,7 +77,12 @@ on_both_databases! {
         // Written over, with something that is longer, shorter and gone.
         change(&store, vec![set("a", "12345"), write(&shop, Space::Kv, "bb", None)], vec![]).await;
         change(&store, vec![write(&shop, Space::Files, "f", Some(&file(5)))], vec![]).await;
-        let kept = Storage { entries: 1, entry_bytes: 6, file_bytes: 5, ..kept };
+        // What a file had counts until it is removed from the disk.
+        let kept = Storage { entries: 1, entry_bytes: 6, file_bytes: 70 + 5, ..kept };
+        assert_eq!(store.find_storage(&shop).await.unwrap(), kept);
+        let freed = store.list_freed_blobs(0, 10).await.unwrap();
+        store.forget_freed_blobs(freed).await.unwrap();
+        let kept = Storage { file_bytes: 5, ..kept };
         assert_eq!(store.find_storage(&shop).await.unwrap(), kept);
         // By retention, and by hand.
         let ends = Write { expires_at: Some(now()), ..set("gone", "1") };
@@ -135,7 +140,18 @@ on_both_databases! {
         let files = StorageFull { limit: "app_files", used: 2, most: 1 };
         let expected = [Committed::Full(bytes), Committed::Done, Committed::Done, Committed::Full(files)];
         assert_eq!(done, expected);
-        // The same file can be written over.
+        // The same file can be written over when there is room for both contents.
+        let full = StorageFull { limit: "app_file_bytes", used: 19, most: 10 };
+        assert_eq!(store.commit(put(&shop, "b", 9)).await.unwrap(), Committed::Full(full));
+        let delete = Commit {
+            writes: vec![write(&shop, Space::Files, "b", None)],
+            is_limited: true,
+            at: now(),
+            ..Commit::default()
+        };
+        assert_eq!(store.commit(delete).await.unwrap(), Committed::Done);
+        let freed = store.list_freed_blobs(0, 10).await.unwrap();
+        store.forget_freed_blobs(freed).await.unwrap();
         assert_eq!(store.commit(put(&shop, "b", 9)).await.unwrap(), Committed::Done);
         store.close().await.unwrap();
     }
@@ -172,6 +188,7 @@ on_both_databases! {
         let shop = app(&store, "shop").await.id;
         let set = vec![write(&shop, Space::Kv, "a", Some("123")), write(&shop, Space::Files, "f", Some(&file(8)))];
         change(&store, set, vec![event(&shop, "{}")]).await;
+        change(&store, vec![write(&shop, Space::Files, "f", Some(&file(9)))], vec![]).await;
         let kept = store.find_storage(&shop).await.unwrap();
         store.close().await.unwrap();
         // As it was before the counters: without them, and without what keeps them.
@@ -179,6 +196,7 @@ on_both_databases! {
         if store.is_shared() {
             raw(database, "DROP FUNCTION picloud_count_events() CASCADE").await;
             raw(database, "DROP FUNCTION picloud_count_entries() CASCADE").await;
+            raw(database, "DROP FUNCTION picloud_count_blobs() CASCADE").await;
         }
         for _ in 0..2 {
             let store = open(database).await;
