@@ -432,6 +432,10 @@ impl Store {
         let Some(entry) = self.entry.clone() else {
             return self.inner.writer.submit(move |_| touches, operation).await;
         };
+        // What people add would use up the room that is kept for tidying up.
+        if !entry.is_done_without_room() {
+            self.check_room()?;
+        }
         self.inner
             .writer
             .submit(

@@ -115,7 +115,7 @@ pub struct Effects {
     bytes: u64,
     /// The contents of files that it has put into the data folder.
     blobs: Vec<Uuid>,
-    seen: HashMap<Seen, i64>,
+    seen: HashMap<Seen, Sight>,
     /// How often it looked: one thing looked at twice may not have been the same.
     looks: u64,
     /// It has seen one thing change. What it saw first may be so again at the commit:
@@ -125,6 +125,16 @@ pub struct Effects {
     pub called_outside: bool,
     /// The database or the disk did not serve the run, but may later.
     pub was_cut_off: bool,
+}
+
+/// How something was when it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Its version.
+    pub version: i64,
+    /// Of a listing, when the first of the entries that were seen expires, µs: it is another one
+    /// from then on, although its version stays. None if nothing in it expires.
+    pub until: Option<i64>,
 }
 
 /// How things were before a part of a run that may have to be undone.
@@ -182,9 +192,15 @@ impl Effects {
         self.blobs.push(blob);
     }
 
-    /// What was seen, and its version.
-    pub fn seen(&self) -> impl Iterator<Item = (&Seen, i64)> {
-        self.seen.iter().map(|(seen, version)| (seen, *version))
+    /// What was seen, and how it was.
+    pub fn seen(&self) -> impl Iterator<Item = (&Seen, Sight)> {
+        self.seen.iter().map(|(seen, sight)| (seen, *sight))
+    }
+
+    /// Whether something is to be deleted.
+    #[must_use]
+    pub(super) fn delete_something(&self) -> bool {
+        self.writes.values().any(|written| written.value.is_none())
     }
 
     /// Whether it has seen something change under its hands.
@@ -218,9 +234,14 @@ impl Effects {
     }
 
     pub(super) fn see(&mut self, seen: Seen, version: i64) {
+        self.see_until(seen, Sight { version, until: None });
+    }
+
+    pub(super) fn see_until(&mut self, seen: Seen, sight: Sight) {
         self.looks += 1;
-        let first = *self.seen.entry(seen).or_insert(version);
-        self.is_torn |= first != version;
+        let first = self.seen.entry(seen).or_insert(sight);
+        self.is_torn |= first.version != sight.version;
+        first.until = [first.until, sight.until].into_iter().flatten().min();
     }
 
     pub(super) fn write(&mut self, key: EntryKey, written: Written) {

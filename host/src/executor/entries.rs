@@ -7,7 +7,7 @@ use std::sync::Arc;
 use picloud_shared::calls::{HostError, HostResult};
 
 use super::charges::LISTED;
-use super::effects::{EntryKey, Seen, Sent, Written};
+use super::effects::{EntryKey, Seen, Sent, Sight, Written};
 use super::sandbox::{Sandbox, Scope};
 use crate::store::{self, EntryName, EntryRange, Space};
 
@@ -248,7 +248,8 @@ pub(super) async fn list(
             .unwrap_or_else(|| failed("the listing is too large")));
     };
     let seen = Seen { space, collection: collection.to_owned(), name: None };
-    sandbox.effects.see(seen, version);
+    let until = stored.iter().filter_map(|entry| entry.expires_at).min();
+    sandbox.effects.see_until(seen, Sight { version, until });
     sandbox.owed_fuel = LISTED * stored.len() as u64;
 
     let mut entries: BTreeMap<String, Found> = stored

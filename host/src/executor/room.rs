@@ -55,7 +55,14 @@ async fn take(sandbox: &mut Sandbox, growth: &Storage) -> HostResult<()> {
     let kept = store.find_storage(&scope.app_id).await;
     let kept = kept.map_err(|error| unavailable(sandbox, &error))?;
     let used = kept.plus(&sandbox.room_taken);
-    used.check(growth, &store.storage_max()).map_err(|full| failed(full.to_string()))?;
+    if let Err(full) = used.check(growth, &store.storage_max()) {
+        // What goes with this run, or has expired, makes room. Only the commit knows how much.
+        let has_expired = store.has_expired_entries(&scope.app_id, sandbox.clock.now_us()).await;
+        let has_expired = has_expired.map_err(|error| unavailable(sandbox, &error))?;
+        if !has_expired && !sandbox.effects.delete_something() {
+            return Err(failed(full.to_string()));
+        }
+    }
     sandbox.room_taken = sandbox.room_taken.plus(growth);
     Ok(())
 }

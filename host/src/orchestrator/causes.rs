@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::event;
 use super::matching::Table;
 use crate::clock::Clock;
-use crate::executor::effects::{Effects, EntryKey, Sent, Written};
+use crate::executor::effects::{Effects, EntryKey, Seen, Sent, Sight, Written};
 use crate::store::{
     AppId, Caused, CollectionKey, DeadLetter, EventId, ExecutionId, Json, NewEvent, Read, Space,
     Trigger, TriggerKind, Write,
@@ -109,14 +109,15 @@ pub(super) fn told_of(
 
 /// What a run has seen, for the check at its commit.
 pub(super) fn reads(app_id: &AppId, effects: &Effects) -> Vec<Read> {
-    let read = |(seen, version): (&crate::executor::effects::Seen, i64)| Read {
+    let read = |(seen, sight): (&Seen, Sight)| Read {
         collection: CollectionKey {
             app_id: app_id.clone(),
             space: seen.space,
             name: seen.collection.clone(),
         },
         name: seen.name.clone(),
-        version,
+        version: sight.version,
+        until: sight.until,
     };
     effects.seen().map(read).collect()
 }

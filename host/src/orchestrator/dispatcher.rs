@@ -191,7 +191,10 @@ impl Dispatcher {
         self.running().insert(event.id.clone());
         tokio::spawn(async move {
             let orchestrator = &in_hand.dispatcher.inner.orchestrator;
-            if let Err(error) = orchestrator.deliver(event).await {
+            // An event whose app was deleted meanwhile went with it.
+            if let Err(error) = orchestrator.deliver(event).await
+                && !matches!(error, Error::NotFound(_))
+            {
                 let id = &in_hand.id;
                 let what = format!("the event {id} was not settled and comes again");
                 error.tell(&what);

@@ -189,6 +189,7 @@ impl Orchestrator {
                 // Not the script's failure: nothing has happened, and it may work later.
                 let reason = "a run was not served and failed";
                 let error = store::Error::Unavailable(reason.into());
+                let error = self.parts.store.check_room().err().unwrap_or(error);
                 return Err(NotSettled::NothingDone(error.into()));
             }
             let settled = self.settle(work, &id, &outcome, &mut end).await;

@@ -24,6 +24,8 @@ const SET_BACK_US: i64 = 5_000_000;
 
 /// The setting with what the clock showed when the server last looked at it.
 const CLOCK_SETTING: &str = "clock_at";
+/// The setting with the last time that a clock which was ahead has shown.
+const HEALED_SETTING: &str = "clock_was_ahead_until";
 
 impl Store {
     /// Notices when the clock of the machine was set back, and moves what waits with it:
@@ -92,6 +94,10 @@ impl Store {
         let finished: Option<i64> = sqlx::query_scalar("SELECT MAX(finished_at) FROM executions")
             .fetch_one(self.reads())
             .await?;
+        // The executions of the wrong clock stay in the log: they are believed once.
+        let known = self.find_setting(HEALED_SETTING).await?;
+        let known = known.and_then(|known| known.parse().ok()).unwrap_or(0);
+        let finished = finished.filter(|finished| *finished > known);
         let last = finished.map_or(noted, |finished| finished.max(noted));
         let by_us = set_back_by(last, Duration::ZERO, now).unwrap_or(0);
         if by_us > 0 {
@@ -105,6 +111,7 @@ impl Store {
                 })
             })
             .await?;
+            self.put_setting(HEALED_SETTING, &last.to_string(), now).await?;
             tracing::warn!(
                 by_s = by_us / 1_000_000,
                 "the clock was set back; what waits comes earlier"
@@ -120,12 +127,14 @@ impl Store {
     }
 }
 
-/// Moves what was written at a time that has not come yet (`$2`).
+/// Moves what was written at a time that has not come yet (`$2`), also what was in progress then.
+/// It counts as written now, so that nothing is moved twice.
 const WRITTEN_AHEAD: [&str; 2] = [
-    "UPDATE outbox SET available_at = available_at - $1 WHERE lease_token IS NULL \
-     AND available_at > $2 AND (created_at > $2 OR last_attempt_at > $2)",
-    "UPDATE entries SET expires_at = expires_at - $1 WHERE expires_at IS NOT NULL \
-     AND updated_at > $2",
+    "UPDATE outbox SET available_at = available_at - $1, created_at = MIN(created_at, $2), \
+     last_attempt_at = MIN(last_attempt_at, $2) \
+     WHERE available_at > $2 AND (created_at > $2 OR last_attempt_at > $2)",
+    "UPDATE entries SET expires_at = expires_at - $1, updated_at = $2 \
+     WHERE expires_at IS NOT NULL AND updated_at > $2",
 ];
 
 /// By how much a clock was set back that showed `then` and, `elapsed` later, `now`.

@@ -206,6 +206,14 @@ impl Store {
         Ok(rows)
     }
 
+    /// Whether the app has keys whose time was up at `at`, µs, and that are not deleted yet.
+    pub async fn has_expired_entries(&self, app_id: &AppId, at: i64) -> Result<bool> {
+        let query = "SELECT 1 FROM entries WHERE expires_at IS NOT NULL AND expires_at <= $2 \
+                     AND app_id = $1 LIMIT 1";
+        let query = sqlx::query(query).bind(app_id).bind(at);
+        Ok(query.fetch_optional(self.reads()).await?.is_some())
+    }
+
     /// Deletes at most `limit` rows whose time was up before `at`, µs, and says how
     /// many. Nobody sees a difference.
     pub async fn delete_expired_entries(&self, at: i64, limit: i64) -> Result<u64> {

@@ -104,6 +104,19 @@ impl Storage {
         }
     }
 
+    /// These limits and a tenth of each, at least ten.
+    pub(super) fn plus_a_tenth(&self) -> Self {
+        let more = |most: i64| most.saturating_add((most / 10).max(10));
+        Self {
+            entries: more(self.entries),
+            entry_bytes: more(self.entry_bytes),
+            files: more(self.files),
+            file_bytes: more(self.file_bytes),
+            events: more(self.events),
+            event_bytes: more(self.event_bytes),
+        }
+    }
+
     /// The first limit of `most` that adding `growth` would exceed. What does not grow is not
     /// refused, also if it is over its limit already.
     ///

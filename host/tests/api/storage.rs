@@ -98,4 +98,33 @@ on_both_databases! {
         app.get("/x/shop/echo").send().await.is(200);
         app.close().await;
     }
+
+    async fn an_app_that_is_full_can_be_changed_and_tidied_up(database) {
+        let limits = [("PICLOUD_APP_MAX_ENTRIES", "10"), ("PICLOUD_APP_MAX_EVENTS", "1")];
+        let app = TestApp::start_with(database, &limits).await;
+        let set = |code: &str| format!("let c = kv::collection(\"c\"); {code}");
+        app.deploy("shop", "fill", &set("for n in 0..10 { c.set(`k${n}`, n) }")).await;
+        app.deploy("shop", "swap", &set(r#"c.delete("k1"); c.set("new", 1); c.delete("new"); c.set("k1", 2)"#)).await;
+        app.deploy("shop", "one", &set(r#"c.set("more", 1)"#)).await;
+        app.deploy("shop", "brief", r#"let c = kv::collection("brief"); for n in 0..10 { c.set(`k${n}`, n, #{ ttl: 1000 }) }"#).await;
+        app.post("/x/shop/fill").send().await.is(200);
+        app.post("/x/shop/one").send().await.is(500);
+        // What goes in the same run makes room for what comes.
+        app.post("/x/shop/swap").send().await.is(200);
+        assert_eq!(app.value("shop", "c", "k1").await, json!(2));
+        // The events of a deletion may exceed their limit a little.
+        let id = app.deploy("shop", "told", "1").await;
+        let message = json!({"queue": "nobody", "payload": 1});
+        app.admin().post("/apps/shop/events", message).send().await.is(202);
+        app.trigger("shop", &id, json!({"kind": "kv", "collection": "c"})).await;
+        for n in 0..10 {
+            app.admin().delete(&format!("/apps/shop/kv/c/k{n}")).send().await.is(204);
+        }
+        // What has expired makes room.
+        app.post("/x/shop/brief").send().await.is(200);
+        app.pass_days(1);
+        app.admin().put("/apps/shop/kv/d/1", json!({"value": 1})).send().await.is(200);
+        app.post("/x/shop/brief").send().await.is(500);
+        app.close().await;
+    }
 }

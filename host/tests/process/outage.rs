@@ -101,6 +101,8 @@ async fn a_full_disk_is_cured_by_deleting_executions_also_after_a_kill() {
     for _ in 0..ACCEPTED {
         assert_eq!(server.call("/x/noise/hum").await.unwrap().0, 200);
     }
+    let key = json!({"value": 1});
+    assert_eq!(server.admin("PUT", "/apps/noise/kv/c/k", &key).await.unwrap().0, 200);
     let load = Load::default();
     send(&load, &server, ACCEPTED).await;
     disk.fill();
@@ -121,8 +123,12 @@ async fn a_full_disk_is_cured_by_deleting_executions_also_after_a_kill() {
     let purged =
         server.admin("DELETE", "/apps/noise/executions?older_than_s=0", &Value::Null).await;
     assert_eq!(purged.unwrap(), (200, json!({"deleted": ACCEPTED, "complete": true})));
+    let deleted = server.admin("DELETE", "/apps/noise/kv/c/k", &Value::Null).await.unwrap();
+    assert_eq!(deleted.0, 204, "{deleted:?}");
+    // What adds is refused, also if a person does it: it would use up what is left.
     let app = json!({"name": "small"});
-    assert_eq!(server.admin("POST", "/apps", &app).await.unwrap().0, 201);
+    let refused = server.admin("POST", "/apps", &app).await.unwrap();
+    assert_eq!((refused.0, &refused.1["error"]["code"]), (503, &json!("disk_full")));
     disk.make_room();
     for sort in SORTS {
         accepted_again(&load, &server, sort).await;

@@ -10,7 +10,7 @@ use crate::ledger::Ledger;
 use crate::server::Server;
 
 /// How many events one call of the feeding script sends.
-const SENT_AT_ONCE: usize = 2_000;
+const SENT_AT_ONCE: usize = 1_000;
 const FAILING: usize = 10_000;
 const BACKLOG: usize = 20_000;
 /// So many of a backlog may come before one of another app: what was in hand, and what

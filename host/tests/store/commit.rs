@@ -22,7 +22,7 @@ fn set(collection: &CollectionKey, name: &str, value: &str) -> Write {
 }
 
 fn saw(collection: &CollectionKey, name: Option<&str>, version: i64) -> Read {
-    Read { collection: collection.clone(), name: name.map(str::to_owned), version }
+    Read { collection: collection.clone(), name: name.map(str::to_owned), version, until: None }
 }
 
 async fn commit(store: &Store, reads: Vec<Read>, writes: Vec<Write>) -> Committed {
@@ -180,6 +180,28 @@ crate::on_both_databases! {
         let events = store.list_events(&shop.id, &Default::default(), ALL).await.unwrap().rows;
         assert_eq!(events.len(), 1);
         assert_ne!(events[0].id, event.id);
+    }
+
+    /// The collection's version stays when an entry expires.
+    async fn a_listing_is_another_one_when_something_in_it_has_expired(database) {
+        let store = open(database).await;
+        let shop = app(&store, "shop").await;
+        let (a, b) = (key(&shop, "a"), key(&shop, "b"));
+        let ends_at = now() + 60_000_000;
+        let ends = Write { expires_at: Some(ends_at), ..set(&a, "k", "1") };
+        assert_eq!(commit(&store, vec![], vec![ends]).await, Committed::Done);
+        let listed = Read { until: Some(ends_at), ..saw(&a, None, 1) };
+        let reads = std::slice::from_ref(&listed);
+        assert!(store.reads_are_current(reads, ends_at - 1).await.unwrap());
+        assert!(!store.reads_are_current(reads, ends_at).await.unwrap());
+        let at = |at| Commit {
+            reads: vec![listed.clone()],
+            writes: vec![set(&b, "seen", "1")],
+            at,
+            ..Commit::default()
+        };
+        assert_eq!(store.commit(at(ends_at)).await.unwrap(), Committed::Conflict);
+        assert_eq!(store.commit(at(ends_at - 1)).await.unwrap(), Committed::Done);
     }
 
     async fn one_commit_of_a_group_that_cannot_be_fails_alone(database) {

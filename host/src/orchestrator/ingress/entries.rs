@@ -324,6 +324,7 @@ impl Orchestrator {
             collection: cause.collection(key.space, &key.collection),
             name: Some(key.name.clone()),
             version,
+            until: None,
         };
         let audit = Arc::new(self.entry_of_change(caller, app, key, &written));
         let committed = self.commit_with(|table| {

@@ -14,6 +14,9 @@ use crate::store::dialect::Dialect;
 use crate::store::storage::{self, StorageLimits};
 use crate::store::{AppId, NewEvent, Result, Space, Storage, StorageFull, bulk};
 
+/// How many expired keys one commit removes when its app is full.
+const EXPIRED_MAX: u32 = 1000;
+
 /// What the apps of a group keep, with what was accepted of it.
 pub(super) struct Room<'a> {
     limits: &'a StorageLimits,
@@ -58,11 +61,19 @@ impl<'a> Room<'a> {
         let Some(app_id) = app_of(commit).filter(|_| commit.is_limited) else { return Ok(Ok(())) };
         // An app that keeps nothing yet has no row on PostgreSQL.
         let now = self.apps.get(app_id).copied().unwrap_or_default();
-        let (most, mut growth) = (&self.limits.most, growth(commit));
-        if now.check(&growth, most).is_err() {
+        // The events of a deletion may exceed their limit a little: else an app whose events have
+        // reached it could not be tidied up.
+        let most =
+            if commit.only_deletes() { self.limits.most.plus_a_tenth() } else { self.limits.most };
+        let (mut now, mut growth) = (now, growth(commit));
+        if now.check(&growth, &most).is_err() {
             growth = growth.plus(&written_over(connection, dialect, &commit.writes).await?);
         }
-        if let Err(full) = now.check(&growth, most) {
+        if now.check(&growth, &most).is_err() {
+            now = now.plus(&remove_expired(connection, app_id, commit.at).await?);
+        }
+        if let Err(full) = now.check(&growth, &most) {
+            self.apps.insert(app_id.clone(), now);
             return Ok(Err(self.limits.count(full)));
         }
         self.apps.insert(app_id.clone(), now.plus(&growth));
@@ -93,6 +104,27 @@ fn growth(commit: &Commit) -> Storage {
         }
     }
     growth.plus(&growth_of_events(commit.events.iter().map(|caused| &caused.event)))
+}
+
+/// Removes a part of the app's keys whose time is up; what they took, as a negative growth.
+async fn remove_expired(
+    connection: &mut AnyConnection,
+    app_id: &AppId,
+    now: i64,
+) -> Result<Storage> {
+    let delete = format!(
+        "DELETE FROM entries WHERE (app_id, space, collection, name) IN \
+         (SELECT app_id, space, collection, name FROM entries WHERE expires_at IS NOT NULL \
+         AND expires_at <= $2 AND app_id = $1 AND space = 'kv' LIMIT {EXPIRED_MAX}) \
+         RETURNING CAST(OCTET_LENGTH(name) + OCTET_LENGTH(value) AS BIGINT)"
+    );
+    let removed: Vec<i64> =
+        sqlx::query_scalar(fixed(delete)).bind(app_id).bind(now).fetch_all(connection).await?;
+    Ok(Storage {
+        entries: -(removed.len() as i64),
+        entry_bytes: -removed.iter().sum::<i64>(),
+        ..Storage::default()
+    })
 }
 
 /// What goes when these are written, as a negative growth.

@@ -15,6 +15,8 @@ pub(super) struct State {
     entries: HashMap<(CollectionKey, String), i64>,
     /// What the runs that were accepted have written, the last for each name.
     pub(super) written: BTreeMap<(CollectionKey, String), (Write, i64)>,
+    /// When this was, µs.
+    now: i64,
 }
 
 #[derive(FromRow)]
@@ -45,7 +47,7 @@ impl State {
             .filter_map(|read| Some((&read.collection, read.name.as_ref()?)))
             .chain(writes.iter().map(|write| (&write.collection, &write.name)))
             .collect();
-        let mut state = Self::default();
+        let mut state = Self { now, ..Self::default() };
         if !writes.is_empty() {
             lock(connection, dialect, &collections).await?;
         }
@@ -92,7 +94,8 @@ impl State {
                 Some(name) => self.version(&read.collection, name),
                 None => self.collections.get(&read.collection).copied().unwrap_or(0),
             };
-            now == read.version
+            let has_expired = read.until.is_some_and(|until| until <= self.now);
+            now == read.version && !has_expired
         })
     }
 
