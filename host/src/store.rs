@@ -126,7 +126,7 @@ use tokio::time::Instant;
 use commit::{Committer, Recorder};
 use definitions::Currency;
 use dialect::{Dialect, Ear, Reader, listen};
-use outage::Writes;
+use outage::{Reserve, Writes};
 use outbox::Handover;
 use storage::StorageLimits;
 use writer::{Connecting, Session as WriterSession, Signals, Touches, Writer};
@@ -251,7 +251,7 @@ impl Store {
         } else {
             None
         };
-        let writes = Writes::start(url.reserve(), signals.clone());
+        let writes = Writes::start(Reserve::of(url), signals.clone());
         let writer = Writer::start(
             Connecting { dialect, options: options.clone(), session },
             connection,

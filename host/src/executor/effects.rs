@@ -199,7 +199,7 @@ impl Effects {
 
     /// Whether something is to be deleted.
     #[must_use]
-    pub(super) fn delete_something(&self) -> bool {
+    pub(super) fn has_deletions(&self) -> bool {
         self.writes.values().any(|written| written.value.is_none())
     }
 

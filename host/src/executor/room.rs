@@ -59,7 +59,7 @@ async fn take(sandbox: &mut Sandbox, growth: &Storage) -> HostResult<()> {
         // What goes with this run, or has expired, makes room. Only the commit knows how much.
         let has_expired = store.has_expired_entries(&scope.app_id, sandbox.clock.now_us()).await;
         let has_expired = has_expired.map_err(|error| unavailable(sandbox, &error))?;
-        if !has_expired && !sandbox.effects.delete_something() {
+        if !has_expired && !sandbox.effects.has_deletions() {
             return Err(failed(full.to_string()));
         }
     }

@@ -26,7 +26,6 @@ use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::sqlite::SqliteError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor};
 
-use super::outage::Reserve;
 use super::{Error, Result};
 
 /// How long to wait for a connection to PostgreSQL, or for a reader that is free.
@@ -121,9 +120,9 @@ impl DatabaseUrl {
         Self { reserve_bytes, ..self }
     }
 
-    pub(super) fn reserve(&self) -> Option<Reserve> {
-        let bytes = Some(self.reserve_bytes).filter(|bytes| *bytes > 0)?;
-        Some(Reserve::beside(&self.file()?, bytes))
+    /// How many bytes are kept free; 0 for none.
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes
     }
 
     pub(super) fn dialect(&self) -> Dialect {

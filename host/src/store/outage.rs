@@ -49,7 +49,13 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    pub(super) fn beside(database: &Path, bytes: u64) -> Self {
+    /// That of a database that is a file, if it is to have one.
+    pub(super) fn of(url: &DatabaseUrl) -> Option<Self> {
+        let bytes = Some(url.reserve_bytes()).filter(|bytes| *bytes > 0)?;
+        Some(Self::beside(&url.file()?, bytes))
+    }
+
+    fn beside(database: &Path, bytes: u64) -> Self {
         let mut path = database.as_os_str().to_owned();
         path.push(RESERVE_SUFFIX);
         Self { path: path.into(), bytes }
@@ -108,7 +114,7 @@ fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
 /// # Errors
 /// When it cannot be removed.
 pub fn make_room_to_start(url: &DatabaseUrl) -> io::Result<()> {
-    let Some(reserve) = url.reserve() else { return Ok(()) };
+    let Some(reserve) = Reserve::of(url) else { return Ok(()) };
     let Some(Ok(disk)) = reserve.path.parent().map(statvfs) else { return Ok(()) };
     if disk.f_bavail.saturating_mul(disk.f_frsize) >= START_BYTES {
         return Ok(());

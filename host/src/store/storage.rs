@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The counters are kept by triggers of the database, in the transaction that changes the rows,
-//! whatever changes them. On PostgreSQL each connection adds to one of [`SHARDS`] rows of an
+//! whatever changes them. On PostgreSQL each connection adds to one of 16 rows of an
 //! app, so that nodes do not wait for each other (decision 31).
 //!
 //! Invariant: the sum of an app's rows is what it keeps.
@@ -21,9 +21,6 @@ use sqlx::{AnyConnection, FromRow};
 use super::commit::fixed;
 use super::dialect::Dialect;
 use super::{AppId, Result, Store, bulk};
-
-/// How many rows an app has on PostgreSQL at most.
-pub(super) const SHARDS: u32 = 16;
 
 /// How much of a limit may be used before scripts are checked at every call, in percent.
 const NEAR_PERCENT: i64 = 90;

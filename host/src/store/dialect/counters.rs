@@ -3,7 +3,8 @@
 //! The two databases have different languages for triggers. A test makes the same changes on
 //! both and compares the counters with what is there.
 
-use crate::store::storage::SHARDS;
+/// How many rows of `storage` an app has on PostgreSQL at most.
+const SHARDS: u32 = 16;
 
 /// On SQLite each app has one row, which is made with the app.
 const SQLITE: &[&str] = &[
