@@ -208,7 +208,7 @@ impl Load {
         let shared = ledger.counters(APP, "shared").await;
         let asyncs = effects.keys().filter(|name| name.starts_with("Async")).count();
         assert_eq!(shared.get("n").copied().unwrap_or(0), asyncs as i64, "an update was lost");
-        let of_sort = |sort| accepted.iter().filter(|(of, _)| *of == sort).count();
+        let of_sort = |sort| accepted.iter().chain(&wakes).filter(|(of, _)| *of == sort).count();
         println!(
             "accepted and settled: {:?}; of {unsure_max} that had no answer {unsure} were, too",
             SORTS.map(|sort| (sort, of_sort(sort)))
