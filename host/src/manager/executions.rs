@@ -248,9 +248,14 @@ async fn list(
             let listed = store.list_executions_and_cursor(scope, &filter, part).await?;
             return Ok(Json(newest(page, listed)));
         }
-        Selection::EndedAfter(id, filter) => {
-            store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?
-        }
+        Selection::EndedAfter(id, filter) => match store.cursor_behind(scope, &id).await? {
+            Some(cursor) => {
+                let followed =
+                    store.follow_executions(scope, &filter, &cursor, page.size()).await?;
+                return Ok(Json(followed.into()));
+            }
+            None => store.list_executions_after(scope, &filter, Some(&id), rows.limit).await?,
+        },
         Selection::OfEvent(id) => store.list_executions_of_event(scope, &id, rows).await?,
         Selection::CausedBy(id) => store.list_executions_caused_by(scope, &id, rows).await?,
     };

@@ -264,6 +264,28 @@ on_both_databases! {
         let refused = store.follow_executions(&scope, &filter, &cursor, 10).await;
         assert!(matches!(refused, Err(Error::Invalid { field: "after", .. })), "{refused:?}");
     }
+
+    /// Clients from before there were cursors follow by the id of the last execution that they
+    /// have seen. Executions that finished earlier can be written later.
+    async fn an_id_is_a_cursor_where_one_writer_has_written_all(database) {
+        let store = open(database).await;
+        let (app_id, script_id): (AppId, ScriptId) = (id(), id());
+        let scope = ExecutionScope::App(app_id.clone());
+        let mut rows: Vec<_> = (0..20).map(|_| execution(&app_id, &script_id)).collect();
+        rows.reverse();
+        for row in &rows {
+            commit(&store, row).await;
+        }
+        let cursor = store.cursor_behind(&scope, &rows[0].id).await.unwrap().unwrap();
+        let (followed, _) = follow(&store, &scope, &ExecutionFilter::default(), cursor, 3).await;
+        assert_eq!(followed, rows[1..]);
+        assert!(store.cursor_behind(&scope, &id()).await.unwrap().is_none());
+        if database.kind == Kind::Postgres {
+            let other = open(database).await;
+            commit(&other, &execution(&app_id, &script_id)).await;
+            assert!(store.cursor_behind(&scope, &rows[0].id).await.unwrap().is_none());
+        }
+    }
 }
 
 /// More connections than there are writers: they share one, and the order holds.

@@ -4815,8 +4815,9 @@ export interface operations {
                 /**
                  * @description Follows the log: only those that were written after this cursor, in the order in
                  *     which they were written. A cursor is the `next_after` of an earlier answer, or `start`
-                 *     for the oldest execution. Each execution comes exactly once. Deprecated: with the id of
-                 *     an execution, those that ended after it; some may be missing.
+                 *     for the oldest execution. Each execution comes exactly once. Deprecated: the id of an
+                 *     execution. It is a cursor where the database has had one writer, as on SQLite; else it
+                 *     gives those that ended after it, and some may be missing.
                  */
                 after?: string;
                 /**
@@ -6955,8 +6956,9 @@ export interface operations {
                 /**
                  * @description Follows the log: only those that were written after this cursor, in the order in
                  *     which they were written. A cursor is the `next_after` of an earlier answer, or `start`
-                 *     for the oldest execution. Each execution comes exactly once. Deprecated: with the id of
-                 *     an execution, those that ended after it; some may be missing.
+                 *     for the oldest execution. Each execution comes exactly once. Deprecated: the id of an
+                 *     execution. It is a cursor where the database has had one writer, as on SQLite; else it
+                 *     gives those that ended after it, and some may be missing.
                  */
                 after?: string;
                 /**

@@ -106,6 +106,27 @@ impl Store {
         Ok(Followed { rows, cursor, has_more })
     }
 
+    /// The cursor behind an execution: what was written after it is known where one writer has
+    /// written all that is numbered. None elsewhere, and for an execution that is not there or
+    /// has no number.
+    pub async fn cursor_behind(
+        &self,
+        scope: &ExecutionScope,
+        id: &ExecutionId,
+    ) -> Result<Option<ExecutionCursor>> {
+        let mut connection = self.reads().acquire().await?;
+        let place = "SELECT writer, sequence FROM executions WHERE id = $1 AND writer > 0";
+        let place: Option<(i64, i64)> =
+            sqlx::query_as(place).bind(id).fetch_optional(&mut *connection).await?;
+        let Some((writer, sequence)) = place else { return Ok(None) };
+        let writers = writers(&mut connection).await?;
+        if writers.iter().any(|(other, reached)| *other != writer && *reached > 0) {
+            return Ok(None);
+        }
+        let unnumbered = last_unnumbered(&mut connection, scope).await?;
+        Ok(Some(ExecutionCursor { sequences: [(writer, sequence)].into(), unnumbered }))
+    }
+
     /// The executions with these ids, in the order of the ids.
     async fn find_in_order(
         &self,
