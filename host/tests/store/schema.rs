@@ -67,6 +67,7 @@ fn a_landed_migration_never_changes_not_even_in_a_comment() {
         .map(|line| line.split_once("  ").unwrap())
         .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
         .collect();
+    assert_eq!(sums.lines().count(), pinned.len(), "a migration has two lines");
     let found: BTreeMap<_, _> = migrations()
         .into_iter()
         .map(|(name, text)| (name, hex::encode(Sha256::digest(text))))
