@@ -114,8 +114,8 @@ async fn a_failover_that_takes_longer_than_any_timeout_is_survived() {
             proxy.set(Fault::Silent);
             // How long it lasts is what this is about.
             tokio::time::sleep(FAILOVER).await;
-            proxy.set(Fault::Down);
             proxy.set(Fault::None);
+            proxy.cut();
             accepted(&load, ACCEPTED).await;
         };
         under_load(&server, &load, failover).await;

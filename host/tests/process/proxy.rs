@@ -22,8 +22,6 @@ pub(crate) enum Fault {
     Silent,
     /// Nothing passes on connections that listen to other nodes, and nobody is told.
     Deaf,
-    /// Connections are closed, and none is made.
-    Down,
 }
 
 /// A way to a database; it ends when it is dropped.
@@ -37,6 +35,8 @@ pub(crate) struct Proxy {
 struct Shared {
     upstream: String,
     fault: watch::Sender<Fault>,
+    /// How often all connections were closed.
+    cuts: watch::Sender<usize>,
     commits: AtomicUsize,
     lost: AtomicUsize,
 }
@@ -57,6 +57,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream,
             fault: watch::channel(Fault::None).0,
+            cuts: watch::channel(0).0,
             commits: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
         });
@@ -71,6 +72,11 @@ impl Proxy {
         self.shared.fault.send_replace(fault);
     }
 
+    /// Closes every connection; new ones can be made.
+    pub(crate) fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
     /// How many answers to a COMMIT were lost.
     pub(crate) fn lost(&self) -> usize {
         self.shared.lost.load(Ordering::Relaxed)
@@ -80,7 +86,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
-        self.set(Fault::Down);
+        self.cut();
     }
 }
 
@@ -98,11 +104,11 @@ impl Shared {
         let ((from_client, to_client), (from_server, to_server)) =
             (client.into_split(), server.into_split());
         let (told, seen) = watch::channel(Seen::default());
-        let mut fault = self.fault.subscribe();
+        let mut cuts = self.cuts.subscribe();
         tokio::select! {
             () = self.up(from_client, to_server, &told) => {}
             () = self.down(from_server, to_client, seen) => {}
-            _ = fault.wait_for(|fault| *fault == Fault::Down) => {}
+            _ = cuts.changed() => {}
         }
     }
 
