@@ -38,7 +38,7 @@ const HOST_FUEL: u64 = 600_000_000;
 /// How often runs with calls of the host are repeated.
 const HOST_RUNS: u32 = 5;
 const HOST_RUNS_MAX: u32 = 60;
-/// What no function may cost, in plain loops.
+/// The most CPU per fuel that a function may cost, as a multiple of the plain loop's.
 const RATIO_MAX: f64 = 3.0;
 
 fn main() -> Result<(), Error> {
@@ -63,7 +63,7 @@ async fn run() -> Result<(), Error> {
     if worst { bench.worst(cases).await } else { bench.ratios(cases, unit).await }
 }
 
-/// What a case took.
+/// CPU and fuel of one case.
 struct Measured {
     calls: u64,
     fuel: u64,
@@ -106,7 +106,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// What the calls read.
+    /// The entries and files that the calls read.
     async fn prepare(&self) -> Result<(), Error> {
         self.call("POST", "/apps", &json!({"name": "bench"})).await?;
         self.call("POST", "/apps/bench/scripts", &json!({"name": "empty", "source": "()"})).await?;
@@ -157,7 +157,7 @@ impl Bench {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// CPU and fuel of so many runs.
+    /// Returns CPU and fuel of `runs` runs.
     async fn runs(&self, script_id: &str, calls: u64, runs: u32) -> Result<(Duration, u64), Error> {
         let before = cpu()?;
         let mut fuel = 0;

@@ -1,8 +1,8 @@
-//! What each function of `docs/functions.json` is measured with: `benches/functions.txt`, read.
+//! Reads `benches/functions.txt`: the scripts that measure each function of `docs/functions.json`.
 
 use std::collections::BTreeSet;
 
-/// What every call finds: see the head of `functions.txt`.
+/// The values that every call can use; the head of `functions.txt` describes them.
 const VALUES: &str = r#"
     let a = []; a.pad(10000, 7);
     let b = blob(100000, 7);

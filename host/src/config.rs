@@ -63,7 +63,7 @@ pub struct Config {
     pub body_budget_bytes: u64,
     /// What no caller may take more of.
     pub connections: ConnectionLimits,
-    /// What each app may keep.
+    /// The storage limits of each app.
     pub storage_max: Storage,
     /// How many executions run at once.
     pub concurrency_max: usize,

@@ -141,7 +141,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// How many connections read at once.
     pub readers: Readers,
-    /// What each app may keep.
+    /// The storage limits of each app.
     pub storage_max: Storage,
 }
 

@@ -5,7 +5,7 @@
 //! belong to this process.
 //!
 //! Invariant: a refused request does not count.
-//! Invariant: at most [`REMEMBERED_MAX`] principals are remembered; whoever is idle is forgotten
+//! Invariant: at most [`REMEMBERED_MAX`] principals are remembered; the longest idle is forgotten
 //! first.
 
 use std::collections::HashMap;

@@ -22,7 +22,7 @@ pub const FILES_FOLDER: &str = "files";
 /// What a name begins with until its content is on disk.
 const TEMPORARY: &str = "new-";
 
-/// What is said when a file has no room.
+/// The error message for a file that does not fit on the disk.
 pub const FULL: &str = "the disk of the data folder, which holds the files, is full";
 
 /// Whether there was no room for it.

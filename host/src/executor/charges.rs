@@ -1,4 +1,4 @@
-//! What the work of the host costs a run in fuel: the one table of it.
+//! The prices, in fuel, of the work that the host does for a run.
 //!
 //! No instruction of the guest stands for what the host does when it is called, so each call is
 //! charged: a part for the call, which includes its part of the commit, and a part for each byte
@@ -16,7 +16,7 @@ use crate::limits::FUEL_PER_MS;
 /// Fuel that is worth a microsecond of CPU.
 const FUEL_PER_US: u64 = FUEL_PER_MS / 1000;
 
-/// What each entry of a listing costs besides.
+/// Fuel for each entry of a listing, in addition to the call's own charge.
 pub(super) const LISTED: u64 = FUEL_PER_US;
 
 /// What one call costs.

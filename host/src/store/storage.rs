@@ -181,7 +181,7 @@ impl Store {
         Ok(sqlx::query_as(fixed(query)).fetch_one(self.reads()).await?)
     }
 
-    /// What each app may keep.
+    /// The storage limits of each app.
     #[must_use]
     pub fn storage_max(&self) -> Storage {
         self.inner.storage.most
@@ -204,7 +204,7 @@ impl Store {
 /// What the commits of a process know of storage. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct StorageLimits {
-    /// What each app may keep.
+    /// The storage limits of each app.
     pub(super) most: Storage,
     near: NearApps,
     /// How often each limit was the reason for a refusal.
