@@ -8,6 +8,7 @@ use picloud::store::{
     TriggerChange, TriggerDetail, TriggerKind, Write,
 };
 
+use crate::events::event_for;
 use crate::fixtures::{Plain, app, id, now, open, script};
 use crate::on_both_databases;
 
@@ -16,23 +17,12 @@ const MANY: usize = 1203;
 
 fn message(script: &Script, assigned: Option<&Trigger>) -> NewEvent {
     NewEvent {
-        id: id(),
-        app_id: script.app_id.clone(),
         trigger_id: assigned.map(|trigger| trigger.id.clone()),
         script_id: assigned.map(|trigger| trigger.script_id.clone()),
-        script_version: None,
         kind: TriggerKind::Queue,
         operation: "send".to_owned(),
         source: "q".to_owned(),
-        payload: Json::of(&()).unwrap(),
-        principal: "owner".to_owned(),
-        depth: 1,
-        delay_us: 0,
-        reply_to: None,
-        dedupe_key: None,
-        dead_letter_id: None,
-        caused_by: None,
-        created_at: now(),
+        ..event_for(script)
     }
 }
 
