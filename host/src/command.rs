@@ -30,6 +30,7 @@ mod users;
 
 use std::fmt;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -270,12 +271,16 @@ async fn compile_guest_apart(config: &Config) -> Result<(), Failure> {
 
 /// Writes to standard output. Whoever reads it may have seen enough and gone.
 fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    print_to_reader(text).map(drop)
+}
+
+/// [`print`] for what has no end of its own: breaks when nobody reads any more.
+fn print_to_reader(text: impl AsRef<[u8]>) -> Result<ControlFlow<()>, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure(format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use picloud::config::Config;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::client::{Client, encode};
+use super::client::{Client, Refused, encode};
 use super::execution::{log_line, short_error, summary_line};
 use super::purge::Purge;
-use super::{Failure, ScriptAddress, Server, print};
+use super::{Failure, ScriptAddress, Server, print_to_reader};
 
 /// How often it is asked for what is new.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -72,16 +72,44 @@ impl Logs {
     }
 }
 
-/// Prints what is written from now on, until it is interrupted.
+/// Prints what is written from now on, until it is interrupted or nobody reads any more.
 async fn follow(client: &Client, list: &str, mut after: String) -> Result<(), Failure> {
     loop {
         let path = format!("{list}?after={}&limit=200", encode(&after));
-        let mut page = client.call(Method::GET, &path, None).await?;
-        show(client, &items(&mut page)).await?;
+        let mut page = get_when_it_answers(client, &path).await??;
+        for execution in items(&mut page) {
+            let log = match log_path(&execution) {
+                Some(path) => log_of(get_when_it_answers(client, &path).await?)?,
+                None => Vec::new(),
+            };
+            if print_to_reader(lines(&execution, &log))?.is_break() {
+                return Ok(());
+            }
+        }
         after = next_after(&page).unwrap_or(after);
         if page["has_more"] != true {
             tokio::time::sleep(FOLLOW_EVERY).await;
         }
+    }
+}
+
+/// What is at `path`. A server that restarts, or whose database is away, is waited for.
+async fn get_when_it_answers(
+    client: &Client,
+    path: &str,
+) -> Result<Result<Value, Refused>, Failure> {
+    let mut is_away = false;
+    loop {
+        let failure = match client.try_call(Method::GET, path, None).await {
+            Ok(Err(refused)) if refused.status.is_server_error() => Failure::from(refused),
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        if !is_away {
+            eprintln!("warning: {}; waiting for the server", failure.0);
+            is_away = true;
+        }
+        tokio::time::sleep(FOLLOW_EVERY).await;
     }
 }
 
@@ -91,7 +119,15 @@ async fn newest(client: &Client, list: &str, limit: u8) -> Result<Option<String>
     let mut page = client.call(Method::GET, &path, None).await?;
     let mut executions = items(&mut page);
     executions.reverse();
-    show(client, &executions).await?;
+    for execution in executions {
+        let log = match log_path(&execution) {
+            Some(path) => log_of(client.try_call(Method::GET, &path, None).await?)?,
+            None => Vec::new(),
+        };
+        if print_to_reader(lines(&execution, &log))?.is_break() {
+            break;
+        }
+    }
     Ok(next_after(&page))
 }
 
@@ -99,22 +135,34 @@ fn next_after(page: &Value) -> Option<String> {
     page["next_after"].as_str().map(str::to_owned)
 }
 
-async fn show(client: &Client, executions: &[Value]) -> Result<(), Failure> {
-    for execution in executions {
-        let mut text = summary_line(execution) + "\n";
-        if !execution["error"].is_null() {
-            text += &(short_error(&execution["error"]) + "\n");
-        }
-        if execution["log_lines"].as_u64() > Some(0) {
-            let path = format!("/executions/{}", id(execution).unwrap_or_default());
-            let detail = client.call(Method::GET, &path, None).await?;
-            for line in detail["log"].as_array().into_iter().flatten() {
-                text += &(log_line(line) + "\n");
-            }
-        }
-        print(text)?;
+/// Where the log of an execution is, if it wrote one.
+fn log_path(execution: &Value) -> Option<String> {
+    let id = execution["id"].as_str()?;
+    (execution["log_lines"].as_u64() > Some(0)).then(|| format!("/executions/{id}"))
+}
+
+/// The log in an answer: none if the execution was deleted since it was listed.
+fn log_of(answer: Result<Value, Refused>) -> Result<Vec<Value>, Failure> {
+    match answer {
+        Ok(mut execution) => match execution["log"].take() {
+            Value::Array(log) => Ok(log),
+            _ => Ok(Vec::new()),
+        },
+        Err(refused) if refused.status == StatusCode::NOT_FOUND => Ok(Vec::new()),
+        Err(refused) => Err(refused.into()),
     }
-    Ok(())
+}
+
+/// What is printed of an execution.
+fn lines(execution: &Value, log: &[Value]) -> String {
+    let mut text = summary_line(execution) + "\n";
+    if !execution["error"].is_null() {
+        text += &(short_error(&execution["error"]) + "\n");
+    }
+    for line in log {
+        text += &(log_line(line) + "\n");
+    }
+    text
 }
 
 fn items(page: &mut Value) -> Vec<Value> {
@@ -122,8 +170,4 @@ fn items(page: &mut Value) -> Vec<Value> {
         Value::Array(items) => items,
         _ => Vec::new(),
     }
-}
-
-fn id(execution: &Value) -> Option<String> {
-    execution["id"].as_str().map(str::to_owned)
 }

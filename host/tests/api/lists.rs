@@ -69,4 +69,61 @@ with_an_app! {
         app.settled("shop").await;
         assert_eq!(app.value("shop", "c", "len").await, 4998);
     }
+
+    async fn every_list_that_grows_is_read_to_its_end_by_after(app) {
+        let fail = app.deploy("shop", "fail", r#"throw "no""#).await;
+        let once = json!({"script_id": fail, "on": {"kind": "queue", "queue": "q"},
+            "retry": {"attempts_max": 1}});
+        app.trigger_with("shop", once).await;
+        for n in 0..5 {
+            for queue in ["q", "nobody"] {
+                let message = json!({"queue": queue, "payload": n});
+                app.admin().post("/apps/shop/events", message).send().await.is(202);
+            }
+        }
+        app.settled("shop").await;
+        for list in ["/apps/shop/outbox", "/apps/shop/dead-letters", "/apps/shop/audit", "/audit"] {
+            let whole = ids(&items(app, &format!("{list}?limit=200")).await);
+            assert!(whole.len() >= 5, "{list}: {whole:?}");
+            for limit in [1, 2, whole.len() - 1, whole.len()] {
+                assert_eq!(by_after(app, list, "after", limit).await, whole, "{list} by {limit}");
+            }
+            let part = format!("{list}?after=");
+            for (more, field) in [("x", "after"), ("v1.AAAA", "after"), ("", "after")] {
+                let refused = app.admin().get(&format!("{part}{more}")).send().await;
+                assert_eq!(refused.refuses(400, "field_invalid")["field"], field, "{list} {more}");
+            }
+            let first = app.admin().get(&format!("{list}?limit=1")).send().await.is(200).json();
+            let both = format!("{part}{}&offset=1", first["next_after"].as_str().unwrap());
+            let refused = app.admin().get(&both).send().await;
+            assert_eq!(refused.refuses(400, "field_invalid")["field"], "offset", "{list}");
+            let deep = app.admin().get(&format!("{list}?offset=10001")).send().await;
+            let deep = deep.refuses(400, "field_invalid");
+            assert!(deep["message"].as_str().unwrap().contains("`after`"), "{deep}");
+        }
+        // Executions are followed by `after`, from old to new; back goes `before`.
+        for list in ["/apps/shop/executions".to_owned(), format!("/scripts/{fail}/logs")] {
+            let whole = ids(&items(app, &format!("{list}?limit=200")).await);
+            assert_eq!(whole.len(), 5, "{list}");
+            assert_eq!(by_after(app, &list, "before", 2).await, whole, "{list}");
+        }
+    }
+}
+
+fn ids(items: &[Value]) -> Vec<String> {
+    items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The ids of a whole list, read in parts by the cursor `field`.
+async fn by_after(app: &TestApp, list: &str, field: &str, limit: usize) -> Vec<String> {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = app.admin().get(&format!("{list}?limit={limit}{cursor}")).send().await;
+        let page = page.is(200).json();
+        found.extend(ids(page["items"].as_array().unwrap()));
+        match page[format!("next_{field}")].as_str() {
+            Some(next) => cursor = format!("&{field}={next}"),
+            None => return found,
+        }
+    }
 }

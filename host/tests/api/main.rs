@@ -59,6 +59,7 @@ mod outbound;
 mod payloads;
 mod plain;
 mod rates;
+mod readers;
 mod registrants;
 mod responses;
 mod retention;

@@ -17,9 +17,11 @@ mod crowd;
 mod database;
 mod disk;
 mod drain;
+mod follow;
 mod frozen;
 #[path = "../support/gate.rs"]
 mod gate;
+mod http;
 mod instance;
 mod keeper;
 mod kinds;

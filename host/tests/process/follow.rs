@@ -1,0 +1,100 @@
+//! `picloud logs --follow`, as somebody watches it in a terminal.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::compiled_guest;
+use crate::server::{OWNER_KEY, Server, picloud};
+
+/// After what time a line is not expected any more.
+const LINE_WITHIN: Duration = Duration::from_secs(60);
+
+/// The lines of a stream, as they come, and who reads them: it ends, and closes the stream, at
+/// the first line that nobody wants.
+fn lines(stream: impl std::io::Read + Send + 'static) -> (Receiver<String>, JoinHandle<()>) {
+    let (sender, receiver) = channel();
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            if sender.send(line.unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (receiver, reader)
+}
+
+/// The next line that has this text, and those before it.
+#[track_caller]
+fn until(lines: &Receiver<String>, text: &str) -> Vec<String> {
+    let mut read = Vec::new();
+    while !read.last().is_some_and(|line: &String| line.contains(text)) {
+        match lines.recv_timeout(LINE_WITHIN) {
+            Ok(line) => read.push(line),
+            Err(error) => panic!("{error}: {text} after {read:?}"),
+        }
+    }
+    read
+}
+
+fn ended(child: &mut Child) -> Option<i32> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(begun.elapsed() < LINE_WITHIN, "it does not end");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_followed_through_a_restart_until_nobody_reads() {
+    let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    compiled_guest::place(data.path());
+    let server = Server::start(data.path(), &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
+    server.create("/apps", json!({"name": "demo"})).await.unwrap();
+    let source = r#"log::info(`hello ${ctx.request.query.n}`)"#;
+    let script = json!({"name": "hello", "source": source});
+    server.create("/apps/demo/scripts", script).await.unwrap();
+    server.call("/x/demo/hello?n=before").await.unwrap();
+
+    let mut follower = picloud(data.path())
+        .args(["logs", "demo/hello", "--follow"])
+        .envs([("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &server.url)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (out, reader) = lines(follower.stdout.take().unwrap());
+    let (err, _) = lines(follower.stderr.take().unwrap());
+    until(&out, "hello before");
+    server.call("/x/demo/hello?n=live").await.unwrap();
+    let live = until(&out, "hello live");
+    assert_eq!(
+        live.iter().filter(|line| line.contains("GET /x/demo/hello")).count(),
+        1,
+        "{live:?}"
+    );
+
+    let listen = server.url.strip_prefix("http://").unwrap().to_owned();
+    assert_eq!(server.stop(), Some(0));
+    until(&err, "waiting for the server");
+    let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_LISTEN", &listen)];
+    let server = Server::start(data.path(), &variables);
+    server.call("/x/demo/hello?n=again").await.unwrap();
+    let again = until(&out, "hello again");
+    assert!(!again.iter().any(|line| line.contains("hello live")), "{again:?}");
+
+    drop(out);
+    server.call("/x/demo/hello?n=unread").await.unwrap();
+    reader.join().unwrap();
+    server.call("/x/demo/hello?n=into-a-closed-pipe").await.unwrap();
+    assert_eq!(ended(&mut follower), Some(0));
+    assert_eq!(server.stop(), Some(0));
+}
