@@ -5,7 +5,7 @@
 //!  accept ─▶ head ──────▶ request ─▶ answer ─────────▶ idle ──┐
 //!             │ ▲ too slow: closed                            │ a byte comes
 //!             │ └─────────────────────────────────────────────┘
-//!             └─ too large: 431   not of one host: 400   body too slow: 408
+//!             └─ too large: 431   see `target`: 4xx, 501   body too slow: 408
 //! ```
 //!
 //! HTTP/1.1 only: what speaks HTTP/2 to the world is the proxy in front.
@@ -13,6 +13,7 @@
 //! Invariant: at most so many connections are open as are allowed; others wait in the
 //! system's queue.
 //! Invariant: whoever sends nothing, or reads nothing, does not keep a connection.
+//! Invariant: an answer is not lost because the caller was still sending when it was made.
 //! Invariant: all bodies together take no more memory than `budget` allows.
 
 mod body;
@@ -155,15 +156,15 @@ async fn connection(
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress)));
     let mut http = http1::Builder::new();
     http.max_header_size(usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX));
-    // A write that is cut off must not lose an answer to a request that came with it.
-    http.half_close(false);
+    // A caller that has sent all it wants to may close its side at once, and is answered.
+    http.half_close(true);
     if limits.headers_max != HEADERS_MAX {
         http.max_headers(limits.headers_max);
     }
     let watched = Arc::clone(&progress);
     let service = service_fn(move |request: Request<Incoming>| {
         watched.begin();
-        let answer = answer(request, peer, &router, &limits);
+        let answer = answer(request, peer, &router, &limits, &watched);
         let watched = Arc::clone(&watched);
         async move {
             let answer = answer.await;
@@ -200,19 +201,23 @@ fn answer(
     peer: SocketAddr,
     router: &Router,
     limits: &ConnectionLimits,
+    progress: &Arc<Progress>,
 ) -> impl Future<Output = axum::response::Response> + use<> {
     let refused = target::check(&request, limits.uri_bytes_max).err().map(|mut refused| {
-        // Nobody knows where the next request begins.
-        let close = HeaderValue::from_static("close");
-        refused.headers_mut().insert(header::CONNECTION, close);
+        if !refused.status().is_success() {
+            // Nobody knows where the next request begins.
+            let close = HeaderValue::from_static("close");
+            refused.headers_mut().insert(header::CONNECTION, close);
+        }
         refused
     });
     let body_timeout = Duration::from_millis(limits.body_timeout_ms);
     let mut request = request.map(|body| {
         if body.is_end_stream() {
+            progress.has_whole_request();
             Body::empty()
         } else {
-            Body::new(TimedBody::new(body, body_timeout))
+            Body::new(TimedBody::new(body, body_timeout, Arc::clone(progress)))
         }
     });
     request.extensions_mut().insert(ConnectInfo(peer));

@@ -47,6 +47,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use percent_encoding::percent_decode_str;
 use picloud_shared::execution::Input;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -85,11 +86,12 @@ async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Reques
         Some(slash) => path.split_at(slash),
         None => (path, "/"),
     };
+    let app = percent_decode_str(app).decode_utf8_lossy();
     let found = match orchestrator.table().await {
-        Ok(table) => table.find_in_app(app, request.method().as_str(), rest),
+        Ok(table) => table.find_in_app(&app, request.method().as_str(), rest),
         Err(error) => return Error::from(error).into_response(),
     };
-    let (app, asked) = (app.to_owned(), request.uri().path().to_owned());
+    let (app, asked) = (app.into_owned(), request.uri().path().to_owned());
     let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
     let mut answer = orchestrator.answer(found, request).await;
     if is_shared {

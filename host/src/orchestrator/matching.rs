@@ -6,8 +6,9 @@
 //! {domain}/…          the routes on a domain that is verified for the app
 //! ```
 //!
-//! A static segment goes before a parameter, a parameter before a rest; a method
-//! before `*`, a route before an endpoint.
+//! A route answers the requests that match its path and its method. Of several, a static
+//! segment goes before a parameter, and a parameter before a rest; on one path, a method goes
+//! before `*`, and a route before an endpoint.
 //!
 //! Invariant: what a route or an app asks of a request comes with what was found, so that
 //! no request is answered without it; where nothing is asked, nothing comes.
@@ -16,7 +17,7 @@ pub(crate) mod glob;
 mod path_tree;
 mod triggers;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use path_tree::PathTree;
@@ -112,9 +113,9 @@ pub struct RouteRules {
 pub enum Found {
     /// This script.
     Script(Match),
-    /// The routes of an `OPTIONS` request's path that answer pages of other origins, by
-    /// method; and what the request leads to if it does not ask on behalf of such a page.
-    Preflight(Vec<(String, Arc<RouteRules>)>, Box<Found>),
+    /// The routes of an `OPTIONS` request's path, one of which at least answers pages of other
+    /// origins; and what the request leads to if it does not ask on behalf of such a page.
+    Preflight(Vec<MethodRules>, Box<Found>),
     /// A script's endpoint that is closed, and no route in its place.
     Closed,
     /// The path is known, with these methods.
@@ -122,6 +123,9 @@ pub enum Found {
     /// Nothing.
     Nothing,
 }
+
+/// A method of a path, or `*` for every one, and what its route asks.
+pub type MethodRules = (String, Option<Arc<RouteRules>>);
 
 /// Everything that can be asked for.
 #[derive(Default)]
@@ -336,39 +340,74 @@ impl Table {
 }
 
 fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
-    let Some((candidates, values)) = paths.find(path) else {
-        return Found::Nothing;
-    };
-    if method == "OPTIONS" && !candidates.iter().any(|candidate| candidate.method == method) {
-        let answering = candidates.iter().filter_map(|candidate| {
-            let rules = candidate.route.as_ref().filter(|rules| rules.policy.cors.is_some())?;
-            Some((candidate.method.clone(), Arc::clone(rules)))
-        });
-        let answering: Vec<_> = answering.collect();
-        if !answering.is_empty() {
-            return Found::Preflight(answering, Box::new(choose(candidates, values, method)));
-        }
+    if method == "OPTIONS"
+        && let Some(routes) = preflight(paths, path)
+    {
+        return Found::Preflight(routes, Box::new(choose(paths, method, path)));
     }
-    choose(candidates, values, method)
+    choose(paths, method, path)
 }
 
-fn choose(candidates: &[Candidate], values: Vec<&str>, method: &str) -> Found {
+/// What answers a preflight for this path: its methods, each in the order in which a request
+/// would choose it. `None` if a script answers every `OPTIONS`, or no route other origins.
+fn preflight(paths: &PathTree<Methods>, path: &str) -> Option<Vec<MethodRules>> {
+    let mut routes: Vec<MethodRules> = Vec::new();
+    paths.search(path, |candidates, _| {
+        if candidates.iter().any(|candidate| candidate.method == "OPTIONS") {
+            return Some(());
+        }
+        let of = |candidate: &Candidate| (candidate.method.clone(), candidate.route.clone());
+        let (any, named): (Vec<_>, Vec<_>) =
+            candidates.iter().partition(|candidate| candidate.method == ANY);
+        routes.extend(named.into_iter().chain(any).map(of));
+        None
+    });
+    let has_cors = |rules: &RouteRules| rules.policy.cors.is_some();
+    routes.iter().any(|(_, rules)| rules.as_deref().is_some_and(has_cors)).then_some(routes)
+}
+
+fn choose(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
+    let mut methods = BTreeSet::new();
+    let mut is_known = false;
+    let found = paths.search(path, |candidates, values| {
+        is_known = true;
+        let found = candidate_for(candidates, method).map(|candidate| candidate.found(values));
+        if found.is_none() {
+            methods.extend(candidates.iter().map(|candidate| candidate.method.clone()));
+        }
+        found
+    });
+    match found {
+        Some(found) => Found::Script(found),
+        None if is_known => {
+            if methods.contains("GET") {
+                methods.insert("HEAD".to_owned());
+            }
+            Found::OtherMethods(methods.into_iter().collect())
+        }
+        None => Found::Nothing,
+    }
+}
+
+fn candidate_for<'a>(candidates: &'a [Candidate], method: &str) -> Option<&'a Candidate> {
     let with = |wanted| candidates.iter().find(|candidate| candidate.method == wanted);
     // RFC 9110, section 9.3.2: a HEAD is a GET whose body is not sent.
     let head = || (method == "HEAD").then(|| with("GET")).flatten();
-    let Some(candidate) = with(method).or_else(head).or_else(|| with(ANY)) else {
-        let methods = candidates.iter().map(|candidate| candidate.method.clone());
-        return Found::OtherMethods(methods.collect());
-    };
-    let values = values.into_iter().map(decoded);
-    Found::Script(Match {
-        target: Arc::clone(&candidate.target),
-        params: candidate.parameters.iter().cloned().zip(values).collect(),
-        delivery: candidate.delivery,
-        route_id: candidate.route_id.clone(),
-        route: candidate.route.clone(),
-        app: candidate.app.clone(),
-    })
+    with(method).or_else(head).or_else(|| with(ANY))
+}
+
+impl Candidate {
+    fn found(&self, values: &[&str]) -> Match {
+        let values = values.iter().map(|value| decoded(value));
+        Match {
+            target: Arc::clone(&self.target),
+            params: self.parameters.iter().cloned().zip(values).collect(),
+            delivery: self.delivery,
+            route_id: self.route_id.clone(),
+            route: self.route.clone(),
+            app: self.app.clone(),
+        }
+    }
 }
 
 /// The names of a pattern's parameters, in order.

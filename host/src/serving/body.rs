@@ -1,11 +1,14 @@
 //! A body that has to arrive in time.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
+
+use super::progress::Progress;
 
 /// The body did not arrive in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,11 +34,13 @@ pub(super) struct TimedBody<B> {
     body: B,
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Told when all of it has come.
+    progress: Arc<Progress>,
 }
 
 impl<B> TimedBody<B> {
-    pub(super) fn new(body: B, timeout: Duration) -> Self {
-        Self { body, timeout, timer: None }
+    pub(super) fn new(body: B, timeout: Duration, progress: Arc<Progress>) -> Self {
+        Self { body, timeout, timer: None, progress }
     }
 }
 
@@ -52,6 +57,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            let is_last = matches!(frame, Some(Ok(_))) && self.body.is_end_stream();
+            if frame.is_none() || is_last {
+                self.progress.has_whole_request();
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let timeout = self.timeout;

@@ -1,16 +1,21 @@
 //! How far a connection is, so that one that does not go on can be told from one that
-//! waits for a script.
+//! waits for a script, and so that its end loses no answer.
+//!
+//! To close a socket that has unread bytes, or gets more, resets the connection, and the caller
+//! may lose the answer that is on its way: a 413 to a large upload, for example. A connection
+//! is therefore closed on our side, and what still comes is read and dropped until the caller
+//! closes too, at most for [`LINGER_MAX`] (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::ConnectionLimits;
 
@@ -21,6 +26,11 @@ const BUSY: u64 = 1;
 /// The last answer is there, and is being sent or has been read.
 const IDLE: u64 = 2;
 
+/// How long a caller is listened to that was answered before it had sent all of its request.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// How much is dropped at once, in bytes.
+const DROPPED_BYTES: usize = 16 << 10;
+
 /// Where a connection stands, and since when.
 pub(super) struct Progress {
     opened: Instant,
@@ -28,6 +38,8 @@ pub(super) struct Progress {
     idle_timeout: Duration,
     /// Milliseconds since it was opened, times four, and one of the three above.
     state: AtomicU64,
+    /// Whether a part of a request has come, and not all of it.
+    has_part: AtomicBool,
 }
 
 impl Progress {
@@ -37,12 +49,18 @@ impl Progress {
             header_timeout: Duration::from_millis(limits.header_timeout_ms),
             idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
             state: AtomicU64::new(HEAD),
+            has_part: AtomicBool::new(false),
         })
     }
 
     /// A request's head is there.
     pub(super) fn begin(&self) {
         self.set(BUSY);
+    }
+
+    /// All of it is there.
+    pub(super) fn has_whole_request(&self) {
+        self.has_part.store(false, Ordering::Relaxed);
     }
 
     /// Its answer is made.
@@ -80,6 +98,7 @@ impl Progress {
     }
 
     fn has_read(&self) {
+        self.has_part.store(true, Ordering::Relaxed);
         if self.get().0 == IDLE {
             self.set(HEAD);
         }
@@ -96,11 +115,29 @@ impl Progress {
 pub(super) struct Watched {
     stream: TcpStream,
     progress: Arc<Progress>,
+    /// Until when the caller is listened to after our side was closed.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { stream, progress }
+        Self { stream, progress, linger: None }
+    }
+
+    /// Reads and drops what comes until the caller closes, or for [`LINGER_MAX`].
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = || Box::pin(tokio::time::sleep(LINGER_MAX));
+        if self.linger.get_or_insert_with(until).as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut dropped = [0; DROPPED_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut dropped);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -154,6 +191,12 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.progress.has_part.load(Ordering::Relaxed) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }

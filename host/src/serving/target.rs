@@ -1,18 +1,32 @@
-//! What a request is meant for. A proxy and PiCloud must never understand it differently:
-//! one would check what the other does not run. Pure.
+//! Requests that are answered before any route is looked at. A proxy and PiCloud must never
+//! understand a request differently: one would check what the other does not run. Pure.
 //!
-//! Source: RFC 9112, sections 3.2 and 11.2; what frames a body, hyper refuses itself.
+//! ```text
+//! path and query too long              414
+//! CONNECT, TRACE                       501
+//! Transfer-Encoding, but for chunked   501
+//! Host missing, twice, or no host      400
+//! OPTIONS *                            204
+//! no path                              400
+//! ```
+//!
+//! Source: RFC 9110, section 9; RFC 9112, sections 3.2, 6.1 and 11.2. Hyper itself answers 400
+//! to what it cannot read: a bad `Content-Length` (also one of more than 64 bits), a coding
+//! after `chunked`, a bad chunk.
 
 use axum::http::uri::Authority;
-use axum::http::{Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
 
-/// Refuses a request that is not meant for exactly one host, or whose path is too long.
+/// Lets a request go on to the routes.
+///
+/// # Errors
+/// The answer to a request that no route may see.
 pub(super) fn check<B>(request: &Request<B>, uri_bytes_max: usize) -> Result<(), Box<Response>> {
-    let uri = request.uri();
+    let (uri, method) = (request.uri(), request.method());
     let path_bytes = uri.path_and_query().map_or(0, |path| path.as_str().len());
     if path_bytes > uri_bytes_max {
         let message = format!("the path and query have more than {uri_bytes_max} bytes");
@@ -21,9 +35,40 @@ pub(super) fn check<B>(request: &Request<B>, uri_bytes_max: usize) -> Result<(),
         *answer.status_mut() = StatusCode::URI_TOO_LONG;
         return Err(Box::new(answer));
     }
-    host(request).map_err(|message| {
-        Box::new(Error::Invalid(Refusal::new("host_invalid", message)).into_response())
-    })
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(not_implemented(&format!("the method {method} is not supported")));
+    }
+    if !is_framed_as_we_read_it(request.headers()) {
+        return Err(not_implemented("the only supported Transfer-Encoding is chunked"));
+    }
+    host(request).map_err(|message| invalid("host_invalid", message))?;
+    if uri.path() == "*" && method == Method::OPTIONS {
+        return Err(Box::new(StatusCode::NO_CONTENT.into_response()));
+    }
+    if !uri.path().starts_with('/') {
+        return Err(invalid("path_invalid", "the request has no path that begins with /"));
+    }
+    Ok(())
+}
+
+fn invalid(code: &'static str, message: &str) -> Box<Response> {
+    Box::new(Error::Invalid(Refusal::new(code, message)).into_response())
+}
+
+fn not_implemented(message: &str) -> Box<Response> {
+    let mut answer = Error::Invalid(Refusal::new("not_implemented", message)).into_response();
+    *answer.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    Box::new(answer)
+}
+
+/// Whether nothing but the chunks that hyper takes off was applied to the body.
+fn is_framed_as_we_read_it(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
 }
 
 fn host<B>(request: &Request<B>) -> Result<(), &'static str> {

@@ -1,26 +1,29 @@
 //! Bodies that are taken as a whole.
 
 use axum::body::Body;
+use http_body::Body as _;
 use http_body_util::LengthLimitError;
 
 use super::{BodiesFull, is_too_slow};
 use crate::error::{Error, Refusal};
 
-/// Reads a body of at most `bytes_max` bytes.
+/// Reads a body of at most `bytes_max` bytes. One that is announced to be larger is refused
+/// before any of it is read, so that a caller who has sent `Expect: 100-continue` sends nothing.
 ///
 /// # Errors
-/// `TooLarge`; `Unavailable` when all bodies together take too much memory; `Invalid` for one that does not arrive, in full or in time.
+/// - `TooLarge`.
+/// - `Unavailable` when all bodies together take too much memory.
+/// - `Invalid` for a body that does not arrive, in full or in time, or whose chunks are wrong.
 pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large(bytes_max));
+    }
     match axum::body::to_bytes(body, bytes_max).await {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => {
             let source = std::error::Error::source(&error);
             if source.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
-                let message = format!("the request's body is larger than {bytes_max} bytes");
-                let refusal = Refusal::new("body_too_large", message);
-                return Err(Error::TooLarge(
-                    refusal.with("limit", "request_bytes").with("most", bytes_max),
-                ));
+                return Err(too_large(bytes_max));
             }
             if is_too_slow(&error) {
                 return Err(Error::body_too_slow());
@@ -34,4 +37,10 @@ pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
             )))
         }
     }
+}
+
+fn too_large(bytes_max: usize) -> Error {
+    let message = format!("the request's body is larger than {bytes_max} bytes");
+    let refusal = Refusal::new("body_too_large", message);
+    Error::TooLarge(refusal.with("limit", "request_bytes").with("most", bytes_max))
 }

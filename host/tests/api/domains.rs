@@ -52,7 +52,7 @@ with_an_app! {
         assert_eq!(app.get("/health/live").send().await.is(200).json()["status"], "live");
         let refused = app.post("/health/live").header("host", "shop.example").send().await;
         refused.refuses(405, "method_not_allowed");
-        assert_eq!(refused.header("allow"), Some("GET"));
+        assert_eq!(refused.header("allow"), Some("GET, HEAD"));
     }
 
     async fn a_domain_that_nobody_claimed_answers_as_the_platform(app) {

@@ -93,7 +93,7 @@ with_an_app! {
         refused.refuses(405, "method_not_allowed");
         let mut allowed: Vec<_> = refused.header("allow").unwrap().split(", ").collect();
         allowed.sort_unstable();
-        assert_eq!(allowed, ["GET", "PUT"]);
+        assert_eq!(allowed, ["GET", "HEAD", "PUT"]);
         assert_eq!(app.count_executions(&id).await, 0);
     }
 

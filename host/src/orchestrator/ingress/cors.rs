@@ -4,12 +4,10 @@
 //! Invariant: whoever is not allowed is answered as if there were no CORS: the script runs,
 //! and the browser keeps the answer from the page. It protects users, not routes.
 
-use std::sync::Arc;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
-use crate::orchestrator::matching::RouteRules;
+use crate::orchestrator::matching::MethodRules;
 use crate::store::Cors;
 
 /// What a preflight's answer depends on, for caches.
@@ -34,29 +32,31 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// The answer to a preflight, from the routes of its path.
-pub(super) fn preflight(routes: &[(String, Arc<RouteRules>)], headers: &HeaderMap) -> Response {
+pub(super) fn preflight(routes: &[MethodRules], headers: &HeaderMap) -> Response {
     let mut answer = Response::default();
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let set = answer.headers_mut();
     set.insert(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY));
     let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
     let wanted = wanted.and_then(|method| method.to_str().ok()).unwrap_or_default();
-    let answers = |method: &str| method == wanted || (method == "GET" && wanted == "HEAD");
-    let exact = routes.iter().find(|(method, _)| answers(method));
-    let route = exact.or_else(|| routes.iter().find(|(method, _)| method == ALL));
-    let cors = route.and_then(|(_, rules)| rules.policy.cors.as_ref());
+    let answers =
+        |method: &str| method == wanted || method == ALL || (method == "GET" && wanted == "HEAD");
+    let route = routes.iter().find(|(method, _)| answers(method));
+    let cors = route.and_then(cors_of);
     let Some((cors, origin)) = cors.and_then(|cors| Some((cors, allowed(cors, headers)?))) else {
         return answer;
     };
     let mut methods: Vec<&str> = Vec::new();
-    for (method, rules) in routes {
-        if rules.policy.cors.as_ref().is_some_and(|cors| allowed(cors, headers).is_some()) {
-            // With credentials `*` is a name and no wildcard.
-            methods.push(if method == ALL { wanted } else { method });
+    for (index, route) in routes.iter().enumerate() {
+        // With credentials `*` is a name and no wildcard.
+        let method = if route.0 == ALL { wanted } else { &route.0 };
+        let is_chosen =
+            !routes[..index].iter().any(|(before, _)| before == ALL || before == method);
+        if is_chosen && cors_of(route).is_some_and(|cors| allowed(cors, headers).is_some()) {
+            methods.push(method);
         }
     }
     methods.sort_unstable();
-    methods.dedup();
     set.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     allow_credentials(cors, set);
     insert(set, header::ACCESS_CONTROL_ALLOW_METHODS, &methods.join(", "));
@@ -65,6 +65,10 @@ pub(super) fn preflight(routes: &[(String, Arc<RouteRules>)], headers: &HeaderMa
     }
     insert(set, header::ACCESS_CONTROL_MAX_AGE, &cors.max_age_s.to_string());
     answer
+}
+
+fn cors_of((_, rules): &MethodRules) -> Option<&Cors> {
+    rules.as_ref()?.policy.cors.as_ref()
 }
 
 /// Says in an answer whether the page that asked may read it.
@@ -112,9 +116,12 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use uuid::Uuid;
 
     use super::*;
+    use crate::orchestrator::matching::RouteRules;
     use crate::store::RoutePolicy;
 
     fn cors(origins: &[&str]) -> Cors {
@@ -198,10 +205,10 @@ mod tests {
         headers
     }
 
-    fn routes(list: &[(&str, &Cors)]) -> Vec<(String, Arc<RouteRules>)> {
+    fn routes(list: &[(&str, &Cors)]) -> Vec<MethodRules> {
         let rules = |cors: &Cors| {
             let policy = RoutePolicy { cors: Some(cors.clone()), ..RoutePolicy::default() };
-            Arc::new(RouteRules { id: Uuid::from_u128(1).into(), policy })
+            Some(Arc::new(RouteRules { id: Uuid::from_u128(1).into(), policy }))
         };
         list.iter().map(|(method, cors)| ((*method).to_owned(), rules(cors))).collect()
     }
@@ -238,6 +245,25 @@ mod tests {
         ] {
             assert_eq!(told(origin, method, header::ACCESS_CONTROL_ALLOW_ORIGIN), None, "{method}");
         }
+    }
+
+    #[test]
+    fn a_preflight_is_about_the_route_that_the_request_would_choose() {
+        let ours = cors(&["https://good.example"]);
+        let mut routes = routes(&[("POST", &ours), ("GET", &ours), ("*", &ours)]);
+        // The most specific path has a GET and an endpoint without CORS.
+        routes.splice(0..0, [("GET".to_owned(), None)]);
+        let allowed = |routes: &[MethodRules], method: &str| {
+            let answer = preflight(routes, &asked("https://good.example", method));
+            let methods = answer.headers().get(header::ACCESS_CONTROL_ALLOW_METHODS);
+            methods.map(|methods| methods.to_str().unwrap().to_owned())
+        };
+        assert_eq!(allowed(&routes, "GET"), None);
+        assert_eq!(allowed(&routes, "HEAD"), None);
+        assert_eq!(allowed(&routes, "POST").as_deref(), Some("POST"));
+        assert_eq!(allowed(&routes, "PUT").as_deref(), Some("POST, PUT"));
+        routes.splice(1..1, [("*".to_owned(), None)]);
+        assert_eq!(allowed(&routes, "POST"), None);
     }
 
     #[test]

@@ -47,31 +47,39 @@ impl<T: Default> PathTree<T> {
 }
 
 impl<T> PathTree<T> {
-    /// The value that the path leads to, with the parts of the path that stand for
-    /// parameters, in order and as they came.
-    pub fn find<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a T, Vec<&'p str>)> {
-        let mut values = Vec::new();
-        let found = self.descend(path.strip_prefix('/')?, &mut values)?;
-        Some((found, values))
+    /// Shows `visit` each value that the path leads to, the most specific first, until it
+    /// returns something. With a value come the parts of the path that stand for parameters,
+    /// in order and as they came.
+    pub fn search<'a, 'p, R>(
+        &'a self,
+        path: &'p str,
+        mut visit: impl FnMut(&'a T, &[&'p str]) -> Option<R>,
+    ) -> Option<R> {
+        self.descend(path.strip_prefix('/')?, &mut Vec::new(), &mut visit)
     }
 
     /// `path` lacks the slash before its first segment.
-    fn descend<'a, 'p>(&'a self, path: &'p str, values: &mut Vec<&'p str>) -> Option<&'a T> {
+    fn descend<'a, 'p, R>(
+        &'a self,
+        path: &'p str,
+        values: &mut Vec<&'p str>,
+        visit: &mut impl FnMut(&'a T, &[&'p str]) -> Option<R>,
+    ) -> Option<R> {
         if path.is_empty() {
-            return self.here.as_ref();
+            return visit(self.here.as_ref()?, values);
         }
         let (segment, after) = path.split_once('/').unwrap_or((path, ""));
         // "/a/" is not "/a": only a rest takes it.
         let leads_on = !path.ends_with('/') || !after.is_empty();
         if leads_on && !segment.is_empty() {
             if let Some(node) = self.statics.get(&*decoded(segment))
-                && let Some(found) = node.descend(after, values)
+                && let Some(found) = node.descend(after, values, visit)
             {
                 return Some(found);
             }
             if let Some(node) = &self.parameter {
                 values.push(segment);
-                if let Some(found) = node.descend(after, values) {
+                if let Some(found) = node.descend(after, values, visit) {
                     return Some(found);
                 }
                 values.pop();
@@ -79,7 +87,9 @@ impl<T> PathTree<T> {
         }
         let rest = self.rest.as_ref()?;
         values.push(path);
-        Some(rest)
+        let found = visit(rest, values);
+        values.pop();
+        found
     }
 }
 
@@ -127,7 +137,7 @@ mod tests {
             ("//b", "/{*rest}", &["/b"]),
         ];
         for (path, pattern, values) in table {
-            let found = tree.find(path).map(|(found, values)| (found.as_str(), values));
+            let found = tree.search(path, |found, values| Some((found.as_str(), values.to_vec())));
             assert_eq!(found, Some((*pattern, values.to_vec())), "{path}");
         }
     }
@@ -137,7 +147,30 @@ mod tests {
         let mut tree = PathTree::<String>::default();
         *tree.entry("/a/{id}/b") = String::new();
         for path in ["", "a", "/", "/a", "/a/1", "/a/1/", "/a/1/b/", "/a//b", "/a/1/b/c"] {
-            assert!(tree.find(path).is_none(), "{path}");
+            assert_eq!(tree.search(path, |_, _| Some(())), None, "{path}");
         }
+    }
+
+    #[test]
+    fn every_pattern_of_a_path_is_visited_the_most_specific_first() {
+        let mut tree = PathTree::<String>::default();
+        for pattern in ["/{*rest}", "/{x}/{*r}", "/{x}/{y}", "/{x}/b", "/a/{y}", "/a/b", "/a/c"] {
+            *tree.entry(pattern) = pattern.to_owned();
+        }
+        let mut visited = Vec::new();
+        let found = tree.search("/a/b", |pattern, values| {
+            visited.push((pattern.as_str(), values.to_vec()));
+            None::<()>
+        });
+        assert_eq!(found, None);
+        let expected = [
+            ("/a/b", vec![]),
+            ("/a/{y}", vec!["b"]),
+            ("/{x}/b", vec!["a"]),
+            ("/{x}/{y}", vec!["a", "b"]),
+            ("/{x}/{*r}", vec!["a", "b"]),
+            ("/{*rest}", vec!["a/b"]),
+        ];
+        assert_eq!(visited, expected);
     }
 }

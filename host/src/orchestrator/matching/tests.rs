@@ -100,7 +100,52 @@ fn head_is_answered_by_get() {
 #[test]
 fn a_known_path_names_its_methods() {
     let found = table().find_in_app("shop", "DELETE", "/items");
-    assert_eq!(found, Found::OtherMethods(vec!["GET".to_owned()]));
+    assert_eq!(found, Found::OtherMethods(vec!["GET".to_owned(), "HEAD".to_owned()]));
+    // Of every path that matches.
+    let found = table().find_in_app("shop", "DELETE", "/items/new");
+    let methods = ["GET", "HEAD", "POST"].map(str::to_owned).to_vec();
+    assert_eq!(found, Found::OtherMethods(methods));
+}
+
+#[test]
+fn a_path_of_another_method_hides_no_route() {
+    let scripts = [script(10, "show"), script(11, "search"), script(12, "rest")];
+    let [show, search, rest] = scripts.clone();
+    let mut routes = Vec::new();
+    for (number, at) in [(20, ""), (30, "shop.example")] {
+        routes.extend([
+            route(number, &show, "GET", at, "/items/{id}"),
+            route(number + 1, &search, "POST", at, "/items/search"),
+            route(number + 2, &rest, "*", at, "/items/{*rest}"),
+            route(number + 3, &rest, "PUT", at, "/{*rest}"),
+            route(number + 4, &show, "POST", at, "/{kind}/all"),
+        ]);
+    }
+    let definitions = Definitions {
+        scripts: scripts.to_vec(),
+        routes,
+        domains: vec![domain(1, "shop.example")],
+        ..Definitions::default()
+    };
+    let table = Table::of(definitions);
+    for (method, path, expected, params) in [
+        ("GET", "/items/search", "show", pair("id", "search")),
+        ("HEAD", "/items/search", "show", pair("id", "search")),
+        ("POST", "/items/search", "search", Vec::new()),
+        ("PUT", "/items/search", "rest", pair("rest", "search")),
+        ("POST", "/items/7", "rest", pair("rest", "7")),
+        ("POST", "/things/all", "show", pair("kind", "things")),
+        ("PUT", "/things/all", "rest", pair("rest", "things/all")),
+    ] {
+        let on_domain = table.find_on_domain(&host("shop.example"), method, path);
+        for found in [table.find_in_app("shop", method, path), on_domain.unwrap()] {
+            let Found::Script(found) = found else { panic!("{method} {path}: {found:?}") };
+            let found = (found.target.script.as_str(), found.params);
+            assert_eq!(found, (expected, params.clone()), "{method} {path}");
+        }
+    }
+    let found = table.find_in_app("shop", "DELETE", "/things/all");
+    assert_eq!(found, Found::OtherMethods(vec!["POST".to_owned(), "PUT".to_owned()]));
 }
 
 #[test]
@@ -211,8 +256,10 @@ fn a_preflight_finds_the_routes_that_answer_other_origins() {
     let Found::Preflight(routes, otherwise) = table.find_in_app("shop", "OPTIONS", "/in") else {
         panic!()
     };
-    let methods: Vec<_> = routes.iter().map(|(method, _)| &**method).collect();
-    assert_eq!(methods, ["POST"]);
-    assert!(matches!(*otherwise, Found::OtherMethods(_)));
+    // A page that wants to PUT gets the route of every method, which asks for nothing.
+    let methods = routes.iter().map(|(method, rules)| (&**method, rules.is_some()));
+    let methods: Vec<_> = methods.collect();
+    assert_eq!(methods, [("POST", true), ("GET", false), ("*", false)]);
+    assert_eq!(by(*otherwise), "show");
     assert_eq!(by(table.find_in_app("shop", "OPTIONS", "/x")), "show");
 }
