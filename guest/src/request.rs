@@ -1,7 +1,9 @@
 //! From the contract's request to the script's `ctx`.
 
-use picloud_shared::execution::{BodyKind, HttpRequest, Input, RunRequest};
-use rhai::{Blob, Dynamic, EvalAltResult, Map};
+use std::collections::BTreeMap;
+
+use picloud_shared::execution::{BodyKind, FormFile, HttpRequest, Input, RunRequest, without_bom};
+use rhai::{Array, Blob, Dynamic, EvalAltResult, Map};
 
 use crate::api::json;
 
@@ -34,17 +36,26 @@ fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
     let body = match http.body {
         BodyKind::Empty => Dynamic::UNIT,
         BodyKind::Json => json::from_bytes(&http.raw)?,
-        BodyKind::Text => {
-            String::from_utf8(http.raw.clone()).map_err(|error| error.to_string())?.into()
-        }
+        BodyKind::Text => match http.text {
+            Some(text) => text.into(),
+            None => {
+                let text = str::from_utf8(without_bom(&http.raw));
+                text.map_err(|error| error.to_string())?.into()
+            }
+        },
         BodyKind::Binary => Dynamic::from_blob(http.raw.clone()),
     };
     let mut request = Map::new();
     request.insert("method".into(), http.method.into());
     request.insert("path".into(), http.path.into());
     request.insert("params".into(), pairs(http.params));
+    request.insert("query_all".into(), all(&http.query));
     request.insert("query".into(), pairs(http.query));
+    request.insert("raw_query".into(), http.raw_query.into());
     request.insert("headers".into(), pairs(http.headers));
+    request.insert("form_all".into(), all(&http.form));
+    request.insert("form".into(), pairs(http.form));
+    request.insert("files".into(), http.files.into_iter().map(file).collect::<Array>().into());
     request.insert("remote_address".into(), http.remote_address.into());
     request.insert("body".into(), body);
     request.insert("raw".into(), Dynamic::from_blob(Blob::from(http.raw)));
@@ -54,4 +65,23 @@ fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
 /// An object of the pairs; where a name comes more than once, the last one wins.
 fn pairs(pairs: Vec<(String, String)>) -> Dynamic {
     Dynamic::from_map(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+}
+
+/// An object of the pairs: each name with an array of all its values.
+fn all(pairs: &[(String, String)]) -> Dynamic {
+    let mut values: BTreeMap<&str, Array> = BTreeMap::new();
+    for (name, value) in pairs {
+        values.entry(name).or_default().push(value.into());
+    }
+    let values = values.into_iter().map(|(name, values)| (name.into(), values.into()));
+    Dynamic::from_map(values.collect())
+}
+
+fn file(file: FormFile) -> Dynamic {
+    let mut shown = Map::new();
+    shown.insert("name".into(), file.name.into());
+    shown.insert("file_name".into(), file.file_name.into());
+    shown.insert("content_type".into(), file.content_type.into());
+    shown.insert("content".into(), Dynamic::from_blob(file.content));
+    Dynamic::from_map(shown)
 }

@@ -21,6 +21,7 @@ use crate::executor::entries::FILE_BYTES_MAX;
 use crate::hostname::Hostname;
 use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
+use crate::requests::form::FormLimits;
 use crate::secrets::{KeySettings, MasterKey};
 use crate::serving::ConnectionLimits;
 use crate::store::{DatabaseUrl, DatabaseUrlError, Readers, Storage};
@@ -59,6 +60,8 @@ pub struct Config {
     pub ceiling: Limits,
     /// The largest request body that a script is given, in bytes.
     pub request_bytes_max: u64,
+    /// How much of a form is read.
+    pub form_limits: FormLimits,
     /// The memory that all request bodies may take together, in bytes.
     pub body_budget_bytes: u64,
     /// What no caller may take more of.
@@ -122,6 +125,7 @@ impl Default for Config {
             readers: Readers::default(),
             ceiling: Limits::CEILING,
             request_bytes_max: 4 << 20,
+            form_limits: FormLimits::default(),
             body_budget_bytes: 128 << 20,
             connections: ConnectionLimits::default(),
             storage_max: Storage::DEFAULT_MAX,

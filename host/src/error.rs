@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use crate::executor::{Saturated, blobs};
 use crate::hostname::NoHost;
 use crate::limits::OverCeiling;
+use crate::requests::{body, coding, form};
 use crate::{requests, secrets, store};
 
 /// The result of whatever answers a request.
@@ -60,6 +61,9 @@ pub enum Error {
     /// 413: send less.
     #[error("{0}")]
     TooLarge(Refusal),
+    /// 415: send the body in another coding.
+    #[error("{0}")]
+    Unsupported(Refusal),
     /// 422: the request was understood, but what it holds is not acceptable: a
     /// source that does not parse, a limit that cannot be granted.
     #[error("{0}")]
@@ -180,6 +184,7 @@ impl Error {
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::StorageFull(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -199,6 +204,7 @@ impl Error {
             | Self::TooSlow(refusal)
             | Self::Conflict(refusal)
             | Self::TooLarge(refusal)
+            | Self::Unsupported(refusal)
             | Self::Unprocessable(refusal)
             | Self::StorageFull(refusal)
             | Self::RateLimited { refusal, .. }
@@ -224,6 +230,10 @@ impl Error {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"PiCloud\""),
             )),
+            Self::Unsupported(_) => {
+                let codings = HeaderValue::from_static(coding::ACCEPTED);
+                Some((header::ACCEPT_ENCODING, codings))
+            }
             Self::RateLimited { retry_after_s, .. } | Self::Unavailable { retry_after_s, .. } => {
                 Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s)))
             }
@@ -243,6 +253,42 @@ impl IntoResponse for Error {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+impl From<coding::Error> for Error {
+    fn from(error: coding::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            coding::Error::Unsupported(_) => {
+                Self::Unsupported(Refusal::new("content_encoding_unsupported", message))
+            }
+            coding::Error::TooLarge(most) => {
+                let refusal = Refusal::new("body_too_large", message);
+                Self::TooLarge(refusal.with("limit", "request_bytes").with("most", most))
+            }
+            coding::Error::Damaged { .. } => Self::Invalid(Refusal::new("body_invalid", message)),
+        }
+    }
+}
+
+impl From<body::Error> for Error {
+    fn from(error: body::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            body::Error::Json(error) => Self::Invalid(
+                Refusal::new("body_invalid", message)
+                    .with("line", error.line())
+                    .with("column", error.column()),
+            ),
+            body::Error::Form(form::Error::Invalid(_)) => {
+                Self::Invalid(Refusal::new("body_invalid", message))
+            }
+            body::Error::Form(form::Error::TooMany { limit, most, .. }) => {
+                let refusal = Refusal::new("form_too_large", message);
+                Self::TooLarge(refusal.with("limit", limit).with("most", most))
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! A body is read twice: as it always was, which says what is wrong with it by line and column,
 //! and then by [`Objects`], which gives no array to a struct.
 
+use picloud_shared::execution::without_bom;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{
@@ -22,6 +23,7 @@ use crate::store::Verbatim;
 /// # Errors
 /// As `serde_json`; for an array in the place of an object.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    let text = without_bom(text);
     let read = serde_json::from_slice(text)?;
     check_objects::<T>(text)?;
     Ok(read)

@@ -136,6 +136,7 @@ impl App {
             metrics: metrics.clone(),
             ceiling: config.ceiling,
             request_bytes_max: usize::try_from(config.request_bytes_max)?,
+            form_limits: config.form_limits,
             events: config.events.clone(),
             ingress: config.ingress.clone(),
             node: node.clone(),

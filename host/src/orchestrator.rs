@@ -45,6 +45,7 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::limits::Limits;
+use crate::requests::form::FormLimits;
 use crate::secrets::Secrets;
 use crate::shares::Shares;
 use crate::store::{AppId, Backoff, Store};
@@ -69,6 +70,8 @@ pub struct Parts {
     pub ceiling: Limits,
     /// The largest request body, in bytes.
     pub request_bytes_max: usize,
+    /// How much of a form is read.
+    pub form_limits: FormLimits,
     /// How events are carried out.
     pub events: EventSettings,
     /// What an app gets that has no limits of its own.

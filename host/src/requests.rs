@@ -1,7 +1,9 @@
 //! Requests that are stored before they are run, and what may be shown of a request.
 //!
 //! ```text
-//! mask  credentials taken out, by the names of headers, parameters and form fields
+//! coding   compression taken off a body
+//! body     how a script sees a body: JSON, text (`charset`), the fields and files of a `form`
+//! mask     credentials taken out, by the names of headers, parameters and form fields
 //!
 //!  request ─▶ stored: masked, and beside it `sealed`, what was masked
 //!                ├─▶ shown   without `sealed`
@@ -13,9 +15,15 @@
 //! stored in the clear until they are done or deleted; they are shown masked, and sealed when
 //! they are replayed.
 
+pub mod body;
+mod charset;
+pub mod coding;
+pub mod form;
 pub mod mask;
+mod media_type;
 mod values;
 
+pub use body::foreign_text;
 pub use values::credentials;
 
 use base64::Engine as _;
@@ -24,6 +32,9 @@ use http::header::CONTENT_TYPE;
 use picloud_shared::execution::{BodyKind, HttpRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use body::Shape;
+use form::FormLimits;
 
 use crate::clock::Clock;
 use crate::secrets::{self, RequestKey, Secrets};
@@ -39,6 +50,9 @@ struct StoredRequest {
     path: String,
     params: Pairs,
     query: Pairs,
+    /// The query as it came; none in a row from before, or where it says what `query` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw_query: Option<String>,
     headers: Pairs,
     remote_address: String,
     body: String,
@@ -58,6 +72,8 @@ struct Originals {
     params: Pairs,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     query: Pairs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw_query: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Pairs,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +117,8 @@ pub async fn to_store(
         path: request.path.clone(),
         params: request.params.clone(),
         query: request.query.clone(),
+        raw_query: Some(request.raw_query.clone())
+            .filter(|raw_query| *raw_query != written(&request.query)),
         headers: request.headers.clone(),
         remote_address: request.remote_address.clone(),
         body: STANDARD.encode(&request.raw),
@@ -118,20 +136,40 @@ pub async fn of_stored(
     secrets: &Secrets,
     app_id: &AppId,
     payload: &Json,
+    limits: &FormLimits,
 ) -> Result<Option<HttpRequest>, Error> {
     let Ok(stored) = payload.to::<StoredRequest>() else { return Ok(None) };
     let stored = unsealed(secrets, app_id, stored).await?;
     let Ok(raw) = STANDARD.decode(stored.body) else { return Ok(None) };
+    // It had this shape when it was stored; an edited one may have none.
+    let shape = body::shape(content_type(&stored.headers), &raw, limits).await;
+    let shape = shape.unwrap_or_else(|_| Shape { kind: stored.body_kind, ..Shape::default() });
+    // The query may have been edited.
+    let raw_query = stored.raw_query.filter(|raw_query| read_query(raw_query) == stored.query);
     Ok(Some(HttpRequest {
         method: stored.method,
         path: stored.path,
         params: stored.params,
+        raw_query: raw_query.unwrap_or_else(|| written(&stored.query)),
         query: stored.query,
         headers: stored.headers,
         remote_address: stored.remote_address,
         raw,
-        body: stored.body_kind,
+        body: shape.kind,
+        text: shape.text,
+        form: shape.form.fields,
+        files: shape.form.files,
     }))
+}
+
+/// The names and values of a query, decoded, in order.
+#[must_use]
+pub fn read_query(query: &str) -> Pairs {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+fn written(query: &Pairs) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish()
 }
 
 /// A stored request as it may be shown.
@@ -226,6 +264,12 @@ fn masked(mut request: StoredRequest) -> (StoredRequest, Originals) {
     let parameter = |name: &str, value: &str| mask::parameter(name, value).to_owned();
     originals.params = mask_pairs(&mut request.params, parameter);
     originals.query = mask_pairs(&mut request.query, parameter);
+    if let Some(raw_query) = &mut request.raw_query {
+        let shown = mask::query(raw_query).into_owned();
+        if shown != *raw_query {
+            originals.raw_query = Some(std::mem::replace(raw_query, shown));
+        }
+    }
     let shown = masked_body(&request);
     originals.headers = mask_headers(&mut request.headers);
     if let Some(shown) = shown.filter(|shown| *shown != request.body) {
@@ -279,6 +323,11 @@ fn filled(mut request: StoredRequest, originals: Originals) -> StoredRequest {
     let parameter = |name: &str, value: &str| mask::parameter(name, value).to_owned();
     fill_pairs(&mut request.params, originals.params, parameter);
     fill_pairs(&mut request.query, originals.query, parameter);
+    if let Some(raw_query) = originals.raw_query
+        && request.raw_query.as_deref() == Some(&mask::query(&raw_query))
+    {
+        request.raw_query = Some(raw_query);
+    }
     fill_headers(&mut request.headers, originals.headers);
     if let Some(body) = originals.body {
         let original = StoredRequest { body, ..request.clone() };

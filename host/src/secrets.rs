@@ -60,6 +60,15 @@ impl SecretValue {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// The value without the byte order mark that some editors put before a text.
+    #[must_use]
+    pub fn without_bom(self) -> Self {
+        match self.0.strip_prefix('\u{feff}') {
+            Some(rest) => Self::from(rest.to_owned()),
+            None => self,
+        }
+    }
 }
 
 impl From<String> for SecretValue {

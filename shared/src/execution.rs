@@ -99,15 +99,43 @@ pub struct HttpRequest {
     pub params: Vec<(String, String)>,
     /// The query, decoded, in order; a name may come more than once.
     pub query: Vec<(String, String)>,
+    /// The query as it came, without `?`.
+    pub raw_query: String,
     /// Names in lower case; values of one name are joined with `, `.
     pub headers: Vec<(String, String)>,
     /// The address of the caller.
     pub remote_address: String,
-    /// The body's bytes.
+    /// The body's bytes, without their `Content-Encoding`.
     #[serde(with = "bytes")]
     pub raw: Vec<u8>,
     /// How `ctx.request.body` is made of them.
     pub body: BodyKind,
+    /// The body as a text, where that is not in UTF-8.
+    pub text: Option<String>,
+    /// The fields of a form, in order; a name may come more than once.
+    pub form: Vec<(String, String)>,
+    /// The files of a form, in order.
+    pub files: Vec<FormFile>,
+}
+
+/// A file of a form (RFC 7578).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormFile {
+    /// The name of the form's field.
+    pub name: String,
+    /// What the sender calls the file. It is no path.
+    pub file_name: String,
+    /// What kind of content the sender says it is.
+    pub content_type: String,
+    /// Its bytes.
+    #[serde(with = "bytes")]
+    pub content: Vec<u8>,
+}
+
+/// A text's bytes without the byte order mark that some programs put before UTF-8.
+#[must_use]
+pub fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// How a body is shown to a script.

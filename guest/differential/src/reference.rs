@@ -47,17 +47,15 @@ fn build() -> Engine {
 }
 
 impl Answer {
-    /// With one name for all closures: theirs are hashes, which differ between a machine of
-    /// 32 bits and one of 64.
+    /// Without what may differ:
+    ///
+    /// - The names of closures are hashes, which differ between a machine of 32 bits and one
+    ///   of 64.
+    /// - The guest knows the place of a data race in a closure that a native function calls;
+    ///   the walker does not.
     #[must_use]
-    pub fn with_equal_closures(self) -> Self {
-        let plain = |text: String| {
-            let mut parts = text.split(CLOSURE);
-            let first = parts.next().unwrap_or_default().to_owned();
-            parts.fold(first, |text, part| {
-                text + "anon" + part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit())
-            })
-        };
+    pub fn comparable(self) -> Self {
+        let plain = |text: String| without_places_of_races(&with_equal_closures(&text));
         Self {
             result: match self.result {
                 Ok(json) => Ok(plain(json)),
@@ -66,6 +64,25 @@ impl Answer {
             printed: self.printed.into_iter().map(plain).collect(),
         }
     }
+}
+
+fn with_equal_closures(text: &str) -> String {
+    let mut parts = text.split(CLOSURE);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + "anon" + part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit())
+    })
+}
+
+fn without_places_of_races(text: &str) -> String {
+    let mut parts = text.split("Data race detected on ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (what, place) = part.split_once("'anon'").unwrap_or((part, ""));
+        let after = place.strip_prefix(" (line ").and_then(|place| place.split_once(')'));
+        let after = after.map_or(place, |(_, after)| after);
+        format!("{text}Data race detected on {what}'anon'{after}")
+    })
 }
 
 /// What the name of a closure begins with.
@@ -85,7 +102,7 @@ pub fn reference(source: &str) -> Option<Answer> {
         }
     };
     let answer = Answer { result, printed: PRINTED.with(|printed| printed.take()) };
-    Some(answer.with_equal_closures())
+    Some(answer.comparable())
 }
 
 fn walk(engine: &Engine, source: &str) -> Option<Result<Dynamic, Box<EvalAltResult>>> {

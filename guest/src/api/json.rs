@@ -1,5 +1,6 @@
 //! `json::*`.
 
+use picloud_shared::execution::without_bom;
 use rhai::plugin::*;
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
@@ -8,7 +9,8 @@ use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 /// # Errors
 /// When they are no JSON, or nested deeper than 128.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Dynamic, Box<EvalAltResult>> {
-    serde_json::from_slice(bytes).map_err(|error| format!("invalid JSON: {error}").into())
+    serde_json::from_slice(without_bom(bytes))
+        .map_err(|error| format!("invalid JSON: {error}").into())
 }
 
 /// The JSON form of a value.

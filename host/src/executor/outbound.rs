@@ -5,6 +5,7 @@
 //! private_hosts  what is open although it has no public address
 //! address        which addresses are public
 //! resolve        from names to the addresses that are connected to
+//! stale          requests that are sent once more
 //! turns          how many requests are under way
 //! ```
 //!
@@ -22,6 +23,7 @@ mod address;
 mod hop;
 mod private_hosts;
 mod resolve;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -30,10 +32,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_shared::calls::http::{Answer, Send};
-use reqwest::header::LOCATION;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
+use crate::requests::foreign_text;
 use crate::secrets::Revealed;
 use crate::store::AppId;
 
@@ -138,9 +141,11 @@ impl Outbound {
         loop {
             let client = self.client_for(&hop, sender)?;
             let _turn = self.turns.take(sender.app_id).await?;
-            let request = client.request(hop.method.clone(), hop.url.clone());
-            let request = request.headers(hop.headers.clone()).body(hop.body.clone());
-            let answer = request.send().await.map_err(|error| in_words(&error))?;
+            let answer = match hop.send_by(client).await {
+                Err(error) if stale::may_repeat(&hop.method, &error) => hop.send_by(client).await,
+                answer => answer,
+            };
+            let answer = answer.map_err(|error| in_words(&error))?;
             if redirects_max == 0 {
                 return read(answer).await;
             }
@@ -193,7 +198,9 @@ async fn read(mut answer: Response) -> Result<Answer, String> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, headers, body })
+    let content_type = headers.iter().find(|(name, _)| name == CONTENT_TYPE.as_str());
+    let text = content_type.and_then(|(_, content_type)| foreign_text(content_type, &body));
+    Ok(Answer { status, headers, body, text })
 }
 
 fn in_words(error: &reqwest::Error) -> String {

@@ -101,7 +101,7 @@ pub(super) async fn put_secret(
     body: Body<PutSecret>,
 ) -> Result<(StatusCode, Json<Secret>)> {
     let app = control_plane.app(&caller, &app, Capability::AppManageSecrets).await?;
-    let PutSecret { value } = body.read()?;
+    let value = body.read()?.value.without_bom();
     check_name(&name)?;
     if !(1..=VALUE_BYTES_MAX).contains(&value.reveal().len()) {
         let reason = format!("must have 1 to {VALUE_BYTES_MAX} bytes");

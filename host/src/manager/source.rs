@@ -25,6 +25,7 @@ pub(super) async fn check_source(
     control_plane: &ControlPlane,
     source: String,
 ) -> Result<NewSource> {
+    let source = without_bom(source);
     check_size(&source)?;
     if let Err(error) = control_plane.executor.check(&source).await? {
         let refusal = Refusal::new("source_invalid", error.message)
@@ -34,6 +35,14 @@ pub(super) async fn check_source(
     }
     let sha256 = hex::encode(Sha256::digest(source.as_bytes()));
     Ok(NewSource { text: source, sha256 })
+}
+
+/// A source without the byte order mark that some editors put before it.
+fn without_bom(source: String) -> String {
+    match source.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => source,
+    }
 }
 
 fn check_size(source: &str) -> Result<()> {
@@ -87,6 +96,7 @@ pub(super) async fn check_script(
     caller.check(Capability::PlatformUse)?;
     control_plane.auth.count_check(&caller)?;
     let CheckSource { source } = body.read()?;
+    let source = without_bom(source);
     check_size(&source)?;
     Ok(Json(match control_plane.executor.parse(&source).await? {
         Ok(()) => SourceCheck { ok: true, ..SourceCheck::default() },

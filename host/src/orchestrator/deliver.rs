@@ -129,8 +129,9 @@ impl Orchestrator {
         target: &Target,
     ) -> Result<Result<Input, CredentialsLost>, Error> {
         if event.kind == TriggerKind::Http {
-            let (secrets, app_id) = (&self.parts.secrets, &event.app_id);
-            match requests::of_stored(secrets, app_id, &event.payload).await {
+            let (secrets, limits) = (&self.parts.secrets, &self.parts.form_limits);
+            let stored = requests::of_stored(secrets, &event.app_id, &event.payload, limits);
+            match stored.await {
                 Ok(Some(request)) => return Ok(Ok(Input::Http(request))),
                 Ok(None) => {}
                 Err(requests::Error::Lost(lost)) => return Ok(Err(lost)),

@@ -23,7 +23,7 @@
 //! ```text
 //! preflight ─▶ 204
 //! request ─▶ rate of its caller ─▶ secret ─▶ body ─▶ signature ─▶ rate of all ─▶ permit ─▶ run
-//!             429                  401      408, 413   401         429           429
+//!             429         415      401      408, 413   401         429           429
 //! ```
 //!
 //! Invariant: of a request that is refused nothing is stored.
@@ -52,7 +52,7 @@ use picloud_shared::execution::Input;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::idempotency::Keyed;
-use self::request::{Envelope, for_script};
+use self::request::{Envelope, decoded, for_script};
 use self::throttle::Pass;
 use super::Orchestrator;
 use super::matching::{Found, Match};
@@ -60,6 +60,7 @@ use super::run::{Finished, Origin, Work};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
+use crate::requests::coding::Coding;
 use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
@@ -175,15 +176,20 @@ impl Orchestrator {
         let auth = &self.parts.auth;
         let sees_logs = auth.sees_logs(&found.target.app_id, &head).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
+        // Before the body is waited for.
+        Coding::of(&head.headers)?;
         self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
         let asked = guarded.as_ref().map_or(&RouteAuth::None {}, |route| &route.policy.auth);
-        let admitted = match self.let_in(&found, asked, &head.headers, body).await? {
+        let mut admitted = match self.let_in(&found, asked, &head.headers, body).await? {
             Ok(admitted) => admitted,
             Err(denied) => return Ok(denied.into_response()),
         };
         self.throttle.count(&found, RateBy::All, None)?;
-        let pass = self.throttle.enter(&found)?.holding(head.extensions.get());
+        let held = head.extensions.get();
+        let pass = self.throttle.enter(&found)?.holding(held);
+        let (body, bytes_max) = (admitted.body, self.parts.request_bytes_max);
+        admitted.body = decoded(&mut head.headers, body, bytes_max, held).await?;
         guard::strip(asked, &mut head.headers);
         if auth.shows_a_key(&head.headers) {
             // A key of the platform is not for scripts.
@@ -205,7 +211,8 @@ impl Orchestrator {
             }
             _ => None,
         };
-        let request = for_script(&envelope, params, admitted.body)?;
+        let limits = &self.parts.form_limits;
+        let request = for_script(&envelope, params, admitted.body, limits).await?;
         if delivery == Delivery::Sync {
             let input = Input::Http(request);
             let (kind, origin) = (TriggerKind::Http, Origin::request());

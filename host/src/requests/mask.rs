@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 use percent_encoding::percent_decode_str;
 
+use super::media_type;
 use crate::secrets::{MASK, is_credential};
 
 /// Headers that hold an address, whose query may hold credentials.
@@ -38,6 +39,15 @@ pub fn parameter<'v>(name: &str, value: &'v str) -> &'v str {
     if is_credential(name) { MASK } else { value }
 }
 
+/// A query as it came, without the values of credentials.
+#[must_use]
+pub fn query(query: &str) -> Cow<'_, str> {
+    match pairs(query.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(query),
+        Cow::Owned(shown) => Cow::Owned(String::from_utf8_lossy(&shown).into_owned()),
+    }
+}
+
 /// A path without the segments that credentials among its parameters stand for.
 #[must_use]
 pub fn path<'p>(path: &'p str, params: &[(String, String)]) -> Cow<'p, str> {
@@ -64,20 +74,17 @@ pub fn body<'b>(content_type: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
     if is_form(content_type) {
         return pairs(body);
     }
-    if is_media_type(content_type, "multipart/form-data") {
-        let shown = boundary(content_type).and_then(|boundary| multipart(boundary, body));
+    if media_type::essence(content_type) == "multipart/form-data" {
+        let boundary = media_type::parameter(content_type, "boundary");
+        let shown = boundary.and_then(|boundary| multipart(boundary, body));
         return shown.unwrap_or_else(|| Cow::Owned(MASK.as_bytes().to_vec()));
     }
     Cow::Borrowed(body)
 }
 
 /// Whether a body of this type is the fields of a form.
-pub(super) fn is_form(content_type: &str) -> bool {
-    is_media_type(content_type, "application/x-www-form-urlencoded")
-}
-
-fn is_media_type(content_type: &str, media_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+fn is_form(content_type: &str) -> bool {
+    media_type::essence(content_type) == "application/x-www-form-urlencoded"
 }
 
 /// An address: its query, and its fragment if that is written like one.
@@ -114,14 +121,6 @@ fn pair(pair: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(pair);
     }
     Cow::Owned([&pair[..=equals], MASK.as_bytes()].concat())
-}
-
-/// The parameter `boundary` of a media type (RFC 2046, section 5.1.1).
-fn boundary(content_type: &str) -> Option<&str> {
-    let parameters = content_type.split(';').skip(1).filter_map(|part| part.split_once('='));
-    let mut found = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
-    let (_, value) = found.next()?;
-    Some(value.trim().trim_matches('"')).filter(|boundary| !boundary.is_empty())
 }
 
 /// The parts of a form (RFC 7578), each after a line with the boundary; `None` when it is written

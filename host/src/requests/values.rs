@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use picloud_shared::execution::HttpRequest;
 
-use super::mask;
 use crate::secrets::{SecretValue, is_credential};
 
 /// Shorter ones are left: a parameter `key` is often a name, and words of a log would be masked.
@@ -16,9 +15,9 @@ const CHARS_MIN: usize = 8;
 /// also for itself, and an `Authorization` also without its scheme.
 #[must_use]
 pub fn credentials(request: &HttpRequest) -> Vec<SecretValue> {
-    let pairs = [&request.headers, &request.params, &request.query].into_iter().flatten();
-    let secret = pairs.filter(|(name, _)| is_credential(name));
-    let mut values = form_fields(request);
+    let pairs = [&request.headers, &request.params, &request.query, &request.form];
+    let secret = pairs.into_iter().flatten().filter(|(name, _)| is_credential(name));
+    let mut values = Vec::new();
     for (name, value) in secret {
         values.push(value.clone());
         if name == COOKIE.as_str() {
@@ -30,15 +29,6 @@ pub fn credentials(request: &HttpRequest) -> Vec<SecretValue> {
     }
     values.retain(|value| value.chars().count() >= CHARS_MIN);
     values.into_iter().map(SecretValue::from).collect()
-}
-
-/// Those of the fields of a form.
-fn form_fields(request: &HttpRequest) -> Vec<String> {
-    if !mask::is_form(super::content_type(&request.headers)) {
-        return Vec::new();
-    }
-    let fields = form_urlencoded::parse(&request.raw);
-    fields.filter(|(name, _)| is_credential(name)).map(|(_, value)| value.into_owned()).collect()
 }
 
 /// The credentials after the scheme (RFC 9110, section 11.4), and the password in them if the
@@ -72,7 +62,7 @@ mod tests {
             ],
             params: vec![pair("token", "token-of-the-path"), pair("id", "0123456789")],
             query: vec![pair("key", "orders"), pair("signature", "signature-of-it")],
-            raw: b"user=somebody-else&newPassword=in+the+form".to_vec(),
+            form: vec![pair("user", "somebody-else"), pair("newPassword", "in the form")],
             ..HttpRequest::default()
         };
         let values = credentials(&request);
@@ -80,7 +70,6 @@ mod tests {
         assert_eq!(
             values,
             [
-                "in the form",
                 "Basic YWRhOmxvbmcgcGFzc3dvcmQ=",
                 "YWRhOmxvbmcgcGFzc3dvcmQ=",
                 "long password",
@@ -90,6 +79,7 @@ mod tests {
                 "key-of-the-header",
                 "token-of-the-path",
                 "signature-of-it",
+                "in the form",
             ]
         );
     }

@@ -90,6 +90,14 @@ impl HeldBody {
         Self(Arc::new(Held { budget, bytes: AtomicU64::new(0) }))
     }
 
+    /// Counts what is made of the body and kept beside it.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no memory left for it.
+    pub fn hold(&self, bytes: usize) -> Result<(), crate::error::Error> {
+        self.take(bytes as u64).map_err(|BodiesFull| BodiesFull::refuse())
+    }
+
     fn take(&self, bytes: u64) -> Result<(), BodiesFull> {
         self.0.budget.take(bytes)?;
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -44,6 +44,7 @@ mod execute;
 mod executions;
 mod fairness;
 mod figures;
+mod forms;
 mod fuel;
 mod health;
 mod hostile;

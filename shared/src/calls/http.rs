@@ -35,4 +35,6 @@ pub struct Answer {
     /// The body.
     #[serde(with = "bytes")]
     pub body: Vec<u8>,
+    /// The body as a text, where that is not in UTF-8.
+    pub text: Option<String>,
 }

@@ -48,7 +48,7 @@ impl Guest {
             (None, None) => Err((format!("{:?}", outcome.status), None)),
         };
         let printed = outcome.log.into_iter().map(|line| line.message).collect();
-        Answer { result, printed }.with_equal_closures()
+        Answer { result, printed }.comparable()
     }
 }
 

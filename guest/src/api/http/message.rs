@@ -1,7 +1,10 @@
 //! How values become the headers and body of a request, and an answer becomes a
 //! value.
 
+use std::collections::BTreeSet;
+
 use picloud_shared::calls::http::Answer;
+use picloud_shared::execution::without_bom;
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
@@ -38,7 +41,15 @@ pub(super) fn headers(
     given: Map,
 ) -> Result<Vec<(String, String)>, Box<EvalAltResult>> {
     let mut list = Vec::with_capacity(given.len());
+    let mut names = BTreeSet::new();
     for (name, value) in given {
+        if !names.insert(name.to_ascii_lowercase()) {
+            let name = name.to_ascii_lowercase();
+            let words = format!(
+                "the header {name} of {function} is given twice; an array is sent as several"
+            );
+            return Err(words.into());
+        }
         let values = match value.flatten().try_cast_result::<Array>() {
             Ok(values) => values,
             Err(value) => vec![value],
@@ -82,12 +93,16 @@ pub(super) fn answer(answer: Answer) -> Result<Map, Box<EvalAltResult>> {
     let mut shown = Map::new();
     shown.insert("status".into(), i64::from(answer.status).into());
     shown.insert("headers".into(), Dynamic::from_map(headers));
-    shown.insert("body".into(), body(content_type.as_deref(), answer.body));
+    let body = body(content_type.as_deref(), answer.body, answer.text);
+    shown.insert("body".into(), body);
     Ok(shown)
 }
 
 /// JSON that is none is still what the other side said: a text.
-fn body(content_type: Option<&str>, bytes: Vec<u8>) -> Dynamic {
+fn body(content_type: Option<&str>, bytes: Vec<u8>, text: Option<String>) -> Dynamic {
+    if let Some(text) = text {
+        return text.into();
+    }
     if bytes.is_empty() {
         return Dynamic::UNIT;
     }
@@ -107,8 +122,8 @@ fn body(content_type: Option<&str>, bytes: Vec<u8>) -> Dynamic {
     if !is_text {
         return Dynamic::from_blob(bytes);
     }
-    match String::from_utf8(bytes) {
+    match str::from_utf8(without_bom(&bytes)) {
         Ok(text) => text.into(),
-        Err(error) => Dynamic::from_blob(error.into_bytes()),
+        Err(_) => Dynamic::from_blob(bytes),
     }
 }

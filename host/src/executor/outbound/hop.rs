@@ -1,4 +1,5 @@
-//! One request on the way to its answer, and the next one after a redirect; pure.
+//! One request on the way to its answer, and the next one after a redirect; pure but for
+//! [`Hop::send_by`].
 //!
 //! Invariant: no credential goes to another origin than the one that the script named.
 
@@ -9,7 +10,7 @@ use reqwest::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
     HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::address::is_public;
 use super::{REQUEST_BYTES_MAX, REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
@@ -41,6 +42,23 @@ impl Hop {
             return Err(format!("the body has {has} bytes, {REQUEST_BYTES_MAX} are allowed"));
         }
         Ok(Self { method, url, headers: headers(&send.headers)?, body: send.body })
+    }
+
+    /// Sends it, and waits for the head of the answer.
+    pub(super) async fn send_by(&self, client: &Client) -> Result<Response, reqwest::Error> {
+        let request = client.request(self.method.clone(), self.url.clone());
+        request.headers(self.all_headers()).body(self.body.clone()).send().await
+    }
+
+    /// The headers of the script, and the length of a body that has none: without it some
+    /// servers wait for a body (RFC 9110, section 8.6).
+    fn all_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        if expects_body && self.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        headers
     }
 
     /// The host as it stands in the address, and the port.

@@ -261,6 +261,105 @@ async fn an_open_connection_is_not_used_by_an_app_that_may_not_open_it() {
     assert_eq!(keeping.accepted.load(Ordering::SeqCst), 1, "it stayed open");
 }
 
+/// A server that closes a connection it has kept when the next request comes by it.
+async fn closing_server() -> (Raw, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (accepted, heard) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (count, hears) = (Arc::clone(&accepted), Arc::clone(&heard));
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..2 {
+                let mut part = [0; 4096];
+                let read = stream.read(&mut part).await.unwrap();
+                let text = String::from_utf8_lossy(&part[..read]).into_owned();
+                hears.lock().unwrap().push(text);
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                // The second request is read, and not answered.
+                if hears.lock().unwrap().len() % 2 == 1 {
+                    stream.write_all(answer).await.unwrap();
+                }
+            }
+        }
+    });
+    (Raw { port, accepted, task }, heard)
+}
+
+#[tokio::test]
+async fn a_request_by_a_connection_that_has_ended_is_sent_once_more_if_it_may_be() {
+    let (server, heard) = closing_server().await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let by = |method: &str| Send { method: method.to_owned(), ..request(&url) };
+    send(&outbound, "127.0.0.1", by("GET")).await.unwrap();
+    // Heard by the connection that is kept, which ends, and once more by another.
+    send(&outbound, "127.0.0.1", by("GET")).await.unwrap();
+    assert_eq!(server.accepted.load(Ordering::SeqCst), 2);
+    assert_eq!(heard.lock().unwrap().len(), 3);
+    let said = send(&outbound, "127.0.0.1", by("POST")).await.unwrap_err();
+    assert!(said.starts_with("the request failed"), "{said}");
+    assert_eq!(heard.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_says_so_where_one_is_expected() {
+    let server = Raw::start(|request| {
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: ";
+        format!("{head}{}\r\n\r\n{request}", request.len()).into_bytes()
+    })
+    .await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    for (method, lengths) in [("POST", 1), ("PUT", 1), ("PATCH", 1), ("GET", 0), ("DELETE", 0)] {
+        let sent = Send { method: method.to_owned(), ..request(&url) };
+        let answer = send(&outbound, "127.0.0.1", sent).await.unwrap();
+        let heard = String::from_utf8(answer.body).unwrap();
+        assert_eq!(heard.matches("content-length: 0\r\n").count(), lengths, "{heard}");
+        assert!(heard.contains("accept-encoding: gzip,deflate,br\r\n"), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_decoded_up_to_its_limit() {
+    let server = Raw::start(|request| {
+        let large = vec![b'x'; ANSWER_BYTES_MAX + 1];
+        let (coding, body) = match request.split(' ').nth(1) {
+            Some("/gzip") => ("gzip", gzip("héllo".as_bytes())),
+            Some("/bomb") => ("gzip", gzip(&large)),
+            Some("/broken") => ("gzip", b"plain".to_vec()),
+            _ => ("identity", b"caf\xe9".to_vec()),
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=latin1\r\n\
+             content-encoding: {coding}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        [head.into_bytes(), body].concat()
+    })
+    .await;
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let get = async |path: &str| {
+        let url = format!("http://127.0.0.1:{}/{path}", server.port);
+        send(&outbound, "127.0.0.1", request(&url)).await
+    };
+    let answer = get("gzip").await.unwrap();
+    assert_eq!(answer.body, "héllo".as_bytes());
+    assert!(!answer.headers.iter().any(|(name, _)| name == "content-encoding"));
+    assert_eq!(get("plain").await.unwrap().text.as_deref(), Some("café"));
+    assert!(get("bomb").await.unwrap_err().contains("larger than"));
+    assert!(get("broken").await.unwrap_err().starts_with("the request failed"));
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    use async_compression::tokio::bufread::GzipEncoder;
+    let mut encoded = Vec::new();
+    let encode = async { GzipEncoder::new(text).read_to_end(&mut encoded).await };
+    futures::executor::block_on(encode).unwrap();
+    encoded
+}
+
 /// A server that keeps its connections.
 async fn keeping_server() -> Raw {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -14,15 +14,15 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::request::{Envelope, for_script};
+use super::request::{Envelope, decoded, for_script};
 use super::throttle::Pass;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
 use crate::executor::{Failure, LogLine};
 use crate::json;
-use crate::orchestrator::Orchestrator;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::{Finished, Origin, Work};
+use crate::orchestrator::{Orchestrator, Parts};
 use crate::serving::{HeldBody, read_body};
 use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind, Verbatim};
 
@@ -156,7 +156,8 @@ async fn execute_script(
     } else {
         json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
     };
-    let request = as_script_sees_it(wanted, &target, orchestrator.parts.request_bytes_max)?;
+    let parts = &orchestrator.parts;
+    let request = as_script_sees_it(wanted, &target, parts, held.as_ref()).await?;
     let finished =
         orchestrator.run_by_hand(&caller, "execute_script", target, Input::Http(request), held);
     Ok(Json(answer(finished.await?)))
@@ -229,11 +230,13 @@ fn invalid(message: &str) -> Error {
     Error::Invalid(Refusal::new("request_invalid", message))
 }
 
-fn as_script_sees_it(
+async fn as_script_sees_it(
     wanted: ExecuteRequest,
     target: &Target,
-    bytes_max: usize,
+    parts: &Parts,
+    held: Option<&HeldBody>,
 ) -> Result<HttpRequest, Error> {
+    let bytes_max = parts.request_bytes_max;
     let body = match wanted.body_encoding {
         BodyEncoding::Text => wanted.body.into_bytes(),
         BodyEncoding::Base64 => {
@@ -259,13 +262,14 @@ fn as_script_sees_it(
             _ => return Err(invalid(&format!("headers: {name:?} has an invalid name or value"))),
         };
     }
+    let body = decoded(&mut headers, body, bytes_max, held).await?;
     let envelope = Envelope {
         method: method.as_str(),
         uri: &uri,
         headers: &headers,
         remote_address: String::new(),
     };
-    for_script(&envelope, Vec::new(), body)
+    for_script(&envelope, Vec::new(), body, &parts.form_limits).await
 }
 
 fn answer(finished: Finished) -> ExecuteAnswer {

@@ -1,16 +1,17 @@
 //! From an HTTP request to what a script sees of it.
 //!
-//! Invariant: a body that is announced as JSON parses, one that is shown as text
-//! is UTF-8; the guest relies on it.
 //! Invariant: a script never sees who is signed in at the admin API.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Uri};
-use picloud_shared::execution::{BodyKind, HttpRequest};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use picloud_shared::execution::HttpRequest;
 
 use crate::auth;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
+use crate::requests::coding::Coding;
+use crate::requests::form::FormLimits;
+use crate::requests::{body, read_query};
+use crate::serving::HeldBody;
 
 /// What of a request's envelope a script sees.
 pub(super) struct Envelope<'a> {
@@ -23,29 +24,57 @@ pub(super) struct Envelope<'a> {
 /// The request as a script sees it.
 ///
 /// # Errors
-/// `Invalid` when the body is announced as JSON and is none, or is nested too deep.
-pub(super) fn for_script(
+/// - `Invalid` when the body is not the JSON or the form that its type announces.
+/// - `TooLarge` for a form with too many fields or files.
+pub(super) async fn for_script(
     envelope: &Envelope<'_>,
     params: Vec<(String, String)>,
     body: Vec<u8>,
+    limits: &FormLimits,
 ) -> Result<HttpRequest, Error> {
     let content_type = envelope.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = body_kind(content_type, &body)?;
+    let shape = body::shape(content_type.unwrap_or_default(), &body, limits).await?;
+    let raw_query = envelope.uri.query().unwrap_or_default();
     Ok(HttpRequest {
         method: envelope.method.to_owned(),
         path: envelope.uri.path().to_owned(),
         params,
-        query: query(envelope.uri),
+        query: read_query(raw_query),
+        raw_query: raw_query.to_owned(),
         headers: headers(envelope.headers),
         remote_address: envelope.remote_address.clone(),
         raw: body,
-        body: kind,
+        body: shape.kind,
+        text: shape.text,
+        form: shape.form.fields,
+        files: shape.form.files,
     })
 }
 
-fn query(uri: &Uri) -> Vec<(String, String)> {
-    let query = uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+/// The body without its `Content-Encoding`; the headers then say nothing of it any more. What
+/// it expands to counts against the memory of all bodies.
+///
+/// # Errors
+/// - `Unsupported` for another coding.
+/// - `TooLarge` when it would expand to more than `bytes_max` bytes.
+/// - `Invalid` when it is damaged.
+/// - `Unavailable` when all bodies together take too much memory.
+pub(super) async fn decoded(
+    headers: &mut HeaderMap,
+    body: Vec<u8>,
+    bytes_max: usize,
+    held: Option<&HeldBody>,
+) -> Result<Vec<u8>, Error> {
+    let Some(coding) = Coding::of(headers)?.filter(|_| !body.is_empty()) else {
+        return Ok(body);
+    };
+    let decoded = coding.decode(body, bytes_max).await?;
+    if let Some(held) = held {
+        held.hold(decoded.len())?;
+    }
+    headers.remove(CONTENT_ENCODING);
+    headers.remove(CONTENT_LENGTH);
+    Ok(decoded)
 }
 
 /// Names come once, their values joined as RFC 9110, section 5.3, allows; cookies
@@ -70,108 +99,9 @@ fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     list
 }
 
-fn body_kind(content_type: Option<&str>, body: &[u8]) -> Result<BodyKind, Error> {
-    if body.is_empty() {
-        return Ok(BodyKind::Empty);
-    }
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-    let media_type = media_type.trim().to_ascii_lowercase();
-    if media_type == "application/json" || media_type.ends_with("+json") {
-        return match serde_json::from_slice::<WellFormed>(body) {
-            Ok(WellFormed) => Ok(BodyKind::Json),
-            Err(error) => Err(Error::Invalid(
-                Refusal::new("body_invalid", format!("the body is not valid JSON: {error}"))
-                    .with("line", error.line())
-                    .with("column", error.column()),
-            )),
-        };
-    }
-    let is_text = media_type.starts_with("text/")
-        || matches!(
-            media_type.as_str(),
-            "application/x-www-form-urlencoded" | "application/xml" | "application/javascript"
-        )
-        || media_type.ends_with("+xml");
-    if is_text && std::str::from_utf8(body).is_ok() {
-        return Ok(BodyKind::Text);
-    }
-    Ok(BodyKind::Binary)
-}
-
-/// Any JSON value, read exactly as the guest reads it, depth and numbers included,
-/// but kept nowhere.
-struct WellFormed;
-
-impl<'de> Deserialize<'de> for WellFormed {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for WellFormed {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self, E> {
-        if number.is_finite() { Ok(self) } else { Err(E::custom("number out of range")) }
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while entries.next_entry::<String, Self>()?.is_some() {}
-        Ok(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn kind(content_type: &str, body: &[u8]) -> Option<BodyKind> {
-        body_kind(Some(content_type), body).ok()
-    }
-
-    #[test]
-    fn a_body_is_what_its_type_and_its_bytes_say() {
-        assert_eq!(kind("application/json", b"{\"a\":1}"), Some(BodyKind::Json));
-        assert_eq!(kind("Application/JSON; charset=utf-8", b"1"), Some(BodyKind::Json));
-        assert_eq!(kind("application/problem+json", b"[]"), Some(BodyKind::Json));
-        assert_eq!(kind("text/plain", "grün".as_bytes()), Some(BodyKind::Text));
-        assert_eq!(kind("text/plain", b"\xff"), Some(BodyKind::Binary));
-        assert_eq!(kind("application/x-www-form-urlencoded", b"a=b"), Some(BodyKind::Text));
-        assert_eq!(kind("image/png", b"abc"), Some(BodyKind::Binary));
-        assert_eq!(kind("application/json", b""), Some(BodyKind::Empty));
-        assert_eq!(body_kind(None, b"abc").ok(), Some(BodyKind::Binary));
-    }
-
-    #[test]
-    fn what_the_guest_could_not_read_is_refused_before_it_runs() {
-        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(kind("application/json", deep(127).as_bytes()), Some(BodyKind::Json));
-        assert_eq!(kind("application/json", deep(128).as_bytes()), None);
-        for body in ["{", "{\"a\":}", "nul", "1 2", "1e999", "\"\\ud800\"", "[1,]"] {
-            assert_eq!(kind("application/json", body.as_bytes()), None, "{body}");
-        }
-    }
 
     #[test]
     fn values_of_one_header_are_joined() {
@@ -197,12 +127,5 @@ mod tests {
         assert_eq!(seen("picloud_session=s"), None);
         assert_eq!(seen("a=1; __Host-picloud_session=s").as_deref(), Some("a=1"));
         assert_eq!(seen("__Host-picloud_oidc=s"), None);
-    }
-
-    #[test]
-    fn a_query_is_decoded_in_order() {
-        let uri: Uri = "/x/a/b?q=a+b&q=%C3%BC&flag".parse().unwrap();
-        let expected = [("q", "a b"), ("q", "ü"), ("flag", "")];
-        assert_eq!(query(&uri), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

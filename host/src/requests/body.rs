@@ -1,0 +1,152 @@
+//! How a script sees the body of a request.
+//!
+//! Invariant: a body that is shown as JSON parses, one that is shown as text is UTF-8; the
+//! guest relies on it.
+
+use picloud_shared::execution::{BodyKind, without_bom};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::form::{self, Form, FormLimits};
+use super::{charset, media_type};
+
+/// What a script sees of a body beside its bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// How `ctx.request.body` is made.
+    pub kind: BodyKind,
+    /// The text, if it was in another charset than UTF-8.
+    pub text: Option<String>,
+    /// The fields and files, if it is a form.
+    pub form: Form,
+}
+
+/// Why a body is not what its type says.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no JSON, or JSON that is nested too deep.
+    #[error("the body is not valid JSON: {0}")]
+    Json(serde_json::Error),
+    /// It is no form, or a too large one.
+    #[error(transparent)]
+    Form(#[from] form::Error),
+}
+
+/// The shape of a body of this type.
+///
+/// # Errors
+/// `Json`, `Form`.
+pub async fn shape(content_type: &str, body: &[u8], limits: &FormLimits) -> Result<Shape, Error> {
+    if body.is_empty() {
+        return Ok(Shape::default());
+    }
+    let essence = media_type::essence(content_type);
+    if media_type::is_json(&essence) {
+        serde_json::from_slice::<WellFormed>(without_bom(body)).map_err(Error::Json)?;
+        return Ok(Shape { kind: BodyKind::Json, ..Shape::default() });
+    }
+    let form = form::read(content_type, body, limits).await?.unwrap_or_default();
+    if !media_type::is_text(&essence) {
+        return Ok(Shape { kind: BodyKind::Binary, form, ..Shape::default() });
+    }
+    let text = foreign_text(content_type, body);
+    let is_utf8 = || {
+        let charset = media_type::parameter(content_type, "charset");
+        charset.is_none_or(charset::is_utf8) && std::str::from_utf8(body).is_ok()
+    };
+    let kind = if text.is_some() || is_utf8() { BodyKind::Text } else { BodyKind::Binary };
+    Ok(Shape { kind, text, form })
+}
+
+/// The text of a body whose type is text in another charset than UTF-8; `None` otherwise, and
+/// when the body is not in that charset.
+#[must_use]
+pub fn foreign_text(content_type: &str, body: &[u8]) -> Option<String> {
+    let is_text = media_type::is_text(&media_type::essence(content_type));
+    if is_text { charset::decode(content_type, body) } else { None }
+}
+
+/// Any JSON value, read exactly as the guest reads it, depth and numbers included,
+/// but kept nowhere.
+struct WellFormed;
+
+impl<'de> Deserialize<'de> for WellFormed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for WellFormed {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self, E> {
+        if number.is_finite() { Ok(self) } else { Err(E::custom("number out of range")) }
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<String, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn kind(content_type: &str, body: &[u8]) -> Option<BodyKind> {
+        let shape = shape(content_type, body, &FormLimits::default()).await;
+        shape.ok().map(|shape| shape.kind)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_what_its_type_and_its_bytes_say() {
+        for (content_type, body, expected) in [
+            ("application/json", &b"{\"a\":1}"[..], BodyKind::Json),
+            ("Application/JSON; charset=utf-8", b"1", BodyKind::Json),
+            ("application/problem+json", b"[]", BodyKind::Json),
+            ("application/json", b"\xef\xbb\xbf{}", BodyKind::Json),
+            ("application/json", b"", BodyKind::Empty),
+            ("text/plain", "grün".as_bytes(), BodyKind::Text),
+            ("text/plain", b"\xef\xbb\xbfa", BodyKind::Text),
+            ("text/plain; charset=UTF8", b"a", BodyKind::Text),
+            ("text/plain", b"\xff", BodyKind::Binary),
+            ("text/plain; charset=latin1", b"\xff", BodyKind::Text),
+            ("text/plain; charset=klingon", b"a", BodyKind::Binary),
+            ("application/x-www-form-urlencoded", b"a=b", BodyKind::Text),
+            ("image/png", b"abc", BodyKind::Binary),
+            ("", b"abc", BodyKind::Binary),
+        ] {
+            assert_eq!(kind(content_type, body).await, Some(expected), "{content_type} {body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_guest_could_not_read_is_refused_before_it_runs() {
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(kind("application/json", deep(127).as_bytes()).await, Some(BodyKind::Json));
+        assert_eq!(kind("application/json", deep(128).as_bytes()).await, None);
+        for body in ["{", "{\"a\":}", "nul", "1 2", "1e999", "\"\\ud800\"", "[1,]", "\u{feff}"] {
+            assert_eq!(kind("application/json", body.as_bytes()).await, None, "{body}");
+        }
+    }
+}

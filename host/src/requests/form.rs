@@ -1,0 +1,193 @@
+//! The fields and files of a form: `application/x-www-form-urlencoded` (URL Standard,
+//! section 5.1) and `multipart/form-data` (RFC 7578).
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use multer::{Field, Multipart};
+use picloud_shared::execution::FormFile;
+
+use super::{Pairs, media_type};
+
+/// How much of a form is read; its bytes are those of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormLimits {
+    /// `form_fields`: the most fields.
+    pub fields_max: usize,
+    /// `form_files`: the most files.
+    pub files_max: usize,
+}
+
+impl Default for FormLimits {
+    fn default() -> Self {
+        Self { fields_max: 1000, files_max: 100 }
+    }
+}
+
+/// A form.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// Names and values, in order; a name may come more than once.
+    pub fields: Pairs,
+    /// The files, in order.
+    pub files: Vec<FormFile>,
+}
+
+/// Why a form was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not written as its type says.
+    #[error("the form is not valid: {0}")]
+    Invalid(String),
+    /// It has more than `most` of what `limit` names.
+    #[error("the form has more than {most} {what}")]
+    TooMany {
+        /// The name of the limit.
+        limit: &'static str,
+        /// What there is too much of.
+        what: &'static str,
+        /// How many are allowed.
+        most: usize,
+    },
+}
+
+/// The form in a body; `None` if its type is another one.
+///
+/// # Errors
+/// `Invalid`, `TooMany`.
+pub async fn read(
+    content_type: &str,
+    body: &[u8],
+    limits: &FormLimits,
+) -> Result<Option<Form>, Error> {
+    match &*media_type::essence(content_type) {
+        "application/x-www-form-urlencoded" => {
+            let mut form = Form::default();
+            for (name, value) in form_urlencoded::parse(body) {
+                form.push_field(limits, name.into_owned(), value.into_owned())?;
+            }
+            Ok(Some(form))
+        }
+        "multipart/form-data" => parts(content_type, body, limits).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+async fn parts(content_type: &str, body: &[u8], limits: &FormLimits) -> Result<Form, Error> {
+    let invalid = |error: multer::Error| Error::Invalid(error.to_string());
+    let boundary = multer::parse_boundary(content_type).map_err(invalid)?;
+    let body = Bytes::copy_from_slice(body);
+    let stream = futures::stream::once(async { Ok::<_, Infallible>(body) });
+    let mut parts = Multipart::new(stream, boundary);
+    let mut form = Form::default();
+    while let Some(part) = parts.next_field().await.map_err(invalid)? {
+        form.push(limits, part).await?;
+    }
+    Ok(form)
+}
+
+impl Form {
+    /// A part with a file's name is a file.
+    async fn push(&mut self, limits: &FormLimits, part: Field<'_>) -> Result<(), Error> {
+        let invalid = |error: multer::Error| Error::Invalid(error.to_string());
+        let Some(name) = part.name().map(str::to_owned) else {
+            return Err(Error::Invalid("a part has no name".to_owned()));
+        };
+        let Some(file_name) = part.file_name().map(str::to_owned) else {
+            let value = part.text().await.map_err(invalid)?;
+            return self.push_field(limits, name, value);
+        };
+        if self.files.len() == limits.files_max {
+            let most = limits.files_max;
+            return Err(Error::TooMany { limit: "form_files", what: "files", most });
+        }
+        // RFC 7578, section 4.4.
+        let content_type = part.content_type().map_or("text/plain", |given| given.as_ref());
+        let content_type = content_type.to_owned();
+        let content = part.bytes().await.map_err(invalid)?.into();
+        self.files.push(FormFile { name, file_name, content_type, content });
+        Ok(())
+    }
+
+    fn push_field(
+        &mut self,
+        limits: &FormLimits,
+        name: String,
+        value: String,
+    ) -> Result<(), Error> {
+        if self.fields.len() == limits.fields_max {
+            let most = limits.fields_max;
+            return Err(Error::TooMany { limit: "form_fields", what: "fields", most });
+        }
+        self.fields.push((name, value));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: FormLimits = FormLimits { fields_max: 3, files_max: 1 };
+    const URLENCODED: &str = "application/x-www-form-urlencoded";
+
+    async fn of(content_type: &str, body: &str) -> Result<Form, String> {
+        let form = read(content_type, body.as_bytes(), &LIMITS).await;
+        form.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+    }
+
+    fn part(disposition: &str, content: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n")
+    }
+
+    fn field(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[tokio::test]
+    async fn every_field_of_a_form_is_read_in_order() {
+        let form = of(URLENCODED, "a=1&b=%C3%A9+x&a=2").await.unwrap();
+        assert_eq!(form.fields, [field("a", "1"), field("b", "é x"), field("a", "2")]);
+        let body = [
+            part("name=\"a\"", "1"),
+            part("name=\"f\"; filename=\"ü.txt\"", "line\r\n--c\r\n"),
+            part("name=\"a\"", "2"),
+            "--b--\r\n".to_owned(),
+        ];
+        let form = of("Multipart/Form-Data; boundary=\"b\"", &body.concat()).await.unwrap();
+        assert_eq!(form.fields, [field("a", "1"), field("a", "2")]);
+        let file = &form.files[0];
+        assert_eq!(
+            (&*file.name, &*file.file_name, &*file.content_type),
+            ("f", "ü.txt", "text/plain")
+        );
+        assert_eq!(file.content, b"line\r\n--c\r\n");
+        assert_eq!(of("application/json", "{}").await, Ok(Form::default()));
+    }
+
+    #[tokio::test]
+    async fn a_form_has_at_most_so_many_fields_and_files() {
+        assert_eq!(of(URLENCODED, "a&b&c").await.unwrap().fields.len(), 3);
+        assert_eq!(of(URLENCODED, "a&b&c&d").await, Err("the form has more than 3 fields".into()));
+        let file = part("name=\"f\"; filename=\"a\"", "1");
+        let form = |files: usize| format!("{}--b--", file.repeat(files));
+        let multipart = "multipart/form-data; boundary=b";
+        assert_eq!(of(multipart, &form(1)).await.unwrap().files.len(), 1);
+        assert_eq!(of(multipart, &form(2)).await, Err("the form has more than 1 files".into()));
+    }
+
+    #[tokio::test]
+    async fn a_form_of_parts_that_is_none_is_refused() {
+        let whole = format!("{}--b--\r\n", part("name=\"a\"", "1"));
+        for (content_type, body) in [
+            ("multipart/form-data", &*whole),
+            ("multipart/form-data; boundary=c", &whole),
+            ("multipart/form-data; boundary=b", &whole[..whole.len() - 8]),
+            ("multipart/form-data; boundary=b", ""),
+            ("multipart/form-data; boundary=b", &whole.replace("; name=\"a\"", "")),
+        ] {
+            let refused = of(content_type, body).await.unwrap_err();
+            assert!(refused.starts_with("the form is not valid: "), "{content_type}: {refused}");
+        }
+    }
+}
