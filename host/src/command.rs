@@ -262,10 +262,14 @@ async fn compile_guest_apart(config: &Config) -> Result<(), Failure> {
     }
     tracing::info!("compiling the interpreter for this machine: once per release, some seconds");
     let this = std::env::current_exe().map_err(Failure::new)?;
-    let compiled = tokio::process::Command::new(this).arg("compile-guest").status().await;
-    if !compiled.is_ok_and(|status| status.success()) {
-        tracing::warn!("it could not be compiled in a process of its own");
-    }
+    let compiled = tokio::process::Command::new(this).arg("compile-guest").output().await;
+    let failure = match compiled {
+        Ok(compiled) if compiled.status.success() => return Ok(()),
+        Ok(compiled) => String::from_utf8_lossy(&compiled.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    // The server does it itself, and says why if it cannot.
+    tracing::warn!(failure, "the interpreter could not be compiled in a process of its own");
     Ok(())
 }
 

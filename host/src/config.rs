@@ -7,6 +7,7 @@
 //! Invariant: nothing else in the host reads an environment variable.
 //! Invariant: a wrong value stops the start; no value is corrected silently.
 
+mod log_filter;
 mod settings;
 mod value;
 
@@ -108,6 +109,8 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// Whether each answer has a line in the log.
+    pub access_log: bool,
     /// Where the command line finds the server, without a slash at its end.
     pub url: String,
     /// Where a test has this process killed.
@@ -150,6 +153,7 @@ impl Default for Config {
             dns_server: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            access_log: false,
             url: "http://127.0.0.1:8080".to_owned(),
             #[cfg(debug_assertions)]
             crash_at: None,

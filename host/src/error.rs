@@ -4,11 +4,12 @@
 //! mapping to a status and `{"error":{"code","message", …details}}`.
 //!
 //! Invariant: nothing internal is shown. What went wrong inside is logged, once,
-//! when the answer is made.
+//! when the answer leaves (`answers.rs`).
 //! Invariant: a code, once published, keeps its meaning; messages may change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -242,15 +243,27 @@ impl Error {
     }
 }
 
+/// The cause of an internal error: an extension of the answer, which does not say it. It is
+/// logged where the answer leaves.
+#[derive(Clone, Debug)]
+pub struct InternalCause(pub Arc<dyn std::error::Error + Send + Sync>);
+
+/// The answer for an internal error that is in the log by this id.
+pub fn internal_answer(id: &str) -> Response {
+    let message = format!("internal error; the server's log has its cause under the id {id}");
+    let error = Refusal::new("internal", message).with("id", id);
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(ErrorBody { error })).into_response()
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if let Self::Internal(error) = &self {
-            tracing::error!(error = &**error, "a request failed inside");
-        }
         let body = Json(ErrorBody { error: self.refusal() });
         let mut response = (self.status(), body).into_response();
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
+        }
+        if let Self::Internal(error) = self {
+            response.extensions_mut().insert(InternalCause(Arc::from(error)));
         }
         response
     }

@@ -10,6 +10,7 @@
 //!
 //! [`App::build`] is the one seam for tests: the whole server but its socket.
 
+pub mod answers;
 pub mod auth;
 pub mod backup;
 pub mod clock;
@@ -43,6 +44,7 @@ use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use answers::AnswerLog;
 use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
 use config::Config;
@@ -70,6 +72,15 @@ const DATABASE_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// Why the server could not start or had to stop, in words for its owner.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The database failed while the server started.
+#[derive(Debug, thiserror::Error)]
+#[error("the database {database}: {error}")]
+struct Unopened {
+    /// Where it is, without a password.
+    database: String,
+    error: store::Error,
+}
 
 /// The whole server, without a socket.
 pub struct App {
@@ -127,6 +138,11 @@ impl App {
         pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let metrics = Metrics::default();
         let bodies = metrics.body_budget(config.body_budget_bytes);
+        let answer_log = AnswerLog {
+            clock: clock.clone(),
+            auth: started.auth.clone(),
+            logs_access: config.access_log,
+        };
         let orchestrator = Orchestrator::new(Parts {
             store: store.clone(),
             executor: executor.clone(),
@@ -140,6 +156,7 @@ impl App {
             events: config.events.clone(),
             ingress: config.ingress.clone(),
             node: node.clone(),
+            logs_access: config.access_log,
         });
         let control_plane = ControlPlane::new(
             store.for_admin(),
@@ -158,7 +175,8 @@ impl App {
             .merge(ingress::router(orchestrator.clone()))
             .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))
             .layer(from_fn_with_state(bodies, serving::hold_body))
-            .layer(map_response_with_state(metrics, count_answer));
+            .layer(map_response_with_state(metrics, count_answer))
+            .layer(from_fn_with_state(answer_log, answers::log_answer));
         Ok(Self {
             router,
             retention: Retention {
@@ -185,11 +203,13 @@ impl App {
     }
 }
 
-/// Whether the data folder has the interpreter compiled for this machine.
+/// Whether the data folder, which is made if it is missing, has the interpreter compiled for
+/// this machine.
 ///
 /// # Errors
-/// When wasmtime refuses the machine.
+/// When the folder cannot be used, or wasmtime refuses the machine.
 pub fn has_compiled_guest(config: &Config) -> Result<bool, StartError> {
+    data_folder::prepare(&config.data)?;
     Ok(Executor::has_compiled_guest(&executor_settings(config))?)
 }
 
@@ -282,9 +302,13 @@ async fn build_once_there_is_a_database(config: &Config, clock: &Clock) -> Resul
             Ok(app) => return Ok(app),
             Err(error) => error,
         };
-        let is_away = error.downcast_ref::<store::Error>().is_some_and(store::Error::is_outage);
+        let error = match error.downcast::<store::Error>() {
+            Ok(error) => Unopened { database: config.database_url()?.to_string(), error: *error },
+            Err(error) => return Err(error),
+        };
+        let is_away = error.error.is_outage();
         if !is_shared || !is_away {
-            return Err(error);
+            return Err(error.into());
         }
         tracing::warn!(%error, "the server starts when its database answers");
         tokio::time::sleep(wait).await;

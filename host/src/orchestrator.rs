@@ -72,6 +72,8 @@ pub struct Parts {
     pub request_bytes_max: usize,
     /// How much of a form is read.
     pub form_limits: FormLimits,
+    /// Whether each answer has a line in the log.
+    pub logs_access: bool,
     /// How events are carried out.
     pub events: EventSettings,
     /// What an app gets that has no limits of its own.

@@ -24,13 +24,21 @@ use crate::store::Storage;
 const DURATION_BUCKETS_S: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0];
 
+/// The target of the access log's lines.
+pub const ACCESS: &str = "picloud::access";
+
+/// What the filter adds: PostgreSQL's notices are not news, such as that a table exists already.
+const QUIET: &str = "sqlx::postgres::notice=warn";
+
 /// Writes log lines to standard error from now on, as the settings say.
 ///
 /// # Errors
 /// When logging was set up before, or the filter is none.
 pub fn start(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let access = if config.access_log { "info" } else { "off" };
+    let filter = format!("{QUIET},{},{ACCESS}={access}", config.log);
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&config.log)?)
+        .with_env_filter(EnvFilter::try_new(filter)?)
         .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => {

@@ -143,6 +143,7 @@ fn each_library_stays_in_its_room() {
     let http = [
         room("manager"),
         room("auth"),
+        room("answers"),
         room("error"),
         room("lib"),
         room("serving"),

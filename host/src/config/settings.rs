@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use super::log_filter;
 use super::value::{Allowed, bytes, number, show_bytes};
 use super::{Config, LogFormat};
 use crate::executor::PrivateHostError;
@@ -508,12 +509,26 @@ pub const SETTINGS: &[Setting] = &[
         doc: "what the server logs, like info or picloud=debug,warn",
         secret: false,
         set: |config, text| {
-            let allowed = "a filter like info, debug or picloud=debug,warn";
-            tracing_subscriber::EnvFilter::try_new(text).map_err(|_| allowed)?;
+            log_filter::check(text)?;
             config.log = text.to_owned();
             Ok(())
         },
         show: |config| config.log.clone(),
+    },
+    Setting {
+        name: "PICLOUD_ACCESS_LOG",
+        unit: "",
+        doc: "whether the log has a line for each request that was answered: on or off",
+        secret: false,
+        set: |config, text| {
+            config.access_log = match text {
+                "on" => true,
+                "off" => false,
+                _ => return Err("on or off".to_owned()),
+            };
+            Ok(())
+        },
+        show: |config| if config.access_log { "on" } else { "off" }.to_owned(),
     },
     Setting {
         name: "PICLOUD_LOG_FORMAT",

@@ -23,9 +23,16 @@ pub(super) struct CodeCache(Dir);
 impl CodeCache {
     /// The cache in a data folder, which must exist.
     pub(super) fn open(data: &Path) -> io::Result<Self> {
-        let data = Dir::open_ambient_dir(data, ambient_authority())?;
-        data.create_dir_all(FOLDER)?;
-        Ok(Self(data.open_dir(FOLDER)?))
+        let open = || {
+            let data = Dir::open_ambient_dir(data, ambient_authority())?;
+            data.create_dir_all(FOLDER)?;
+            data.open_dir(FOLDER)
+        };
+        let shown = data.join(FOLDER);
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", shown.display()))
+        };
+        open().map(Self).map_err(named)
     }
 
     /// Whether there is a file for this key; it may still be found broken.

@@ -43,7 +43,7 @@ pub(super) mod throttle;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -57,10 +57,12 @@ use self::throttle::Pass;
 use super::Orchestrator;
 use super::matching::{Found, Match};
 use super::run::{Finished, Origin, Work};
+use crate::answers::Subject;
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
 use crate::requests::coding::Coding;
+use crate::requests::mask;
 use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
 
 /// Below this path lie the endpoints of all apps.
@@ -156,6 +158,16 @@ impl Orchestrator {
                 return Error::NotFound(refusal).into_response();
             }
         };
+        let path = mask::path(request.uri().path(), &found.params).into_owned();
+        let subject = Subject { app: found.target.app.clone(), path };
+        let mut answer = self.answer_as_routed(found, request).await;
+        if self.parts.logs_access || answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            answer.extensions_mut().insert(subject);
+        }
+        answer
+    }
+
+    async fn answer_as_routed(&self, found: Match, request: Request) -> Response {
         let Some(route) = found.route.clone().filter(|route| route.policy.cors.is_some()) else {
             let answer = self.answer_by(found, request).await;
             return answer.unwrap_or_else(IntoResponse::into_response);

@@ -38,3 +38,4 @@ mod server;
 mod sign_in;
 mod start;
 mod storm;
+mod telling;

@@ -1,0 +1,125 @@
+//! What the server's log says of an answer: a line for each in the access log, and the cause
+//! of an internal error, by the id that its caller was told.
+//!
+//! Invariant: no line has a credential of a caller.
+
+use std::error::Error as StdError;
+
+use axum::body::HttpBody;
+use axum::extract::{Request, State};
+use axum::http::{Method, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::error::{InternalCause, internal_answer};
+use crate::requests::mask;
+use crate::telemetry::ACCESS;
+
+/// The header that names an execution.
+const EXECUTION: &str = "x-picloud-execution-id";
+/// Where the API has the things of an app.
+const API_OF_APPS: &str = "/api/v1/apps/";
+
+/// What a script's answer is about; an extension of it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The app's name.
+    pub app: String,
+    /// The path of the request, without credentials among its parameters.
+    pub path: String,
+}
+
+/// What is logged of answers, and by which clock and addresses. Cheap to clone.
+#[derive(Clone)]
+pub struct AnswerLog {
+    /// Makes the ids of internal errors.
+    pub clock: Clock,
+    /// Knows where a request comes from.
+    pub auth: Auth,
+    /// Whether each answer has a line.
+    pub logs_access: bool,
+}
+
+/// Middleware that logs answers.
+pub async fn log_answer(State(log): State<AnswerLog>, request: Request, next: Next) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let caller = match log.logs_access {
+        true => log.auth.caller_address(request.extensions(), request.headers()),
+        false => None,
+    };
+    let begun = Instant::now();
+    let mut answer = next.run(request).await;
+    let subject = answer.extensions_mut().remove::<Subject>();
+    if let Some(InternalCause(cause)) = answer.extensions_mut().remove::<InternalCause>() {
+        let id = log.clock.new_id().to_string();
+        let (app, path) = (app_of(subject.as_ref(), &uri), shown(subject.as_ref(), &uri));
+        let error = in_full(&*cause);
+        tracing::error!(id, %method, path, app, error, "internal error");
+        answer = internal_answer(&id);
+    }
+    if log.logs_access {
+        let line = Line { method, uri, subject, answer: &answer };
+        line.write(caller.map(|caller| caller.to_string()), begun.elapsed().as_micros());
+    }
+    answer
+}
+
+/// A line of the access log.
+struct Line<'a> {
+    method: Method,
+    uri: Uri,
+    subject: Option<Subject>,
+    answer: &'a Response,
+}
+
+impl Line<'_> {
+    fn write(self, caller: Option<String>, duration_us: u128) {
+        let subject = self.subject.as_ref();
+        let execution = self.answer.headers().get(EXECUTION).and_then(|id| id.to_str().ok());
+        let app = Some(app_of(subject, &self.uri)).filter(|app| !app.is_empty());
+        tracing::info!(
+            target: ACCESS,
+            status = self.answer.status().as_u16(),
+            duration_us = u64::try_from(duration_us).unwrap_or(u64::MAX),
+            // Of an answer that is sent as it is made nobody knows it yet.
+            bytes = self.answer.body().size_hint().exact(),
+            caller,
+            app,
+            execution,
+            "{} {}", self.method, shown(subject, &self.uri),
+        );
+    }
+}
+
+/// The app that a request was about, empty if it was about none.
+fn app_of<'a>(subject: Option<&'a Subject>, uri: &'a Uri) -> &'a str {
+    let of_api = || uri.path().strip_prefix(API_OF_APPS)?.split('/').next();
+    subject.map(|subject| &*subject.app).or_else(of_api).unwrap_or_default()
+}
+
+/// The path and query without credentials.
+fn shown(subject: Option<&Subject>, uri: &Uri) -> String {
+    let path = subject.map_or(uri.path(), |subject| &*subject.path);
+    match uri.query() {
+        Some(query) => format!("{path}?{}", mask::query(query)),
+        None => path.to_owned(),
+    }
+}
+
+/// An error and what caused it, the outermost first.
+fn in_full(error: &(dyn StdError + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some errors say what their cause says.
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}

@@ -1,0 +1,56 @@
+//! Which lines the server's log has.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Checks a filter of log lines: levels, and `target=level`, separated by commas. The library
+/// takes a misspelt level for the name of a target, and the log is then silent.
+///
+/// # Errors
+/// What is allowed.
+pub(super) fn check(text: &str) -> Result<(), String> {
+    const ALLOWED: &str = "off, error, warn, info, debug or trace, or a filter like \
+        info,picloud::store=debug";
+    let is_level = |text: &str| text.parse::<LevelFilter>().is_ok();
+    // A span's fields may have commas.
+    let is_plain = |part: &str| match part.rsplit_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(part),
+    };
+    if !text.contains('[') && !text.split(',').all(|part| is_plain(part.trim())) {
+        return Err(ALLOWED.to_owned());
+    }
+    EnvFilter::try_new(text).map(drop).map_err(|_| ALLOWED.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_has_levels_that_exist() {
+        for right in [
+            "info",
+            "WARN",
+            "off",
+            "picloud=debug,warn",
+            "info,picloud::store=trace",
+            "info,picloud[request{app=\"a,b\"}]=debug",
+        ] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        for wrong in [
+            "",
+            "inf",
+            "verbose",
+            "picloud",
+            "picloud=inf",
+            "=info",
+            "info,",
+            "info,,warn",
+            "warn picloud=debug",
+        ] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+}
