@@ -7,7 +7,7 @@
 //! Invariant: without schedules nothing happens, and with them no statement is
 //! executed until one is due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::causes::Cause;
 use super::matching::Target;
 use super::{Orchestrator, event};
-use crate::cron::{self, Dst, Misfire, Overlap, Schedule};
+use crate::cron::{self, Dst, Misfire, Overlap, Refused, Schedule};
 use crate::error::Error;
 use crate::store::{Firing, Trigger, TriggerDetail, TriggerId};
 
@@ -39,6 +39,8 @@ struct Moved {
     /// Of those definitions.
     revision: u64,
     due_at: HashMap<TriggerId, Option<i64>>,
+    /// Triggers of which the log already says that their schedule is wrong.
+    told: HashSet<TriggerId>,
 }
 
 impl Scheduler {
@@ -83,7 +85,8 @@ impl Scheduler {
         let mut moved = self.moved.lock().await;
         let revision = parts.store.revision();
         if moved.revision != revision {
-            *moved = Moved { revision, due_at: HashMap::new() };
+            moved.revision = revision;
+            moved.due_at.clear();
         }
         let table = self.orchestrator.table().await?;
         let mut first: Option<i64> = None;
@@ -92,10 +95,17 @@ impl Scheduler {
             let due_at = moved.due_at.get(&trigger.id).copied().unwrap_or(*due_at);
             let Some(due_at) = due_at else { continue };
             let now = parts.clock.now_us();
-            let Ok(schedule) = schedule_of(&trigger.detail) else {
-                tracing::warn!(trigger = %trigger.id, "a schedule cannot be read and is left out");
-                continue;
+            let schedule = schedule_of(&trigger.detail);
+            let wrong = match &schedule {
+                Ok(schedule) => schedule.objection().map(|refused| (refused, "fires as before")),
+                Err(refused) => Some((refused, "does not fire")),
             };
+            if let Some((refused, so)) = wrong
+                && moved.told.insert(trigger.id.clone())
+            {
+                tracing::warn!(trigger = %trigger.id, %refused, "a stored schedule is wrong: it {so}");
+            }
+            let Ok(schedule) = schedule else { continue };
             let next = if due_at <= now {
                 let Some(target) = table.find_script(&trigger.script_id) else { continue };
                 let next = self.fire(trigger, &schedule, &target, due_at, now).await?;
@@ -155,14 +165,14 @@ impl Scheduler {
     }
 }
 
-/// The schedule of a trigger of kind cron.
+/// Returns the schedule of a trigger of kind cron.
 ///
 /// # Errors
-/// In words, what is wrong with it.
-fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, String> {
+/// When it is not understood.
+fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, Refused> {
     let TriggerDetail::Cron { expression, zone, dst, .. } = detail else {
-        return Err("it is no schedule".to_owned());
+        unreachable!("the table's schedules are triggers of kind cron");
     };
-    let dst = Dst::try_from(dst.clone())?;
-    Schedule::parse(expression, zone, dst)
+    let known = Dst::try_from(dst.clone()).map_err(|reason| Refused::policy("dst", dst, reason))?;
+    Schedule::parse_stored(expression, zone, known)
 }

@@ -64,6 +64,7 @@ mod responses;
 mod retention;
 mod route_auth;
 mod routes;
+mod schedules;
 mod scripts;
 mod secrets;
 mod serialisable;

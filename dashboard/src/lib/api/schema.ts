@@ -3072,6 +3072,11 @@ export interface components {
                 registered_by_name?: string | null;
                 /** @description What to do when the script fails. */
                 retry: components["schemas"]["TriggerRetry"];
+                /**
+                 * @description Of a schedule that an older release accepted and that would be refused today: what
+                 *     is wrong with it. It keeps firing as it did; `next_runs` shows when.
+                 */
+                schedule_warning?: string | null;
                 /** @description The id of the script that it runs. */
                 script_id: string;
                 stopped?: components["schemas"]["Stopped"] | null;
@@ -3938,6 +3943,11 @@ export interface components {
             registered_by_name?: string | null;
             /** @description What to do when the script fails. */
             retry: components["schemas"]["TriggerRetry"];
+            /**
+             * @description Of a schedule that an older release accepted and that would be refused today: what
+             *     is wrong with it. It keeps firing as it did; `next_runs` shows when.
+             */
+            schedule_warning?: string | null;
             /** @description The id of the script that it runs. */
             script_id: string;
             stopped?: components["schemas"]["Stopped"] | null;
