@@ -66,6 +66,7 @@ mod route_auth;
 mod routes;
 mod schedules;
 mod scripts;
+mod search;
 mod secrets;
 mod serialisable;
 mod services;
