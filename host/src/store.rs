@@ -62,7 +62,9 @@ pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use blobs::FreedBlob;
-pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
+pub use commit::{
+    Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Stamp, Write,
+};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{
     AppIngress, DEFINITIONS_AGE_MAX, Definitions, DomainDefinition, RouteDefinition,

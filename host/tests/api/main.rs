@@ -32,6 +32,7 @@ mod credentials;
 mod dashboard;
 mod dead_letters;
 mod delivery;
+mod depth;
 mod documents;
 mod domain_claims;
 mod domains;

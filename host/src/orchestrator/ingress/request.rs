@@ -7,10 +7,10 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Uri};
 use picloud_shared::execution::{BodyKind, HttpRequest};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::auth;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
+use crate::json;
 
 /// What of a request's envelope a script sees.
 pub(super) struct Envelope<'a> {
@@ -77,13 +77,9 @@ fn body_kind(content_type: Option<&str>, body: &[u8]) -> Result<BodyKind, Error>
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     let media_type = media_type.trim().to_ascii_lowercase();
     if media_type == "application/json" || media_type.ends_with("+json") {
-        return match serde_json::from_slice::<WellFormed>(body) {
-            Ok(WellFormed) => Ok(BodyKind::Json),
-            Err(error) => Err(Error::Invalid(
-                Refusal::new("body_invalid", format!("the body is not valid JSON: {error}"))
-                    .with("line", error.line())
-                    .with("column", error.column()),
-            )),
+        return match json::check_well_formed(body) {
+            Ok(()) => Ok(BodyKind::Json),
+            Err(error) => Err(Error::body_invalid(&error)),
         };
     }
     let is_text = media_type.starts_with("text/")
@@ -96,50 +92,6 @@ fn body_kind(content_type: Option<&str>, body: &[u8]) -> Result<BodyKind, Error>
         return Ok(BodyKind::Text);
     }
     Ok(BodyKind::Binary)
-}
-
-/// Any JSON value, read exactly as the guest reads it, depth and numbers included,
-/// but kept nowhere.
-struct WellFormed;
-
-impl<'de> Deserialize<'de> for WellFormed {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for WellFormed {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self, E> {
-        if number.is_finite() { Ok(self) } else { Err(E::custom("number out of range")) }
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while entries.next_entry::<String, Self>()?.is_some() {}
-        Ok(self)
-    }
 }
 
 #[cfg(test)]
