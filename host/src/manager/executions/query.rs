@@ -99,12 +99,10 @@ impl ExecutionsQuery {
 
     fn filter(&self) -> Result<ExecutionFilter> {
         let text = self.q.clone().filter(|text| !text.is_empty());
-        if let Some(text) = &text {
-            if text.chars().count() > TEXT_CHARS_MAX {
-                let refusal =
-                    Refusal::field("q", &format!("must have at most {TEXT_CHARS_MAX} characters"));
-                return Err(Error::Invalid(refusal.with("most", TEXT_CHARS_MAX)));
-            }
+        if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+            let refusal =
+                Refusal::field("q", &format!("must have at most {TEXT_CHARS_MAX} characters"));
+            return Err(Error::Invalid(refusal.with("most", TEXT_CHARS_MAX)));
         }
         Ok(ExecutionFilter {
             status: self.status,

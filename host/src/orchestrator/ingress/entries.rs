@@ -235,13 +235,11 @@ async fn put_file(
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
     let written = Written { value: Some(value.into()), expires_at: None };
     let changed = orchestrator.change(&caller, &app, &key, written, None).await;
-    if let Err(error) = &changed {
-        if matches!(error, Error::StorageFull(_)) {
-            let names = vec![blob.to_string()];
-            let removed = orchestrator.blobs()?.remove(app.id.as_str(), names).await;
-            let warn = |error: &_| tracing::warn!(%error, "the contents of a refused file remain");
-            removed.inspect_err(warn).ok();
-        }
+    if matches!(changed, Err(Error::StorageFull(_))) {
+        let names = vec![blob.to_string()];
+        let removed = orchestrator.blobs()?.remove(app.id.as_str(), names).await;
+        let warn = |error: &_| tracing::warn!(%error, "the contents of a refused file remain");
+        removed.inspect_err(warn).ok();
     }
     let Stamp { version, updated_at } = changed?.ok_or_else(|| nothing(Space::Files))?;
     Ok(Json(File {
