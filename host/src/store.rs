@@ -106,12 +106,12 @@ pub use scripts::{
 pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
-pub use statistics::{DatabaseFacts, Node, OutboxFacts, TableFacts};
+pub use statistics::{AppDeadLetters, DatabaseFacts, Node, OutboxFacts, TableFacts};
 pub use storage::{Storage, StorageFull};
 pub use text::Json;
 pub use triggers::{
-    Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
-    TriggerDetail,
+    Fired, Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger,
+    TriggerChange, TriggerDetail,
 };
 pub use users::{NewInvitation, User, UserChange};
 pub use verbatim::Verbatim;

@@ -20,9 +20,12 @@ use super::{Orchestrator, event};
 use crate::cron::{self, Dst, Misfire, Overlap, Refused, Schedule};
 use crate::error::Error;
 use crate::store::{Firing, Trigger, TriggerDetail, TriggerId};
+use crate::telemetry::Firings;
 
 /// The longest that the clock is not looked at: it may be set while we sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// The most firings that are counted for the metrics when a schedule comes due late.
+const COUNTED_MAX: usize = 10_000;
 /// The wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,7 @@ impl Scheduler {
         }
         let table = self.orchestrator.table().await?;
         let mut first: Option<i64> = None;
+        let mut unreadable = 0;
         for trigger in table.triggers().schedules() {
             let TriggerDetail::Cron { due_at, .. } = &trigger.detail else { continue };
             let due_at = moved.due_at.get(&trigger.id).copied().unwrap_or(*due_at);
@@ -105,7 +109,10 @@ impl Scheduler {
             {
                 tracing::warn!(trigger = %trigger.id, %refused, "a stored schedule is wrong: it {so}");
             }
-            let Ok(schedule) = schedule else { continue };
+            let Ok(schedule) = schedule else {
+                unreadable += 1;
+                continue;
+            };
             let next = if due_at <= now {
                 let Some(target) = table.find_script(&trigger.script_id) else { continue };
                 let next = self.fire(trigger, &schedule, &target, due_at, now).await?;
@@ -121,6 +128,7 @@ impl Scheduler {
             };
             first = first.into_iter().chain(next).min();
         }
+        parts.metrics.cannot_read_schedules(unreadable);
         let now = parts.clock.now_us();
         Ok(first.map(|at| Duration::from_micros(u64::try_from(at - now).unwrap_or(0))))
     }
@@ -161,7 +169,27 @@ impl Scheduler {
             events: events.collect(),
             forbids_overlap: Overlap::try_from(overlap.clone()).is_ok_and(|o| o == Overlap::Forbid),
         };
-        Ok(parts.store.fire_schedule(firing).await?)
+        let planned = missed.fire;
+        let fired = parts.store.fire_schedule(firing).await?;
+        if let Some(appended) = fired.appended {
+            let due = schedule.count_due(due_at, now, COUNTED_MAX);
+            parts.metrics.fired(firings(&planned, appended, due, now));
+        }
+        Ok(fired.next_due_at)
+    }
+}
+
+/// What became of `due` firings, of which those of `planned` were wanted and the first
+/// `appended` were fired.
+fn firings(planned: &[i64], appended: usize, due: usize, now: i64) -> Firings {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let (fired, overlapped) = planned.split_at(appended.min(planned.len()));
+    let late = fired.iter().filter(|at| now - **at > cron::LATE_US_MAX).count();
+    Firings {
+        on_time: count(fired.len() - late),
+        late: count(late),
+        left_out: count(due.saturating_sub(planned.len())),
+        overlapped: count(overlapped.len()),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::Orchestrator;
 use super::matching::Table;
 use crate::error::Error;
-use crate::store::{self, Commit, Committed, Stamp};
+use crate::store::{self, Commit, Committed, End, Ending, Stamp};
 
 /// How often a commit is made again because the definitions have changed meanwhile.
 pub(super) const REMADE_MAX: u32 = 16;
@@ -96,9 +96,20 @@ impl Orchestrator {
         for _ in 0..REMADE_MAX {
             let table = self.table().await?;
             let commit = Commit { definitions: Some(table.revision()), ..make(&table)? };
+            let buried = match &commit.end {
+                Some(End { ending: Ending::Bury(letter), .. }) => Some(letter.kind.as_str()),
+                _ => None,
+            };
             match self.parts.store.commit_and_stamp(commit).await? {
                 (Committed::Stale, _) => self.parts.store.definitions_are_stale(),
-                committed => return Ok(committed),
+                committed => {
+                    if committed.0 == Committed::Done
+                        && let Some(kind) = buried
+                    {
+                        self.parts.metrics.buried(kind);
+                    }
+                    return Ok(committed);
+                }
             }
         }
         Err(definitions_move())

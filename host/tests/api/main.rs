@@ -54,6 +54,7 @@ mod instance;
 mod limits;
 mod lists;
 mod lost_rights;
+mod metrics;
 mod model;
 mod nodes;
 mod outbound;
