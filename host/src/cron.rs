@@ -1,22 +1,20 @@
 //! When a schedule fires.
 //!
 //! ```text
+//! grammar    what a schedule may say
 //! dst        from wall-clock times to instants, also on the two odd days of a year
 //! missed     what is made up for when the clock has gone on without us
 //! policies   the choices, by name
 //! ```
 //!
-//! An expression has five fields (minute, hour, day of month, month, day of week), or
-//! six with the second before them, or is one of `@hourly @daily @weekly @monthly
-//! @yearly`. Fields are `*`, numbers, names (`MON`, `JAN`), ranges, lists and steps; a
-//! day of month may also be `L` (the last), `15W` (the weekday nearest to the 15th) or
-//! `LW`, a day of week `5L` (the last Friday) or `5#2` (the second). Where both days
-//! are given, either is enough, unless the day of week begins with `+`.
+//! The dialect is in `grammar`; the library `croner` is given only what that accepts, but
+//! for schedules that an older release stored.
 //!
 //! Invariant: no clock and no I/O. Instants are microseconds since
 //! 1970-01-01T00:00:00Z; schedules fire on whole seconds.
 
 mod dst;
+mod grammar;
 mod missed;
 mod policies;
 #[cfg(test)]
@@ -24,11 +22,11 @@ mod tests;
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use chrono_tz::Tz;
-use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CronPattern, Weekday};
 
 use self::dst::WallClock;
+pub use self::grammar::Refused;
 pub use self::missed::{LATE_US_MAX, MISSED_MAX, Missed};
 pub use self::policies::{Dst, Misfire, Overlap};
 
@@ -45,9 +43,6 @@ const DAYS_AHEAD_MAX: u64 = 50 * 366;
 /// 2000-01-01T00:00:00Z.
 const PROBE_US: i64 = 946_684_800 * US_PER_SECOND;
 
-/// The fields, as an error names them.
-const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of month", "month", "day of week"];
-
 /// A cron expression in a time zone.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -57,25 +52,55 @@ pub struct Schedule {
     minutes: Vec<u32>,
     hours: Vec<u32>,
     clock: WallClock,
+    /// Why it would be refused today, if an older release stored it.
+    objection: Option<Refused>,
 }
 
 impl Schedule {
     /// Reads an expression and the name of an IANA time zone.
     ///
     /// # Errors
-    /// In words, when one of them is none, or when the schedule would never fire.
-    pub fn parse(expression: &str, zone: &str, dst: Dst) -> Result<Self, String> {
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
-        let parser = parser.build();
+    /// When one of them is not understood, or when the schedule would never fire.
+    pub fn parse(expression: &str, zone: &str, dst: Dst) -> Result<Self, Refused> {
         if expression.len() > EXPRESSION_BYTES_MAX {
-            return Err(format!("a schedule has at most {EXPRESSION_BYTES_MAX} bytes"));
+            let reason = format!("it has more than {EXPRESSION_BYTES_MAX} bytes");
+            return Err(Refused::schedule(expression, reason));
         }
-        let pattern = match parser.parse(expression) {
+        let normal = grammar::normalise(expression)?;
+        Self::of_library(expression, &normal, zone, dst)
+    }
+
+    /// Reads a stored schedule. One that only an older release accepted still means what
+    /// it meant to that release: the library reads it as it is, and
+    /// [`Schedule::objection`] says what is wrong with it.
+    ///
+    /// # Errors
+    /// When not even the library understands it.
+    pub fn parse_stored(expression: &str, zone: &str, dst: Dst) -> Result<Self, Refused> {
+        Self::parse(expression, zone, dst).or_else(|refused| {
+            let schedule = Self::of_library(expression, expression, zone, dst)?;
+            Ok(Self { objection: Some(refused), ..schedule })
+        })
+    }
+
+    /// Returns why the schedule would be refused if it were made today.
+    #[must_use]
+    pub fn objection(&self) -> Option<&Refused> {
+        self.objection.as_ref()
+    }
+
+    /// Reads `normal`, which stands for `expression`, as the library understands it.
+    fn of_library(expression: &str, normal: &str, zone: &str, dst: Dst) -> Result<Self, Refused> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
+        let pattern = match parser.build().parse(normal) {
             Ok(cron) => cron.pattern,
-            Err(error) => return Err(in_words(&parser, expression, error)),
+            Err(error) => return Err(Refused::schedule(expression, error.to_string())),
         };
-        let zone: Tz = zone.parse().map_err(|_| {
-            format!("{zone:?} is not a time zone of the IANA database, such as Europe/Berlin")
+        let zone: Tz = zone.parse().map_err(|_| Refused {
+            field: "zone",
+            given: zone.to_owned(),
+            reason: "it is not a time zone".to_owned(),
+            allowed: "names of the IANA database, such as Europe/Berlin".to_owned(),
         })?;
         let values = |field: Vec<u16>| field.into_iter().map(u32::from).collect();
         let schedule = Self {
@@ -84,10 +109,11 @@ impl Schedule {
             hours: values(pattern.hours.values()),
             clock: WallClock { zone, dst, is_elapsing: is_elapsing(pattern.as_str()) },
             pattern,
+            objection: None,
         };
         match schedule.next_after(PROBE_US) {
             Some(_) => Ok(schedule),
-            None => Err(format!("{expression:?} never fires")),
+            None => Err(Refused::schedule(expression, "it never fires")),
         }
     }
 
@@ -171,33 +197,4 @@ fn is_elapsing(expression: &str) -> bool {
     let fields: Vec<&str> = expression.split_whitespace().collect();
     let without_seconds = fields.len().saturating_sub(5);
     fields.iter().skip(without_seconds).take(2).any(|field| field.starts_with('*'))
-}
-
-/// Why an expression is none, naming the field if it is a field's fault.
-fn in_words(parser: &CronParser, expression: &str, error: CronError) -> String {
-    let fields: Vec<&str> = expression.split_whitespace().collect();
-    if !matches!(fields.len(), 5 | 6) {
-        let count = fields.len();
-        return format!(
-            "a schedule has 5 fields, or 6 with seconds first; {expression:?} has {count}"
-        );
-    }
-    let names = FIELDS.iter().skip(FIELDS.len() - fields.len());
-    for ((number, field), name) in fields.iter().enumerate().zip(names) {
-        let mut alone = vec!["*"; fields.len()];
-        alone[number] = field;
-        if let Err(error) = parser.parse(&alone.join(" ")) {
-            return format!("the {name} {field:?} is wrong: {}", cause(error));
-        }
-    }
-    format!("{expression:?} is wrong: {}", cause(error))
-}
-
-fn cause(error: CronError) -> String {
-    match error {
-        CronError::InvalidPattern(words)
-        | CronError::IllegalCharacters(words)
-        | CronError::ComponentError(words) => words,
-        other => other.to_string(),
-    }
 }

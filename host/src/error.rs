@@ -22,7 +22,7 @@ use crate::executor::{Saturated, blobs};
 use crate::hostname::NoHost;
 use crate::limits::OverCeiling;
 use crate::requests::{body, coding, form};
-use crate::{requests, secrets, store};
+use crate::{payload, requests, secrets, store};
 
 /// The result of whatever answers a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -167,6 +167,35 @@ impl Error {
         Self::Invalid(Refusal::new("host_invalid", format!("the header Host {why}")))
     }
 
+    /// A body is not the JSON that is wanted: code `body_invalid`, with `line` and `column`
+    /// where the text itself is wrong.
+    #[must_use]
+    pub fn body_invalid(error: &serde_json::Error) -> Self {
+        let refusal = Refusal::new("body_invalid", format!("the body is not valid: {error}"));
+        Self::Invalid(match error.line() {
+            0 => refusal,
+            line => refusal.with("line", line).with("column", error.column()),
+        })
+    }
+
+    /// A payload is refused: 413 `payload_too_large`, or 400 `payload_too_deep`.
+    #[must_use]
+    pub fn payload(refused: payload::Refused) -> Self {
+        let message = format!("the payload {refused}");
+        match refused {
+            payload::Refused::Bytes { used, most } => {
+                let refusal = Refusal::new("payload_too_large", message);
+                let refusal = refusal.with("limit", "value_bytes").with("used", used);
+                Self::TooLarge(refusal.with("most", most))
+            }
+            payload::Refused::Depth { used } => {
+                let refusal = Refusal::new("payload_too_deep", message);
+                let refusal = refusal.with("limit", "value_depth").with("used", used);
+                Self::Invalid(refusal.with("most", payload::DEPTH_MAX))
+            }
+        }
+    }
+
     /// A body did not come in time: code `body_too_slow`.
     #[must_use]
     pub fn body_too_slow() -> Self {
@@ -289,11 +318,7 @@ impl From<body::Error> for Error {
     fn from(error: body::Error) -> Self {
         let message = error.to_string();
         match error {
-            body::Error::Json(error) => Self::Invalid(
-                Refusal::new("body_invalid", message)
-                    .with("line", error.line())
-                    .with("column", error.column()),
-            ),
+            body::Error::Json(error) => Self::body_invalid(&error),
             body::Error::Form(form::Error::Invalid(_)) => {
                 Self::Invalid(Refusal::new("body_invalid", message))
             }
@@ -356,6 +381,7 @@ impl From<requests::Error> for Error {
                 let message = format!("{lost}; send the payload with its credentials");
                 Self::Conflict(Refusal::new("credentials_lost", message))
             }
+            requests::Error::Body(why) => Self::Invalid(Refusal::new("body_invalid", why)),
             requests::Error::Secrets(error) => error.into(),
             requests::Error::Json(error) => Self::internal(error),
         }

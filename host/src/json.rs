@@ -11,7 +11,8 @@ use picloud_shared::execution::without_bom;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{
-    self, DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, Unexpected, Visitor,
+    self, DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
@@ -36,6 +37,15 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
 pub fn check_objects<T: DeserializeOwned>(text: &[u8]) -> Result<(), Error> {
     let Verbatim(value) = serde_json::from_slice(text)?;
     T::deserialize(Objects(value)).map(drop)
+}
+
+/// Checks that a body is JSON that a script can read: at most 127 levels deep, and no number
+/// out of range.
+///
+/// # Errors
+/// As `serde_json`.
+pub fn check_well_formed(text: &[u8]) -> Result<(), Error> {
+    serde_json::from_slice::<WellFormed>(without_bom(text)).map(drop)
 }
 
 /// For a field that is an object inside of an enum with a tag, whose content serde copies
@@ -177,6 +187,50 @@ fn says<'de>(visitor: &impl Visitor<'de>, what: &str) -> bool {
         }
     }
     Expected(visitor).to_string().contains(what)
+}
+
+/// Any JSON value, read exactly as the guest reads it, depth and numbers included,
+/// but kept nowhere.
+struct WellFormed;
+
+impl<'de> Deserialize<'de> for WellFormed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for WellFormed {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self, E> {
+        if number.is_finite() { Ok(self) } else { Err(E::custom("number out of range")) }
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<String, Self>()?.is_some() {}
+        Ok(self)
+    }
 }
 
 #[cfg(test)]

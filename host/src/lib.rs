@@ -27,6 +27,7 @@ pub mod json;
 pub mod limits;
 pub mod manager;
 pub mod orchestrator;
+pub mod payload;
 pub mod requests;
 pub mod secrets;
 pub mod serving;

@@ -37,6 +37,7 @@ use body::Shape;
 use form::FormLimits;
 
 use crate::clock::Clock;
+use crate::json;
 use crate::secrets::{self, RequestKey, Secrets};
 use crate::store::{AppId, Json};
 
@@ -97,6 +98,9 @@ pub enum Error {
     /// The key was not found or not made.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
+    /// The body of an edited request is not what the request says: why.
+    #[error("{0}")]
+    Body(String),
     /// Never in practice: every part has a JSON form.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -188,7 +192,7 @@ pub fn shown(payload: &Json) -> Value {
 /// what is stored comes `edited`, in which masked values stand for what they are shown for.
 ///
 /// # Errors
-/// As [`of_stored`]; `Lost` only if a masked value is left to be put back.
+/// As [`of_stored`]; `Lost` only if a masked value is left to be put back; `Body`.
 pub async fn again(
     place: (&Secrets, &Clock),
     app_id: &AppId,
@@ -207,6 +211,7 @@ pub async fn again(
     let Ok(new) = serde_json::from_value::<StoredRequest>(edited.clone()) else {
         return Ok(Json::from_text(edited.to_string()));
     };
+    check_body(&new)?;
     // A row from before has its originals in the clear.
     let originals = match opened(place.0, app_id, &stored).await {
         Ok(None) => masked(stored).1,
@@ -217,6 +222,17 @@ pub async fn again(
     };
     let clear = StoredRequest { sealed: None, ..filled(new, originals) };
     seal(place, app_id, clear).await
+}
+
+/// Refuses a body that the script could not read.
+fn check_body(request: &StoredRequest) -> Result<(), Error> {
+    let body = STANDARD.decode(&request.body);
+    let body = body.map_err(|error| Error::Body(format!("body is not base64: {error}")))?;
+    if request.body_kind == BodyKind::Json {
+        json::check_well_formed(&body)
+            .map_err(|error| Error::Body(format!("body is not valid JSON: {error}")))?;
+    }
+    Ok(())
 }
 
 async fn seal(

@@ -62,7 +62,9 @@ pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use blobs::FreedBlob;
-pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Write};
+pub use commit::{
+    Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Stamp, Write,
+};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{
     AppIngress, DEFINITIONS_AGE_MAX, Definitions, DomainDefinition, RouteDefinition,
@@ -104,12 +106,12 @@ pub use scripts::{
 pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
-pub use statistics::{DatabaseFacts, Node, OutboxFacts, TableFacts};
+pub use statistics::{AppDeadLetters, DatabaseFacts, Node, OutboxFacts, TableFacts};
 pub use storage::{Storage, StorageFull};
 pub use text::Json;
 pub use triggers::{
-    Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger, TriggerChange,
-    TriggerDetail,
+    Fired, Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger,
+    TriggerChange, TriggerDetail,
 };
 pub use users::{NewInvitation, User, UserChange};
 pub use verbatim::Verbatim;

@@ -1,10 +1,14 @@
 //! What the platform tells about itself: log lines and metrics.
 //!
 //! Invariant: metrics hold numbers and fixed names only, never what a script or
-//! a request says, so that their count is bounded.
+//! a request says, so that their count is bounded. The one exception are the names of a
+//! bounded number of apps: see [`work`].
+
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,7 +21,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, LogFormat};
 use crate::executor::Slots;
 use crate::serving::BodyBudget;
-use crate::store::Storage;
+use crate::store::{AppDeadLetters, OutboxFacts, Storage};
+
+pub use self::work::{APPS_MAX, Firings};
 
 /// Upper bounds of the buckets of execution times, in seconds: from what an
 /// ordinary script takes to the longest wall-clock time by default.
@@ -79,6 +85,7 @@ struct Inner {
     storage_refused: Family<ByLimit, Counter>,
     body_bytes: Gauge<u64, AtomicU64>,
     bodies_refused: Counter,
+    work: work::Work,
 }
 
 impl Default for Metrics {
@@ -98,6 +105,7 @@ impl Default for Metrics {
             storage_refused: Family::default(),
             body_bytes: Gauge::default(),
             bodies_refused: Counter::default(),
+            work: work::Work::default(),
         };
         inner.register();
         Self { inner: Arc::new(inner) }
@@ -152,10 +160,42 @@ impl Inner {
             "Request bodies that found no memory",
             self.bodies_refused.clone(),
         );
+        self.work.register(registry);
     }
 }
 
 impl Metrics {
+    /// Counts an event that was given up.
+    pub fn buried(&self, kind: &'static str) {
+        self.inner.work.buried(kind);
+    }
+
+    /// Counts what became of the firings of a schedule.
+    pub fn fired(&self, firings: Firings) {
+        self.inner.work.fired(firings);
+    }
+
+    /// Notes how many enabled schedules cannot be read.
+    pub fn cannot_read_schedules(&self, count: usize) {
+        self.inner.work.cannot_read_schedules(count);
+    }
+
+    /// Notes what waits in the outboxes of all apps.
+    pub fn waits(&self, outbox: &OutboxFacts) {
+        self.inner.work.waits(outbox);
+    }
+
+    /// Notes how many dead letters nobody has dealt with: in all, and of at most
+    /// [`APPS_MAX`] apps.
+    pub fn unresolved_dead_letters(&self, all: i64, by_app: Vec<AppDeadLetters>) {
+        self.inner.work.unresolved(all, by_app);
+    }
+
+    /// Notes how old the knowledge of the definitions is.
+    pub fn definitions_age(&self, age: Duration) {
+        self.inner.work.definitions_age(age);
+    }
+
     /// Counts an ended execution: its status, how long it took in microseconds,
     /// and its fuel.
     pub fn executed(&self, status: &'static str, duration_us: i64, fuel_used: u64) {

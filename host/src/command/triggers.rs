@@ -127,12 +127,14 @@ fn line(trigger: &Value, names: &ScriptNames) -> String {
     let state = if trigger["enabled"] == true { "enabled" } else { "disabled" };
     let next = trigger["next_runs"][0].as_i64().filter(|_| trigger["enabled"] == true);
     let next = next.map(|at| format!(" · next at {}", time(Some(at))));
+    let warning = trigger["schedule_warning"].as_str().map(|why| format!(" · warning: {why}"));
     format!(
-        "{state:<8} {} → {} · {}{}",
+        "{state:<8} {} → {} · {}{}{}",
         on_in_words(&trigger["on"]),
         names.of(trigger),
         trigger["id"].as_str().unwrap_or_default(),
         next.unwrap_or_default(),
+        warning.unwrap_or_default(),
     )
 }
 
@@ -167,6 +169,7 @@ impl One {
             "enabled",
             "on",
             "next_runs",
+            "schedule_warning",
             "retry",
             "registered_by",
             "created_at",

@@ -44,6 +44,13 @@ impl Schedule {
         Missed { fire, next: self.next_after(now_us) }
     }
 
+    /// How many firings there are from `due_us`, which is one, up to `now_us`; at most `max`.
+    #[must_use]
+    pub fn count_due(&self, due_us: i64, now_us: i64, max: usize) -> usize {
+        let due = std::iter::successors(Some(due_us), |us| self.next_after(*us));
+        due.take_while(|us| *us <= now_us).take(max).count()
+    }
+
     /// The last firing up to `now_us`, the one at `due_us` included; by halving, since
     /// there is no search backwards.
     fn latest(&self, due_us: i64, now_us: i64) -> i64 {

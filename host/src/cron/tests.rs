@@ -2,6 +2,7 @@
 //! the wall clock and the instant.
 
 mod clock_changes;
+mod dialect;
 mod missed;
 mod properties;
 
@@ -110,35 +111,6 @@ fn at_the_ends_of_the_calendar_there_is_no_firing() {
     assert_eq!(every_minute.next_after(i64::MAX), None);
     assert_eq!(every_minute.next_after(i64::MIN), None);
     assert!(every_minute.upcoming(i64::MAX, 5).is_empty());
-}
-
-#[test]
-fn what_is_no_schedule_says_why() {
-    for (expression, zone, why) in [
-        ("", "UTC", "has 0"),
-        ("* * * *", "UTC", "5 fields, or 6 with seconds first; \"* * * *\" has 4"),
-        ("* * * * * * *", "UTC", "has 7"),
-        ("@sometimes", "UTC", "has 1"),
-        ("60 * * * *", "UTC", "the minute \"60\" is wrong"),
-        ("* 24 * * *", "UTC", "the hour \"24\" is wrong"),
-        ("* * 0 * *", "UTC", "the day of month \"0\" is wrong"),
-        ("* * * 13 *", "UTC", "the month \"13\" is wrong"),
-        ("* * * * 8", "UTC", "the day of week \"8\" is wrong"),
-        ("60 * * * * *", "UTC", "the second \"60\" is wrong"),
-        ("*/0 * * * *", "UTC", "the minute \"*/0\" is wrong"),
-        ("5-1 * * * *", "UTC", "the minute \"5-1\" is wrong"),
-        ("a * * * *", "UTC", "the minute \"a\" is wrong"),
-        ("0 0 30 2 *", "UTC", "never fires"),
-        ("0 0 31 4,6,9,11 *", "UTC", "never fires"),
-        (", * * * *", "UTC", "never fires"),
-        ("* * * * *", "Mars/Base", "\"Mars/Base\" is not a time zone"),
-        ("* * * * *", "", "\"\" is not a time zone"),
-    ] {
-        let refused = Schedule::parse(expression, zone, Dst::Once).unwrap_err();
-        assert!(refused.contains(why), "{expression:?}: {refused}");
-    }
-    let long = "0,".repeat(200) + "0 * * * *";
-    assert!(Schedule::parse(&long, "UTC", Dst::Once).unwrap_err().contains("256 bytes"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use picloud_shared::calls::{HostError, HostResult};
 use super::charges::LISTED;
 use super::effects::{EntryKey, Seen, Sent, Sight, Written};
 use super::sandbox::{Sandbox, Scope};
+use crate::payload;
 use crate::store::{self, EntryName, EntryRange, Space};
 
 /// A hundred years: later than that nothing is meant to end.
@@ -93,34 +94,15 @@ pub(crate) fn expiry(now: i64, ttl_ms: Option<i64>) -> HostResult<Option<i64>> {
 /// Refuses a file that is too large, or of a content type that cannot be one.
 pub(crate) fn check_file(content: &[u8], content_type: &str) -> HostResult<()> {
     check_text("a content type", content_type, NAME_BYTES_MAX)?;
+    // It is sent as a header, and shown.
+    if content_type.contains(char::is_control) {
+        return Err(failed("a content type must not contain control characters, such as newlines"));
+    }
     if content.len() > FILE_BYTES_MAX {
         let has = content.len();
         return Err(failed(format!("the file has {has} bytes, {FILE_BYTES_MAX} are allowed")));
     }
     Ok(())
-}
-
-/// How deep a value may nest: read back, it may stand inside of an event inside of a
-/// dead letter, and the guest reads 127 levels.
-const DEPTH_MAX: usize = 64;
-
-/// How deep JSON text nests.
-fn depth_of(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// Refuses a value or payload that is too large or nests too deep.
@@ -130,15 +112,7 @@ pub(super) fn check_value(sandbox: &Sandbox, what: &str, value: &str) -> HostRes
 
 /// [`check_value`] for who has no run: at most `allowed` bytes.
 pub(crate) fn check_json(what: &str, value: &str, allowed: u64) -> HostResult<()> {
-    let has = value.len() as u64;
-    if has > allowed {
-        return Err(failed(format!("{what} has {has} bytes as JSON, {allowed} are allowed")));
-    }
-    let deep = depth_of(value);
-    if deep > DEPTH_MAX {
-        return Err(failed(format!("{what} nests {deep} deep, {DEPTH_MAX} are allowed")));
-    }
-    Ok(())
+    payload::check(value, allowed).map_err(|refused| failed(format!("{what} {refused}")))
 }
 
 /// Sends an event, which counts against the limits `effects` and `effects_bytes`.
@@ -272,16 +246,4 @@ pub(super) async fn list(
     let limit = usize::try_from(range.limit).unwrap_or(0);
     let more = entries.len() > limit;
     Ok(Part { entries: entries.into_iter().take(limit).collect(), more })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_brackets_outside_of_texts_nest() {
-        for (json, depth) in [("1", 0), ("[]", 1), ("[[1],{\"a\":[]}]", 3), (r#"["[[[\"[["]"#, 1)] {
-            assert_eq!(depth_of(json), depth, "{json}");
-        }
-    }
 }

@@ -12,6 +12,7 @@ use super::lists::{List, Page};
 use super::outbox::shown_payload;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
+use crate::payload;
 use crate::requests;
 use crate::store::{
     self, AppId, DeadLetterFilter, DeadLetterId, EXCERPT_BYTES_MAX, EventId, Excerpt, NewEvent,
@@ -279,7 +280,7 @@ pub(super) async fn replay_dead_letter(
     let change = dealt_with("replay_dead_letter", &letter)
         .to(&json!({ "same_version": body.same_version, "edited": body.payload.is_some() }));
     let payload = body.payload.as_ref().map(|payload| &payload.0);
-    payload.map_or(Ok(()), |payload| check_edited(&control_plane, payload))?;
+    payload.map_or(Ok(()), |payload| check_edited(&control_plane, letter.kind, payload))?;
     let event = event_again(&control_plane, letter, body.same_version, payload).await?;
     let event_id = event.id.to_string();
     control_plane.change(&caller, change).replay_dead_letter(&id, event).await?;
@@ -443,15 +444,10 @@ async fn event_again(
     })
 }
 
-fn check_edited(control_plane: &ControlPlane, payload: &Value) -> Result<()> {
+fn check_edited(control_plane: &ControlPlane, kind: TriggerKind, payload: &Value) -> Result<()> {
     if !payload.is_object() {
         return Err(Error::Invalid(Refusal::field("payload", "must be an object")));
     }
-    let text = payload.to_string();
     let most = control_plane.ceiling.value_bytes_max;
-    if text.len() as u64 > most {
-        let refusal = Refusal::field("payload", &format!("must be at most {most} bytes"));
-        return Err(Error::TooLarge(refusal.with("limit", "value_bytes").with("most", most)));
-    }
-    Ok(())
+    payload::check_details(kind, payload, most).map_err(Error::payload)
 }

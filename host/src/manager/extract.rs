@@ -44,7 +44,7 @@ where
         Ok(Self(match taken(request, state).await {
             Ok((body, text)) => json::check_objects::<T>(&text)
                 .map(|()| body)
-                .map_err(|error| Error::Invalid(Refusal::new("body_invalid", error.to_string()))),
+                .map_err(|error| Error::body_invalid(&error)),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::Invalid(Refusal::new(
                 "body_not_json",
                 "the body must be JSON, with `Content-Type: application/json`",

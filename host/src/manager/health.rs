@@ -12,6 +12,7 @@ use super::ControlPlane;
 use crate::auth::Capability;
 use crate::error::{Error, Result};
 use crate::store;
+use crate::telemetry::APPS_MAX;
 
 /// What OpenMetrics wants its text to be called.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -59,6 +60,16 @@ pub(super) async fn get_metrics(
     if let (Ok(storage), Ok(freed)) = (store.sum_storage().await, store.freed_bytes().await) {
         control_plane.metrics.keeps(&storage, freed, store.storage_refusals());
     }
+    if let Ok(outbox) = store.outbox_facts().await {
+        control_plane.metrics.waits(&outbox);
+    }
+    if let (Ok(all), Ok(by_app)) = (
+        store.count_unresolved_dead_letters().await,
+        store.list_apps_with_dead_letters(APPS_MAX).await,
+    ) {
+        control_plane.metrics.unresolved_dead_letters(all, by_app);
+    }
+    control_plane.metrics.definitions_age(store.definitions_age());
     let slots = control_plane.executor.slots();
     let text = control_plane.metrics.encode(&slots, store_is_up).map_err(Error::internal)?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))

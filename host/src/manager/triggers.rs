@@ -43,6 +43,10 @@ pub struct Trigger {
     /// Of a schedule: the next five firings, in microseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_runs: Option<Vec<i64>>,
+    /// Of a schedule that an older release accepted and that would be refused today: what
+    /// is wrong with it. It keeps firing as it did; `next_runs` shows when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_warning: Option<String>,
     /// The last execution that it has brought, if that is among the last 5,000 of its
     /// script.
     last_execution: Option<LastExecution>,
@@ -317,23 +321,33 @@ async fn last_executions(
     Ok(last.collect())
 }
 
-/// The next firings of a schedule, from what is stored: none while it does not fire.
-fn next_runs(detail: &TriggerDetail, is_off: bool) -> Option<Vec<i64>> {
-    let TriggerDetail::Cron { expression, zone, dst, due_at, .. } = detail else { return None };
-    let Some(due_at) = due_at.filter(|_| !is_off) else { return Some(Vec::new()) };
-    let dst = Dst::try_from(dst.clone()).unwrap_or(Dst::Once);
-    let later = match Schedule::parse(expression, zone, dst) {
-        Ok(schedule) => schedule.upcoming(due_at, NEXT_RUNS - 1),
-        Err(_) => Vec::new(),
+/// The next firings of a schedule, from what is stored (none while it does not fire), and
+/// what is wrong with it.
+fn schedule(detail: &TriggerDetail, is_off: bool) -> (Option<Vec<i64>>, Option<String>) {
+    let TriggerDetail::Cron { expression, zone, dst, due_at, .. } = detail else {
+        return (None, None);
     };
-    Some(std::iter::once(due_at).chain(later).collect())
+    let dst = Dst::try_from(dst.clone()).unwrap_or(Dst::Once);
+    let (schedule, warning) = match Schedule::parse_stored(expression, zone, dst) {
+        Ok(schedule) => {
+            let warning = schedule.objection().map(ToString::to_string);
+            (Some(schedule), warning)
+        }
+        Err(refused) => (None, Some(format!("it does not fire: {refused}"))),
+    };
+    let due_at = due_at.filter(|_| !is_off && schedule.is_some());
+    let runs = due_at.into_iter().flat_map(|due_at| {
+        let later = schedule.iter().flat_map(move |s| s.upcoming(due_at, NEXT_RUNS - 1));
+        std::iter::once(due_at).chain(later)
+    });
+    (Some(runs.collect()), warning)
 }
 
 fn shown(trigger: store::Trigger) -> Trigger {
     let stopped = stop_reason(&trigger).map(Stopped::from);
     let registered_by_name = trigger.registrant.map(|registrant| registrant.name);
     let is_off = trigger.disabled_at.is_some() || stopped.is_some();
-    let next_runs = next_runs(&trigger.detail, is_off);
+    let (next_runs, schedule_warning) = schedule(&trigger.detail, is_off);
     let on = On::from(trigger.detail);
     Trigger {
         stopped,
@@ -344,6 +358,7 @@ fn shown(trigger: store::Trigger) -> Trigger {
         on,
         retry: trigger.retry.into(),
         next_runs,
+        schedule_warning,
         last_execution: None,
         registered_by: trigger.registered_by_principal,
         created_at: trigger.created_at,

@@ -7,7 +7,7 @@
 //! Invariant: without schedules nothing happens, and with them no statement is
 //! executed until one is due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +17,15 @@ use tokio::time::sleep;
 use super::causes::Cause;
 use super::matching::Target;
 use super::{Orchestrator, event};
-use crate::cron::{self, Dst, Misfire, Overlap, Schedule};
+use crate::cron::{self, Dst, Misfire, Overlap, Refused, Schedule};
 use crate::error::Error;
 use crate::store::{Firing, Trigger, TriggerDetail, TriggerId};
+use crate::telemetry::Firings;
 
 /// The longest that the clock is not looked at: it may be set while we sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// The most firings that are counted for the metrics when a schedule comes due late.
+const COUNTED_MAX: usize = 10_000;
 /// The wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,8 @@ struct Moved {
     /// Of those definitions.
     revision: u64,
     due_at: HashMap<TriggerId, Option<i64>>,
+    /// Triggers of which the log already says that their schedule is wrong.
+    told: HashSet<TriggerId>,
 }
 
 impl Scheduler {
@@ -83,17 +88,29 @@ impl Scheduler {
         let mut moved = self.moved.lock().await;
         let revision = parts.store.revision();
         if moved.revision != revision {
-            *moved = Moved { revision, due_at: HashMap::new() };
+            moved.revision = revision;
+            moved.due_at.clear();
         }
         let table = self.orchestrator.table().await?;
         let mut first: Option<i64> = None;
+        let mut unreadable = 0;
         for trigger in table.triggers().schedules() {
             let TriggerDetail::Cron { due_at, .. } = &trigger.detail else { continue };
             let due_at = moved.due_at.get(&trigger.id).copied().unwrap_or(*due_at);
             let Some(due_at) = due_at else { continue };
             let now = parts.clock.now_us();
-            let Ok(schedule) = schedule_of(&trigger.detail) else {
-                tracing::warn!(trigger = %trigger.id, "a schedule cannot be read and is left out");
+            let schedule = schedule_of(&trigger.detail);
+            let wrong = match &schedule {
+                Ok(schedule) => schedule.objection().map(|refused| (refused, "fires as before")),
+                Err(refused) => Some((refused, "does not fire")),
+            };
+            if let Some((refused, so)) = wrong
+                && moved.told.insert(trigger.id.clone())
+            {
+                tracing::warn!(trigger = %trigger.id, %refused, "a stored schedule is wrong: it {so}");
+            }
+            let Ok(schedule) = schedule else {
+                unreadable += 1;
                 continue;
             };
             let next = if due_at <= now {
@@ -111,6 +128,7 @@ impl Scheduler {
             };
             first = first.into_iter().chain(next).min();
         }
+        parts.metrics.cannot_read_schedules(unreadable);
         let now = parts.clock.now_us();
         Ok(first.map(|at| Duration::from_micros(u64::try_from(at - now).unwrap_or(0))))
     }
@@ -151,18 +169,38 @@ impl Scheduler {
             events: events.collect(),
             forbids_overlap: Overlap::try_from(overlap.clone()).is_ok_and(|o| o == Overlap::Forbid),
         };
-        Ok(parts.store.fire_schedule(firing).await?)
+        let planned = missed.fire;
+        let fired = parts.store.fire_schedule(firing).await?;
+        if let Some(appended) = fired.appended {
+            let due = schedule.count_due(due_at, now, COUNTED_MAX);
+            parts.metrics.fired(firings(&planned, appended, due, now));
+        }
+        Ok(fired.next_due_at)
     }
 }
 
-/// The schedule of a trigger of kind cron.
+/// What became of `due` firings, of which those of `planned` were wanted and the first
+/// `appended` were fired.
+fn firings(planned: &[i64], appended: usize, due: usize, now: i64) -> Firings {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let (fired, overlapped) = planned.split_at(appended.min(planned.len()));
+    let late = fired.iter().filter(|at| now - **at > cron::LATE_US_MAX).count();
+    Firings {
+        on_time: count(fired.len() - late),
+        late: count(late),
+        left_out: count(due.saturating_sub(planned.len())),
+        overlapped: count(overlapped.len()),
+    }
+}
+
+/// Returns the schedule of a trigger of kind cron.
 ///
 /// # Errors
-/// In words, what is wrong with it.
-fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, String> {
+/// When it is not understood.
+fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, Refused> {
     let TriggerDetail::Cron { expression, zone, dst, .. } = detail else {
-        return Err("it is no schedule".to_owned());
+        unreachable!("the table's schedules are triggers of kind cron");
     };
-    let dst = Dst::try_from(dst.clone())?;
-    Schedule::parse(expression, zone, dst)
+    let known = Dst::try_from(dst.clone()).map_err(|reason| Refused::policy("dst", dst, reason))?;
+    Schedule::parse_stored(expression, zone, known)
 }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::Orchestrator;
 use super::matching::Table;
 use crate::error::Error;
-use crate::store::{self, Commit, Committed};
+use crate::store::{self, Commit, Committed, End, Ending, Stamp};
 
 /// How often a commit is made again because the definitions have changed meanwhile.
 pub(super) const REMADE_MAX: u32 = 16;
@@ -83,14 +83,33 @@ impl Orchestrator {
     /// From `make` and the store; `Unavailable` when the definitions never stand still.
     pub(super) async fn commit_with(
         &self,
-        mut make: impl FnMut(&Table) -> Result<Commit, Error>,
+        make: impl FnMut(&Table) -> Result<Commit, Error>,
     ) -> Result<Committed, Error> {
+        Ok(self.commit_and_stamp_with(make).await?.0)
+    }
+
+    /// [`Orchestrator::commit_with`], and what is known of the last write.
+    pub(super) async fn commit_and_stamp_with(
+        &self,
+        mut make: impl FnMut(&Table) -> Result<Commit, Error>,
+    ) -> Result<(Committed, Option<Stamp>), Error> {
         for _ in 0..REMADE_MAX {
             let table = self.table().await?;
             let commit = Commit { definitions: Some(table.revision()), ..make(&table)? };
-            match self.parts.store.commit(commit).await? {
-                Committed::Stale => self.parts.store.definitions_are_stale(),
-                committed => return Ok(committed),
+            let buried = match &commit.end {
+                Some(End { ending: Ending::Bury(letter), .. }) => Some(letter.kind.as_str()),
+                _ => None,
+            };
+            match self.parts.store.commit_and_stamp(commit).await? {
+                (Committed::Stale, _) => self.parts.store.definitions_are_stale(),
+                committed => {
+                    if committed.0 == Committed::Done
+                        && let Some(kind) = buried
+                    {
+                        self.parts.metrics.buried(kind);
+                    }
+                    return Ok(committed);
+                }
             }
         }
         Err(definitions_move())

@@ -3,11 +3,11 @@
 //! Invariant: a body that is shown as JSON parses, one that is shown as text is UTF-8; the
 //! guest relies on it.
 
-use picloud_shared::execution::{BodyKind, without_bom};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use picloud_shared::execution::BodyKind;
 
 use super::form::{self, Form, FormLimits};
 use super::{charset, media_type};
+use crate::json;
 
 /// What a script sees of a body beside its bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub async fn shape(content_type: &str, body: &[u8], limits: &FormLimits) -> Resu
     }
     let essence = media_type::essence(content_type);
     if media_type::is_json(&essence) {
-        serde_json::from_slice::<WellFormed>(without_bom(body)).map_err(Error::Json)?;
+        json::check_well_formed(body).map_err(Error::Json)?;
         return Ok(Shape { kind: BodyKind::Json, ..Shape::default() });
     }
     let form = form::read(content_type, body, limits).await?.unwrap_or_default();
@@ -63,50 +63,6 @@ pub async fn shape(content_type: &str, body: &[u8], limits: &FormLimits) -> Resu
 pub fn foreign_text(content_type: &str, body: &[u8]) -> Option<String> {
     let is_text = media_type::is_text(&media_type::essence(content_type));
     if is_text { charset::decode(content_type, body) } else { None }
-}
-
-/// Any JSON value, read exactly as the guest reads it, depth and numbers included,
-/// but kept nowhere.
-struct WellFormed;
-
-impl<'de> Deserialize<'de> for WellFormed {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for WellFormed {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self, E> {
-        if number.is_finite() { Ok(self) } else { Err(E::custom("number out of range")) }
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while entries.next_entry::<String, Self>()?.is_some() {}
-        Ok(self)
-    }
 }
 
 #[cfg(test)]

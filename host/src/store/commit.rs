@@ -192,6 +192,18 @@ pub enum Committed {
     Full(StorageFull),
 }
 
+/// The last write of a commit that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The version of the entry.
+    pub version: i64,
+    /// When it was written, µs.
+    pub updated_at: i64,
+}
+
+/// What a commit came to, and its last write if there was one.
+pub(super) type Outcome = (Committed, Option<Stamp>);
+
 /// Where runs are handed in.
 #[derive(Clone)]
 pub(super) struct Committer {
@@ -200,7 +212,7 @@ pub(super) struct Committer {
 
 struct Waiting {
     commit: Arc<Commit>,
-    reply: oneshot::Sender<Result<Committed>>,
+    reply: oneshot::Sender<Result<Outcome>>,
 }
 
 impl Committer {
@@ -217,7 +229,7 @@ impl Committer {
         Self { queue }
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Committed> {
+    async fn commit(&self, commit: Commit) -> Result<Outcome> {
         let closed = || Error::unavailable("the store is closed");
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting { commit: Arc::new(commit), reply };
@@ -228,7 +240,7 @@ impl Committer {
 
 /// What a group of commits came to.
 struct Applied {
-    outcomes: Vec<Committed>,
+    outcomes: Vec<Outcome>,
     /// Whether contents of files were freed.
     frees_blobs: bool,
     /// The events that are to be carried out here at once.
@@ -276,7 +288,7 @@ impl Groups {
 
     /// Submits a group, and again while the database undoes it for the sake of another node (at
     /// most [`RESUBMITS_MAX`] times).
-    async fn submit_until_done(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {
+    async fn submit_until_done(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Outcome>> {
         for _ in 0..RESUBMITS_MAX {
             match self.submit(commits.clone()).await {
                 Err(Error::Contended(reason)) => {
@@ -288,7 +300,7 @@ impl Groups {
         self.submit(commits).await
     }
 
-    async fn submit(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Committed>> {
+    async fn submit(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Outcome>> {
         let (dialect, writer) = (self.dialect, self.writer.id());
         let (handover, storage) = (self.handover.clone(), self.storage.clone());
         let touches = |applied: &Applied| match applied.is_to_claim {
@@ -322,6 +334,13 @@ impl Store {
     /// Errors: `Unavailable`, when it is unknown whether it was written; `NotFound(App)`, when
     /// its app was deleted.
     pub async fn commit(&self, commit: Commit) -> Result<Committed> {
+        Ok(self.commit_and_stamp(commit).await?.0)
+    }
+
+    /// [`Store::commit`], and what is known of its last write.
+    ///
+    /// Errors: as [`Store::commit`].
+    pub async fn commit_and_stamp(&self, commit: Commit) -> Result<(Committed, Option<Stamp>)> {
         // Somebody who deletes keys and files makes room.
         if !commit.executions.is_empty() || !commit.only_deletes() {
             self.check_room()?;

@@ -235,6 +235,13 @@ impl Store {
         self.is_shared() && self.inner.currency.age() > DEFINITIONS_AGE_MAX
     }
 
+    /// How long ago somebody looked whether other processes have changed the definitions; zero
+    /// where there are no others.
+    #[must_use]
+    pub fn definitions_age(&self) -> Duration {
+        if self.is_shared() { self.inner.currency.age() } else { Duration::ZERO }
+    }
+
     /// Looks whether the definitions are the newest, and has them read again if not.
     pub async fn confirm_definitions(&self) -> Result<()> {
         let stored = sqlx::query_scalar(STORED_REVISION).fetch_one(self.reads());

@@ -5,6 +5,7 @@
 mod cursor;
 mod filter;
 mod follow;
+mod search;
 
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
@@ -188,8 +189,7 @@ impl Store {
         page: Page,
     ) -> Result<Vec<Execution>> {
         let mut connection = self.reads().acquire().await?;
-        let listing = filter.listing(scope);
-        Ok(listing.fetch(&mut connection, "*", &page.into()).await?.rows)
+        Ok(search::fetch(&mut connection, scope, filter, &page.into()).await?.rows)
     }
 
     /// The runs that an event has started, attempt by attempt from the last, and those

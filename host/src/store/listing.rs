@@ -131,12 +131,15 @@ pub(super) struct Listing {
     sifted_columns: Vec<&'static str>,
     /// Only rows from before this time, µs.
     before: Option<i64>,
+    /// How many rows are looked at for what is sifted.
+    looked_at_max: i64,
 }
 
 impl Listing {
     pub(super) fn of(table: Table) -> Self {
         let (found, sifted, sifted_columns) = (Vec::new(), Vec::new(), Vec::new());
-        Self { table, found, sifted, sifted_columns, before: None }.found_where("true")
+        let (before, looked_at_max) = (None, LOOKED_AT_MAX);
+        Self { table, found, sifted, sifted_columns, before, looked_at_max }.found_where("true")
     }
 
     /// Only rows whose column compares so with the value: `app_id =`. There is an index.
@@ -151,6 +154,13 @@ impl Listing {
     #[must_use]
     pub(super) fn before(mut self, at: i64) -> Self {
         self.before = Some(at);
+        self
+    }
+
+    /// Looks at `rows` rows for what is sifted, instead of [`LOOKED_AT_MAX`].
+    #[must_use]
+    pub(super) fn looking_at(mut self, rows: i64) -> Self {
+        self.looked_at_max = rows;
         self
     }
 
@@ -260,7 +270,7 @@ impl Listing {
         columns.extend(self.sifted_columns.iter().filter(|column| ![at, id].contains(*column)));
         let columns = columns.join(", ");
         let order = format!("ORDER BY {at} DESC, {id} DESC");
-        format!("SELECT {columns} FROM {name} WHERE {found} {order} LIMIT {LOOKED_AT_MAX}")
+        format!("SELECT {columns} FROM {name} WHERE {found} {order} LIMIT {}", self.looked_at_max)
     }
 
     /// The last row that is looked at, if there are more behind it.
@@ -275,7 +285,7 @@ impl Listing {
         statement.sql = format!(
             "SELECT {at} AS at, {id} AS id FROM {name} WHERE {found} \
              ORDER BY {at} DESC, {id} DESC LIMIT 2 OFFSET {}",
-            LOOKED_AT_MAX - 1
+            self.looked_at_max - 1
         );
         let mut rows: Vec<Position> = statement.query().fetch_all(connection).await?;
         Ok(if rows.len() == 2 { Some(rows.swap_remove(0)) } else { None })

@@ -61,7 +61,21 @@ pub struct OutboxFacts {
     pub running: i64,
     /// Since when the oldest one that could begin waits, by the database's time, µs.
     pub oldest_due_at: Option<i64>,
+    /// When this was read, by the database's time, µs.
+    pub read_at: i64,
 }
+
+/// The dead letters of an app.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct AppDeadLetters {
+    /// The app's name.
+    pub app: String,
+    /// Those that nobody has dealt with, at most 1,000.
+    pub count: i64,
+}
+
+/// The most dead letters that are counted for one of several apps.
+const COUNTED_BY_APP_MAX: i64 = 1_000;
 
 impl Store {
     /// What the database is, and how large.
@@ -113,5 +127,22 @@ impl Store {
              LIMIT {COUNTED_MAX}) AS counted"
         );
         Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(self.reads()).await?)
+    }
+
+    /// The apps that have dead letters which nobody has dealt with, at most `limit`, those that
+    /// were made first. Each step looks for the next such app by an index.
+    pub async fn list_apps_with_dead_letters(&self, limit: i64) -> Result<Vec<AppDeadLetters>> {
+        let query = format!(
+            "WITH RECURSIVE open (app_id) AS ( \
+                 SELECT MIN(app_id) FROM dead_letters WHERE resolution IS NULL \
+                 UNION ALL \
+                 SELECT (SELECT MIN(d.app_id) FROM dead_letters d WHERE d.resolution IS NULL \
+                     AND d.app_id > open.app_id) FROM open WHERE open.app_id IS NOT NULL) \
+             SELECT a.name AS app, (SELECT COUNT(*) FROM (SELECT 1 FROM dead_letters d WHERE d.app_id = o.app_id \
+                 AND d.resolution IS NULL LIMIT {COUNTED_BY_APP_MAX}) AS c) AS count \
+             FROM (SELECT app_id FROM open WHERE app_id IS NOT NULL LIMIT $1) AS o \
+             JOIN apps a ON a.id = o.app_id AND a.deleted_at IS NULL"
+        );
+        Ok(sqlx::query_as(AssertSqlSafe(query)).bind(limit).fetch_all(self.reads()).await?)
     }
 }

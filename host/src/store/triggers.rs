@@ -11,7 +11,7 @@ mod schedule;
 
 pub use detail::{NoOperation, Operations, TriggerDetail};
 pub use moves::Moving;
-pub use schedule::Firing;
+pub use schedule::{Fired, Firing};
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};

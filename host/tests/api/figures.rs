@@ -77,7 +77,7 @@ with_an_app! {
         assert_eq!(app.value("shop", "kept", "last").await["queue"]["payload"]["to"], "bob");
         let row = app.execution(ran["execution_id"].as_str().unwrap()).await;
         assert_eq!((&row["trigger"], &row["event_id"]), (&json!("execute"), &Value::Null));
-        for (wrong, code) in [(json!({}), "request_invalid"), (json!({"event": {}}), "request_invalid")] {
+        for (wrong, code) in [(json!({}), "body_invalid"), (json!({"event": {}}), "request_invalid")] {
             let refused = app.admin().post(&format!("/scripts/{keep}/test"), wrong).send().await;
             refused.refuses(400, code);
         }
@@ -154,7 +154,6 @@ with_an_app! {
         let long = "x".repeat(201);
         for (wrong, code) in [
             (format!("q={long}"), "field_invalid"),
-            ("q=%00".to_owned(), "field_invalid"),
             (format!("q=a&after={first}"), "field_invalid"),
             ("caused_by=x".to_owned(), "field_invalid"),
             ("trigger_id=x".to_owned(), "field_invalid"),

@@ -264,6 +264,8 @@ async fn counts(examination: &mut Examination, _: &Filled) {
     examination.of("the database", async |store| store.database_facts().await).await;
     let unresolved = "dead letters unresolved";
     examination.of(unresolved, async |store| store.count_unresolved_dead_letters().await).await;
+    let by_app = "the dead letters of some apps";
+    examination.of(by_app, async |store| store.list_apps_with_dead_letters(20).await).await;
 }
 
 /// What a server does by itself; the last of all, because it changes the tables.

@@ -1,8 +1,8 @@
 //! Triggers and schedules.
 
 use picloud::store::{
-    Conflict, Error, EventFilter, Firing, NewEvent, Operations, Resource, RetryOverrides, Script,
-    Trigger, TriggerChange, TriggerDetail, TriggerKind,
+    Conflict, Error, EventFilter, Fired, Firing, NewEvent, Operations, Resource, RetryOverrides,
+    Script, Trigger, TriggerChange, TriggerDetail, TriggerKind,
 };
 
 use crate::events::event_for;
@@ -171,11 +171,12 @@ crate::on_both_databases! {
                 .collect(),
             forbids_overlap,
         };
-        assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), Some(200));
+        let fired = |next, appended| Fired { next_due_at: Some(next), appended };
+        assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), fired(200, Some(2)));
         // Who comes too late learns when it is due.
-        assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), Some(200));
+        assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), fired(200, None));
         // The first ones are not done.
-        assert_eq!(store.fire_schedule(firing(200, 1, true)).await.unwrap(), Some(300));
+        assert_eq!(store.fire_schedule(firing(200, 1, true)).await.unwrap(), fired(300, Some(0)));
         let events = store.list_events(&shop.id, &EventFilter::default(), ALL).await.unwrap().rows;
         assert_eq!(events.len(), 2);
         let TriggerDetail::Cron { due_at, .. } = store.find_trigger(&made.id).await.unwrap().detail else {

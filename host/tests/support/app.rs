@@ -327,6 +327,13 @@ impl Call {
         self
     }
 
+    /// With any bytes that a header can hold.
+    pub(crate) fn header_value(mut self, name: &str, value: HeaderValue) -> Self {
+        let name: HeaderName = name.parse().expect("a header's name");
+        self.request.headers_mut().append(name, value);
+        self
+    }
+
     pub(crate) fn by_owner(self) -> Self {
         self.header("authorization", &format!("Bearer {OWNER_KEY}"))
     }

@@ -3072,6 +3072,11 @@ export interface components {
                 registered_by_name?: string | null;
                 /** @description What to do when the script fails. */
                 retry: components["schemas"]["TriggerRetry"];
+                /**
+                 * @description Of a schedule that an older release accepted and that would be refused today: what
+                 *     is wrong with it. It keeps firing as it did; `next_runs` shows when.
+                 */
+                schedule_warning?: string | null;
                 /** @description The id of the script that it runs. */
                 script_id: string;
                 stopped?: components["schemas"]["Stopped"] | null;
@@ -3938,6 +3943,11 @@ export interface components {
             registered_by_name?: string | null;
             /** @description What to do when the script fails. */
             retry: components["schemas"]["TriggerRetry"];
+            /**
+             * @description Of a schedule that an older release accepted and that would be refused today: what
+             *     is wrong with it. It keeps firing as it did; `next_runs` shows when.
+             */
+            schedule_warning?: string | null;
             /** @description The id of the script that it runs. */
             script_id: string;
             stopped?: components["schemas"]["Stopped"] | null;
@@ -4842,9 +4852,11 @@ export interface operations {
                 /** @description Number of executions to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /**
-                 * @description Only those with this text in the request, the log or the error, at most 200
-                 *     characters; looked for among the last 10,000 that fit otherwise, and behind them with
-                 *     `before`. Not together with `after`.
+                 * @description Only those with this text in the request, the response, the log or the error, as people
+                 *     see them, at most 200 characters. Small and large letters are the same, and spaces beside
+                 *     `:`, `,` and brackets do not count. At most 10,000 executions that fit otherwise, and
+                 *     64 MiB of text, are searched; `next_before` goes on behind them. Not together with
+                 *     `after`.
                  */
                 q?: string;
                 /** @description Only those that ended so. */
@@ -6983,9 +6995,11 @@ export interface operations {
                 /** @description Number of executions to skip, at most 10,000; not together with `after`. */
                 offset?: number;
                 /**
-                 * @description Only those with this text in the request, the log or the error, at most 200
-                 *     characters; looked for among the last 10,000 that fit otherwise, and behind them with
-                 *     `before`. Not together with `after`.
+                 * @description Only those with this text in the request, the response, the log or the error, as people
+                 *     see them, at most 200 characters. Small and large letters are the same, and spaces beside
+                 *     `:`, `,` and brackets do not count. At most 10,000 executions that fit otherwise, and
+                 *     64 MiB of text, are searched; `next_before` goes on behind them. Not together with
+                 *     `after`.
                  */
                 q?: string;
                 /** @description Only those that ended so. */

@@ -28,6 +28,45 @@ fn any_expression() -> impl Strategy<Value = String> {
     )
 }
 
+/// A field of values from `least` to `most`, some of them by name.
+fn any_field(least: u8, most: u8, names: &'static [&'static str]) -> BoxedStrategy<String> {
+    let number = (least..=most).prop_map(|number| number.to_string()).boxed();
+    let value = match names {
+        [] => number,
+        names => {
+            prop_oneof![number, proptest::sample::select(names).prop_map(str::to_owned)].boxed()
+        }
+    };
+    let range = (least..=most).prop_flat_map(move |first| (Just(first), first..=most));
+    let range = range.prop_map(|(first, last)| format!("{first}-{last}")).boxed();
+    let step = 1..=most;
+    let stepped = (prop_oneof![Just("*".to_owned()), range.clone()], step);
+    let stepped = stepped.prop_map(|(range, step)| format!("{range}/{step}"));
+    let items = proptest::collection::vec(prop_oneof![value, range, stepped], 1..4);
+    prop_oneof![Just("*".to_owned()), items.prop_map(|items| items.join(","))].boxed()
+}
+
+/// Any text of the dialect, also such that never fires.
+fn of_the_dialect() -> impl Strategy<Value = String> {
+    let day = prop_oneof![
+        4 => any_field(1, 31, &[]),
+        1 => proptest::sample::select(vec!["?", "L", "lw", "15W", "1w,20", "31W"]).prop_map(str::to_owned),
+    ];
+    let weekday = prop_oneof![
+        4 => any_field(0, 7, &["MON", "sunday", "Fri"]),
+        1 => proptest::sample::select(vec!["?", "5L", "FRIl", "tuesday#3", "+MON-FRI", "1#1,2L"])
+            .prop_map(str::to_owned),
+    ];
+    let second = proptest::option::of(any_field(0, 59, &[]));
+    let month = any_field(1, 12, &["JAN", "december", "May"]);
+    (second, any_field(0, 59, &[]), any_field(0, 23, &[]), day, month, weekday).prop_map(
+        |(second, minute, hour, day, month, weekday)| {
+            let second = second.map(|second| format!("{second} ")).unwrap_or_default();
+            format!("{second}{minute} {hour} {day} {month} {weekday}")
+        },
+    )
+}
+
 fn any_zone() -> impl Strategy<Value = &'static str> {
     prop_oneof![
         Just("UTC"),
@@ -133,6 +172,23 @@ proptest! {
         }
         let skip = schedule.missed(due, now, Misfire::Skip, MISSED_MAX);
         prop_assert!(skip.fire.iter().all(|at| now - at <= LATE_US_MAX));
+    }
+
+    #[test]
+    fn the_library_accepts_what_the_grammar_accepts(
+        of_the_dialect in of_the_dialect(),
+        text in "([0-9*/,LWlw#+?-]|mon|SUN|jan|DEC|january|@|daily|[0-9]| ){0,24}",
+        fields in "([*]|[0-9]{1,2}|mon|L|15W)([,/#-]?[0-9A-Z]{0,2})( [*]){4}",
+    ) {
+        prop_assert!(grammar::normalise(&of_the_dialect).is_ok(), "{of_the_dialect:?}");
+        for text in [of_the_dialect, text, fields] {
+            let Ok(normal) = grammar::normalise(&text) else { continue };
+            let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
+            let parsed = parser.build().parse(&normal);
+            prop_assert!(parsed.is_ok(), "{text:?} as {normal:?}: {parsed:?}");
+            // It is its own normal form, so that nothing is read twice in different ways.
+            prop_assert_eq!(grammar::normalise(&normal), Ok(normal));
+        }
     }
 
     #[test]

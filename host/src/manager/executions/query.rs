@@ -33,9 +33,11 @@ pub struct ExecutionsQuery {
     from: Option<i64>,
     /// Only those that ended before then, in microseconds since 1970.
     to: Option<i64>,
-    /// Only those with this text in the request, the log or the error, at most 200
-    /// characters; looked for among the last 10,000 that fit otherwise, and behind them with
-    /// `before`. Not together with `after`.
+    /// Only those with this text in the request, the response, the log or the error, as people
+    /// see them, at most 200 characters. Small and large letters are the same, and spaces beside
+    /// `:`, `,` and brackets do not count. At most 10,000 executions that fit otherwise, and
+    /// 64 MiB of text, are searched; `next_before` goes on behind them. Not together with
+    /// `after`.
     q: Option<String>,
     /// Only the attempts of the event with this id, and what they called; no other
     /// filter counts then.
@@ -97,15 +99,10 @@ impl ExecutionsQuery {
 
     fn filter(&self) -> Result<ExecutionFilter> {
         let text = self.q.clone().filter(|text| !text.is_empty());
-        if let Some(text) = &text {
-            if text.chars().count() > TEXT_CHARS_MAX {
-                let refusal =
-                    Refusal::field("q", &format!("must have at most {TEXT_CHARS_MAX} characters"));
-                return Err(Error::Invalid(refusal.with("most", TEXT_CHARS_MAX)));
-            }
-            if text.contains('\0') {
-                return Err(refused("q", "must have no NUL"));
-            }
+        if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+            let refusal =
+                Refusal::field("q", &format!("must have at most {TEXT_CHARS_MAX} characters"));
+            return Err(Error::Invalid(refusal.with("most", TEXT_CHARS_MAX)));
         }
         Ok(ExecutionFilter {
             status: self.status,

@@ -159,15 +159,20 @@ impl From<RetryOverrides> for Retry {
     }
 }
 
+/// Reads a schedule that somebody sends.
+///
 /// # Errors
-/// `Unprocessable`, in the words of whoever wrote the schedule.
+/// `Unprocessable` `schedule_invalid`, with the details `field`, `given` and `allowed`.
 pub(in crate::manager) fn parse_schedule(
     expression: &str,
     zone: &str,
     dst: Dst,
 ) -> Result<Schedule> {
-    Schedule::parse(expression, zone, dst)
-        .map_err(|reason| Error::Unprocessable(Refusal::new("schedule_invalid", reason)))
+    Schedule::parse(expression, zone, dst).map_err(|refused| {
+        let refusal = Refusal::new("schedule_invalid", refused.to_string());
+        let refusal = refusal.with("field", refused.field).with("given", refused.given);
+        Error::Unprocessable(refusal.with("allowed", refused.allowed))
+    })
 }
 
 fn named(field: &str, name: String) -> Result<String> {

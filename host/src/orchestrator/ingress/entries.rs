@@ -29,7 +29,7 @@ use crate::orchestrator::causes::{self, Cause};
 use crate::serving::read_body;
 use crate::store::{
     self, App, AuditEntry, Commit, Committed, Conflict, Entry, EntryName, Read, Resource, Space,
-    Verbatim,
+    Stamp, Verbatim,
 };
 
 /// What a file is when its sender does not say.
@@ -133,15 +133,17 @@ async fn set_key(
         orchestrator.named(&caller, Capability::AppWriteData, Space::Kv, names).await?;
     let parts = &orchestrator.parts;
     let body = read_body(request.into_body(), parts.request_bytes_max).await?;
-    let wanted: SetKey = json::from_slice(&body)
-        .map_err(|error| Error::Invalid(Refusal::new("request_invalid", error.to_string())))?;
+    let wanted: SetKey = json::from_slice(&body).map_err(|error| Error::body_invalid(&error))?;
     let value = wanted.value.0.to_string();
     checked(check_json("the value", &value, parts.ceiling.value_bytes_max))?;
     let expires_at = checked(expiry(parts.clock.now_us(), wanted.ttl_ms))?;
     let written = Written { value: Some(value.into()), expires_at };
-    orchestrator.change(&caller, &app, &key, written, wanted.if_version).await?;
-    let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Kv))?;
-    Ok(Json(shown(key, &entry)))
+    // What was written, and not what is read back: its time may be up, or another caller may
+    // have changed it.
+    let stamp = orchestrator.change(&caller, &app, &key, written, wanted.if_version).await?;
+    let Stamp { version, updated_at } = stamp.ok_or_else(|| nothing(Space::Kv))?;
+    let EntryKey { collection, name: key, .. } = key;
+    Ok(Json(Key { collection, key, value: wanted.value.0, version, expires_at, updated_at }))
 }
 
 /// Deletes a key. Triggers that listen to its collection fire.
@@ -215,7 +217,11 @@ async fn put_file(
     let (head, body) = request.into_parts();
     let content_type = match head.headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) {
         Some(Ok(content_type)) => content_type.to_owned(),
-        _ => UNKNOWN_CONTENT.to_owned(),
+        Some(Err(_)) => {
+            let message = "a content type must have ASCII characters only";
+            return Err(Error::Invalid(Refusal::new("entry_invalid", message)));
+        }
+        None => UNKNOWN_CONTENT.to_owned(),
     };
     let content = read_body(body, FILE_BYTES_MAX).await?;
     checked(check_file(&content, &content_type))?;
@@ -228,24 +234,22 @@ async fn put_file(
     })?;
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
     let written = Written { value: Some(value.into()), expires_at: None };
-    if let Err(error) = orchestrator.change(&caller, &app, &key, written, None).await {
-        if matches!(error, Error::StorageFull(_)) {
-            let names = vec![blob.to_string()];
-            let removed = orchestrator.blobs()?.remove(app.id.as_str(), names).await;
-            let warn = |error: &_| tracing::warn!(%error, "the contents of a refused file remain");
-            removed.inspect_err(warn).ok();
-        }
-        return Err(error);
+    let changed = orchestrator.change(&caller, &app, &key, written, None).await;
+    if matches!(changed, Err(Error::StorageFull(_))) {
+        let names = vec![blob.to_string()];
+        let removed = orchestrator.blobs()?.remove(app.id.as_str(), names).await;
+        let warn = |error: &_| tracing::warn!(%error, "the contents of a refused file remain");
+        removed.inspect_err(warn).ok();
     }
-    let entry = orchestrator.entry(&app, &key).await?.ok_or_else(|| nothing(Space::Files))?;
+    let Stamp { version, updated_at } = changed?.ok_or_else(|| nothing(Space::Files))?;
     Ok(Json(File {
         bucket: key.collection,
         path: key.name,
         size_bytes: described.size_bytes,
         content_type: described.content_type,
         sha256: described.sha256,
-        version: entry.version,
-        updated_at: entry.updated_at,
+        version,
+        updated_at,
     }))
 }
 
@@ -299,7 +303,7 @@ impl Orchestrator {
         Ok(StatusCode::NO_CONTENT)
     }
 
-    /// Commits one change with what follows from it.
+    /// Commits one change with what follows from it. Returns the version of what was written.
     async fn change(
         &self,
         caller: &Caller,
@@ -307,7 +311,7 @@ impl Orchestrator {
         key: &EntryKey,
         written: Written,
         if_version: Option<i64>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Stamp>, Error> {
         let at = self.parts.clock.now_us();
         let principal = caller.principal.to_string();
         let cause = Cause {
@@ -327,7 +331,7 @@ impl Orchestrator {
             until: None,
         };
         let audit = Arc::new(self.entry_of_change(caller, app, key, &written));
-        let committed = self.commit_with(|table| {
+        let committed = self.commit_and_stamp_with(|table| {
             Ok(Commit {
                 reads: if_version.map(seen).into_iter().collect(),
                 events: causes::of_change(&cause, 0, key, &written, table),
@@ -338,8 +342,9 @@ impl Orchestrator {
                 ..Commit::default()
             })
         });
-        match committed.await? {
-            Committed::Done => Ok(()),
+        let (committed, stamp) = committed.await?;
+        match committed {
+            Committed::Done => Ok(stamp),
             Committed::Full(full) => {
                 Err(store::Error::Conflict(Conflict::StorageFull(full)).into())
             }

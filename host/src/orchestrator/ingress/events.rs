@@ -23,6 +23,7 @@ use crate::json;
 use crate::orchestrator::matching::Table;
 use crate::orchestrator::table::{REMADE_MAX, definitions_move};
 use crate::orchestrator::{Orchestrator, event};
+use crate::payload;
 use crate::serving::read_body;
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
@@ -156,8 +157,7 @@ async fn fire_trigger(
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    json::from_slice(body)
-        .map_err(|error| Error::Invalid(Refusal::new("request_invalid", error.to_string())))
+    json::from_slice(body).map_err(|error| Error::body_invalid(&error))
 }
 
 fn checked_name<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
@@ -209,7 +209,8 @@ impl Orchestrator {
         wanted: &SendEvent,
         table: &Table,
     ) -> Result<Vec<NewEvent>, Error> {
-        let payload = self.payload_text(&wanted.payload.0)?;
+        let payload = wanted.payload.0.to_string();
+        payload::check(&payload, self.parts.ceiling.value_bytes_max).map_err(Error::payload)?;
         if !(0..=DELAY_MS_MAX).contains(&wanted.delay_ms) {
             let refusal = Refusal::field("delay_ms", &format!("must be 0 to {DELAY_MS_MAX}"));
             return Err(Error::Invalid(refusal));
@@ -263,17 +264,6 @@ impl Orchestrator {
         }
     }
 
-    fn payload_text(&self, payload: &Value) -> Result<String, Error> {
-        let text = payload.to_string();
-        let most = self.parts.ceiling.value_bytes_max;
-        if text.len() as u64 > most {
-            let message = format!("the payload is larger than {most} bytes as JSON");
-            let refusal = Refusal::new("payload_too_large", message);
-            return Err(Error::TooLarge(refusal.with("limit", "value_bytes").with("most", most)));
-        }
-        Ok(text)
-    }
-
     /// The event that a trigger could have been fired by.
     fn fired(
         &self,
@@ -286,10 +276,11 @@ impl Orchestrator {
         if let Value::Object(details) = &mut details {
             details.extend(wanted.payload.into_iter().map(|(name, value)| (name, value.0)));
         }
-        self.payload_text(&details)?;
+        let kind = trigger.detail.kind();
+        payload::check_details(kind, &details, self.parts.ceiling.value_bytes_max)
+            .map_err(Error::payload)?;
         let operation = wanted.operation.unwrap_or(operation);
         checked_name("operation", &operation)?;
-        let kind = trigger.detail.kind();
         let event = self.new_event(caller, &trigger.app_id, kind, &operation, &source, &details);
         Ok(by(trigger, event))
     }

@@ -23,6 +23,7 @@ use crate::json;
 use crate::orchestrator::matching::Target;
 use crate::orchestrator::run::{Finished, Origin, Work};
 use crate::orchestrator::{Orchestrator, Parts};
+use crate::payload;
 use crate::serving::{HeldBody, read_body};
 use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind, Verbatim};
 
@@ -154,7 +155,7 @@ async fn execute_script(
     let wanted = if body.is_empty() {
         ExecuteRequest::default()
     } else {
-        json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?
+        json::from_slice(&body).map_err(|error| Error::body_invalid(&error))?
     };
     let parts = &orchestrator.parts;
     let request = as_script_sees_it(wanted, &target, parts, held.as_ref()).await?;
@@ -186,11 +187,15 @@ async fn test_script(
     let held = request.extensions().get().cloned();
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let TestScript { event } =
-        json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
+        json::from_slice(&body).map_err(|error| Error::body_invalid(&error))?;
     let Verbatim(event) = event;
     if !event["kind"].is_string() {
         return Err(invalid("event: must be an object with a text `kind`"));
     }
+    let kind = event["kind"].as_str().unwrap_or_default();
+    // A kind that does not exist has details like most.
+    let known = TriggerKind::try_from(kind.to_owned()).unwrap_or(TriggerKind::Queue);
+    payload::check_details(known, &event[kind], u64::MAX).map_err(Error::payload)?;
     let event = event.to_string();
     let input = Input::Event(event);
     let finished = orchestrator.run_by_hand(&caller, "test_script", target, input, held);

@@ -51,7 +51,8 @@ pub(super) async fn apply(
     let mut events = Vec::new();
     for commit in commits {
         let lease = commit.end.as_ref().map(|end| &end.lease);
-        outcomes.push(if lease.is_some_and(|lease| !held.contains(lease)) {
+        let mut stamp = None;
+        let committed = if lease.is_some_and(|lease| !held.contains(lease)) {
             Committed::LeaseLost
         } else if commit.definitions.is_some() && commit.definitions != definitions {
             Committed::Stale
@@ -66,8 +67,10 @@ pub(super) async fn apply(
             let caused = commit.events.iter();
             events.extend(caused.filter_map(|caused| happened(caused, &operations)));
             accepted.push(&**commit);
+            stamp = commit.writes.last().and_then(|write| state.stamp(write));
             Committed::Done
-        });
+        };
+        outcomes.push((committed, stamp));
     }
     let freed = freed_blobs(connection, dialect, &state).await?;
     blobs::free(connection, dialect, &freed).await?;

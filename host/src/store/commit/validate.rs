@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, FromRow};
 
-use super::{CollectionKey, Read, Write, fixed};
+use super::{CollectionKey, Read, Stamp, Write, fixed};
 use crate::store::dialect::Dialect;
 use crate::store::{AppId, Operation, Result, Space, bulk};
 
@@ -127,6 +127,12 @@ impl State {
             Some(operation)
         });
         operations.collect()
+    }
+
+    /// Version and time of what was just accepted.
+    pub(super) fn stamp(&self, write: &Write) -> Option<Stamp> {
+        let version = self.version(&write.collection, &write.name);
+        (version > 0).then_some(Stamp { version, updated_at: self.now })
     }
 
     /// The collections that were written to, with their new versions.

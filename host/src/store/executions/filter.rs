@@ -28,13 +28,12 @@ pub struct ExecutionFilter {
     pub from: Option<i64>,
     /// Before when they finished, µs.
     pub to: Option<i64>,
-    /// What stands in their request, log or error, as JSON has it, in small letters or
-    /// large ones; only the last 10,000 executions that fit otherwise are searched.
+    /// What stands in their request, response, log or error: see [`super::search`].
     pub text: Option<String>,
 }
 
 impl ExecutionFilter {
-    /// What fits, the last to finish first.
+    /// What fits but for the text, the last to finish first.
     pub(in crate::store) fn listing(&self, scope: &ExecutionScope) -> Listing {
         let mut listing = Listing::of(EXECUTIONS);
         let mut status = self.status.map(ExecutionStatus::as_str);
@@ -59,11 +58,6 @@ impl ExecutionFilter {
         }
         if let Some(kind) = self.trigger_kind {
             listing = listing.sifted("trigger_kind", kind.as_str());
-        }
-        if let Some(text) = &self.text {
-            let found = "LOWER(request || log || COALESCE(error, '')) LIKE LOWER({}) ESCAPE '\\'";
-            let pattern = Some((&*pattern(text)).into());
-            listing = listing.sifted_where(&["request", "log", "error"], found, pattern);
         }
         listing
     }
@@ -91,21 +85,5 @@ impl ExecutionFilter {
             .bind(self.trigger_id.clone())
             .bind(self.from.unwrap_or(0))
             .bind(self.to.unwrap_or(i64::MAX))
-    }
-}
-
-/// A pattern of LIKE for what has the text somewhere.
-pub(super) fn pattern(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    format!("%{escaped}%")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_means_something_to_like_is_taken_as_it_is() {
-        assert_eq!(pattern("50% of a_b\\c"), "%50\\% of a\\_b\\\\c%");
     }
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, FromRow};
 
 use super::cursor::ExecutionCursor;
-use super::{Execution, ExecutionFilter, ExecutionId, ExecutionScope};
+use super::{Execution, ExecutionFilter, ExecutionId, ExecutionScope, search};
 use crate::store::{Error, Listed, Part, Result, Store, bulk};
 
 /// The most executions of one writer that one call looks at when not all of them fit.
@@ -60,7 +60,7 @@ impl Store {
         // One moment, or what is committed in between would be missed or come twice.
         let begin = self.inner.dialect.begin_snapshot();
         let mut snapshot = Connection::begin_with(&mut *connection, begin).await?;
-        let listed = filter.listing(scope).fetch(&mut snapshot, "*", &part.into()).await?;
+        let listed = search::fetch(&mut snapshot, scope, filter, &part.into()).await?;
         let cursor = ExecutionCursor {
             sequences: writers(&mut snapshot).await?,
             unnumbered: last_unnumbered(&mut snapshot, scope).await?,

@@ -275,15 +275,15 @@ pub(in crate::store) fn facts_query(dialect: Dialect) -> String {
     };
     format!(
         "WITH RECURSIVE {WAITING} SELECT {} AS waiting, {} AS running, \
-         (SELECT MIN(available_at) FROM ({WAITING_APPS}) AS w WHERE available_at <= {}) \
-         AS oldest_due_at",
+         (SELECT MIN(available_at) FROM ({WAITING_APPS}) AS w WHERE available_at <= {now}) \
+         AS oldest_due_at, {now} AS read_at",
         // By two indexes: messages without a script are in one of their own.
         count(
             "lease_token IS NULL AND script_id IS NOT NULL UNION ALL \
              SELECT 1 FROM outbox WHERE lease_token IS NULL AND script_id IS NULL",
         ),
         count("lease_token IS NOT NULL"),
-        dialect.now()
+        now = dialect.now()
     )
 }
 

@@ -21,11 +21,19 @@ pub struct Firing {
     pub forbids_overlap: bool,
 }
 
+/// What became of a firing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// When the schedule is due next: another time than the caller wanted if somebody else has
+    /// fired or changed it since it was read.
+    pub next_due_at: Option<i64>,
+    /// How many events were appended; none if somebody else has fired or changed it.
+    pub appended: Option<usize>,
+}
+
 impl Store {
-    /// Moves a schedule on and appends what it fires, in one commit. Returns when it is due
-    /// next: another time than the caller wanted if somebody else has fired or changed it
-    /// since it was read, and then nothing is appended.
-    pub async fn fire_schedule(&self, firing: Firing) -> Result<Option<i64>> {
+    /// Moves a schedule on and appends what it fires, in one commit.
+    pub async fn fire_schedule(&self, firing: Firing) -> Result<Fired> {
         let dialect = self.inner.dialect;
         self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
@@ -38,7 +46,8 @@ impl Store {
                 .execute(&mut *connection)
                 .await?;
                 if moved.rows_affected() == 0 {
-                    return due_at(connection, &firing.trigger_id).await;
+                    let next_due_at = due_at(connection, &firing.trigger_id).await?;
+                    return Ok(Fired { next_due_at, appended: None });
                 }
                 let mut events = firing.events;
                 if firing.forbids_overlap {
@@ -49,7 +58,7 @@ impl Store {
                     events.truncate(usize::from(busy.is_none()));
                 }
                 outbox::append(connection, dialect, &events).await?;
-                Ok(firing.next_due_at)
+                Ok(Fired { next_due_at: firing.next_due_at, appended: Some(events.len()) })
             })
         })
         .await

@@ -1,0 +1,229 @@
+//! Finds a text in executions: in their request, response, log and error.
+//!
+//! ```text
+//!  candidates  by the database: the filter, and a plain fragment of the text
+//!      │
+//!  found       here: the text itself, in what people see of the row
+//! ```
+//!
+//! The comparison is made here and not in SQL, because what is stored is JSON. JSON escapes
+//! quotes, backslashes and control characters, and the databases disagree on the case of
+//! letters beyond ASCII.
+//!
+//! Invariant: at most [`TEXT_BYTES_MAX`] of rows are read for a page. Where the list then
+//! goes on is a part of the answer.
+
+#[cfg(test)]
+mod tests;
+
+use sqlx::AnyConnection;
+
+use super::{Execution, ExecutionFilter, ExecutionScope};
+use crate::store::listing::{LOOKED_AT_MAX, Listed, Listing, Part, Position};
+use crate::store::{Json, Page, Result};
+
+/// The most candidates that are read at once.
+const STEP: i64 = 250;
+/// How much text is searched for one page; the row with which that is reached is the last.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// The texts in which a fragment of what is searched for must stand.
+const COLUMNS: [&str; 4] = ["request", "response", "log", "error"];
+const TEXTS: &str = "request || COALESCE(response, '') || log || COALESCE(error, '')";
+
+/// A page of the executions that fit, with the filter's text.
+pub(super) async fn fetch(
+    connection: &mut AnyConnection,
+    scope: &ExecutionScope,
+    filter: &ExecutionFilter,
+    part: &Part,
+) -> Result<Listed<Execution>> {
+    let listing = filter.listing(scope);
+    match &filter.text {
+        None => listing.fetch(connection, "*", part).await,
+        Some(text) => Text::new(text).fetch(connection, listing, part).await,
+    }
+}
+
+/// What is searched for.
+struct Text {
+    /// In small letters.
+    folded: String,
+    /// Without spaces beside JSON's punctuation.
+    tight: String,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let folded = fold(text);
+        Self { tight: tighten(&folded), folded }
+    }
+
+    async fn fetch(
+        &self,
+        connection: &mut AnyConnection,
+        listing: Listing,
+        part: &Part,
+    ) -> Result<Listed<Execution>> {
+        let Page { limit, offset } = part.page;
+        let fragment = self.fragment();
+        let mut window = if fragment.is_some() { LOOKED_AT_MAX } else { STEP };
+        let listing = match fragment {
+            None => listing,
+            // A row with an escape may have the fragment's letters in it.
+            Some(fragment) => {
+                let like = format!("(LOWER({TEXTS}) LIKE {{}} OR {TEXTS} LIKE '%\\u%' ESCAPE '!')");
+                let pattern = format!("%{fragment}%");
+                listing.sifted_where(&COLUMNS, &like, Some((&*pattern).into()))
+            }
+        };
+        let (mut rows, mut to_skip) = (Vec::new(), offset);
+        let (mut left, mut bytes) = (LOOKED_AT_MAX, 0);
+        let mut after = part.after.clone();
+        while left > 0 {
+            let step = Part { page: Page { limit: STEP, offset: 0 }, after };
+            let listed: Listed<Execution> =
+                listing.clone().looking_at(window).fetch(connection, "*", &step).await?;
+            let count = i64::try_from(listed.rows.len()).unwrap_or(i64::MAX);
+            let is_full = count >= STEP;
+            after = listed.looked_to;
+            for row in listed.rows {
+                let position = Position { at: row.finished_at, id: row.id.as_str().to_owned() };
+                bytes += texts(&row).map(|text| text.as_str().len()).sum::<usize>();
+                if self.is_in(&row) {
+                    to_skip -= 1;
+                    if to_skip < 0 {
+                        rows.push(row);
+                    }
+                }
+                if i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit {
+                    return Ok(Listed { rows, looked_to: None });
+                }
+                if bytes >= TEXT_BYTES_MAX {
+                    return Ok(Listed { rows, looked_to: Some(position) });
+                }
+                if is_full {
+                    after = Some(position);
+                }
+            }
+            if after.is_none() {
+                return Ok(Listed { rows, looked_to: None });
+            }
+            // Candidates that come in such numbers are most of the rows.
+            left -= if is_full { count } else { window };
+            window = STEP;
+        }
+        Ok(Listed { rows, looked_to: after })
+    }
+
+    /// The longest part of the text that stands in a row as it is, whatever the database
+    /// takes for small letters: ASCII letters and digits, without those that are also small
+    /// letters of others (U+0130, U+212A).
+    fn fragment(&self) -> Option<&str> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() && !matches!(c, 'i' | 'k');
+        let parts = self.folded.split(|c| !is_plain(c));
+        parts.filter(|part| !part.is_empty()).max_by_key(|part| part.len())
+    }
+
+    fn is_in(&self, row: &Execution) -> bool {
+        texts(row).any(|text| self.is_in_json(text))
+    }
+
+    /// Whether the text stands in a JSON text: as people see it, or as it is stored.
+    fn is_in_json(&self, json: &Json) -> bool {
+        // Without a backslash, what is found as it is stored is found as it is seen.
+        (self.folded.contains('\\') && self.is_in_text(json.as_str()))
+            || self.is_in_text(&seen(json.as_str()))
+    }
+
+    fn is_in_text(&self, text: &str) -> bool {
+        let text = fold(text);
+        text.contains(&self.folded) || tighten(&text).contains(&self.tight)
+    }
+}
+
+fn texts(row: &Execution) -> impl Iterator<Item = &Json> {
+    [Some(&row.request), row.response.as_ref(), Some(&row.log), row.error.as_ref()]
+        .into_iter()
+        .flatten()
+}
+
+/// A JSON text with its strings as they are, without escapes. Strings that are JSON themselves,
+/// such as bodies, follow once more as what they say.
+fn seen(json: &str) -> String {
+    let mut inner = Vec::new();
+    let mut seen = unescaped(json, |text| {
+        // Only an escape makes a difference.
+        if text.contains('\\') && text.trim_start().starts_with(['{', '[', '"']) {
+            inner.push(text.to_owned());
+        }
+    });
+    for json in inner {
+        seen.push('\n');
+        seen.push_str(&unescaped(&json, |_| ()));
+    }
+    seen
+}
+
+/// A JSON text with its strings as they are; `each` is told of each string.
+fn unescaped(json: &str, mut each: impl FnMut(&str)) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = rest.find('"') {
+        let (before, from) = rest.split_at(start);
+        let (string, after) = from.split_at(end_of_string(from));
+        out.push_str(before);
+        // What is no string, such as one that was cut, stays as it is.
+        match serde_json::from_str::<String>(string) {
+            Ok(text) => {
+                out.push('"');
+                out.push_str(&text);
+                out.push('"');
+                each(&text);
+            }
+            Err(_) => out.push_str(string),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Behind the quote that ends the string at the beginning of `json`.
+fn end_of_string(json: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in json.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    json.len()
+}
+
+/// Small letters, each for itself: both forms of the Greek sigma are one.
+fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let folded = text.chars().flat_map(char::to_lowercase);
+    folded.map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+}
+
+/// The text without spaces beside JSON's punctuation, so that `"a": 1` is `"a":1`.
+fn tighten(text: &str) -> String {
+    let is_space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
+    let is_punctuation = |c: char| matches!(c, ':' | ',' | '{' | '}' | '[' | ']');
+    let mut tight = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_punctuation(c) {
+            tight.truncate(tight.trim_end_matches(is_space).len());
+        } else if is_space(c) && tight.ends_with(is_punctuation) {
+            continue;
+        }
+        tight.push(c);
+    }
+    tight
+}

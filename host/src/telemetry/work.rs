@@ -1,0 +1,159 @@
+//! Metrics of work that waits, is late, or was given up: what an alert on lost work looks at.
+//!
+//! Invariant: at most [`APPS_MAX`] apps have a series of their own.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::{AppDeadLetters, OutboxFacts, TriggerKind};
+
+/// The most apps whose dead letters are told one by one.
+pub const APPS_MAX: i64 = 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByApp {
+    app: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// What became of the firings that a schedule had up to now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Firings {
+    /// Fired, at most a minute late.
+    pub on_time: u64,
+    /// Fired later than that.
+    pub late: u64,
+    /// Not fired: the trigger's `misfire` leaves them out, or there were too many.
+    pub left_out: u64,
+    /// Not fired: the trigger forbids overlap, and an earlier firing was not done.
+    pub overlapped: u64,
+}
+
+/// The metrics.
+#[derive(Default)]
+pub(super) struct Work {
+    events_waiting: Gauge,
+    events_running: Gauge,
+    oldest_due_age: Seconds,
+    dead_letters: Family<ByKind, Counter>,
+    unresolved: Gauge,
+    unresolved_by_app: Family<ByApp, Gauge>,
+    firings: Family<ByOutcome, Counter>,
+    schedules_unreadable: Gauge,
+    definitions_age: Seconds,
+}
+
+impl Work {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "events_waiting",
+            "Events that wait, of all apps; 10000 stands for that and more",
+            self.events_waiting.clone(),
+        );
+        registry.register(
+            "events_running",
+            "Events that a node has in hand, on all nodes: they run or wait for a slot",
+            self.events_running.clone(),
+        );
+        registry.register_with_unit(
+            "oldest_due_event_age",
+            "How long the oldest event is due that no node has in hand; 0 when there is none",
+            Unit::Seconds,
+            self.oldest_due_age.clone(),
+        );
+        registry.register(
+            "dead_letters",
+            "Events that this process has given up, by their kind",
+            self.dead_letters.clone(),
+        );
+        registry.register(
+            "dead_letters_unresolved",
+            "Dead letters of all apps that nobody has dealt with; 10000 stands for that and more",
+            self.unresolved.clone(),
+        );
+        registry.register(
+            "app_dead_letters_unresolved",
+            "The same for each of the first 20 apps that have some; 1000 stands for that and more",
+            self.unresolved_by_app.clone(),
+        );
+        registry.register(
+            "schedule_firings",
+            "Firings of schedules by this process: on_time, late, left_out, overlapped",
+            self.firings.clone(),
+        );
+        registry.register(
+            "schedules_unreadable",
+            "Enabled schedules that do not fire because this release cannot read them",
+            self.schedules_unreadable.clone(),
+        );
+        registry.register_with_unit(
+            "definitions_age",
+            "How long ago this process last learned what other nodes have changed",
+            Unit::Seconds,
+            self.definitions_age.clone(),
+        );
+        // From the start, so that an increase from nothing is an increase.
+        for kind in TriggerKind::ALL {
+            drop(self.dead_letters.get_or_create(&ByKind { kind: kind.as_str() }));
+        }
+        for outcome in ["on_time", "late", "left_out", "overlapped"] {
+            drop(self.firings.get_or_create(&ByOutcome { outcome }));
+        }
+    }
+
+    pub(super) fn buried(&self, kind: &'static str) {
+        self.dead_letters.get_or_create(&ByKind { kind }).inc();
+    }
+
+    pub(super) fn fired(&self, firings: Firings) {
+        let Firings { on_time, late, left_out, overlapped } = firings;
+        for (outcome, count) in [
+            ("on_time", on_time),
+            ("late", late),
+            ("left_out", left_out),
+            ("overlapped", overlapped),
+        ] {
+            self.firings.get_or_create(&ByOutcome { outcome }).inc_by(count);
+        }
+    }
+
+    pub(super) fn cannot_read_schedules(&self, count: usize) {
+        self.schedules_unreadable.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn waits(&self, outbox: &OutboxFacts) {
+        self.events_waiting.set(outbox.waiting);
+        self.events_running.set(outbox.running);
+        let age_us = outbox.oldest_due_at.map_or(0, |at| (outbox.read_at - at).max(0));
+        self.oldest_due_age.set(age_us as f64 / 1e6);
+    }
+
+    pub(super) fn unresolved(&self, all: i64, by_app: Vec<AppDeadLetters>) {
+        self.unresolved.set(all);
+        // An app that has none any more has no series.
+        self.unresolved_by_app.clear();
+        for AppDeadLetters { app, count } in by_app {
+            self.unresolved_by_app.get_or_create(&ByApp { app }).set(count);
+        }
+    }
+
+    pub(super) fn definitions_age(&self, age: std::time::Duration) {
+        self.definitions_age.set(age.as_secs_f64());
+    }
+}
