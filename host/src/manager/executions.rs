@@ -2,6 +2,7 @@
 
 mod purge;
 mod query;
+mod recorded;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,13 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::Result;
+use crate::executor::LogLine;
 use crate::store::{
     self, ExecutionCursor, ExecutionId, ExecutionScope, Listed, Position, Resource, ScriptId,
 };
 pub(super) use purge::*;
 use query::{ExecutionsQuery, Selection};
+use recorded::{RecordedRequest, RecordedResponse};
 
 /// An execution in one row.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,13 +83,13 @@ pub struct Execution {
     /// The id of the app that the script belonged to.
     app_id: String,
     /// The request.
-    #[schema(value_type = Object)]
+    #[schema(value_type = RecordedRequest)]
     request: Value,
     /// The response, if there was one.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<RecordedResponse>)]
     response: Option<Value>,
-    /// What the script logged: `level`, `message`, `data` and `line` of each line.
-    #[schema(value_type = Vec<Object>)]
+    /// What the script logged.
+    #[schema(value_type = Vec<LogLine>)]
     log: Value,
 }
 
@@ -166,6 +169,7 @@ pub struct AbandonedExecution {
     /// The script that answered.
     script_id: String,
     /// The answer, as an execution shows it.
+    #[schema(value_type = RecordedResponse)]
     response: Value,
     /// When it was ready, in microseconds since 1970.
     created_at: i64,

@@ -95,10 +95,8 @@ pub struct ExecuteAnswer {
     /// What the script answered, if it did.
     pub response: Option<ExecuteResponse>,
     /// Why it did not.
-    #[schema(value_type = Option<Object>)]
     pub error: Option<Failure>,
     /// What the script logged.
-    #[schema(value_type = Vec<Object>)]
     pub log: Vec<LogLine>,
     /// Wasm instructions.
     pub fuel_used: u64,
