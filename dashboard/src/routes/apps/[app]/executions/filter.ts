@@ -41,8 +41,9 @@ export interface ExecutionFilter {
 	/** Only the attempts of this event. */
 	event: string;
 	/** Only what this execution has led to. */
-	caused_by: string;
-	trigger_id: string;
+	cause: string;
+	/** Only what came by the trigger with this id. */
+	byTrigger: string;
 	offset: number;
 }
 
@@ -57,8 +58,8 @@ export function filterOf(search: URLSearchParams): ExecutionFilter {
 		span: text('span') in SPANS ? text('span') : '',
 		q: text('q'),
 		event: text('event'),
-		caused_by: text('caused_by'),
-		trigger_id: text('trigger_id'),
+		cause: text('caused_by'),
+		byTrigger: text('trigger_id'),
 		offset: Number.isSafeInteger(offset) && offset > 0 ? offset : 0
 	};
 }
@@ -69,11 +70,11 @@ export function queryOf(filter: ExecutionFilter, now: number) {
 	return {
 		status: filter.status || undefined,
 		trigger: filter.trigger || undefined,
-		trigger_id: filter.trigger_id || undefined,
+		trigger_id: filter.byTrigger || undefined,
 		from: minutes === undefined ? undefined : (now - minutes * 60_000) * 1000,
 		q: filter.q || undefined,
 		event_id: filter.event || undefined,
-		caused_by: filter.caused_by || undefined,
+		caused_by: filter.cause || undefined,
 		offset: filter.offset || undefined
 	};
 }
