@@ -19,7 +19,8 @@ use crate::auth::{Caller, Capability};
 use crate::error::Result;
 use crate::executor::LogLine;
 use crate::store::{
-    self, ExecutionCursor, ExecutionId, ExecutionScope, Listed, Position, Resource, ScriptId,
+    self, ExecutionCursor, ExecutionId, ExecutionScope, ExecutionStatus, Listed, Position,
+    Resource, ScriptId, TriggerKind,
 };
 pub(super) use purge::*;
 use query::{ExecutionsQuery, Selection};
@@ -36,12 +37,11 @@ pub struct ExecutionSummary {
     script: String,
     /// The version that ran.
     version: i64,
-    /// How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
-    /// `memory_exceeded`, `limit_exceeded` or `crashed`.
-    status: &'static str,
+    /// How it ended.
+    status: ExecutionStatus,
     /// What started it: `http`, `execute` (the test panel), `script` (another script),
     /// `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
-    trigger: &'static str,
+    trigger: TriggerKind,
     /// The event that started it: every attempt has the same.
     event_id: Option<String>,
     /// The trigger that the event came by.
@@ -324,8 +324,8 @@ impl From<store::Execution> for ExecutionSummary {
             script_id: row.script_id.into(),
             script: row.script_name,
             version: row.version,
-            status: row.status.as_str(),
-            trigger: row.trigger_kind.as_str(),
+            status: row.status,
+            trigger: row.trigger_kind,
             event_id: row.event_id.map(Into::into),
             trigger_id: row.trigger_id.map(Into::into),
             parent_id: row.parent_id.map(Into::into),

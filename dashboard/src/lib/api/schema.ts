@@ -1543,7 +1543,7 @@ export interface components {
              */
             events: number;
             /** @description The kind of event. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /**
              * Format: int64
              * @description When the oldest of them was accepted, in microseconds since 1970.
@@ -1589,7 +1589,7 @@ export interface components {
             /** @description The event's id, or of a request its execution's. */
             id: string;
             /** @description The kind of event; `http` for a request. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /** @description What happened; of a request its method. */
             operation: string;
             /** @description The script that was started. */
@@ -1723,7 +1723,7 @@ export interface components {
             /** @description Its id. */
             id: string;
             /** @description The kind of event. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /**
              * Format: int64
              * @description When the last attempt began, in microseconds since 1970.
@@ -1745,8 +1745,7 @@ export interface components {
             payload_bytes: number;
             /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
             payload_is_left_out: boolean;
-            /** @description `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then. */
-            resolution?: string | null;
+            resolution?: components["schemas"]["Resolution"] | null;
             /**
              * Format: int64
              * @description When that was, in microseconds since 1970.
@@ -1947,7 +1946,7 @@ export interface components {
             /** @description Its id; the execution of its first attempt has the same. */
             id: string;
             /** @description The kind of event. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /**
              * Format: int64
              * @description When the last attempt began, in microseconds since 1970.
@@ -2001,11 +2000,8 @@ export interface components {
              */
             memory_peak_bytes: number;
             response?: components["schemas"]["ExecuteResponse"] | null;
-            /**
-             * @description `success`, `error`, `timeout`, `budget_exceeded`, `memory_exceeded`,
-             *     `limit_exceeded` or `crashed`.
-             */
-            status: string;
+            /** @description How it ended. */
+            status: components["schemas"]["ExecutionStatus"];
         };
         /** @description A request to try a script with. */
         ExecuteRequest: {
@@ -2119,6 +2115,11 @@ export interface components {
              */
             next_offset?: number | null;
         };
+        /**
+         * @description How a run ended.
+         * @enum {string}
+         */
+        ExecutionStatus: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
         /** @description An execution in one row. */
         ExecutionSummary: {
             /**
@@ -2175,16 +2176,13 @@ export interface components {
              * @description When it began, in microseconds since 1970.
              */
             started_at: number;
-            /**
-             * @description How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
-             *     `memory_exceeded`, `limit_exceeded` or `crashed`.
-             */
-            status: string;
+            /** @description How it ended. */
+            status: components["schemas"]["ExecutionStatus"];
             /**
              * @description What started it: `http`, `execute` (the test panel), `script` (another script),
              *     `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
              */
-            trigger: string;
+            trigger: components["schemas"]["TriggerKind"];
             /** @description The trigger that the event came by. */
             trigger_id?: string | null;
             /**
@@ -2697,7 +2695,7 @@ export interface components {
                  */
                 events: number;
                 /** @description The kind of event. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /**
                  * Format: int64
                  * @description When the oldest of them was accepted, in microseconds since 1970.
@@ -2732,7 +2730,7 @@ export interface components {
                 /** @description The event's id, or of a request its execution's. */
                 id: string;
                 /** @description The kind of event; `http` for a request. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /** @description What happened; of a request its method. */
                 operation: string;
                 /** @description The script that was started. */
@@ -2810,7 +2808,7 @@ export interface components {
                 /** @description Its id. */
                 id: string;
                 /** @description The kind of event. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /**
                  * Format: int64
                  * @description When the last attempt began, in microseconds since 1970.
@@ -2832,8 +2830,7 @@ export interface components {
                 payload_bytes: number;
                 /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
                 payload_is_left_out: boolean;
-                /** @description `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then. */
-                resolution?: string | null;
+                resolution?: components["schemas"]["Resolution"] | null;
                 /**
                  * Format: int64
                  * @description When that was, in microseconds since 1970.
@@ -2932,7 +2929,7 @@ export interface components {
                 /** @description Its id; the execution of its first attempt has the same. */
                 id: string;
                 /** @description The kind of event. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /**
                  * Format: int64
                  * @description When the last attempt began, in microseconds since 1970.
@@ -3602,6 +3599,11 @@ export interface components {
             /** @description The new event. */
             event_id: string;
         };
+        /**
+         * @description What has become of a dead letter.
+         * @enum {string}
+         */
+        Resolution: "replayed" | "ignored" | "handled_by_script" | "handler_failed";
         /** @description A route. */
         Route: {
             /** @description Who is let in. */
@@ -4165,6 +4167,11 @@ export interface components {
             /** @description The id of another script of the app. */
             script_id?: string | null;
         };
+        /**
+         * @description What starts a run.
+         * @enum {string}
+         */
+        TriggerKind: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
         /** @description What a trigger fires on. */
         TriggerOn: {
             /**

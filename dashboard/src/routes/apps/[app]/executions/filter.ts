@@ -1,24 +1,32 @@
 // Which executions are shown, as the page's address has it.
 
+import type { Schema } from '$lib/api/client';
+
+/** Every one of the API's names: one that is missing or unknown does not compile. */
+function allOf<Name extends string>(names: Record<Name, true>): Name[] {
+	return Object.keys(names) as Name[];
+}
+
 /** Every status of an execution. */
-export const STATUSES = [
-	'success',
-	'error',
-	'timeout',
-	'budget_exceeded',
-	'memory_exceeded',
-	'limit_exceeded',
-	'crashed'
-] as const;
+export const STATUSES = allOf<Schema['ExecutionStatus']>({
+	success: true,
+	error: true,
+	timeout: true,
+	budget_exceeded: true,
+	memory_exceeded: true,
+	limit_exceeded: true,
+	crashed: true
+});
 
 /** What can start an execution, and how that is called. */
-export const TRIGGERS: Readonly<Record<string, string>> = {
+export const TRIGGERS: Readonly<Record<Schema['TriggerKind'], string>> = {
 	http: 'request',
 	execute: 'test',
 	kv: 'key-value change',
 	cron: 'schedule',
 	queue: 'queue',
 	pubsub: 'topic',
+	email: 'mail',
 	files: 'file change',
 	dead_letter: 'dead letter',
 	script: 'another script'
