@@ -113,7 +113,7 @@ test('an execution shows what was logged, asked and answered as it is', async ({
 	await page.goto('/apps/busy/executions?script=log-and-answer');
 	await page.getByRole('button', { name: /Details of log-and-answer/ }).click();
 	const log = page.getByRole('listitem').filter({ hasText: 'counted' });
-	await expect(log.locator('code')).toHaveText(/^\{\s*"n": 124750\s*\}$/);
+	await expect(log.locator('code')).toHaveText('{"n":124750}');
 	await expect(page.getByRole('region', { name: 'What came in' })).toHaveText(
 		/^\{\s*"item": "tea",\s*"count": 2\s*\}$/
 	);
