@@ -17,6 +17,33 @@ export default ts.config(
 		}
 	},
 	{
+		// What the API answers has one description, docs/openapi.json. Its names have
+		// underscores and the dashboard's own have none: a type that has one is a copy, and
+		// goes on compiling when the API changes.
+		files: ['src/**'],
+		rules: {
+			'no-restricted-syntax': [
+				'error',
+				{
+					selector: ':matches(TSPropertySignature, TSParameterProperty)[key.name=/_/]',
+					message: 'This is a shape of the API: take it from Schema.'
+				},
+				{
+					selector: 'TSAsExpression :matches(TSTypeLiteral)',
+					message: 'A cast to a shape that is written by hand: take it from Schema.'
+				}
+			]
+		}
+	},
+	{
+		// All requests go by the typed client, which also waits for the session and the server.
+		files: ['src/**'],
+		ignores: ['src/lib/api/**', 'src/lib/session/**'],
+		rules: {
+			'no-restricted-globals': ['error', { name: 'fetch', message: 'Use api or sendRaw.' }]
+		}
+	},
+	{
 		rules: {
 			// The dashboard is at the root of its host, always.
 			'svelte/no-navigation-without-resolve': 'off'

@@ -31,6 +31,10 @@ export interface Host {
 	password: string;
 	/** The DNS server that it asks. */
 	dns: Dns;
+	/** Stops the server; what it keeps stays. */
+	stop(): Promise<void>;
+	/** Starts it again, where it was. */
+	restart(): Promise<void>;
 	/** Asks the API as the owner; the answer's JSON. */
 	api<Answer = unknown>(method: string, path: string, body?: unknown): Promise<Answer>;
 }
@@ -132,7 +136,8 @@ export const test = base.extend<
 				PICLOUD_TRIGGER_RETRY_BASE_MS: '50',
 				...(postgres ? { PICLOUD_DATABASE_URL: postgres.url } : {})
 			};
-			const server = await start(PROGRAM, ['serve'], env, folder, /serves on [^]*Ready\./);
+			const serve = () => start(PROGRAM, ['serve'], env, folder, /serves on [^]*Ready\./);
+			let server = await serve();
 			const caddy = behindCaddy ? await startCaddy(folder, tls, `127.0.0.1:${direct}`) : undefined;
 			await use({
 				url,
@@ -140,6 +145,10 @@ export const test = base.extend<
 				key: KEY,
 				password: PASSWORD,
 				dns,
+				stop: () => ended(server.child),
+				async restart() {
+					server = await serve();
+				},
 				async api(method, path, body) {
 					const answer = await fetch(`http://127.0.0.1:${direct}/api/v1${path}`, {
 						method,

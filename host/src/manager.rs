@@ -10,10 +10,13 @@
 //! Invariant: nothing here runs a script; a source is only parsed.
 
 mod api_keys;
+mod app_stats;
 mod apps;
 mod audit;
 mod captured;
 mod collections;
+mod compression;
+mod conditional;
 mod dashboard;
 mod dead_letters;
 mod domains;
@@ -50,7 +53,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
 use tokio::sync::{Mutex, MutexGuard};
 use utoipa::openapi::OpenApi;
@@ -194,6 +197,7 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(extract::BODY_BYTES_MAX))
+        .layer(from_fn(conditional::answer))
         .layer(guard);
     Router::new()
         .nest("/api/v1", api)
@@ -203,6 +207,8 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .fallback_service(pages)
         .method_not_allowed_fallback(wrong_method)
         .layer(harden)
+        .layer(compression::layer())
+        .layer(from_fn(compression::protect))
 }
 
 /// The description of everything that [`router`] answers, made from the handlers;
@@ -270,6 +276,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(executions::get_execution))
         .routes(routes!(captured::list_captured_events))
         .routes(routes!(stats::get_stats))
+        .routes(routes!(app_stats::list_app_stats))
         .routes(routes!(schedules::preview_schedule))
         .routes(routes!(instance::get_instance))
 }

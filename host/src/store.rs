@@ -99,7 +99,7 @@ pub use policies::{
 };
 pub use readers::Readers;
 pub use routes::{Route, RouteChange};
-pub use samples::{Captured, LastExecution, Sample};
+pub use samples::{Captured, LastExecution, RunCount, Sample};
 pub use scripts::{
     NewScript, NewSource, Script, ScriptChange, ScriptLimits, ScriptSource, ScriptVersion,
 };

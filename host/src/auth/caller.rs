@@ -149,7 +149,7 @@ impl Caller {
                 return Err(Error::Forbidden(refusal.with("scope", scope.as_str())));
             }
             // A key of an app has nothing to say outside of it.
-            let is_outside = !capability.is_in_app() && capability != Capability::PlatformUse;
+            let is_outside = !capability.is_in_app() && !capability.is_of_platform();
             if key.app_id.is_some() && is_outside {
                 let message = "the key is for one app only";
                 return Err(Error::Forbidden(Refusal::new("key_of_app", message)));

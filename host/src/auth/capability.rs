@@ -171,6 +171,8 @@ capabilities! {
     AppApproveDomains = "app_approve_domains": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
     /// Use what belongs to no app: check a source, preview a schedule.
     PlatformUse = "platform_use": Some(Scope::ScriptRead), Least::Instance(InstanceRole::Member);
+    /// Ask for figures of several apps at once. Each app is shown by `AppReadLogs`.
+    PlatformReadStats = "platform_read_stats": Some(Scope::LogRead), Least::Instance(InstanceRole::Member);
     /// See who one is, and end the own session.
     OwnAccount = "own_account": None, Least::Instance(InstanceRole::Member);
     /// End the own sessions, change the own password, see, make and revoke own keys. A key
@@ -197,6 +199,12 @@ impl Capability {
     #[must_use]
     pub fn is_in_app(self) -> bool {
         self.as_str().starts_with("app_")
+    }
+
+    /// Whether it is asked for outside of apps and a key of one app has it all the same.
+    #[must_use]
+    pub fn is_of_platform(self) -> bool {
+        self.as_str().starts_with("platform_")
     }
 
     /// Whether these roles have it: in the instance, and in the app that it is asked for

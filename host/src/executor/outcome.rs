@@ -3,6 +3,7 @@
 use picloud_shared::calls::{LimitExceeded, log::Level};
 use picloud_shared::execution::{CompileError, Position, ScriptValue};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::effects::Effects;
 use super::sandbox::Spent;
@@ -185,7 +186,7 @@ impl Response {
 }
 
 /// Why an execution failed, for the author of the script.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failure {
     /// In words.
     pub message: String,
@@ -195,6 +196,7 @@ pub struct Failure {
     pub column: Option<u32>,
     /// The limit that was reached, what was used and what was allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub limit: Option<LimitExceeded>,
     /// What was thrown, as JSON text, when it was more than a text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,9 +228,10 @@ impl Failure {
 }
 
 /// One line of a script's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LogLine {
-    /// How important it is.
+    /// How important it is: `trace`, `debug`, `info`, `warn` or `error`.
+    #[schema(value_type = String)]
     pub level: Level,
     /// The text.
     pub message: String,

@@ -25,7 +25,6 @@ pub struct CapturedEvent {
     /// The event's id, or of a request its execution's.
     id: String,
     /// The kind of event; `http` for a request.
-    #[schema(value_type = String)]
     kind: TriggerKind,
     /// What happened; of a request its method.
     operation: String,

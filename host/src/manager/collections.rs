@@ -11,7 +11,7 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{App, EXCERPT_BYTES_MAX, EntryRange, Excerpt, Space};
+use crate::store::{self, App, EXCERPT_BYTES_MAX, EntryRange, Excerpt, Space};
 
 /// A collection or a bucket.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,13 +24,12 @@ pub struct Collection {
     version: i64,
 }
 
-/// A key and its value, or a file and what is known about it.
+/// A key and its value.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Entry {
-    /// The key, or the path.
+    /// The key.
     name: String,
-    /// The value; of a file, its size, content type and SHA-256. A list leaves out those of
-    /// more than 4 KiB, see `value_is_left_out`.
+    /// The value. A list leaves out those of more than 4 KiB, see `value_is_left_out`.
     value: Value,
     /// The size of the value as JSON, in bytes.
     value_bytes: i64,
@@ -43,6 +42,48 @@ pub struct Entry {
     expires_at: Option<i64>,
     /// When it was last changed, in microseconds since 1970.
     updated_at: i64,
+}
+
+/// A file of a bucket.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FileEntry {
+    /// The path.
+    name: String,
+    /// What is known about the file.
+    value: FileFacts,
+    /// The size of `value` as JSON, in bytes. The file's size is `value.size_bytes`.
+    value_bytes: i64,
+    /// Always `false`: `value` is small.
+    value_is_left_out: bool,
+    /// Grows with every change.
+    version: i64,
+    /// When its time is up, in microseconds since 1970.
+    expires_at: Option<i64>,
+    /// When it was last changed, in microseconds since 1970.
+    updated_at: i64,
+}
+
+/// What is known about a file.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+pub struct FileFacts {
+    /// The name of its content.
+    blob: String,
+    /// Its size, in bytes.
+    size_bytes: i64,
+    /// What kind of content it is.
+    content_type: String,
+    /// Its SHA-256 in hexadecimal.
+    sha256: String,
+}
+
+/// A part of a bucket.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FileEntries {
+    /// The files, in the order of their paths' bytes.
+    items: Vec<FileEntry>,
+    /// The `after` of the next part; `null` on the last one.
+    next_after: Option<String>,
 }
 
 /// A part of a collection.
@@ -121,7 +162,18 @@ pub(super) async fn list_entries(
     Query(query): Query<EntriesQuery>,
 ) -> Result<Json<Entries>> {
     let app = control_plane.app(&caller, &app, Capability::AppReadData).await?;
-    entries(&control_plane, Space::Kv, &app, &collection, &query).await
+    let part = part(&control_plane, Space::Kv, &app, &collection, &query).await?;
+    let entry = |Excerpt { row, full_bytes }: Excerpt<store::Entry>| Entry {
+        name: row.name,
+        value: row.value.value().unwrap_or_default(),
+        value_bytes: full_bytes,
+        value_is_left_out: full_bytes > EXCERPT_BYTES_MAX,
+        version: row.version,
+        expires_at: row.expires_at,
+        updated_at: row.updated_at,
+    };
+    let (rows, next_after) = part;
+    Ok(Json(Entries { items: rows.into_iter().map(entry).collect(), next_after }))
 }
 
 /// Lists the files of a bucket.
@@ -129,15 +181,27 @@ pub(super) async fn list_entries(
     params(("app" = String, Path, description = "The app's name"),
         ("bucket" = String, Path, description = "The bucket"), EntriesQuery),
     security(("key" = ["log:read"])),
-    responses((status = 200, description = "A part of the bucket", body = Entries)))]
+    responses((status = 200, description = "A part of the bucket", body = FileEntries)))]
 pub(super) async fn list_files(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path((app, bucket)): Path<(String, String)>,
     Query(query): Query<EntriesQuery>,
-) -> Result<Json<Entries>> {
+) -> Result<Json<FileEntries>> {
     let app = control_plane.app(&caller, &app, Capability::AppReadData).await?;
-    entries(&control_plane, Space::Files, &app, &bucket, &query).await
+    let part = part(&control_plane, Space::Files, &app, &bucket, &query).await?;
+    let file = |Excerpt { row, full_bytes }: Excerpt<store::Entry>| FileEntry {
+        name: row.name,
+        // Empty only in a damaged row.
+        value: row.value.to().unwrap_or_default(),
+        value_bytes: full_bytes,
+        value_is_left_out: full_bytes > EXCERPT_BYTES_MAX,
+        version: row.version,
+        expires_at: row.expires_at,
+        updated_at: row.updated_at,
+    };
+    let (rows, next_after) = part;
+    Ok(Json(FileEntries { items: rows.into_iter().map(file).collect(), next_after }))
 }
 
 async fn list(
@@ -155,13 +219,14 @@ async fn list(
     })))
 }
 
-async fn entries(
+/// A part of a collection or a bucket, and the `after` of the next one.
+async fn part(
     control_plane: &ControlPlane,
     space: Space,
     app: &App,
     collection: &str,
     query: &EntriesQuery,
-) -> Result<Json<Entries>> {
+) -> Result<(Vec<Excerpt<store::Entry>>, Option<String>)> {
     let page = Page::new(query.limit, None)?;
     let texts = [Some(collection), query.prefix.as_deref(), query.after.as_deref()];
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
@@ -174,15 +239,7 @@ async fn entries(
     };
     let now = control_plane.clock.now_us();
     let rows = control_plane.store.list_entries(&app.id, space, collection, &range, now).await?;
-    let List { items, next_offset, .. } = page.list(rows, |Excerpt { row, full_bytes }| Entry {
-        name: row.name,
-        value: row.value.value().unwrap_or_default(),
-        value_bytes: full_bytes,
-        value_is_left_out: full_bytes > EXCERPT_BYTES_MAX,
-        version: row.version,
-        expires_at: row.expires_at,
-        updated_at: row.updated_at,
-    });
-    let next_after = next_offset.and(items.last().map(|last| last.name.clone()));
-    Ok(Json(Entries { items, next_after }))
+    let List { items, next_offset, .. } = page.list(rows, |row| row);
+    let next_after = next_offset.and(items.last().map(|last| last.row.name.clone()));
+    Ok((items, next_after))
 }

@@ -134,7 +134,8 @@ fn best(name: &str, headers: &HeaderMap) -> (Option<&'static str>, Option<Embedd
         .unwrap_or_else(|| (None, Files::get(name)))
 }
 
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+/// Whether `If-None-Match` names it.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     known.is_some_and(|known| known.split(',').any(|part| part.trim() == etag))
 }

@@ -30,7 +30,6 @@ pub struct DeadLetter {
     /// The event that was given up.
     event_id: String,
     /// The kind of event.
-    #[schema(value_type = String)]
     kind: TriggerKind,
     /// What had happened.
     operation: String,
@@ -60,7 +59,6 @@ pub struct DeadLetter {
     /// Why the last attempt failed.
     last_error: String,
     /// `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then.
-    #[schema(value_type = Option<String>)]
     resolution: Option<Resolution>,
     /// When that was, in microseconds since 1970.
     resolved_at: Option<i64>,

@@ -2,6 +2,7 @@
 
 mod purge;
 mod query;
+mod recorded;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,14 @@ use super::extract::{Path, Query};
 use super::lists::{List, Page};
 use crate::auth::{Caller, Capability};
 use crate::error::Result;
+use crate::executor::LogLine;
 use crate::store::{
-    self, ExecutionCursor, ExecutionId, ExecutionScope, Listed, Position, Resource, ScriptId,
+    self, ExecutionCursor, ExecutionId, ExecutionScope, ExecutionStatus, Listed, Position,
+    Resource, ScriptId, TriggerKind,
 };
 pub(super) use purge::*;
 use query::{ExecutionsQuery, Selection};
+use recorded::{RecordedRequest, RecordedResponse};
 
 /// An execution in one row.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,12 +37,11 @@ pub struct ExecutionSummary {
     script: String,
     /// The version that ran.
     version: i64,
-    /// How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
-    /// `memory_exceeded`, `limit_exceeded` or `crashed`.
-    status: &'static str,
+    /// How it ended.
+    status: ExecutionStatus,
     /// What started it: `http`, `execute` (the test panel), `script` (another script),
     /// `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
-    trigger: &'static str,
+    trigger: TriggerKind,
     /// The event that started it: every attempt has the same.
     event_id: Option<String>,
     /// The trigger that the event came by.
@@ -80,13 +83,13 @@ pub struct Execution {
     /// The id of the app that the script belonged to.
     app_id: String,
     /// The request.
-    #[schema(value_type = Object)]
+    #[schema(value_type = RecordedRequest)]
     request: Value,
     /// The response, if there was one.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<RecordedResponse>)]
     response: Option<Value>,
-    /// What the script logged: `level`, `message`, `data` and `line` of each line.
-    #[schema(value_type = Vec<Object>)]
+    /// What the script logged.
+    #[schema(value_type = Vec<LogLine>)]
     log: Value,
 }
 
@@ -166,6 +169,7 @@ pub struct AbandonedExecution {
     /// The script that answered.
     script_id: String,
     /// The answer, as an execution shows it.
+    #[schema(value_type = RecordedResponse)]
     response: Value,
     /// When it was ready, in microseconds since 1970.
     created_at: i64,
@@ -320,8 +324,8 @@ impl From<store::Execution> for ExecutionSummary {
             script_id: row.script_id.into(),
             script: row.script_name,
             version: row.version,
-            status: row.status.as_str(),
-            trigger: row.trigger_kind.as_str(),
+            status: row.status,
+            trigger: row.trigger_kind,
             event_id: row.event_id.map(Into::into),
             trigger_id: row.trigger_id.map(Into::into),
             parent_id: row.parent_id.map(Into::into),

@@ -136,7 +136,8 @@ pub struct Table {
     name: &'static str,
     /// Its rows; from 10,000 on about so many: they are not counted.
     rows: i64,
-    /// What it takes with its indexes; `null` where the database does not know.
+    /// What it takes with its indexes, in bytes; `null` on SQLite for a database of more than
+    /// 256 MiB, in which it takes too long to measure.
     size_bytes: Option<i64>,
     /// Rows go after so long, in milliseconds; `null` for what stays until it is done or
     /// deleted.

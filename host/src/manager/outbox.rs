@@ -22,7 +22,6 @@ pub struct Event {
     /// `waiting`, `running`, or `unassigned` while its queue has no trigger.
     state: &'static str,
     /// The kind of event.
-    #[schema(value_type = String)]
     kind: TriggerKind,
     /// What happened.
     operation: String,
@@ -114,7 +113,6 @@ pub(super) fn shown_payload(kind: TriggerKind, payload: &store::Json) -> Value {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Backlog {
     /// The kind of event.
-    #[schema(value_type = String)]
     kind: TriggerKind,
     /// The queue, topic, collection or bucket.
     source: String,

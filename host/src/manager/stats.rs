@@ -101,7 +101,8 @@ pub(super) async fn get_stats(
     Path(name): Path<String>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Json<Stats>> {
-    let span = Span::of(&query, control_plane.clock.now_us())?;
+    let now = control_plane.clock.now_us();
+    let span = Span::of(query.from, query.to, query.buckets, now)?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let scope = match &query.script_id {
         None => ExecutionScope::App(app.id),
@@ -127,22 +128,31 @@ pub(super) async fn get_stats(
 }
 
 /// A stretch of time in equal parts of whole milliseconds.
-struct Span {
-    from: i64,
-    to: i64,
-    bucket_us: i64,
-    buckets: i64,
+pub(super) struct Span {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) bucket_us: i64,
+    pub(super) buckets: i64,
 }
 
 impl Span {
-    fn of(query: &StatsQuery, now: i64) -> Result<Self> {
-        let buckets = query.buckets.unwrap_or(BUCKETS_DEFAULT);
+    /// What a query asks for; what it leaves out is the last hour, in 60 parts.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field.
+    pub(super) fn of(
+        from: Option<i64>,
+        to: Option<i64>,
+        buckets: Option<i64>,
+        now: i64,
+    ) -> Result<Self> {
+        let buckets = buckets.unwrap_or(BUCKETS_DEFAULT);
         if !(1..=BUCKETS_MAX).contains(&buckets) {
             let refusal = Refusal::field("buckets", &format!("must be 1 to {BUCKETS_MAX}"));
             return Err(Error::Invalid(refusal.with("least", 1).with("most", BUCKETS_MAX)));
         }
-        let to = query.to.unwrap_or(now.saturating_add(1));
-        let from = query.from.unwrap_or(to.saturating_sub(HOUR_US));
+        let to = to.unwrap_or(now.saturating_add(1));
+        let from = from.unwrap_or(to.saturating_sub(HOUR_US));
         if from < 0 || from >= to {
             return Err(Error::Invalid(Refusal::field(
                 "from",
@@ -229,10 +239,6 @@ mod tests {
         }
     }
 
-    fn query(from: Option<i64>, to: Option<i64>, buckets: Option<i64>) -> StatsQuery {
-        StatsQuery { from, to, buckets, script_id: None }
-    }
-
     #[test]
     fn percentiles_are_values_that_there_were() {
         let values: Vec<i64> = (1..=100).collect();
@@ -243,7 +249,7 @@ mod tests {
 
     #[test]
     fn every_execution_is_in_the_bucket_of_its_end() {
-        let span = Span::of(&query(Some(0), Some(4_000), Some(4)), 9).unwrap();
+        let span = Span::of(Some(0), Some(4_000), Some(4), 9).unwrap();
         assert_eq!(span.bucket_us, 1000);
         let samples = [
             sample("a", 3_999, 30, true),
@@ -274,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_time_asked_for_has_a_beginning_before_its_end() {
-        let hour = Span::of(&query(None, None, None), 5 * HOUR_US).unwrap();
+        let hour = Span::of(None, None, None, 5 * HOUR_US).unwrap();
         assert_eq!((hour.to, hour.to - hour.from, hour.buckets), (5 * HOUR_US + 1, HOUR_US, 60));
         for (from, to, buckets) in [
             (Some(5), Some(5), None),
@@ -282,8 +288,8 @@ mod tests {
             (None, None, Some(0)),
             (None, None, Some(241)),
         ] {
-            assert!(Span::of(&query(from, to, buckets), 0).is_err(), "{from:?} {to:?} {buckets:?}");
+            assert!(Span::of(from, to, buckets, 0).is_err(), "{from:?} {to:?} {buckets:?}");
         }
-        assert!(Span::of(&query(None, None, Some(240)), HOUR_US).is_ok());
+        assert!(Span::of(None, None, Some(240), HOUR_US).is_ok());
     }
 }

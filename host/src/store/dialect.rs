@@ -374,12 +374,25 @@ impl Dialect {
         }
     }
 
-    /// An expression for what a table takes with its indexes, in bytes; NULL where that
-    /// is not known.
+    /// An expression for what a table takes with its indexes, in bytes; NULL where
+    /// [`Dialect::tree_sizes`] tells it.
     pub(super) fn size_of(self, table: &str) -> String {
         match self {
             Self::Sqlite => "CAST(NULL AS BIGINT)".to_owned(),
             Self::Postgres => format!("pg_total_relation_size('{table}')"),
+        }
+    }
+
+    /// A query for the table of each b-tree of the database, and the bytes of its pages. It
+    /// reads every page: about 100 ms for 256 MiB in memory. `None` where
+    /// [`Dialect::size_of`] tells the sizes.
+    pub(super) fn tree_sizes(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => Some(
+                "SELECT s.tbl_name, d.pgsize FROM sqlite_schema s \
+                 JOIN dbstat d ON d.name = s.name WHERE d.aggregate = TRUE",
+            ),
+            Self::Postgres => None,
         }
     }
 

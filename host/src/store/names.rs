@@ -1,6 +1,7 @@
 //! The names of kinds and states, as they are stored, shown and sent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The database has a name that this version does not know.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +11,9 @@ pub struct UnknownName(String);
 macro_rules! names {
     ($($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ })+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+        )]
         #[serde(rename_all = "snake_case")]
         pub enum $type {
             $($(#[$variant_doc])* $variant,)+

@@ -3,8 +3,8 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
-    EventId, ExecutionFilter, ExecutionId, ExecutionScope, ExecutionStatus, Json, Page, Result,
-    ScriptId, Store, TriggerId, TriggerKind, bulk,
+    AppId, EventId, ExecutionFilter, ExecutionId, ExecutionScope, ExecutionStatus, Json, Page,
+    Result, ScriptId, Store, TriggerId, TriggerKind, bulk,
 };
 
 /// An execution as a point in time.
@@ -23,6 +23,17 @@ pub struct Sample {
     pub duration_us: i64,
     /// When it ended, µs.
     pub finished_at: i64,
+}
+
+/// How many executions ended in a part of a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct RunCount {
+    /// Which part, from 0.
+    pub place: i64,
+    /// Executions that ended in it.
+    pub runs: i64,
+    /// Those of them that were no success.
+    pub errors: i64,
 }
 
 /// The last execution that a trigger has brought.
@@ -94,6 +105,32 @@ impl Store {
             .bind(from)
             .bind(to)
             .bind(limit)
+            .fetch_all(self.reads())
+            .await?;
+        Ok(rows)
+    }
+
+    /// Counts what finished from `from` to before `to`, µs, in parts of `part_us`; of at most
+    /// the last `limit`. Parts without any are left out.
+    pub async fn count_runs(
+        &self,
+        app_id: &AppId,
+        from: i64,
+        to: i64,
+        part_us: i64,
+        limit: i64,
+    ) -> Result<Vec<RunCount>> {
+        let query = "SELECT (finished_at - $2) / $5 AS place, COUNT(*) AS runs, \
+             CAST(SUM(CASE WHEN status = 'success' THEN 0 ELSE 1 END) AS BIGINT) AS errors \
+             FROM (SELECT finished_at, status FROM executions WHERE app_id = $1 \
+             AND finished_at >= $2 AND finished_at < $3 \
+             ORDER BY finished_at DESC, id DESC LIMIT $4) AS counted GROUP BY 1";
+        let rows = sqlx::query_as(query)
+            .bind(app_id)
+            .bind(from)
+            .bind(to)
+            .bind(limit)
+            .bind(part_us)
             .fetch_all(self.reads())
             .await?;
         Ok(rows)

@@ -1,5 +1,7 @@
 //! How much is kept, for whoever looks after the instance.
 
+use std::collections::HashMap;
+
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::dialect::node;
@@ -18,6 +20,10 @@ const TABLES: [&str; 9] = [
     "sessions",
     "audit",
 ];
+
+/// The largest SQLite database of which the tables are measured, in bytes: every page is read
+/// for that, each time that the instance's page is refreshed.
+const MEASURED_BYTES_MAX: i64 = 256 << 20;
 
 /// What the database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +54,7 @@ pub struct TableFacts {
     pub name: &'static str,
     /// Its rows: counted up to [`COUNTED_MAX`], and about so many beyond.
     pub rows: i64,
-    /// What it takes with its indexes, where the database knows.
+    /// What it takes with its indexes; `None` on SQLite for a database of more than 256 MiB.
     pub size_bytes: Option<i64>,
 }
 
@@ -96,6 +102,7 @@ impl Store {
     /// How full the tables are that grow with use.
     pub async fn table_facts(&self) -> Result<Vec<TableFacts>> {
         let mut facts = Vec::with_capacity(TABLES.len());
+        let sizes = self.tree_sizes().await?;
         for name in TABLES {
             let size = self.inner.dialect.size_of(name);
             let estimate = self.inner.dialect.estimated_rows(name);
@@ -104,12 +111,27 @@ impl Store {
                  {size} FROM (SELECT COUNT(*) AS counted FROM \
                  (SELECT 1 FROM {name} LIMIT {COUNTED_MAX}) AS c) AS t"
             );
-            let (counted, estimated, size_bytes): (i64, i64, _) =
+            let (counted, estimated, size_bytes): (i64, i64, Option<i64>) =
                 sqlx::query_as(AssertSqlSafe(query)).fetch_one(self.reads()).await?;
             let rows = counted.max(estimated);
+            let size_bytes = size_bytes.or_else(|| sizes.get(name).copied());
             facts.push(TableFacts { name, rows, size_bytes });
         }
         Ok(facts)
+    }
+
+    /// What each table takes with its indexes, where the pages have to be counted for that.
+    async fn tree_sizes(&self) -> Result<HashMap<String, i64>> {
+        let mut sizes = HashMap::new();
+        let Some(query) = self.inner.dialect.tree_sizes() else { return Ok(sizes) };
+        if self.database_facts().await?.size_bytes > MEASURED_BYTES_MAX {
+            return Ok(sizes);
+        }
+        let trees: Vec<(String, i64)> = sqlx::query_as(query).fetch_all(self.reads()).await?;
+        for (table, bytes) in trees {
+            *sizes.entry(table).or_default() += bytes;
+        }
+        Ok(sizes)
     }
 
     /// What waits in the outboxes of all apps.

@@ -22,7 +22,7 @@ with_an_app! {
         let browser = Browser::of(&accept(app, &token, PASSWORD).send().await.is(200));
         let me = browser.request(app, "GET", "/auth/me").send().await.is(200).json();
         assert_eq!((&me["principal"]["name"], &me["principal"]["role"]), (&json!("ada"), &json!("member")));
-        assert_eq!(me["capabilities"], json!(["platform_use", "own_account", "own_account_manage"]));
+        assert_eq!(me["capabilities"], json!(["platform_use", "platform_read_stats", "own_account", "own_account_manage"]));
         try_password(app, "ada", PASSWORD).send().await.is(200);
 
         // It is used up.

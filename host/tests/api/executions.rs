@@ -17,7 +17,52 @@ async fn run(app: &TestApp, path: &str) -> String {
     app.get(path).send().await.execution_id().to_owned()
 }
 
+/// Fails if `value` is not as the API's description says of `schema`: no other properties, and
+/// all that are required.
+fn is_described(document: &Value, schema: &str, value: &Value) {
+    let schema = &document["components"]["schemas"][schema];
+    let properties = schema["properties"].as_object().unwrap();
+    for name in value.as_object().unwrap().keys() {
+        assert!(properties.contains_key(name), "{name} is not described: {value}");
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(name.as_str().unwrap()).is_some(), "{name} is missing: {value}");
+    }
+}
+
 with_an_app! {
+    async fn what_an_execution_keeps_is_described(app) {
+        let source = r#"log::info("text", #{ n: 124750 }); log::warn("only text"); ctx.request.body"#;
+        let id = app.deploy("shop", "hello", source).await;
+        let document = app.get("/api/v1/openapi.json").send().await.is(200).json();
+        let asked = app.post("/x/shop/hello?a=b").text("text").send().await.is(200);
+        let small = json!({"event": {"kind": "queue", "queue": {"queue": "q", "payload": 1}}});
+        let large = json!({"event": {"kind": "queue", "queue": {"queue": "q", "payload": "x".repeat(70_000)}}});
+        let mut runs = vec![asked.execution_id().to_owned()];
+        for event in [small, large] {
+            let ran = app.admin().post(&format!("/scripts/{id}/test"), event).send().await.is(200).json();
+            for line in ran["log"].as_array().unwrap() {
+                is_described(&document, "LogLine", line);
+            }
+            runs.push(ran["execution_id"].as_str().unwrap().to_owned());
+        }
+        for run in runs {
+            let row = app.execution(&run).await;
+            is_described(&document, "RecordedRequest", &row["request"]);
+            if row["response"] != Value::Null {
+                is_described(&document, "RecordedResponse", &row["response"]);
+            }
+            for line in row["log"].as_array().unwrap() {
+                is_described(&document, "LogLine", line);
+            }
+            assert!(!row["log"].as_array().unwrap().is_empty());
+        }
+        app.admin().request("PUT", "/apps/shop/files/b/f").text("text").send().await.is(200);
+        let files = app.admin().get("/apps/shop/files/b").send().await.is(200).json();
+        assert_eq!(files["items"][0]["value"]["size_bytes"], 4);
+        is_described(&document, "FileFacts", &files["items"][0]["value"]);
+    }
+
     async fn an_execution_keeps_what_was_asked_and_what_was_answered(app) {
         let source = "#{ status: 201, headers: #{ \"x-kind\": \"new\" }, body: \"made\" }";
         let id = app.deploy("shop", "hello", source).await;

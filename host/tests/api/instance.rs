@@ -43,6 +43,11 @@ with_an_app! {
         let after = instance(app).await;
         assert_eq!(after["dead_letters_unresolved"], 1);
         assert_eq!(table(&after, "executions")["rows"], 1);
+        let sizes: Vec<_> = after["tables"].as_array().unwrap().iter()
+            .map(|table| table["size_bytes"].as_i64().unwrap_or_else(|| panic!("{table}")))
+            .collect();
+        let whole = after["database"]["size_bytes"].as_i64().unwrap();
+        assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<i64>() < whole, "{after}");
         // What has no trigger cannot begin.
         let outbox = json!({"waiting": 1, "running": 0, "oldest_due_at": null});
         assert_eq!(after["outbox"], outbox);

@@ -80,6 +80,7 @@ mod sign_in;
 mod storage;
 mod stored_policies;
 mod triggers;
+mod unchanged;
 mod upgrades;
 mod values;
 mod versions;

@@ -149,6 +149,11 @@ async fn runs(examination: &mut Examination, filled: &Filled) {
             .await;
     }
     examination
+        .of("counts of runs", async |store| {
+            store.count_runs(&filled.app_id, 0, filled.rows, filled.rows / 30, 5_000).await
+        })
+        .await;
+    examination
         .of("the last of a trigger", async |store| {
             store.list_last_executions(&[&filled.trigger_id]).await
         })

@@ -2,7 +2,7 @@
 
 use picloud::store::{
     AppId, Captured, EventId, Execution, ExecutionFilter, ExecutionScope, ExecutionStatus, Json,
-    LastExecution, Page, Sample, ScriptId, Store, TriggerId, TriggerKind,
+    LastExecution, Page, RunCount, Sample, ScriptId, Store, TriggerId, TriggerKind,
 };
 
 use crate::database::Kind;
@@ -115,6 +115,31 @@ on_both_databases! {
         assert_eq!(all, [sample(&rows[3]), sample(&rows[2]), sample(&rows[1])]);
         let newest = store.list_samples(&scope, 0, now(), 2).await.unwrap();
         assert_eq!(newest, [sample(&rows[4]), sample(&rows[3])]);
+    }
+
+    async fn runs_are_counted_in_parts_of_a_time(database) {
+        let store = open(database).await;
+        let (app_id, script_id): (AppId, ScriptId) = (id(), id());
+        let at = |finished_at, status| Execution {
+            finished_at,
+            status,
+            ..execution(&app_id, &script_id)
+        };
+        let (good, bad) = (ExecutionStatus::Success, ExecutionStatus::Timeout);
+        let rows = [at(99, good), at(100, good), at(119, bad), at(120, good), at(139, bad), at(140, bad)];
+        record_all(&store, &rows).await;
+        record_all(&store, &[Execution { finished_at: 100, ..execution(&id(), &id()) }]).await;
+
+        let counted = async |limit| {
+            let mut counts = store.count_runs(&app_id, 100, 140, 20, limit).await.unwrap();
+            counts.sort_by_key(|count| count.place);
+            counts
+        };
+        let part = |place, runs, errors| RunCount { place, runs, errors };
+        assert_eq!(counted(10).await, [part(0, 2, 1), part(1, 2, 1)]);
+        // The last ones.
+        assert_eq!(counted(3).await, [part(0, 1, 1), part(1, 2, 1)]);
+        assert_eq!(store.count_runs(&id(), 100, 140, 20, 10).await.unwrap(), []);
     }
 
     async fn what_was_captured_leaves_out_what_scripts_called(database) {

@@ -2,29 +2,51 @@
 // API's own description (`npm run types`), so that a renamed field does not compile.
 
 import createClient from 'openapi-fetch';
+import type { Readable } from 'openapi-typescript-helpers';
 import { session } from '$lib/session/session.svelte';
+import { connection, isFromProxy } from './connection.svelte';
 import { ApiError } from './error';
+import { KeptAnswers } from './kept-answers';
 import type { components, paths } from './schema';
 
-/** The types of the API by their names. */
-export type Schema = components['schemas'];
+/** The types of the API by their names, as the client has them: of a pair it makes a list. */
+export type Schema = Readable<components['schemas']>;
+
+const answers = new KeptAnswers();
+session.onend(() => answers.clear());
 
 /**
  * Sends a request as whoever is signed in. When the session is over, the request waits
  * until somebody has signed in again, and is then sent anew: nothing typed is lost.
+ *
+ * What only reads waits for a server that cannot be reached. What changes something fails: it
+ * may have been carried out.
  */
 async function send(request: Request): Promise<Response> {
 	for (;;) {
 		const attempt = request.clone();
 		if (session.csrfToken) attempt.headers.set('X-CSRF-Token', session.csrfToken);
-		let answer;
-		try {
-			answer = await fetch(attempt);
-		} catch (error) {
-			if (request.signal.aborted) throw error;
-			throw ApiError.unreachable();
+		const kept = answers.ask(attempt);
+		const answer = await reached(attempt);
+		if (!answer) {
+			const returned = connection.returned();
+			if (request.method !== 'GET') throw ApiError.unreachable();
+			await returned;
+			continue;
 		}
-		if (answer.status !== 401 || !(await session.signedInAgain())) return answer;
+		if (answer.status !== 401) return answers.whole(request, kept, answer);
+		if (!(await session.signedInAgain())) return answer;
+	}
+}
+
+/** The answer, if the server can be reached. */
+async function reached(attempt: Request): Promise<Response | undefined> {
+	try {
+		const answer = await fetch(attempt);
+		return isFromProxy(answer) ? undefined : answer;
+	} catch (error) {
+		if (attempt.signal.aborted) throw error;
+		return undefined;
 	}
 }
 

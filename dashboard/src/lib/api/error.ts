@@ -1,3 +1,5 @@
+import type { components } from './schema';
+
 /** What the server says of a request that it did not carry out. */
 export class ApiError extends Error {
 	/** The status of the answer; 0 when there was none. */
@@ -17,12 +19,12 @@ export class ApiError extends Error {
 
 	/** Reads an answer's body: `{"error": {"code", "message", …}}`. */
 	static of(status: number, body: unknown): ApiError {
-		const error = (body as { error?: Record<string, unknown> } | undefined)?.error;
+		const error = (body as Partial<components['schemas']['ErrorBody']> | undefined)?.error;
 		if (typeof error?.message !== 'string') {
 			return new ApiError(status, 'unknown', `The server answered ${status}.`);
 		}
 		const { code, message, ...details } = error;
-		return new ApiError(status, String(code), message as string, details);
+		return new ApiError(status, String(code), message, details);
 	}
 
 	/** For a request that brought no answer at all. */

@@ -1173,6 +1173,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Counts the executions of several apps over time, from at most the last 20,000 of each. */
+        get: operations["list_app_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/triggers/{id}": {
         parameters: {
             query?: never;
@@ -1352,7 +1369,7 @@ export interface components {
             /** @description The execution that made it. */
             execution_id: string;
             /** @description The answer, as an execution shows it. */
-            response: unknown;
+            response: components["schemas"]["RecordedResponse"];
             /** @description The script that answered. */
             script_id: string;
         };
@@ -1429,6 +1446,45 @@ export interface components {
             /** @description What the app keeps, and may keep. */
             storage: components["schemas"]["AppStorage"];
         };
+        /** @description An app's runs over time. */
+        AppStats: {
+            /** @description The app's name. */
+            app: string;
+            /**
+             * Format: int64
+             * @description Unresolved dead letters; 10,000 stands for 10,000 or more.
+             */
+            dead_letters_unresolved: number;
+            /** @description Those of them that were no success. */
+            errors: number[];
+            /** @description The executions that ended in each bucket, in order. */
+            runs: number[];
+            /** @description Whether there were more than 20,000 executions: the first buckets then lack some. */
+            truncated: boolean;
+        };
+        /** @description The runs of several apps over time. */
+        AppStatsList: {
+            /**
+             * Format: int64
+             * @description How long a bucket is.
+             */
+            bucket_ms: number;
+            /**
+             * Format: int64
+             * @description Where the first bucket begins, in microseconds since 1970.
+             */
+            from_at: number;
+            /**
+             * @description The apps by name. Those that do not exist or whose log the caller may not read are left
+             *     out.
+             */
+            items: components["schemas"]["AppStats"][];
+            /**
+             * Format: int64
+             * @description Where the last bucket ends.
+             */
+            to_at: number;
+        };
         /** @description What an app keeps, and may keep. The settings `PICLOUD_APP_MAX_*` are the limits. */
         AppStorage: {
             /** @description Keys of collections: limit `app_entries`. */
@@ -1487,7 +1543,7 @@ export interface components {
              */
             events: number;
             /** @description The kind of event. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /**
              * Format: int64
              * @description When the oldest of them was accepted, in microseconds since 1970.
@@ -1533,7 +1589,7 @@ export interface components {
             /** @description The event's id, or of a request its execution's. */
             id: string;
             /** @description The kind of event; `http` for a request. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /** @description What happened; of a request its method. */
             operation: string;
             /** @description The script that was started. */
@@ -1667,7 +1723,7 @@ export interface components {
             /** @description Its id. */
             id: string;
             /** @description The kind of event. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /**
              * Format: int64
              * @description When the last attempt began, in microseconds since 1970.
@@ -1689,8 +1745,7 @@ export interface components {
             payload_bytes: number;
             /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
             payload_is_left_out: boolean;
-            /** @description `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then. */
-            resolution?: string | null;
+            resolution?: components["schemas"]["Resolution"] | null;
             /**
              * Format: int64
              * @description When that was, in microseconds since 1970.
@@ -1827,24 +1882,21 @@ export interface components {
             /** @description The `after` of the next part; `null` on the last one. */
             next_after?: string | null;
         };
-        /** @description A key and its value, or a file and what is known about it. */
+        /** @description A key and its value. */
         Entry: {
             /**
              * Format: int64
              * @description When its time is up, in microseconds since 1970.
              */
             expires_at?: number | null;
-            /** @description The key, or the path. */
+            /** @description The key. */
             name: string;
             /**
              * Format: int64
              * @description When it was last changed, in microseconds since 1970.
              */
             updated_at: number;
-            /**
-             * @description The value; of a file, its size, content type and SHA-256. A list leaves out those of
-             *     more than 4 KiB, see `value_is_left_out`.
-             */
+            /** @description The value. A list leaves out those of more than 4 KiB, see `value_is_left_out`. */
             value: unknown;
             /**
              * Format: int64
@@ -1894,7 +1946,7 @@ export interface components {
             /** @description Its id; the execution of its first attempt has the same. */
             id: string;
             /** @description The kind of event. */
-            kind: string;
+            kind: components["schemas"]["TriggerKind"];
             /**
              * Format: int64
              * @description When the last attempt began, in microseconds since 1970.
@@ -1932,8 +1984,7 @@ export interface components {
              * @description How long it took, in microseconds.
              */
             duration_us: number;
-            /** @description Why it did not. */
-            error?: Record<string, never> | null;
+            error?: components["schemas"]["Failure"] | null;
             /** @description The execution; its row has the same and stays. */
             execution_id: string;
             /**
@@ -1942,18 +1993,15 @@ export interface components {
              */
             fuel_used: number;
             /** @description What the script logged. */
-            log: Record<string, never>[];
+            log: components["schemas"]["LogLine"][];
             /**
              * Format: int64
              * @description The most memory that the run had, in bytes.
              */
             memory_peak_bytes: number;
             response?: components["schemas"]["ExecuteResponse"] | null;
-            /**
-             * @description `success`, `error`, `timeout`, `budget_exceeded`, `memory_exceeded`,
-             *     `limit_exceeded` or `crashed`.
-             */
-            status: string;
+            /** @description How it ended. */
+            status: components["schemas"]["ExecutionStatus"];
         };
         /** @description A request to try a script with. */
         ExecuteRequest: {
@@ -2012,12 +2060,11 @@ export interface components {
         Execution: components["schemas"]["ExecutionSummary"] & {
             /** @description The id of the app that the script belonged to. */
             app_id: string;
-            /** @description What the script logged: `level`, `message`, `data` and `line` of each line. */
-            log: Record<string, never>[];
+            /** @description What the script logged. */
+            log: components["schemas"]["LogLine"][];
             /** @description The request. */
-            request: Record<string, never>;
-            /** @description The response, if there was one. */
-            response?: Record<string, never> | null;
+            request: components["schemas"]["RecordedRequest"];
+            response?: components["schemas"]["RecordedResponse"] | null;
         };
         /** @description Why an execution has no response. */
         ExecutionError: {
@@ -2068,6 +2115,11 @@ export interface components {
              */
             next_offset?: number | null;
         };
+        /**
+         * @description How a run ended.
+         * @enum {string}
+         */
+        ExecutionStatus: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
         /** @description An execution in one row. */
         ExecutionSummary: {
             /**
@@ -2124,16 +2176,13 @@ export interface components {
              * @description When it began, in microseconds since 1970.
              */
             started_at: number;
-            /**
-             * @description How it ended: `success`, `error`, `timeout`, `budget_exceeded`,
-             *     `memory_exceeded`, `limit_exceeded` or `crashed`.
-             */
-            status: string;
+            /** @description How it ended. */
+            status: components["schemas"]["ExecutionStatus"];
             /**
              * @description What started it: `http`, `execute` (the test panel), `script` (another script),
              *     `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
              */
-            trigger: string;
+            trigger: components["schemas"]["TriggerKind"];
             /** @description The trigger that the event came by. */
             trigger_id?: string | null;
             /**
@@ -2141,6 +2190,25 @@ export interface components {
              * @description The version that ran.
              */
             version: number;
+        };
+        /** @description Why an execution failed, for the author of the script. */
+        Failure: {
+            /**
+             * Format: int32
+             * @description The character in the line, from 1; `None` when it is not known.
+             */
+            column?: number | null;
+            /** @description The limit that was reached, what was used and what was allowed. */
+            limit?: Record<string, never> | null;
+            /**
+             * Format: int32
+             * @description The script's line, from 1; `None` when it is not known.
+             */
+            line?: number | null;
+            /** @description In words. */
+            message: string;
+            /** @description What was thrown, as JSON text, when it was more than a text. */
+            thrown?: string | null;
         };
         /** @description A file, without its content. */
         File: {
@@ -2167,6 +2235,66 @@ export interface components {
              * @description Grows with every change.
              */
             version: number;
+        };
+        /** @description A part of a bucket. */
+        FileEntries: {
+            /** @description The files, in the order of their paths' bytes. */
+            items: components["schemas"]["FileEntry"][];
+            /** @description The `after` of the next part; `null` on the last one. */
+            next_after?: string | null;
+        };
+        /** @description A file of a bucket. */
+        FileEntry: {
+            /**
+             * Format: int64
+             * @description When its time is up, in microseconds since 1970.
+             */
+            expires_at?: number | null;
+            /** @description The path. */
+            name: string;
+            /**
+             * Format: int64
+             * @description When it was last changed, in microseconds since 1970.
+             */
+            updated_at: number;
+            /** @description What is known about the file. */
+            value: components["schemas"]["FileFacts"];
+            /**
+             * Format: int64
+             * @description The size of `value` as JSON, in bytes. The file's size is `value.size_bytes`.
+             */
+            value_bytes: number;
+            /** @description Always `false`: `value` is small. */
+            value_is_left_out: boolean;
+            /**
+             * Format: int64
+             * @description Grows with every change.
+             */
+            version: number;
+        };
+        /** @description What is known about a file. */
+        FileFacts: {
+            /**
+             * @description The name of its content.
+             * @default
+             */
+            blob?: string;
+            /**
+             * @description What kind of content it is.
+             * @default
+             */
+            content_type?: string;
+            /**
+             * @description Its SHA-256 in hexadecimal.
+             * @default
+             */
+            sha256?: string;
+            /**
+             * Format: int64
+             * @description Its size, in bytes.
+             * @default 0
+             */
+            size_bytes?: number;
         };
         /** @description How to fire a trigger. */
         FireTrigger: {
@@ -2415,7 +2543,7 @@ export interface components {
                 /** @description The execution that made it. */
                 execution_id: string;
                 /** @description The answer, as an execution shows it. */
-                response: unknown;
+                response: components["schemas"]["RecordedResponse"];
                 /** @description The script that answered. */
                 script_id: string;
             }[];
@@ -2567,7 +2695,7 @@ export interface components {
                  */
                 events: number;
                 /** @description The kind of event. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /**
                  * Format: int64
                  * @description When the oldest of them was accepted, in microseconds since 1970.
@@ -2602,7 +2730,7 @@ export interface components {
                 /** @description The event's id, or of a request its execution's. */
                 id: string;
                 /** @description The kind of event; `http` for a request. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /** @description What happened; of a request its method. */
                 operation: string;
                 /** @description The script that was started. */
@@ -2680,7 +2808,7 @@ export interface components {
                 /** @description Its id. */
                 id: string;
                 /** @description The kind of event. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /**
                  * Format: int64
                  * @description When the last attempt began, in microseconds since 1970.
@@ -2702,8 +2830,7 @@ export interface components {
                 payload_bytes: number;
                 /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
                 payload_is_left_out: boolean;
-                /** @description `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then. */
-                resolution?: string | null;
+                resolution?: components["schemas"]["Resolution"] | null;
                 /**
                  * Format: int64
                  * @description When that was, in microseconds since 1970.
@@ -2802,7 +2929,7 @@ export interface components {
                 /** @description Its id; the execution of its first attempt has the same. */
                 id: string;
                 /** @description The kind of event. */
-                kind: string;
+                kind: components["schemas"]["TriggerKind"];
                 /**
                  * Format: int64
                  * @description When the last attempt began, in microseconds since 1970.
@@ -3147,6 +3274,20 @@ export interface components {
              */
             next_offset?: number | null;
         };
+        /** @description One line of a script's log. */
+        LogLine: {
+            /** @description Structured data as JSON text. */
+            data?: string | null;
+            /** @description How important it is: `trace`, `debug`, `info`, `warn` or `error`. */
+            level: string;
+            /**
+             * Format: int32
+             * @description The script's line that wrote it, from 1; 0 when unknown.
+             */
+            line: number;
+            /** @description The text. */
+            message: string;
+        };
         /** @description A member of an app. */
         Member: {
             /**
@@ -3372,6 +3513,70 @@ export interface components {
              */
             requests: number;
         };
+        /**
+         * @description What started an execution. Of a request `method` and what follows, of an event `event`, of
+         *     an event that is too large to be kept `event_bytes` and `event_head`; of a script that
+         *     another one called nothing.
+         */
+        RecordedRequest: {
+            /** @description The beginning of the body; `null` if it is empty or no text. */
+            body?: string | null;
+            /**
+             * Format: int64
+             * @description The size of the body, in bytes.
+             */
+            body_bytes?: number | null;
+            /** @description The event, as the script saw it in `ctx.event`. */
+            event?: Record<string, never> | null;
+            /**
+             * Format: int64
+             * @description The size of a large event, in bytes.
+             */
+            event_bytes?: number | null;
+            /** @description The beginning of a large event. */
+            event_head?: string | null;
+            /** @description Name and value, in order; of a credential only its name. */
+            headers?: [
+                string,
+                string
+            ][] | null;
+            /** @description The method. */
+            method?: string | null;
+            /** @description What the route's pattern has found in the path: name and value. */
+            params?: [
+                string,
+                string
+            ][] | null;
+            /** @description The path as it came. */
+            path?: string | null;
+            /** @description The parameters of the query: name and value, in order. */
+            query?: [
+                string,
+                string
+            ][] | null;
+            /** @description The caller's address. */
+            remote_address?: string | null;
+        };
+        /** @description A script's response. */
+        RecordedResponse: {
+            /** @description The beginning of the body; `null` if it is empty or no text. */
+            body?: string | null;
+            /**
+             * Format: int64
+             * @description The size of the body, in bytes.
+             */
+            body_bytes: number;
+            /** @description Name and value, in order; of a credential only its name. */
+            headers: [
+                string,
+                string
+            ][];
+            /**
+             * Format: int32
+             * @description The status.
+             */
+            status: number;
+        };
         /** @description What an error says: a code for programs, a message for people, and details. */
         Refusal: {
             /**
@@ -3399,6 +3604,11 @@ export interface components {
             /** @description The new event. */
             event_id: string;
         };
+        /**
+         * @description What has become of a dead letter.
+         * @enum {string}
+         */
+        Resolution: "replayed" | "ignored" | "handled_by_script" | "handler_failed";
         /** @description A route. */
         Route: {
             /** @description Who is let in. */
@@ -3909,7 +4119,8 @@ export interface components {
             rows: number;
             /**
              * Format: int64
-             * @description What it takes with its indexes; `null` where the database does not know.
+             * @description What it takes with its indexes, in bytes; `null` on SQLite for a database of more than
+             *     256 MiB, in which it takes too long to measure.
              */
             size_bytes?: number | null;
         };
@@ -3966,6 +4177,11 @@ export interface components {
             /** @description The id of another script of the app. */
             script_id?: string | null;
         };
+        /**
+         * @description What starts a run.
+         * @enum {string}
+         */
+        TriggerKind: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
         /** @description What a trigger fires on. */
         TriggerOn: {
             /**
@@ -4998,7 +5214,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Entries"];
+                    "application/json": components["schemas"]["FileEntries"];
                 };
             };
             /** @description It was not done */
@@ -7218,6 +7434,47 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_app_stats: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The apps' names, separated by commas; 1 to 50.
+                 * @example shop,blog
+                 */
+                apps?: string;
+                /** @description In how many parts, 1 to 240; 60 when left out. */
+                buckets?: number;
+                /** @description From when, in microseconds since 1970; an hour before the end when left out. */
+                from?: number;
+                /** @description Until when; now when left out. */
+                to?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppStatsList"];
+                };
             };
             /** @description It was not done */
             default: {

@@ -45,6 +45,8 @@ interface Options {
 	readonly: boolean;
 	onchange: (source: string) => void;
 	onsave: () => void;
+	/** Runs the script; called for Control and Enter. */
+	onrun: () => void;
 	/** Finds out whether a source parses. */
 	check: (source: string) => Promise<Problem | undefined>;
 }
@@ -95,6 +97,8 @@ export class Editor {
 				linter((view) => problems(view, options.check), { delay: CHECK_AFTER_MS }),
 				keymap.of([
 					{ key: 'Mod-s', preventDefault: true, run: () => (options.onsave(), true) },
+					// The default keys would insert a line.
+					{ key: 'Mod-Enter', preventDefault: true, run: () => (options.onrun(), true) },
 					...closeBracketsKeymap,
 					...defaultKeymap,
 					...searchKeymap,
@@ -111,7 +115,8 @@ export class Editor {
 					'aria-label': options.label,
 					'aria-description':
 						'Rhai source. Tab indents; to leave the editor, press Escape and then Tab. ' +
-						'Control and S, or Command and S, saves.'
+						'Control and S, or Command and S, saves. Control and Enter, or Command and Enter, ' +
+						'saves and runs.'
 				}),
 				EditorView.updateListener.of((update) => {
 					if (update.docChanged) options.onchange(update.state.doc.toString());

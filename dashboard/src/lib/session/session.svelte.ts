@@ -1,3 +1,4 @@
+import { connection } from '$lib/api/connection.svelte';
 import { ApiError } from '$lib/api/error';
 import type { components } from '$lib/api/schema';
 
@@ -20,17 +21,24 @@ class Session {
 	info = $state.raw<SessionInfo>();
 
 	#waiting: ((again: boolean) => void)[] = [];
+	#onend: (() => void)[] = [];
 
 	/** What a request that changes something must bring. */
 	get csrfToken(): string | undefined {
 		return this.info?.csrf_token ?? undefined;
 	}
 
-	/** Asks the server who is signed in. */
+	/** Asks the server who is signed in, and waits for one that does not answer. */
 	async find(): Promise<void> {
-		const answer = await this.#ask('/api/v1/auth/me');
-		if (answer.ok) this.#begin(await answer.json());
-		else this.state = 'signedOut';
+		for (;;) {
+			const answer = await fetch('/api/v1/auth/me').catch(() => undefined);
+			if (answer?.ok) return this.#begin(await answer.json());
+			if (answer && answer.status < 500) {
+				this.state = 'signedOut';
+				return;
+			}
+			await connection.returned();
+		}
 	}
 
 	/** Whether whoever is signed in may do this outside of apps: `instance_read`. */
@@ -60,8 +68,14 @@ class Session {
 		this.ended();
 	}
 
+	/** Calls back when a session is over for good. */
+	onend(callback: () => void): void {
+		this.#onend.push(callback);
+	}
+
 	/** The session is over, and nobody wants to go on with it. */
 	ended(): void {
+		for (const callback of this.#onend) callback();
 		this.info = undefined;
 		this.state = 'signedOut';
 		this.#wake(false);
@@ -90,6 +104,10 @@ class Session {
 	}
 
 	#begin(info: SessionInfo): void {
+		// Another user sees other things.
+		if (this.info && this.info.principal.name !== info.principal.name) {
+			for (const callback of this.#onend) callback();
+		}
 		this.info = info;
 		this.state = 'signedIn';
 	}

@@ -56,16 +56,3 @@ export function contentType(response: Response): string {
 	const header = response.headers.find(([name]) => name?.toLowerCase() === 'content-type');
 	return (header?.[1] ?? '').split(';')[0]!.trim().toLowerCase();
 }
-
-/** A line of the log; what was logged with it comes as JSON text. */
-export function readLog(log: readonly unknown[]): unknown[] {
-	return log.map((line) => {
-		const { data, ...rest } = line as { data?: string };
-		if (data === undefined) return rest;
-		try {
-			return { ...rest, data: JSON.parse(data) as unknown };
-		} catch {
-			return { ...rest, data };
-		}
-	});
-}

@@ -85,6 +85,6 @@ export function parseEvent(text: string): Record<string, unknown> {
 	if (typeof event !== 'object' || event === null || Array.isArray(event)) {
 		throw new Error('an event is an object');
 	}
-	if (typeof (event as { kind?: unknown }).kind !== 'string') throw new Error('`kind` is missing');
+	if (!('kind' in event) || typeof event.kind !== 'string') throw new Error('`kind` is missing');
 	return event as Record<string, unknown>;
 }

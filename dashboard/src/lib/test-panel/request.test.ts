@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { readLog, shown } from './answer';
+import { shown } from './answer';
 import { EVENT_KINDS, exampleEvent, parseEvent } from './event';
 import { keepable } from './recent.svelte';
 import { fromCaptured, isWhole, newRequest, toApi, wrongWith } from './request';
@@ -84,12 +84,4 @@ it('shows bodies as what they are', () => {
 	// A document, which can hold scripts, is no picture.
 	expect(response('image/svg+xml', 'AP8=', 'base64').kind).toBe('binary');
 	expect(response('image/svg+xml', '<svg/>', 'text').kind).toBe('text');
-});
-
-it('reads what was logged', () => {
-	expect(readLog([{ level: 'info', data: '{"a":1}' }, { level: 'info' }, { data: '{' }])).toEqual([
-		{ level: 'info', data: { a: 1 } },
-		{ level: 'info' },
-		{ data: '{' }
-	]);
 });

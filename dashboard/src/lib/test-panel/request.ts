@@ -88,26 +88,23 @@ function toBase64(bytes: Uint8Array): string {
 
 /** A request that really was made, as the log of executions has kept it. */
 export function fromCaptured(event: unknown): TestRequest {
-	const kept = event as {
-		method?: string;
-		path?: string;
-		query?: unknown;
-		headers?: unknown;
-		body?: unknown;
-	};
-	const headers = pairs(kept.headers).filter(([name]) => !OF_THE_CONNECTION.includes(name));
+	const kept = event as Schema['RecordedRequest'];
+	const headers = (kept.headers ?? []).filter(([name = '']) => !OF_THE_CONNECTION.includes(name));
 	return {
 		method: kept.method ?? 'GET',
 		path: kept.path ?? '',
-		query: typeof kept.query === 'string' ? kept.query : searched(pairs(kept.query)),
-		headers: headers.map(([name, value]) => ({ name, value: value === MASK ? '' : value })),
+		query: new URLSearchParams(kept.query ?? []).toString(),
+		headers: headers.map(([name = '', value = '']) => ({
+			name,
+			value: value === MASK ? '' : value
+		})),
 		body: bodyOf(kept.body)
 	};
 }
 
 /** Whether all of the body of a captured request was kept. */
 export function isWhole(event: unknown): boolean {
-	const { body, body_bytes } = event as { body?: string | null; body_bytes?: number };
+	const { body, body_bytes } = event as Schema['RecordedRequest'];
 	if (!body_bytes) return true;
 	return typeof body === 'string' && new TextEncoder().encode(body).length === body_bytes;
 }
@@ -117,17 +114,7 @@ const MASK = '***';
 /** Headers that the next request has of its own. */
 const OF_THE_CONNECTION = ['host', 'connection', 'content-length', 'transfer-encoding', 'expect'];
 
-function pairs(list: unknown): [string, string][] {
-	if (Array.isArray(list)) return list.map(([name, value]) => [String(name), String(value)]);
-	if (typeof list !== 'object' || list === null) return [];
-	return Object.entries(list).map(([name, value]) => [name, String(value)]);
-}
-
-function searched(query: [string, string][]): string {
-	return new URLSearchParams(query).toString();
-}
-
-function bodyOf(body: unknown): Body {
-	if (typeof body !== 'string' || body === '') return { kind: 'none' };
+function bodyOf(body: string | null | undefined): Body {
+	if (!body) return { kind: 'none' };
 	return { kind: wrongJson(body) ? 'text' : 'json', text: body };
 }

@@ -6,13 +6,6 @@ import { newRequest, type TestRequest, toApi, wrongWith } from './request';
 
 type Answer = Schema['ExecuteAnswer'];
 
-/** Where a run failed, and why. */
-export interface Failure {
-	message: string;
-	line?: number | null;
-	column?: number | null;
-}
-
 /** What a script is tried with, and what came of it. Kept while other tabs are looked at. */
 export class Trial {
 	readonly recent: Recent;
@@ -40,8 +33,8 @@ export class Trial {
 	}
 
 	/** Why the last run failed, if it did. */
-	get failure(): Failure | undefined {
-		return (this.answer?.error ?? undefined) as Failure | undefined;
+	get failure(): Schema['Failure'] | undefined {
+		return this.answer?.error ?? undefined;
 	}
 
 	/** Runs the version that is saved; one run at a time. */
@@ -74,15 +67,12 @@ export class Trial {
 		const request = $state.snapshot(this.request) as TestRequest;
 		this.recent.add(request);
 		const params = { path: { id: this.#script.id } };
-		const answer = api.POST('/api/v1/execute/{id}', { params, body: await toApi(request) });
-		// The client's types forget that a header is a pair.
-		return (await body(answer)) as Answer;
+		return body(api.POST('/api/v1/execute/{id}', { params, body: await toApi(request) }));
 	}
 
 	async #sendEvent(): Promise<Answer> {
 		const params = { path: { id: this.#script.id } };
 		const event = parseEvent(this.event) as Record<string, never>;
-		const answer = api.POST('/api/v1/scripts/{id}/test', { params, body: { event } });
-		return (await body(answer)) as Answer;
+		return body(api.POST('/api/v1/scripts/{id}/test', { params, body: { event } }));
 	}
 }

@@ -1,10 +1,13 @@
+import { connection } from '$lib/api/connection.svelte';
+
 /** The time, in whole tens of seconds, for what says how long ago something was. */
 class TickingClock {
 	now = $state(Date.now());
 
 	constructor() {
 		setInterval(() => {
-			if (!document.hidden) this.now = Date.now();
+			// Pages ask again with each step: not while nobody answers.
+			if (!document.hidden && !connection.lost) this.now = Date.now();
 		}, 10_000);
 	}
 }

@@ -90,16 +90,13 @@ pub struct TestScript {
 pub struct ExecuteAnswer {
     /// The execution; its row has the same and stays.
     pub execution_id: String,
-    /// `success`, `error`, `timeout`, `budget_exceeded`, `memory_exceeded`,
-    /// `limit_exceeded` or `crashed`.
-    pub status: &'static str,
+    /// How it ended.
+    pub status: ExecutionStatus,
     /// What the script answered, if it did.
     pub response: Option<ExecuteResponse>,
     /// Why it did not.
-    #[schema(value_type = Option<Object>)]
     pub error: Option<Failure>,
     /// What the script logged.
-    #[schema(value_type = Vec<Object>)]
     pub log: Vec<LogLine>,
     /// Wasm instructions.
     pub fuel_used: u64,
@@ -288,7 +285,7 @@ fn answer(finished: Finished) -> ExecuteAnswer {
     });
     ExecuteAnswer {
         execution_id: finished.execution_id.to_string(),
-        status: ExecutionStatus::from(outcome.status).as_str(),
+        status: outcome.status.into(),
         response,
         error: outcome.failure,
         log: outcome.log,

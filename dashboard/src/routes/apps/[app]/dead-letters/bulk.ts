@@ -7,12 +7,12 @@ export type BulkAction = 'replay' | 'resolve';
 /** The most that are sent one by one at the same time. */
 const AT_ONCE = 8;
 
-async function one(action: BulkAction, id: string, same_version: boolean): Promise<void> {
+async function one(action: BulkAction, id: string, sameVersion: boolean): Promise<void> {
 	const params = { path: { id } };
 	if (action === 'resolve') {
 		await body(api.POST('/api/v1/dead-letters/{id}/resolve', { params }));
 	} else {
-		const replay = { same_version };
+		const replay = { same_version: sameVersion };
 		await body(api.POST('/api/v1/dead-letters/{id}/replay', { params, body: replay }));
 	}
 }
@@ -21,20 +21,28 @@ async function one(action: BulkAction, id: string, same_version: boolean): Promi
 export async function dealWithChosen(
 	action: BulkAction,
 	ids: string[],
-	same_version: boolean
+	sameVersion: boolean
 ): Promise<number> {
 	for (let at = 0; at < ids.length; at += AT_ONCE) {
-		await Promise.all(ids.slice(at, at + AT_ONCE).map((id) => one(action, id, same_version)));
+		await Promise.all(ids.slice(at, at + AT_ONCE).map((id) => one(action, id, sameVersion)));
 	}
 	return ids.length;
 }
 
-/** Deals with all that a filter finds, in steps of the server's; how many that were. */
+/** From here on the server does not count. */
+export const COUNTED_MAX = 10_000;
+
+/**
+ * Deals with all that a filter finds, in steps of the server's; how many that were. Stops at
+ * the number that was confirmed: what is replayed and fails again is a new dead letter, and must
+ * not be replayed for ever.
+ */
 export async function dealWithAll(
 	action: BulkAction,
 	app: string,
 	filter: Schema['DeadLettersQuery'],
-	same_version: boolean
+	confirmed: number,
+	sameVersion: boolean
 ): Promise<number> {
 	const params = { path: { app } };
 	let done = 0;
@@ -43,12 +51,13 @@ export async function dealWithAll(
 			action === 'replay'
 				? api.POST('/api/v1/apps/{app}/dead-letters/replay', {
 						params,
-						body: { filter, same_version }
+						body: { filter, same_version: sameVersion }
 					})
 				: api.POST('/api/v1/apps/{app}/dead-letters/resolve', { params, body: { filter } })
 		);
 		done += step.done;
 		// What was dealt with by somebody else in the meantime counts for nobody.
 		if (step.left === 0 || step.done === 0) return done;
+		if (confirmed < COUNTED_MAX && done >= confirmed) return done;
 	}
 }

@@ -1,24 +1,32 @@
 // Which executions are shown, as the page's address has it.
 
+import type { Schema } from '$lib/api/client';
+
+/** Every one of the API's names: one that is missing or unknown does not compile. */
+function allOf<Name extends string>(names: Record<Name, true>): Name[] {
+	return Object.keys(names) as Name[];
+}
+
 /** Every status of an execution. */
-export const STATUSES = [
-	'success',
-	'error',
-	'timeout',
-	'budget_exceeded',
-	'memory_exceeded',
-	'limit_exceeded',
-	'crashed'
-] as const;
+export const STATUSES = allOf<Schema['ExecutionStatus']>({
+	success: true,
+	error: true,
+	timeout: true,
+	budget_exceeded: true,
+	memory_exceeded: true,
+	limit_exceeded: true,
+	crashed: true
+});
 
 /** What can start an execution, and how that is called. */
-export const TRIGGERS: Readonly<Record<string, string>> = {
+export const TRIGGERS: Readonly<Record<Schema['TriggerKind'], string>> = {
 	http: 'request',
 	execute: 'test',
 	kv: 'key-value change',
 	cron: 'schedule',
 	queue: 'queue',
 	pubsub: 'topic',
+	email: 'mail',
 	files: 'file change',
 	dead_letter: 'dead letter',
 	script: 'another script'
@@ -41,8 +49,9 @@ export interface ExecutionFilter {
 	/** Only the attempts of this event. */
 	event: string;
 	/** Only what this execution has led to. */
-	caused_by: string;
-	trigger_id: string;
+	cause: string;
+	/** Only what came by the trigger with this id. */
+	byTrigger: string;
 	offset: number;
 }
 
@@ -57,8 +66,8 @@ export function filterOf(search: URLSearchParams): ExecutionFilter {
 		span: text('span') in SPANS ? text('span') : '',
 		q: text('q'),
 		event: text('event'),
-		caused_by: text('caused_by'),
-		trigger_id: text('trigger_id'),
+		cause: text('caused_by'),
+		byTrigger: text('trigger_id'),
 		offset: Number.isSafeInteger(offset) && offset > 0 ? offset : 0
 	};
 }
@@ -69,11 +78,11 @@ export function queryOf(filter: ExecutionFilter, now: number) {
 	return {
 		status: filter.status || undefined,
 		trigger: filter.trigger || undefined,
-		trigger_id: filter.trigger_id || undefined,
+		trigger_id: filter.byTrigger || undefined,
 		from: minutes === undefined ? undefined : (now - minutes * 60_000) * 1000,
 		q: filter.q || undefined,
 		event_id: filter.event || undefined,
-		caused_by: filter.caused_by || undefined,
+		caused_by: filter.cause || undefined,
 		offset: filter.offset || undefined
 	};
 }

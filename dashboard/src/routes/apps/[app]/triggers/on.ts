@@ -18,7 +18,15 @@ export const KINDS: readonly { kind: Kind; label: string; help: string }[] = [
 export const OPERATIONS = ['insert', 'update', 'delete'] as const;
 
 /** What can be given up, and so be told of as a dead letter. */
-export const SOURCE_KINDS = ['http', 'kv', 'cron', 'queue', 'pubsub', 'files', 'script'] as const;
+export const SOURCE_KINDS = [
+	'http',
+	'kv',
+	'cron',
+	'queue',
+	'pubsub',
+	'files',
+	'script'
+] as const satisfies readonly Schema['TriggerKind'][];
 
 /** A trigger of that kind as it is before anything is filled in. */
 export function blank(kind: Kind): TriggerOn {

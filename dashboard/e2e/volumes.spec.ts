@@ -1,0 +1,216 @@
+// The pages with real volumes: what they show, how they look, and what they cost.
+
+import type { Page } from '@playwright/test';
+import { DEAD_LETTERS, DEAR, fill } from './fill';
+import { fits } from './geometry';
+import { expect, test } from './host';
+
+/** Where pictures go, to be looked at. */
+const PICTURES = '../target/screenshots/volumes';
+
+/** Widths of windows, and the greatest height of a page with 50 rows there. */
+const WIDTHS = [
+	[1440, 4_000],
+	[1024, 6_000],
+	[390, 10_000]
+] as const;
+
+let failing = '';
+
+test.beforeAll(async ({ host }) => {
+	test.setTimeout(120_000);
+	({ failing } = await fill(host));
+});
+
+/** What pages ask of the API from now on: the paths, and the bytes that came. */
+async function watchApi(page: Page) {
+	const devtools = await page.context().newCDPSession(page);
+	await devtools.send('Network.enable');
+	const asked: string[] = [];
+	const ids = new Set<string>();
+	const traffic = { asked, bytes: 0, answered: 0 };
+	devtools.on('Network.requestWillBeSent', ({ requestId, request }) => {
+		const { pathname, search } = new URL(request.url);
+		if (!pathname.startsWith('/api/')) return;
+		ids.add(requestId);
+		asked.push(`${request.method} ${pathname}${search}`);
+	});
+	devtools.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => {
+		if (!ids.has(requestId)) return;
+		traffic.bytes += encodedDataLength;
+		traffic.answered++;
+	});
+	return traffic;
+}
+
+async function isLoaded(page: Page) {
+	await expect(page.getByRole('status', { name: 'Loading' })).toHaveCount(0);
+	await page.evaluate(() => document.fonts.ready);
+}
+
+for (const [width, height] of WIDTHS) {
+	test(`every page with much on it fits ${width} px`, async ({ page, signIn }) => {
+		await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
+		await signIn();
+		for (const [name, address, shown] of [
+			['apps', '/', 'app-099'],
+			['scripts', '/apps/busy/scripts', 'handler-of-requests-1'],
+			['triggers', '/apps/busy/triggers', 'deliver-invoices'],
+			['queues', '/apps/busy/queues', 'invoices.to-be-delivered'],
+			['executions', '/apps/busy/executions', 'handler-of-requests'],
+			['dead-letters', '/apps/busy/dead-letters', 'deliver-invoices'],
+			['key-value', '/apps/busy/data?collection=sessions', 'Mozilla'],
+			['files', '/apps/busy/files?bucket=exports', 'report-1.csv'],
+			['instance', '/instance', 'executions']
+		] as const) {
+			await page.goto(address);
+			await expect(page.getByText(shown).locator('visible=true').first()).toBeVisible();
+			await isLoaded(page);
+			await fits(page, name, name === 'instance' ? 12_000 : height);
+			await page.screenshot({ path: `${PICTURES}/${width}/${name}.png` });
+		}
+	});
+
+	test(`opened rows fit ${width} px`, async ({ page, signIn }) => {
+		await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
+		await signIn();
+		await page.goto('/apps/busy/executions?script=log-and-answer');
+		await page.getByRole('button', { name: /Details of log-and-answer/ }).click();
+		await expect(page.getByRole('heading', { name: 'Log' })).toBeVisible();
+		await fits(page, 'execution', height);
+		await page.screenshot({ path: `${PICTURES}/${width}/execution.png`, fullPage: true });
+		await page.goto('/apps/busy/dead-letters');
+		await page
+			.getByRole('button', { name: /Details of/ })
+			.first()
+			.click();
+		await expect(page.getByRole('region', { name: 'Payload' })).toContainText('customer');
+		await fits(page, 'dead letter', height + 1_000);
+		const replay = page.getByRole('button', { name: /^Replay queue/ }).first();
+		const box = await replay.boundingBox();
+		expect(box && box.x >= 0 && box.x + box.width <= width, JSON.stringify(box)).toBe(true);
+	});
+}
+
+test('a key that is a UUID has its line', async ({ page, signIn }) => {
+	await page.setViewportSize({ width: 1440, height: 900 });
+	await signIn();
+	await page.goto('/apps/busy/data?collection=sessions');
+	const keys = page.locator('td.key');
+	await expect(keys).toHaveCount(50);
+	for (const key of [keys.first(), keys.last()]) {
+		const box = (await key.boundingBox())!;
+		expect(box.width).toBeGreaterThan(300);
+		expect(box.height).toBeLessThan(50);
+	}
+});
+
+test('an execution shows what was logged, asked and answered as it is', async ({
+	page,
+	signIn
+}) => {
+	await signIn();
+	await page.goto('/apps/busy/executions?script=log-and-answer');
+	await page.getByRole('button', { name: /Details of log-and-answer/ }).click();
+	const log = page.getByRole('listitem').filter({ hasText: 'counted' });
+	await expect(log.locator('code')).toHaveText('{"n":124750}');
+	await expect(page.getByRole('region', { name: 'What came in' })).toHaveText(
+		/^\{\s*"item": "tea",\s*"count": 2\s*\}$/
+	);
+	const header = page.locator('dl > div').filter({ hasText: 'x-request-kind' });
+	await expect(header.locator('dd')).toHaveText('example');
+	await expect(page.locator('dl > div').filter({ hasText: 'x-kind' }).last()).toContainText('new');
+	await expect(page.getByText('Query (1)')).toBeVisible();
+	await expect(page.getByText('\\"')).toHaveCount(0);
+});
+
+test('the script that takes the most fuel is named first', async ({ page, signIn }) => {
+	await signIn();
+	await page.goto('/apps/busy/executions');
+	const shares = page.getByRole('list', { name: 'Fuel per script' }).getByRole('listitem');
+	await expect(shares.first()).toContainText(DEAR);
+	await expect(shares.first()).toContainText(/\d %/);
+	await expect(shares).toHaveCount(11);
+	await expect(shares.last()).toContainText(/the rest, \d+ scripts.*%/);
+});
+
+test('sizes of files and tables are known', async ({ page, signIn }) => {
+	await signIn();
+	await page.goto('/apps/busy/files?bucket=exports');
+	await expect(page.getByRole('cell', { name: '1.5 KiB', exact: true })).toHaveCount(20);
+	await page.goto('/instance');
+	const storage = page.getByRole('region', { name: 'Storage' });
+	await expect(storage.getByRole('row').filter({ hasText: 'executions' }).first()).toContainText(
+		/KiB|MiB/
+	);
+	await expect(storage.getByText('—')).toHaveCount(0);
+	await expect(page.getByRole('region', { name: 'At a glance' })).toContainText(
+		/On disk.*database .*, files \d/
+	);
+});
+
+test('the apps and their figures cost two requests, and a search one of each', async ({
+	page,
+	signIn
+}) => {
+	await signIn();
+	await page.goto('/account');
+	await page.waitForLoadState('networkidle');
+	const { asked } = await watchApi(page);
+	await page.getByRole('link', { name: 'Apps', exact: true }).first().click();
+	await expect(page.getByRole('img', { name: /in the last hour/ })).toHaveCount(25);
+	expect(asked, asked.join('\n')).toHaveLength(2);
+	await page.getByLabel('Search apps').pressSequentially('09', { delay: 60 });
+	await page.getByLabel('Search apps').pressSequentially('9', { delay: 60 });
+	await expect(page.getByRole('img', { name: /in the last hour/ })).toHaveCount(1);
+	await expect(page.getByRole('link', { name: 'app-099' })).toBeVisible();
+	expect(asked.length, asked.join('\n')).toBeLessThanOrEqual(4);
+});
+
+test('an open page of executions costs next to nothing while nothing happens', async ({
+	page,
+	signIn
+}, info) => {
+	await signIn();
+	await page.clock.install();
+	await page.goto('/apps/busy/executions');
+	await expect(page.getByRole('button', { name: /Details of/ })).toHaveCount(50);
+	await isLoaded(page);
+	const traffic = await watchApi(page);
+	const again = async () => {
+		const { answered } = traffic;
+		await page.clock.runFor(2_000);
+		await expect.poll(() => traffic.answered).toBeGreaterThan(answered);
+	};
+	for (let each = 0; each < 6; each++) await again();
+	const figures = `${traffic.bytes} bytes in ${traffic.asked.length} requests`;
+	info.annotations.push({ type: 'figures', description: figures });
+	console.log(`executions, 12 s: ${figures}`);
+	expect(traffic.asked.length).toBeGreaterThanOrEqual(6);
+	expect(traffic.asked.length).toBeLessThanOrEqual(9);
+	expect(traffic.bytes).toBeLessThan(10_000);
+
+	// What is new is shown all the same.
+	await page.request.get('/x/busy/handler-of-requests-7?new=1');
+	await expect(async () => {
+		await again();
+		await expect(page.getByRole('row').nth(1)).toContainText('handler-of-requests-7', {
+			timeout: 500
+		});
+	}).toPass();
+});
+
+test('replaying all says how many of what, and replays those', async ({ page, signIn, host }) => {
+	await host.api('PUT', `/scripts/${failing}`, { source: '1' });
+	await signIn();
+	await page.goto('/apps/busy/dead-letters?script=nobody');
+	await expect(page.getByText('There is no script “nobody”')).toBeVisible();
+	await expect(page.getByRole('button', { name: 'Replay all that match' })).toHaveCount(0);
+	await page.goto('/apps/busy/dead-letters?kind=queue&script=deliver-invoices');
+	await page.getByRole('button', { name: 'Replay all that match' }).click();
+	const dialog = page.getByRole('dialog', { name: `Replay ${DEAD_LETTERS} dead letters?` });
+	await expect(dialog).toContainText('of the kind queue, for the script deliver-invoices');
+	await dialog.getByRole('button', { name: 'Replay', exact: true }).click();
+	await expect(page.getByText('Nothing waits to be dealt with')).toBeVisible();
+	expect(await host.api('GET', '/apps/busy/dead-letters/count')).toEqual({ count: 0 });
+});
