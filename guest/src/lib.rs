@@ -20,6 +20,7 @@ mod abi;
 mod alloc;
 mod api;
 pub mod engine;
+mod fields;
 mod host;
 mod request;
 mod response;

@@ -7,6 +7,27 @@ use rhai::{Array, Blob, Dynamic, EvalAltResult, Map};
 
 use crate::api::json;
 
+/// The fields of `ctx`; a run has `event` or `request`.
+pub(crate) const FIELDS: [&str; 5] = ["app", "event", "execution", "request", "script"];
+/// Those of `ctx.execution`.
+pub(crate) const EXECUTION_FIELDS: [&str; 3] = ["attempt", "id", "version"];
+/// Those of `ctx.request`.
+pub(crate) const REQUEST_FIELDS: [&str; 13] = [
+    "body",
+    "files",
+    "form",
+    "form_all",
+    "headers",
+    "method",
+    "params",
+    "path",
+    "query",
+    "query_all",
+    "raw",
+    "raw_query",
+    "remote_address",
+];
+
 /// The value of `ctx`. Objects become values by `from_map`: `into` would build them anew.
 ///
 /// # Errors
@@ -84,4 +105,31 @@ fn file(file: FormFile) -> Dynamic {
     shown.insert("content_type".into(), file.content_type.into());
     shown.insert("content".into(), Dynamic::from_blob(file.content));
     Dynamic::from_map(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use picloud_shared::execution::{AnswerKind, ExecutionInfo};
+
+    use super::*;
+
+    #[test]
+    fn the_fields_that_are_known_are_those_that_exist() {
+        let context = |input: Input| {
+            let info = ExecutionInfo::default();
+            let answer = AnswerKind::Response;
+            context(RunRequest { execution: info, input, answer, call_depth_max: 1 }).unwrap()
+        };
+        let names = |map: &Map| map.keys().map(ToString::to_string).collect::<Vec<_>>();
+        let by_request = context(Input::Http(HttpRequest::default()));
+        let by_event = context(Input::Event("{}".to_owned()));
+        let mut all = names(&by_request);
+        all.extend(names(&by_event));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, FIELDS);
+        let of = |field: &str| names(&by_request[field].as_map_ref().unwrap());
+        assert_eq!(of("execution"), EXECUTION_FIELDS);
+        assert_eq!(of("request"), REQUEST_FIELDS);
+    }
 }

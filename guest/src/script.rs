@@ -15,6 +15,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 use rhai::{Module, Shared};
 
 use crate::engine::ENGINE;
+use crate::fields::MissingFields;
 use crate::host::ReachedLimit;
 use crate::{api, request, response};
 
@@ -25,6 +26,7 @@ thread_local! {
 /// A compiled script: bytecode to run, with the places of its instructions.
 struct Script {
     program: SharedProgram,
+    missing_fields: MissingFields,
     /// What natives such as `map` call the script's functions back by. `None` without
     /// functions.
     #[cfg(target_arch = "wasm32")]
@@ -83,6 +85,11 @@ pub fn run(request: &[u8]) -> RunReply {
                 if error.position == Position::NONE {
                     error.position = script.place(instruction());
                 }
+                if error.kind == RunErrorKind::Script
+                    && let Some(said) = script.missing_fields.at(error.position)
+                {
+                    said.clone_into(&mut error.message);
+                }
                 error
             })
         })
@@ -127,6 +134,7 @@ impl Script {
             #[cfg(target_arch = "wasm32")]
             library: (!program.functions().is_empty()).then(|| Vm::library(_engine, &program)),
             program,
+            missing_fields: MissingFields::of(tree),
         }
     }
 
@@ -244,7 +252,7 @@ fn in_words(thrown: &Dynamic, json: Option<&str>) -> String {
     }
 }
 
-fn position(position: rhai::Position) -> Position {
+pub(crate) fn position(position: rhai::Position) -> Position {
     Position {
         line: position.line().unwrap_or(0) as u32,
         column: position.position().unwrap_or(0) as u32,

@@ -65,7 +65,7 @@ pub struct RunRequest {
 }
 
 /// The identity of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionInfo {
     /// The execution's id.
     pub id: String,

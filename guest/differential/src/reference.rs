@@ -52,7 +52,8 @@ impl Answer {
     /// - The names of closures are hashes, which differ between a machine of 32 bits and one
     ///   of 64.
     /// - The guest knows the place of a data race in a closure that a native function calls;
-    ///   the walker does not.
+    ///   the walker does not. And where the receiver of a method is a part of a variable, the
+    ///   walker counts it as an argument.
     #[must_use]
     pub fn comparable(self) -> Self {
         let plain = |text: String| without_places_of_races(&with_equal_closures(&text));
@@ -81,7 +82,9 @@ fn without_places_of_races(text: &str) -> String {
         let (what, place) = part.split_once("'anon'").unwrap_or((part, ""));
         let after = place.strip_prefix(" (line ").and_then(|place| place.split_once(')'));
         let after = after.map_or(place, |(_, after)| after);
-        format!("{text}Data race detected on {what}'anon'{after}")
+        let what = what.trim_start_matches("argument #");
+        let what = what.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        format!("{text}Data race detected on an argument{what}'anon'{after}")
     })
 }
 

@@ -69,6 +69,19 @@ const REDIRECTS_MAX: i64 = 10;
 const APP_REQUESTS_MAX: usize = 32;
 const REQUESTS_MAX: usize = 256;
 
+/// How an address that is not public is opened.
+const REMEDY: &str = "an admin of the server can open it to this app (PUT \
+    /api/v1/apps/{app}/outbound) or to all apps (PICLOUD_PRIVATE_HOSTS)";
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The request itself is refused, and would be again.
+    Refused(String),
+    /// It failed on its way, or its answer was refused.
+    Failed(String),
+}
+
 /// Sends requests. Cheap to clone; every clone uses the same connections.
 #[derive(Clone)]
 pub struct Outbound {
@@ -122,21 +135,32 @@ impl Outbound {
 
     /// Sends a request, follows where it is redirected to, and reads the answer, whatever
     /// its status.
-    pub(super) async fn send(&self, send: Send, sender: &Sender<'_>) -> Result<Answer, String> {
+    ///
+    /// # Errors
+    /// `Refused` for what the script asks for, `Failed` for all that comes later.
+    pub(super) async fn send(&self, send: Send, sender: &Sender<'_>) -> Result<Answer, Unanswered> {
+        let redirects_max = send.redirects.unwrap_or(REDIRECTS_DEFAULT);
+        if !(0..=REDIRECTS_MAX).contains(&redirects_max) {
+            let words = format!("redirects are 0 to {REDIRECTS_MAX}, not {redirects_max}");
+            return Err(Unanswered::Refused(words));
+        }
         let asked = send.timeout_ms.and_then(|ms| u64::try_from(ms).ok());
         let limit = asked.map_or(TIMEOUT, |ms| Duration::from_millis(ms).min(TIMEOUT));
-        match tokio::time::timeout(limit, self.follow(send, sender)).await {
-            Ok(answer) => answer,
-            Err(_) => Err("the request took too long".to_owned()),
+        let hop = Hop::of(send).map_err(Unanswered::Refused)?;
+        self.client_for(&hop, sender).map_err(Unanswered::Refused)?;
+        let answer = self.follow(hop, redirects_max, sender);
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer.map_err(Unanswered::Failed),
+            Err(_) => Err(Unanswered::Failed("the request took too long".to_owned())),
         }
     }
 
-    async fn follow(&self, send: Send, sender: &Sender<'_>) -> Result<Answer, String> {
-        let redirects_max = send.redirects.unwrap_or(REDIRECTS_DEFAULT);
-        if !(0..=REDIRECTS_MAX).contains(&redirects_max) {
-            return Err(format!("redirects are 0 to {REDIRECTS_MAX}, not {redirects_max}"));
-        }
-        let mut hop = Hop::of(send)?;
+    async fn follow(
+        &self,
+        mut hop: Hop,
+        redirects_max: i64,
+        sender: &Sender<'_>,
+    ) -> Result<Answer, String> {
         let mut redirects = 0;
         loop {
             let client = self.client_for(&hop, sender)?;

@@ -201,6 +201,10 @@ pub struct Failure {
     /// What was thrown, as JSON text, when it was more than a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thrown: Option<String>,
+    /// Whether the same run would fail again, so that an event is not tried again: the script
+    /// asked for an address that is not open to it, or for a script that does not exist.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_final: bool,
 }
 
 impl Failure {
@@ -212,6 +216,7 @@ impl Failure {
             column: (at.column > 0).then_some(at.column),
             limit: None,
             thrown: None,
+            is_final: false,
         }
     }
 

@@ -225,8 +225,9 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
             }
             RunErrorKind::Script => {
                 let thrown = error.thrown;
+                let is_final = sandbox.was_refused_with(&error.message);
                 let failure = Failure::new(error.message, error.position);
-                failed(Status::Error, Failure { thrown, ..failure })
+                failed(Status::Error, Failure { thrown, is_final, ..failure })
             }
         },
         End::Timeout => {

@@ -40,6 +40,8 @@ pub(super) struct Sandbox {
     /// The first limit that was reached. Whatever the guest says afterwards, this
     /// is how the run ended.
     pub(super) reached: Option<LimitExceeded>,
+    /// What a host call was refused with last that would be refused again.
+    refused: Option<String>,
     /// The instruction that was under way when [`Sandbox::reached`] was set.
     pub(super) reached_at: Option<u32>,
     /// Where the guest keeps the address of the instruction under way.
@@ -108,6 +110,7 @@ impl Sandbox {
             memory_peak_bytes: 0,
             memory_refused_bytes: None,
             reached: None,
+            refused: None,
             reached_at: None,
             instruction_ptr: None,
             panic: None,
@@ -118,6 +121,18 @@ impl Sandbox {
     /// What masks the secrets that have been read until now.
     pub(super) fn masker(&self) -> Masker {
         self.scope.as_ref().map(|scope| scope.revealed.masker()).unwrap_or_default()
+    }
+
+    /// The error of a host call that would fail again in the same way, which is kept in mind
+    /// for the end of the run.
+    pub(super) fn refuse(&mut self, said: String) -> HostError {
+        self.refused = Some(said.clone());
+        HostError::Failed { message: said }
+    }
+
+    /// Whether a run that ends with this message ends because of what was refused.
+    pub(super) fn was_refused_with(&self, message: &str) -> bool {
+        self.refused.as_ref().is_some_and(|refused| message.contains(refused))
     }
 
     /// The address of the instruction that is under way in `memory`; `None` outside of a run.

@@ -201,12 +201,13 @@ impl Orchestrator {
     ) -> End {
         let at = self.parts.clock.now_us();
         let is_handler = event.kind == TriggerKind::DeadLetter;
+        let is_final = outcome.failure.as_ref().is_some_and(|failure| failure.is_final);
         let failure = outcome.failure.as_ref().map(|failure| error_text(&failure.message));
         let (ending, resolution) = match failure {
             None => (Ending::Complete, Resolution::HandledByScript),
             // The caller is told of the failure, and may ask again.
             Some(_) if is_awaited => (Ending::Complete, Resolution::HandlerFailed),
-            Some(error) => match self.decide(event, table) {
+            Some(error) => match self.decide(event, table, is_final) {
                 Decision::Retry { delay_us } => {
                     return self.end_with(event, Ending::Retry { delay_us, error });
                 }
@@ -246,7 +247,10 @@ impl Orchestrator {
         End { lease: lease_of(event), ending, resolves: None, abandoned: None, answer: None }
     }
 
-    fn decide(&self, event: &Event, table: &Table) -> Decision {
+    fn decide(&self, event: &Event, table: &Table, is_final: bool) -> Decision {
+        if is_final {
+            return Decision::Bury;
+        }
         let random = u64::from_le_bytes(self.parts.clock.random());
         retry::decide(&self.policy(event, table), event.attempt, random)
     }

@@ -27,7 +27,8 @@ with_an_app! {
         app.deploy("blog", "fetch", FETCH).await;
         let host = outside.url.strip_prefix("http://").unwrap().to_owned();
         let refused = fetch(app, "shop", &outside.url).await;
-        assert_eq!(refused, "127.0.0.1 is not a public address");
+        assert_eq!(refused, "127.0.0.1 is not a public address; an admin of the server can open it to this app (PUT \
+            /api/v1/apps/{app}/outbound) or to all apps (PICLOUD_PRIVATE_HOSTS)");
 
         let set = open(app, "shop", json!([host.clone()])).await.is(200).json();
         assert_eq!(set, json!({"private_hosts": [host]}));
@@ -98,6 +99,27 @@ with_an_app! {
         ] {
             let answer = app.post("/x/shop/fetch").json(&options).by_owner().send().await.is(500);
             assert_eq!(answer.json()["error"]["message"], said);
+        }
+    }
+
+    async fn what_would_be_refused_again_is_not_tried_again(app) {
+        for (script, source) in [
+            ("private", r#"http::get("http://127.0.0.1:1/")"#),
+            ("nobody", r#"scripts::call("missing", 1)"#),
+            ("nested", r#"scripts::call("private", 1)"#),
+            ("caught", r#"try { http::get("http://127.0.0.1:1/") } catch { } throw "another thing""#),
+        ] {
+            let id = app.deploy("shop", script, source).await;
+            let often = json!({"script_id": id, "on": {"kind": "queue", "queue": script},
+                "retry": {"attempts_max": 3, "base_ms": 0}});
+            app.trigger_with("shop", often).await;
+            let message = json!({"queue": script, "payload": 1});
+            app.admin().post("/apps/shop/events", message).send().await.is(202);
+            app.settled("shop").await;
+            let letter = app.dead_letters("shop").await[0].clone();
+            let attempts = if script == "caught" { 3 } else { 1 };
+            assert_eq!(letter["attempts"], attempts, "{script}: {letter}");
+            assert_eq!(app.count_executions(&id).await, attempts, "{script}");
         }
     }
 }

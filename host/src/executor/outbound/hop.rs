@@ -13,7 +13,7 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::address::is_public;
-use super::{REQUEST_BYTES_MAX, REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
+use super::{REMEDY, REQUEST_BYTES_MAX, REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
 use crate::secrets::{Revealed, is_credential};
 
 /// Headers that belong to the connection, which is the host's.
@@ -86,13 +86,13 @@ impl Hop {
             return if is_public(address) {
                 Ok(())
             } else {
-                Err(format!("{address} is not a public address"))
+                Err(format!("{address} is not a public address; {REMEDY}"))
             };
         }
         let name = host.strip_suffix('.').unwrap_or(host);
         // RFC 6761, section 6.3: whatever a resolver says, these are this machine.
         if name == "localhost" || name.ends_with(".localhost") {
-            return Err(format!("{name} has no public address"));
+            return Err(format!("{name} has no public address; {REMEDY}"));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::REMEDY;
 use super::address::is_public;
 
 /// Who knows the addresses of names: the system, or a test.
@@ -41,7 +42,7 @@ impl Resolve for Resolver {
             let mut found = found.await?;
             found.retain(|address| !public_only || is_public(address.ip()));
             if found.is_empty() {
-                return Err(format!("{} has no public address", name.as_str()).into());
+                return Err(format!("{} has no public address; {REMEDY}", name.as_str()).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })

@@ -118,7 +118,34 @@ async fn send(outbound: &Outbound, open: &str, send: Send) -> Result<Answer, Str
     let app_id = uuid::Uuid::nil().into();
     let open = PrivateHosts::of_text(open);
     let sender = Sender { app_id: &app_id, open: &open, secrets: &Revealed::default() };
-    outbound.send(send, &sender).await
+    outbound
+        .send(send, &sender)
+        .await
+        .map_err(|(Unanswered::Refused(said) | Unanswered::Failed(said))| said)
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told_from_what_fails_and_says_how_it_is_opened() {
+    let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
+    let app_id = uuid::Uuid::nil().into();
+    let send = async |send: Send, open: &str| {
+        let open = PrivateHosts::of_text(open);
+        let sender = Sender { app_id: &app_id, open: &open, secrets: &Revealed::default() };
+        outbound.send(send, &sender).await.unwrap_err()
+    };
+    for url in ["http://127.0.0.1:1/", "http://localhost/", "ftp://a.example/", "no address"] {
+        let refused = send(request(url), "").await;
+        let Unanswered::Refused(said) = refused else { panic!("{url}: {refused:?}") };
+        let is_private = url.starts_with("http:");
+        assert_eq!(said.contains("PICLOUD_PRIVATE_HOSTS"), is_private, "{url}: {said}");
+    }
+    let refused = send(Send { redirects: Some(11), ..request("http://a.example/") }, "").await;
+    assert!(matches!(refused, Unanswered::Refused(_)), "{refused:?}");
+    // What a name leads to may be another address the next time, and nobody may listen yet.
+    for (url, open) in [("http://a.example/", ""), ("http://127.0.0.1:1/", "127.0.0.1:1")] {
+        let failed = send(request(url), open).await;
+        assert!(matches!(failed, Unanswered::Failed(_)), "{url}: {failed:?}");
+    }
 }
 
 fn outbound(names: &Arc<Answers>) -> Outbound {

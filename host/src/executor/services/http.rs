@@ -7,7 +7,7 @@ use picloud_shared::calls::http::{Answer, Send};
 
 use super::count_call;
 use crate::executor::entries::{failed, scope};
-use crate::executor::outbound::Sender;
+use crate::executor::outbound::{Sender, Unanswered};
 use crate::executor::sandbox::Sandbox;
 
 /// By what whoever is asked recognises a request that comes again
@@ -36,5 +36,9 @@ pub(in crate::executor) async fn send(sandbox: &mut Sandbox, mut send: Send) -> 
     }
     let sender =
         Sender { app_id: &scope.app_id, open: &scope.private_hosts, secrets: &scope.revealed };
-    scope.platform.outbound.send(send, &sender).await.map_err(failed)
+    match scope.platform.outbound.send(send, &sender).await {
+        Ok(answer) => Ok(answer),
+        Err(Unanswered::Refused(said)) => Err(sandbox.refuse(said)),
+        Err(Unanswered::Failed(said)) => Err(failed(said)),
+    }
 }

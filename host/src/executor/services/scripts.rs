@@ -75,7 +75,8 @@ pub(in crate::executor) async fn call(
         (Some(value), _) => Ok(value),
         (None, Some(failure)) => {
             let at = failure.line.map_or_else(String::new, |line| format!(" (line {line})"));
-            Err(failed(format!("script {}: {}{at}", called.script_name, failure.message)))
+            let said = format!("script {}: {}{at}", called.script_name, failure.message);
+            Err(if failure.is_final { sandbox.refuse(said) } else { failed(said) })
         }
         (None, None) => Err(failed(format!("script {} failed", called.script_name))),
     };
@@ -87,7 +88,9 @@ async fn find_script(sandbox: &mut Sandbox, scope: &Scope, name: &str) -> HostRe
     check_name("a script's name", name, NAME_BYTES_MAX)?;
     match scope.platform.store.find_script_by_name(&scope.app_id, name).await {
         Ok(script) => Ok(script),
-        Err(store::Error::NotFound(_)) => Err(failed(format!("there is no script {name:?}"))),
+        Err(store::Error::NotFound(_)) => {
+            Err(sandbox.refuse(format!("there is no script {name:?}")))
+        }
         Err(error) => Err(unavailable(sandbox, &error)),
     }
 }

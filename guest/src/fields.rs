@@ -1,0 +1,86 @@
+//! The fields of `ctx` that a script asks for and that do not exist.
+//!
+//! A missing property is `()`, so that `ctx.requst.body` fails at `body`, which is right. What
+//! is wrong is found when the script is compiled, and said when it fails there.
+
+use picloud_shared::execution::Position;
+use rhai::{AST, ASTNode, BinaryExpr, Expr};
+
+use crate::request::{EXECUTION_FIELDS, FIELDS, REQUEST_FIELDS};
+use crate::script::position;
+
+/// The name of the constant.
+const CONTEXT: &str = "ctx";
+
+/// What is wrong, by the place at which a script fails for it.
+pub(crate) struct MissingFields(Vec<(Position, String)>);
+
+impl MissingFields {
+    /// Those of a script.
+    pub(crate) fn of(tree: &AST) -> Self {
+        let mut missing = Vec::new();
+        tree.walk(&mut |path| {
+            if let Some(ASTNode::Expr(Expr::Dot(chain, ..))) = path.last()
+                && matches!(&chain.lhs, Expr::Variable(name, ..) if name.1 == CONTEXT)
+            {
+                missing.extend(missing_in(chain));
+            }
+            true
+        });
+        Self(missing)
+    }
+
+    /// What to say of a failure at this place.
+    pub(crate) fn at(&self, place: Position) -> Option<&str> {
+        self.0.iter().find(|(at, _)| *at == place).map(|(_, said)| &**said)
+    }
+}
+
+/// What can fail in `ctx.a.b.c`, and where: at what follows on a field that is missing.
+fn missing_in(chain: &BinaryExpr) -> Vec<(Position, String)> {
+    let mut missing = Vec::new();
+    let Some((first, Some(second))) = link(&chain.rhs) else { return missing };
+    let at = position(second.start_position());
+    match first {
+        "request" => missing.push((at, absent(first, "an event"))),
+        "event" => missing.push((at, absent(first, "a request"))),
+        _ if FIELDS.contains(&first) => {}
+        _ => missing.push((at, unknown(CONTEXT, first, &FIELDS))),
+    }
+    let known = match first {
+        "request" => &REQUEST_FIELDS[..],
+        "execution" => &EXECUTION_FIELDS,
+        _ => return missing,
+    };
+    if let Some((second, Some(third))) = link(second)
+        && !known.contains(&second)
+    {
+        let said = unknown(&format!("{CONTEXT}.{first}"), second, known);
+        missing.push((position(third.start_position()), said));
+    }
+    missing
+}
+
+fn absent(field: &str, instead: &str) -> String {
+    format!("there is no {CONTEXT}.{field}: {instead} has started this run")
+}
+
+/// The name of a link of a chain, and what follows on it.
+fn link(expr: &Expr) -> Option<(&str, Option<&Expr>)> {
+    match expr {
+        Expr::Property(name, ..) => Some((&name.2, None)),
+        Expr::Dot(chain, ..) => match &chain.lhs {
+            Expr::Property(name, ..) => Some((&name.2, Some(&chain.rhs))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn unknown(of: &str, field: &str, known: &[&str]) -> String {
+    let close = known.iter().map(|name| (strsim::damerau_levenshtein(field, name), name));
+    match close.min().filter(|(distance, _)| *distance <= 2) {
+        Some((_, name)) => format!("{of} has no field {field:?}; did you mean {name:?}?"),
+        None => format!("{of} has no field {field:?}; its fields are {}", known.join(", ")),
+    }
+}
