@@ -40,6 +40,8 @@ const HOST_RUNS: u32 = 5;
 const HOST_RUNS_MAX: u32 = 60;
 /// The most CPU per fuel that a function may cost, as a multiple of the plain loop's.
 const RATIO_MAX: f64 = 3.0;
+/// How often a case is measured at most.
+const MEASUREMENTS_MAX: u32 = 3;
 
 fn main() -> Result<(), Error> {
     // The CPU of a thread that has ended is no longer told.
@@ -54,7 +56,7 @@ async fn run() -> Result<(), Error> {
     arguments.retain(|argument| argument != "--worst");
     let bench = Bench::start().await?;
     let plain = cases().find(|case| case.function == "loop").ok_or("no loop")?;
-    let unit = bench.measure(plain).await?.ns_per_fuel();
+    let unit = bench.measure(&plain).await?.ns_per_fuel();
     println!("The plain loop: {:.0} fuel a millisecond.\n", 1e6 / unit);
     let wanted = |case: &Case| {
         arguments.is_empty() || arguments.iter().any(|part| case.function.contains(part.as_str()))
@@ -172,7 +174,7 @@ impl Bench {
         Ok((cpu()?.saturating_sub(before), fuel))
     }
 
-    async fn measure(&self, case: Case) -> Result<Measured, Error> {
+    async fn measure(&self, case: &Case) -> Result<Measured, Error> {
         let name = format!("s{:x}", self.next_number());
         let script = self.script(&name, &case.script(&self.url)).await?;
         let (_, none) = self.runs(&script, 0, 1).await?;
@@ -195,6 +197,22 @@ impl Bench {
         Ok(Measured { calls: calls * u64::from(runs), fuel, cpu })
     }
 
+    /// Measures a case, and once more while it seems too dear: what else the machine does can
+    /// only add.
+    async fn least(&self, case: &Case, unit: f64) -> Result<Measured, Error> {
+        let mut least = self.measure(case).await?;
+        for _ in 1..MEASUREMENTS_MAX {
+            if least.ns_per_fuel() / unit <= RATIO_MAX {
+                break;
+            }
+            let again = self.measure(case).await?;
+            if again.ns_per_fuel() < least.ns_per_fuel() {
+                least = again;
+            }
+        }
+        Ok(least)
+    }
+
     fn next_number(&self) -> u64 {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -206,7 +224,7 @@ impl Bench {
         println!("| --- | --- | ---: | ---: | ---: |");
         let mut dear = Vec::new();
         for case in cases {
-            let measured = match self.measure(case).await {
+            let measured = match self.least(&case, unit).await {
                 Ok(measured) => measured,
                 Err(error) => {
                     println!("| {} | `{}` | | | {error} |", case.function, case.call);

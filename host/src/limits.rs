@@ -166,6 +166,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_guide_names_every_limit_as_the_api_does() {
+        let guide = include_str!("../../docs/scripting.md");
+        let rows = guide.lines().skip_while(|line| *line != "## Limits");
+        let rows = rows.skip(1).take_while(|line| !line.starts_with("## "));
+        let names: Vec<&str> = rows
+            .filter_map(|row| row.strip_prefix("| ")?.split('|').next())
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        let limits = serde_json::to_value(Limits::DEFAULT).unwrap();
+        for field in limits.as_object().unwrap().keys() {
+            let name = field.strip_suffix("_max").unwrap();
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
+        for other in ["stack_bytes", "value_depth", "request_bytes", "form_fields", "form_files"] {
+            assert!(names.contains(&other), "{other} is not in {names:?}");
+        }
+    }
+
+    #[test]
     fn a_script_that_asks_for_nothing_gets_the_default() {
         assert_eq!(Limits::CEILING.grant(&Budget::default()), Ok(Limits::DEFAULT));
     }

@@ -114,8 +114,17 @@ fn walk(engine: &Engine, source: &str) -> Option<Result<Dynamic, Box<EvalAltResu
     scope.push_constant("ctx", Map::new());
     let walk = || engine.eval_ast_with_scope(&mut scope, &tree);
     match catch_unwind(AssertUnwindSafe(walk)).ok()? {
-        Err(error) if matches!(*error, EvalAltResult::ErrorTooManyOperations(_)) => None,
+        Err(error) if took_too_many_operations(&error) => None,
         result => Some(result),
+    }
+}
+
+/// Whether this, or the cause of an error in a function that a native called, is the limit.
+fn took_too_many_operations(error: &EvalAltResult) -> bool {
+    match error {
+        EvalAltResult::ErrorTooManyOperations(_) => true,
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => took_too_many_operations(inner),
+        _ => false,
     }
 }
 

@@ -18,6 +18,7 @@ mod database;
 mod disk;
 mod drain;
 mod follow;
+mod forms;
 mod frozen;
 #[path = "../support/gate.rs"]
 mod gate;
