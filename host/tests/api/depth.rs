@@ -184,7 +184,7 @@ with_an_app! {
             ("POST", "/x/shop/keep".to_owned()),
         ];
         for (method, path) in &paths {
-            for body in ["{", "nul", "{\"a\":}", "\"\\ud800\"", "[1,]", "\u{feff}{}"] {
+            for body in ["{", "nul", "{\"a\":}", "\"\\ud800\"", "[1,]", "\u{feff}\u{feff}{}"] {
                 let call = app.request(method, path).by_owner().body("application/json", body);
                 call.send().await.refuses(400, "body_invalid");
             }

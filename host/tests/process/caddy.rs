@@ -128,6 +128,10 @@ fn client(root: &[u8], port: u16) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root = reqwest::Certificate::from_pem(root).expect("a certificate");
     reqwest::Client::builder()
+        // What comes is looked at as it comes.
+        .no_gzip()
+        .no_brotli()
+        .no_deflate()
         .tls_certs_only([root])
         .resolve("localhost", SocketAddr::from(([127, 0, 0, 1], port)))
         .build()
