@@ -2,6 +2,7 @@
 //! who was answered what.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -69,7 +70,6 @@ fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
             &["picloud.db", "not a database"],
         ),
         ("files", |files| fs::write(files, "").unwrap(), &["files", "Not a directory"]),
-        ("master.key", |key| fs::create_dir(key).unwrap(), &["master.key", "Is a directory"]),
         ("instance", |id| fs::create_dir(id).unwrap(), &["instance", "Is a directory"]),
         (
             "picloud.db.lock",
@@ -90,6 +90,17 @@ fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
             assert!(last.contains(word), "{name}: {word} is not in {said}");
         }
     }
+    // Of an instance that has run before.
+    let used = data();
+    drop(Server::start(used.path(), &[]));
+    let key = used.path().join("master.key");
+    fs::remove_file(&key).unwrap();
+    fs::create_dir(&key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o700)).unwrap();
+    let (code, said) = start(used.path(), &[]);
+    let last = said.lines().last().unwrap();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(last.contains("master.key") && last.contains("Is a directory"), "{said}");
     // The folder itself, before there is an interpreter in it.
     let parent = data();
     let file = parent.path().join("file");
