@@ -4,21 +4,29 @@
 //! about it to standard error; the exit code is 0 if it was done, 1 if it was
 //! refused or failed, 2 if the command line or a setting makes no sense.
 
+mod apps;
 mod backup;
 mod client;
+mod consent;
 mod data;
 mod dead_letters;
 mod deploy;
 mod detail;
 mod domains;
+mod entries;
 mod events;
 mod excerpt;
 mod execution;
+mod executions;
+mod files;
 mod health;
 mod invoke;
 mod keys;
+mod kv;
 mod logs;
 mod master_key;
+mod members;
+mod outbound;
 mod owner_key;
 mod purge;
 mod routes;
@@ -56,7 +64,7 @@ Examples:
   picloud events send demo --queue mails --data '{\"to\": \"ada@example.com\"}'
   picloud dead-letters list demo      what was given up, and why
 
-Settings come from PICLOUD_* environment variables; `picloud config` prints them.";
+Settings come from PICLOUD_* environment variables. `picloud config` prints those of the server.";
 
 /// A self-hosted serverless platform: upload a Rhai script, get an HTTP endpoint.
 #[derive(Parser)]
@@ -83,12 +91,20 @@ enum Verb {
     Invoke(invoke::Invoke),
     /// Print what ran lately, or what runs from now on
     Logs(logs::Logs),
+    /// A run with everything that is known of it
+    #[command(subcommand)]
+    Executions(executions::ExecutionsCommand),
+    /// The spaces in which scripts live: list, make, rename, delete
+    #[command(subcommand)]
+    Apps(apps::AppsCommand),
     /// Where scripts answer, who is let in, and how often
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
     /// The scripts of an app, and whether anybody can call them
     #[command(subcommand)]
     Scripts(scripts::ScriptsCommand),
+    /// Run an older version of a script again
+    Rollback(scripts::Rollback),
     /// Host names of an app: claim, prove, approve, release
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
@@ -101,6 +117,18 @@ enum Verb {
     /// Events whose script failed too often: look, replay, resolve
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// The keys of an app's collections: list, get, set, delete
+    #[command(subcommand)]
+    Kv(kv::KvCommand),
+    /// The files of an app's buckets: list, get, put, delete
+    #[command(subcommand)]
+    Files(files::FilesCommand),
+    /// The private hosts that an app's scripts can call
+    #[command(subcommand)]
+    Outbound(outbound::OutboundCommand),
+    /// Who may do what in an app
+    #[command(subcommand)]
+    Members(members::MembersCommand),
     /// Keys for programs: make, list, revoke
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -110,12 +138,8 @@ enum Verb {
     /// What an app's scripts know and nobody sees
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
-    /// Print every setting with its value, its default and its unit
-    Config {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Print every setting of the server with its value, its default and its unit
+    Config(settings::Settings),
     /// Copy all that is kept into a new folder, also while the server works
     ///
     /// It works on the data itself, so it has to run where PICLOUD_DATA and
@@ -211,16 +235,23 @@ impl Command {
             Verb::Deploy(deploy) => deploy.run(config).await,
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
+            Verb::Executions(command) => command.run(config).await,
+            Verb::Apps(command) => command.run(config).await,
             Verb::Routes(command) => command.run(config).await,
             Verb::Scripts(command) => command.run(config).await,
+            Verb::Rollback(rollback) => rollback.run(config).await,
             Verb::Domains(command) => command.run(config).await,
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,
+            Verb::Kv(command) => command.run(config).await,
+            Verb::Files(command) => command.run(config).await,
+            Verb::Outbound(command) => command.run(config).await,
+            Verb::Members(command) => command.run(config).await,
             Verb::Keys(command) => command.run(config).await,
             Verb::Users(command) => command.run(config).await,
             Verb::Secrets(command) => command.run(config).await,
-            Verb::Config { json } => settings::show(&config, json),
+            Verb::Config(settings) => settings.run(config).await,
             Verb::Backup(backup) => backup.run(&config).await,
             Verb::Restore(restore) => restore.run(&config).await,
             Verb::Compact => purge::compact(&config).await,
@@ -309,6 +340,57 @@ mod tests {
         ] {
             assert!(help.contains(step), "{step} is not in\n{help}");
         }
+    }
+
+    /// Every command that does something, as it is typed.
+    fn commands(command: &clap::Command, before: &str) -> Vec<(String, clap::Command)> {
+        let name = format!("{before}{}", command.get_name());
+        let subcommands: Vec<_> = command.get_subcommands().collect();
+        let mut all = Vec::new();
+        if subcommands.is_empty() || !command.is_subcommand_required_set() {
+            all.push((name.clone(), command.clone()));
+        }
+        let below = subcommands.iter().filter(|command| command.get_name() != "help");
+        all.extend(below.flat_map(|command| commands(command, &format!("{name} "))));
+        all
+    }
+
+    #[test]
+    fn every_command_that_prints_does_so_as_json_too() {
+        let silent = [
+            "serve",
+            "scripts endpoint",
+            "scripts delete",
+            "apps create",
+            "apps rename",
+            "apps delete",
+            "routes update",
+            "routes delete",
+            "triggers enable",
+            "triggers disable",
+            "triggers delete",
+            "events cancel",
+            "keys revoke",
+            "users role",
+            "members set",
+            "members remove",
+            "secrets set",
+            "secrets delete",
+            "compact",
+            "compile-guest",
+            // Prints the bytes of a file.
+            "files get",
+        ];
+        let mut without = Vec::new();
+        for (name, command) in commands(&Command::command(), "") {
+            if !command.get_arguments().any(|argument| argument.get_id() == "json") {
+                without.push(name.strip_prefix("picloud ").unwrap_or(&name).to_owned());
+            }
+        }
+        without.sort();
+        let mut silent = silent.map(str::to_owned);
+        silent.sort();
+        assert_eq!(without, silent);
     }
 
     #[test]
