@@ -12,6 +12,8 @@ mod data;
 mod dead_letters;
 mod deploy;
 mod detail;
+#[cfg(test)]
+mod documented;
 mod domains;
 mod entries;
 mod events;
@@ -343,7 +345,7 @@ mod tests {
     }
 
     /// Every command that does something, as it is typed.
-    fn commands(command: &clap::Command, before: &str) -> Vec<(String, clap::Command)> {
+    pub(super) fn commands(command: &clap::Command, before: &str) -> Vec<(String, clap::Command)> {
         let name = format!("{before}{}", command.get_name());
         let subcommands: Vec<_> = command.get_subcommands().collect();
         let mut all = Vec::new();
