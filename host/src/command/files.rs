@@ -109,6 +109,9 @@ pub(super) struct Put {
 /// Which files to delete.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
+#[command(override_usage = "\
+picloud files delete [OPTIONS] <APP/BUCKET> <PATH>
+       picloud files delete [OPTIONS] <APP/BUCKET> --prefix <TEXT> --yes")]
 pub(super) struct Delete {
     /// The bucket
     #[arg(value_name = "APP/BUCKET")]

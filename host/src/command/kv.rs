@@ -98,7 +98,7 @@ pub(super) struct Set {
     #[arg(value_name = "KEY", id = "name")]
     key: String,
     /// The value, as JSON: a text, @FILE, or - for standard input
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     data: String,
     /// It expires after this many milliseconds
     #[arg(long, value_name = "N")]
@@ -115,6 +115,9 @@ pub(super) struct Set {
 /// Which keys to delete.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
+#[command(override_usage = "\
+picloud kv delete [OPTIONS] <APP/COLLECTION> <KEY>
+       picloud kv delete [OPTIONS] <APP/COLLECTION> --prefix <TEXT> --yes")]
 pub(super) struct Delete {
     /// The collection
     #[arg(value_name = "APP/COLLECTION")]

@@ -28,8 +28,8 @@ Examples:
   picloud logs --app demo --follow --json | jq .id
   picloud logs purge --older-than 7d
 
-Times are in UTC; the last execution stands last. --search does not go with --follow: a
-text is looked for in what is written already.")]
+Times are in UTC; the last execution stands last. --search and --follow cannot be
+combined: a text is looked for in what is written already.")]
 #[command(group = clap::ArgGroup::new("whose").required(true))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Logs {

@@ -25,6 +25,8 @@ fn a_key_is_set_read_and_deleted() {
     assert!(set["expires_at"].is_i64(), "{set}");
     let piped = shell.run_with_input(&["kv", "set", "demo/orders", "d", "--data", "-"], b"3");
     assert_eq!(piped.code, Some(0), "{}", piped.err);
+    shell.does(&["kv", "set", "demo/numbers", "n", "--data", "-7"]);
+    assert_eq!(shell.does(&["kv", "get", "demo/numbers", "n"]), "-7");
     let late = ["kv", "set", "demo/orders", "d", "--data", "4", "--if-version", "0"];
     assert!(shell.fails(1, &late).contains("another version"));
 
@@ -32,7 +34,7 @@ fn a_key_is_set_read_and_deleted() {
     let lines: Vec<_> = listed.lines().collect();
     assert_eq!((lines[0], lines[2]), ("a/b\t{\"n\":1}", "d\t3"));
     assert!(lines[1].starts_with("c\t[2] · until "), "{listed}");
-    assert_eq!(shell.does(&["kv", "collections", "demo"]), "orders · 3");
+    assert_eq!(shell.does(&["kv", "collections", "demo"]), "numbers · 1\norders · 3");
     shell.does(&["kv", "delete", "demo/orders", "a/b"]);
     assert!(shell.fails(1, &["kv", "get", "demo/orders", "a/b"]).contains("no such key"));
     assert!(shell.fails(1, &["kv", "set", "demo/o", "k", "--data", "{"]).contains("is not JSON"));
