@@ -95,7 +95,7 @@ impl Purge {
             eprintln!("cancelled so far: {cancelled}");
         }
         output.print(&json!({ "cancelled": cancelled }), &cancelled.to_string())?;
-        eprintln!("events were cancelled");
+        eprintln!("events were cancelled; what runs, or is about to, is left alone");
         Ok(ExitCode::SUCCESS)
     }
 
