@@ -4,27 +4,39 @@
 //! about it to standard error; the exit code is 0 if it was done, 1 if it was
 //! refused or failed, 2 if the command line or a setting makes no sense.
 
+mod apps;
 mod backup;
 mod client;
+mod consent;
 mod data;
 mod dead_letters;
 mod deploy;
 mod detail;
+#[cfg(test)]
+mod documented;
 mod domains;
+mod entries;
 mod events;
 mod excerpt;
 mod execution;
+mod executions;
+mod files;
 mod health;
 mod invoke;
 mod keys;
+mod kv;
 mod logs;
 mod master_key;
+mod members;
+mod outbound;
 mod owner_key;
 mod purge;
 mod routes;
 mod scripts;
 mod secrets;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod users;
 
@@ -56,7 +68,7 @@ Examples:
   picloud events send demo --queue mails --data '{\"to\": \"ada@example.com\"}'
   picloud dead-letters list demo      what was given up, and why
 
-Settings come from PICLOUD_* environment variables; `picloud config` prints them.";
+Settings come from PICLOUD_* environment variables. `picloud config` prints those of the server.";
 
 /// A self-hosted serverless platform: upload a Rhai script, get an HTTP endpoint.
 #[derive(Parser)]
@@ -83,24 +95,44 @@ enum Verb {
     Invoke(invoke::Invoke),
     /// Print what ran lately, or what runs from now on
     Logs(logs::Logs),
+    /// A run with everything that is known of it
+    #[command(subcommand)]
+    Executions(executions::ExecutionsCommand),
+    /// The spaces in which scripts live: list, make, rename, delete
+    #[command(subcommand)]
+    Apps(apps::AppsCommand),
     /// Where scripts answer, who is let in, and how often
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
     /// The scripts of an app, and whether anybody can call them
     #[command(subcommand)]
     Scripts(scripts::ScriptsCommand),
+    /// Run an older version of a script again
+    Rollback(scripts::Rollback),
     /// Host names of an app: claim, prove, approve, release
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
     /// What makes a script run besides a request: messages, schedules, changes
     #[command(subcommand)]
     Triggers(triggers::TriggersCommand),
-    /// Send messages, and see what waits to be carried out
+    /// Send messages, see what waits to be carried out, and cancel it
     #[command(subcommand)]
     Events(events::EventsCommand),
     /// Events whose script failed too often: look, replay, resolve
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// The keys of an app's collections: list, get, set, delete
+    #[command(subcommand)]
+    Kv(kv::KvCommand),
+    /// The files of an app's buckets: list, get, put, delete
+    #[command(subcommand)]
+    Files(files::FilesCommand),
+    /// The private hosts that an app's scripts can call
+    #[command(subcommand)]
+    Outbound(outbound::OutboundCommand),
+    /// Who may do what in an app
+    #[command(subcommand)]
+    Members(members::MembersCommand),
     /// Keys for programs: make, list, revoke
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -110,12 +142,8 @@ enum Verb {
     /// What an app's scripts know and nobody sees
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
-    /// Print every setting with its value, its default and its unit
-    Config {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Print every setting of the server with its value, its default and its unit
+    Config(settings::Settings),
     /// Copy all that is kept into a new folder, also while the server works
     ///
     /// It works on the data itself, so it has to run where PICLOUD_DATA and
@@ -211,16 +239,23 @@ impl Command {
             Verb::Deploy(deploy) => deploy.run(config).await,
             Verb::Invoke(invoke) => invoke.run(config).await,
             Verb::Logs(logs) => logs.run(config).await,
+            Verb::Executions(command) => command.run(config).await,
+            Verb::Apps(command) => command.run(config).await,
             Verb::Routes(command) => command.run(config).await,
             Verb::Scripts(command) => command.run(config).await,
+            Verb::Rollback(rollback) => rollback.run(config).await,
             Verb::Domains(command) => command.run(config).await,
             Verb::Triggers(command) => command.run(config).await,
             Verb::Events(command) => command.run(config).await,
             Verb::DeadLetters(command) => command.run(config).await,
+            Verb::Kv(command) => command.run(config).await,
+            Verb::Files(command) => command.run(config).await,
+            Verb::Outbound(command) => command.run(config).await,
+            Verb::Members(command) => command.run(config).await,
             Verb::Keys(command) => command.run(config).await,
             Verb::Users(command) => command.run(config).await,
             Verb::Secrets(command) => command.run(config).await,
-            Verb::Config { json } => settings::show(&config, json),
+            Verb::Config(settings) => settings.run(config).await,
             Verb::Backup(backup) => backup.run(&config).await,
             Verb::Restore(restore) => restore.run(&config).await,
             Verb::Compact => purge::compact(&config).await,
@@ -285,38 +320,5 @@ fn print_to_reader(text: impl AsRef<[u8]>) -> Result<ControlFlow<()>, Failure> {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(Failure(format!("cannot write to standard output: {error}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed_and_its_help_has_the_first_steps() {
-        let mut command = Command::command();
-        command.clone().debug_assert();
-        let help = command.render_long_help().to_string();
-        for step in [
-            "serve",
-            "deploy hello.rhai --app demo",
-            "PICLOUD_OWNER_KEY",
-            "logs",
-            "events send",
-            "dead-letters list",
-        ] {
-            assert!(help.contains(step), "{step} is not in\n{help}");
-        }
-    }
-
-    #[test]
-    fn a_script_is_named_by_app_and_script() {
-        let address = ScriptAddress { app: "demo".to_owned(), script: "hello".to_owned() };
-        assert_eq!("demo/hello".parse(), Ok(address));
-        for wrong in ["demo", "demo/", "/hello", ""] {
-            assert!(wrong.parse::<ScriptAddress>().is_err(), "{wrong}");
-        }
     }
 }

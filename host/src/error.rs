@@ -398,6 +398,7 @@ impl From<store::Conflict> for Refusal {
             store::Conflict::Queue => Self::new("queue_taken", message),
             store::Conflict::Address => Self::new("address_taken", message),
             store::Conflict::Resolved => Self::new("dead_letter_replayed", message),
+            store::Conflict::EventRuns => Self::new("event_running", message),
             store::Conflict::ScriptDeleted => Self::new("script_deleted", message),
             store::Conflict::UserName => Self::new("user_name_taken", message),
             store::Conflict::Identity => Self::new("identity_taken", message),

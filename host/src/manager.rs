@@ -279,6 +279,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(app_stats::list_app_stats))
         .routes(routes!(schedules::preview_schedule))
         .routes(routes!(instance::get_instance))
+        .routes(routes!(instance::list_settings))
 }
 
 /// What of the admin API is for whoever is not known yet.

@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> &str {
 fn every_setting_is_printed_with_its_value_default_and_unit() {
     let variables =
         [("PICLOUD_MAX_WALL_MS", "2500"), ("PICLOUD_OWNER_KEY", "a-secret-of-16-chars")];
-    let printed = picloud(&["config"], &variables);
+    let printed = picloud(&["config", "--local"], &variables);
     assert!(printed.status.success());
     let row =
         text(&printed.stdout).lines().find(|row| row.contains("PICLOUD_MAX_WALL_MS")).unwrap();
@@ -33,7 +33,8 @@ fn every_setting_is_printed_with_its_value_default_and_unit() {
 
 #[test]
 fn the_settings_are_also_printed_as_json() {
-    let printed = picloud(&["config", "--json"], &[("PICLOUD_MAX_MEMORY_BYTES", "64MiB")]);
+    let printed =
+        picloud(&["config", "--local", "--json"], &[("PICLOUD_MAX_MEMORY_BYTES", "64MiB")]);
     let settings: Value = serde_json::from_slice(&printed.stdout).unwrap();
     let memory = &settings["PICLOUD_MAX_MEMORY_BYTES"];
     assert_eq!((&memory["value"], &memory["unit"]), (&"64MiB".into(), &"bytes".into()));
@@ -61,7 +62,7 @@ fn wrong_values_stop_the_start_all_at_once() {
 
 #[test]
 fn a_variable_that_nothing_reads_is_a_warning() {
-    let printed = picloud(&["config"], &[("PICLOUD_LISTN", "127.0.0.1:1")]);
+    let printed = picloud(&["config", "--local"], &[("PICLOUD_LISTN", "127.0.0.1:1")]);
     assert!(printed.status.success());
     assert!(text(&printed.stderr).contains("did you mean PICLOUD_LISTEN?"));
 }
@@ -92,7 +93,7 @@ fn a_server_that_does_not_run_is_named() {
 fn what_is_packaged_and_documented_names_settings_that_exist() {
     // Read by Caddy and by Compose.
     let of_others = ["PICLOUD_DOMAIN", "PICLOUD_UPSTREAM", "PICLOUD_UPSTREAMS", "PICLOUD_SUBNET"];
-    let printed = picloud(&["config", "--json"], &[]);
+    let printed = picloud(&["config", "--local", "--json"], &[]);
     let settings: Value = serde_json::from_slice(&printed.stdout).unwrap();
     for file in [
         "Dockerfile",

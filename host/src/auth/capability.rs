@@ -153,6 +153,8 @@ capabilities! {
     AppManageTriggers = "app_manage_triggers": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Replay and resolve dead letters.
     AppDeadLetterManage = "app_dead_letter_manage": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
+    /// Cancel events that wait.
+    AppCancelEvents = "app_cancel_events": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Claim domains and release them.
     AppManageDomains = "app_manage_domains": Some(Scope::DomainManage), Least::App(AppRole::AppAdmin);
     /// Set and delete secrets.
@@ -239,6 +241,7 @@ mod tests {
         let admin = [
             "app_manage_triggers",
             "app_dead_letter_manage",
+            "app_cancel_events",
             "app_manage_domains",
             "app_manage_secrets",
             "app_manage_members",

@@ -1,13 +1,15 @@
 //! `picloud backup` and `picloud restore`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use picloud::backup::{Manifest, MasterKeyOf, back_up, back_up_without_master_key, restore};
 use picloud::clock::Clock;
 use picloud::config::Config;
+use serde_json::json;
 
-use super::{Failure, print};
+use super::Failure;
+use super::detail::Output;
 
 /// How many lost files are named; the manifest has them all.
 const NAMED_MAX: usize = 20;
@@ -22,6 +24,8 @@ pub(super) struct Backup {
     /// Keep the key elsewhere: without it nobody can open the secrets of the backup.
     #[arg(long)]
     without_master_key: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(clap::Args)]
@@ -29,6 +33,8 @@ pub(super) struct Restore {
     /// The folder that `picloud backup` has made
     #[arg(value_name = "SRC")]
     source: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Backup {
@@ -40,7 +46,7 @@ impl Backup {
             back_up(config, &clock, &self.dest).await
         };
         let made = made.map_err(Failure::new)?;
-        print(format!("{}\n", self.dest.display()))?;
+        show(&made, &self.dest, &self.output)?;
         Ok(report(&made, "backed up"))
     }
 }
@@ -48,9 +54,23 @@ impl Backup {
 impl Restore {
     pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
         let restored = restore(config, &self.source).await.map_err(Failure::new)?;
-        print(format!("{}\n", config.data.display()))?;
+        show(&restored, &config.data, &self.output)?;
         Ok(report(&restored, "restored"))
     }
+}
+
+/// Prints where the copy is and, as JSON, what is in it.
+fn show(manifest: &Manifest, folder: &Path, output: &Output) -> Result<(), Failure> {
+    let Manifest { database, files, files_bytes, lost, .. } = manifest;
+    let folder = folder.display().to_string();
+    let copy = json!({
+        "folder": folder,
+        "database": database,
+        "files": files,
+        "files_bytes": files_bytes,
+        "lost": lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    output.print(&copy, &folder)
 }
 
 /// Says what there is, and what there is not: a backup of which something is missing is

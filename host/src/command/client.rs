@@ -115,6 +115,30 @@ impl Client {
         Ok(self.send(request.header("idempotency-key", idempotency_key)).await??)
     }
 
+    /// The bytes at `path`.
+    pub(super) async fn download(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let (status, bytes) = self.answer(self.request(Method::GET, path, None)).await?;
+        if !status.is_success() {
+            return Err(refused(status, &bytes).into());
+        }
+        Ok(bytes)
+    }
+
+    /// Puts bytes to `path`.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        content: Vec<u8>,
+        content_type: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let request = self.request(Method::PUT, path, None).body(content);
+        let request = match content_type {
+            Some(content_type) => request.header("content-type", content_type),
+            None => request,
+        };
+        Ok(self.send(request).await??)
+    }
+
     fn request(&self, method: Method, path: &str, body: Option<&Value>) -> RequestBuilder {
         let url = self.full_url(&format!("/api/v1{path}"));
         let request = self.http.request(method, url).bearer_auth(self.key.reveal());
@@ -125,15 +149,19 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Result<Value, Refused>, Failure> {
+        let (status, bytes) = self.answer(request).await?;
+        if !status.is_success() {
+            return Ok(Err(refused(status, &bytes)));
+        }
+        let Verbatim(value) = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(Ok(value))
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
         let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(|error| self.unanswered(&error))?;
-        let Verbatim(mut value) = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(if status.is_success() {
-            Ok(value)
-        } else {
-            Err(Refused { status, error: value["error"].take() })
-        })
+        Ok((status, bytes.to_vec()))
     }
 
     /// The script of that name; `None` when the app has none.
@@ -154,6 +182,16 @@ impl Client {
             .await?
             .and_then(|found| found["id"].as_str().map(str::to_owned))
             .ok_or_else(|| Failure(format!("the app {app} has no script {script}")))
+    }
+
+    /// The id of the app's script of that name, if a name is given.
+    pub(super) async fn script_id_in(
+        &self,
+        app: &str,
+        script: Option<String>,
+    ) -> Result<Option<String>, Failure> {
+        let Some(script) = script else { return Ok(None) };
+        self.script_id(&ScriptAddress { app: app.to_owned(), script }).await.map(Some)
     }
 
     /// The names of an app's scripts, by their ids.
@@ -181,6 +219,12 @@ impl Client {
         }
         Failure(describe(error))
     }
+}
+
+/// What an answer that is an error says.
+fn refused(status: StatusCode, bytes: &[u8]) -> Refused {
+    let Verbatim(mut value) = serde_json::from_slice(bytes).unwrap_or_default();
+    Refused { status, error: value["error"].take() }
 }
 
 /// A client for a URL, which gives up when it has not connected in time.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::client::{Client, encode};
 use super::data::read_json;
-use super::detail::{Paging, print_one, print_page, time};
+use super::detail::{Output, Paging, print_one, print_page, time};
 use super::events::query;
-use super::{Failure, ScriptAddress, Server, print};
+use super::{Failure, Server, print};
 
 /// What to do with dead letters.
 #[derive(clap::Subcommand)]
@@ -97,6 +97,8 @@ struct Which {
     /// Only events of the script with this name
     #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "id")]
     script: Option<String>,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What to try again.
@@ -134,7 +136,7 @@ impl List {
         let client = self.server.client(config)?;
         let filter = query(&[
             ("kind", self.kind),
-            ("script_id", script_id(&client, &self.app, self.script).await?),
+            ("script_id", client.script_id_in(&self.app, self.script).await?),
         ]);
         let path = format!(
             "/apps/{}/dead-letters?limit={}&unresolved={}{filter}",
@@ -146,15 +148,6 @@ impl List {
         print_page(&page, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-async fn script_id(
-    client: &Client,
-    app: &str,
-    script: Option<String>,
-) -> Result<Option<String>, Failure> {
-    let Some(script) = script else { return Ok(None) };
-    client.script_id(&ScriptAddress { app: app.to_owned(), script }).await.map(Some)
 }
 
 fn line(letter: &Value) -> String {
@@ -215,7 +208,8 @@ impl Replay {
         }
         let path = format!("/dead-letters/{}/replay", encode(id));
         let replayed = client.call(Method::POST, &path, Some(&replay)).await?;
-        print(format!("{}\n", replayed["event_id"].as_str().unwrap_or_default()))?;
+        let event_id = replayed["event_id"].as_str().unwrap_or_default();
+        self.which.output.print(&replayed, event_id)?;
         eprintln!("replayed, as this new event");
         Ok(ExitCode::SUCCESS)
     }
@@ -228,7 +222,10 @@ impl Resolve {
             return self.which.in_bulk(&client, "resolve", &json!({}), "resolved").await;
         };
         let path = format!("/dead-letters/{}/resolve", encode(id));
-        client.call(Method::POST, &path, Some(&json!({}))).await?;
+        let resolved = client.call(Method::POST, &path, Some(&json!({}))).await?;
+        if self.which.output.json {
+            print(format!("{resolved:#}\n"))?;
+        }
         eprintln!("resolved: it is ignored from now on");
         Ok(ExitCode::SUCCESS)
     }
@@ -246,7 +243,7 @@ impl Which {
         done_to: &str,
     ) -> Result<ExitCode, Failure> {
         let app = self.app.unwrap_or_default();
-        let script_id = script_id(client, &app, self.script).await?;
+        let script_id = client.script_id_in(&app, self.script).await?;
         let letters = format!("/apps/{}/dead-letters", encode(&app));
         let filter = query(&[("kind", self.kind.clone()), ("script_id", script_id.clone())]);
         let path = format!("{letters}/count?unresolved=true{filter}");
@@ -267,7 +264,7 @@ impl Which {
                 _ => break,
             }
         }
-        print(format!("{done}\n"))?;
+        self.output.print(&json!({ "done": done, "left": left }), &done.to_string())?;
         eprintln!("{done_to} {done} of {all}, {left} are unresolved now");
         Ok(ExitCode::SUCCESS)
     }

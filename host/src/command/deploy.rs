@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::client::{Client, Refused, encode};
+use super::detail::Output;
 use super::excerpt::excerpt;
 use super::scripts::reach;
 use super::{Failure, ScriptAddress, Server, print};
@@ -35,6 +36,8 @@ pub(super) struct Deploy {
     #[arg(long)]
     no_endpoint: bool,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -55,7 +58,9 @@ impl Deploy {
             Some(script) => update(&client, &script, &source, self.no_endpoint).await?,
         };
         let script = deployed.map_err(|refused| explain(refused, &self.file, &source))?;
-        if script["endpoint_open"] == true {
+        if self.output.json {
+            print(format!("{script:#}\n"))?;
+        } else if script["endpoint_open"] == true {
             let endpoint = script["endpoint"].as_str().unwrap_or_default();
             print(format!("{}\n", client.full_url(endpoint)))?;
         }

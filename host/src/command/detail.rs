@@ -17,6 +17,21 @@ pub(super) struct Paging {
     pub(super) json: bool,
 }
 
+/// How something is printed.
+#[derive(clap::Args)]
+pub(super) struct Output {
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Output {
+    /// Prints what was made: as JSON all of it, or else this text in a line.
+    pub(super) fn print(&self, made: &Value, text: &str) -> Result<(), Failure> {
+        print(if self.json { format!("{made:#}\n") } else { format!("{text}\n") })
+    }
+}
+
 /// Prints a page: its items as JSON, or a text for each.
 pub(super) fn print_page(
     page: &Value,
@@ -45,7 +60,7 @@ pub(super) fn print_one(thing: &Value, as_json: bool, members: &[&str]) -> Resul
 
 /// Members by name, a line each; those that are `null` are left out. What ends in
 /// `_at` is a time.
-fn described(thing: &Value, members: &[&str]) -> String {
+pub(super) fn described(thing: &Value, members: &[&str]) -> String {
     let width = members.iter().map(|member| member.len()).max().unwrap_or_default();
     let mut text = String::new();
     for &member in members {

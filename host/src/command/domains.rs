@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::encode;
-use super::detail::{Paging, print_page, time};
-use super::{Failure, Server, print};
+use super::detail::{Output, Paging, print_page, time};
+use super::{Failure, Server};
 
 /// What to do with domains.
 #[derive(clap::Subcommand)]
@@ -54,6 +54,8 @@ pub(super) struct One {
     #[arg(long)]
     app: String,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -85,7 +87,7 @@ impl One {
         let client = self.server.client(config)?;
         let body = json!({ "host": self.host });
         let domain = client.call(Method::POST, &path, Some(&body)).await?;
-        print(line(&domain) + "\n")?;
+        self.output.print(&domain, &line(&domain))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -99,7 +101,7 @@ impl One {
         let client = self.server.client(config)?;
         let domain = client.call(method, &path, None).await?;
         match domain["host"].is_string() {
-            true => print(line(&domain) + "\n")?,
+            true => self.output.print(&domain, &line(&domain))?,
             false => eprintln!("released"),
         }
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,7 @@
 //! `picloud events`: what waits to be carried out, and messages from outside.
 
+mod cancel;
+
 use std::process::ExitCode;
 
 use picloud::config::Config;
@@ -8,8 +10,10 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ScriptNames, encode};
 use super::data::read_json;
-use super::detail::{Paging, print_one, print_page, time};
+use super::detail::{Output, Paging, print_one, print_page, time};
 use super::{Failure, Server, print};
+
+use cancel::{Cancel, Purge};
 
 /// What to do with events.
 #[derive(clap::Subcommand)]
@@ -19,6 +23,8 @@ Examples:
   picloud events send demo --script report --delay-ms 60000
   picloud events list demo
   picloud events show 01980000-0000-7000-8000-000000000000
+  picloud events cancel 01980000-0000-7000-8000-000000000000
+  picloud events purge demo --queue mails --yes
 
 An event is something that a script is to be run for: a message, a changed key, a
 schedule that has come due. It is stored before it is carried out, and gone when it is
@@ -31,6 +37,10 @@ pub(super) enum EventsCommand {
     Show(Show),
     /// Send a message to a queue, a topic or a script, and print the event's id
     Send(Send),
+    /// Cancel an event that waits: its script does not run
+    Cancel(Cancel),
+    /// Cancel all events of an app that wait, or some of them, and print how many
+    Purge(Purge),
 }
 
 impl EventsCommand {
@@ -39,6 +49,8 @@ impl EventsCommand {
             Self::List(list) => list.run(config).await,
             Self::Show(show) => show.run(config).await,
             Self::Send(send) => send.run(config).await,
+            Self::Cancel(cancel) => cancel.run(config).await,
+            Self::Purge(purge) => purge.run(config).await,
         }
     }
 }
@@ -54,6 +66,9 @@ pub(super) struct List {
     /// Only by this queue, topic, collection, bucket or schedule
     #[arg(long)]
     source: Option<String>,
+    /// Only what the script with this name is to be run for
+    #[arg(long, value_name = "NAME")]
+    script: Option<String>,
     #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
@@ -100,13 +115,17 @@ pub(super) struct Send {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: Server,
 }
 
 impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let filter = query(&[("kind", self.kind), ("source", self.source)]);
+        let script_id = client.script_id_in(&self.app, self.script).await?;
+        let filter =
+            query(&[("kind", self.kind), ("source", self.source), ("script_id", script_id)]);
         let path =
             format!("/apps/{}/outbox?limit={}{filter}", encode(&self.app), self.paging.limit);
         let page = client.call(Method::GET, &path, None).await?;
@@ -188,7 +207,7 @@ impl Send {
             Some(key) => client.call_once(&path, &event, key).await?,
             None => client.call(Method::POST, &path, Some(&event)).await?,
         };
-        let ids = print_ids(&sent["event_ids"])?;
+        let ids = print_ids(&sent, &self.output)?;
         match (&self.queue, &self.topic) {
             (_, Some(topic)) if ids == 0 => eprintln!("nobody listens to the topic {topic}"),
             (Some(_), _) if ids == 0 => eprintln!("dropped: one with that dedupe key waits"),
@@ -219,10 +238,14 @@ async fn warn_of_missing_trigger(
     Ok(())
 }
 
-/// Prints ids, a line each, and says how many there were.
-pub(super) fn print_ids(ids: &Value) -> Result<usize, Failure> {
-    let ids: Vec<_> = ids.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    print(ids.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+/// Prints the ids of what was sent, a line each, and says how many there were.
+pub(super) fn print_ids(sent: &Value, output: &Output) -> Result<usize, Failure> {
+    let ids = sent["event_ids"].as_array().into_iter().flatten();
+    let ids: Vec<_> = ids.filter_map(Value::as_str).collect();
+    print(match output.json {
+        true => format!("{sent:#}\n"),
+        false => ids.iter().map(|id| format!("{id}\n")).collect(),
+    })?;
     Ok(ids.len())
 }
 

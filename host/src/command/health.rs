@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use picloud::config::Config;
+use serde_json::json;
 
-use super::{Failure, client, print};
+use super::detail::Output;
+use super::{Failure, client};
 
 /// The server itself gives the database 2 seconds.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -17,6 +19,8 @@ pub(super) struct Health {
     /// Where the server is [default: the address of PICLOUD_LISTEN]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Health {
@@ -30,7 +34,7 @@ impl Health {
         if !answer.status().is_success() {
             return Err(Failure(format!("{url} answers {}", answer.status())));
         }
-        print("ready\n")?;
+        self.output.print(&json!({ "ready": true }), "ready")?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Invoke {
     /// A parameter of the query, as `name=value`; may be given more than once
     #[arg(long = "query", value_name = "QUERY", value_parser = parameter)]
     query: Vec<(String, String)>,
+    /// Print the whole answer as JSON: status, log, fuel and the response
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -71,6 +74,10 @@ impl Invoke {
 
         let id = client.script_id(&self.script).await?;
         let answer = client.call(Method::POST, &format!("/execute/{id}"), Some(&request)).await?;
+        if self.json {
+            print(format!("{answer:#}\n"))?;
+            return Ok(exit_code(&answer));
+        }
         show(&answer)
     }
 }
@@ -99,7 +106,11 @@ fn show(answer: &Value) -> Result<ExitCode, Failure> {
         answer["duration_us"].as_f64().unwrap_or_default() / 1000.0,
         answer["execution_id"].as_str().unwrap_or_default(),
     );
-    Ok(if status == "success" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(answer))
+}
+
+fn exit_code(answer: &Value) -> ExitCode {
+    if answer["status"] == "success" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn response_body(response: &Value) -> Result<Vec<u8>, Failure> {

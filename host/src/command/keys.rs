@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::encode;
-use super::detail::{Paging, print_page, time};
-use super::{Failure, Server, print};
+use super::detail::{Output, Paging, print_page, time};
+use super::{Failure, Server};
 
 /// What to do with keys.
 #[derive(clap::Subcommand)]
@@ -60,6 +60,8 @@ pub(super) struct Create {
     #[arg(long, value_name = "DAYS")]
     days: Option<i64>,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -94,7 +96,7 @@ impl Create {
             "expires_in_days": self.days,
         });
         let made = client.call(Method::POST, "/keys", Some(&body)).await?;
-        print(format!("{}\n", made["key"].as_str().unwrap_or_default()))?;
+        self.output.print(&made, made["key"].as_str().unwrap_or_default())?;
         eprintln!("This is the key. It is not shown again.");
         Ok(ExitCode::SUCCESS)
     }

@@ -7,8 +7,10 @@ use picloud::clock::Clock;
 use picloud::config::Config;
 use picloud::instance;
 use picloud::store::Store;
+use serde_json::json;
 
-use super::{Failure, print};
+use super::Failure;
+use super::detail::Output;
 
 /// What to do with the key.
 #[derive(clap::Subcommand)]
@@ -18,18 +20,18 @@ pub(super) enum OwnerKeyCommand {
     /// It works in the database, so it has to run where the server's PICLOUD_DATA
     /// or PICLOUD_DATABASE_URL lead to. The old key ends at once, with the keys, the sessions
     /// and the invitations that were made with it.
-    Reset,
+    Reset(Output),
 }
 
 impl OwnerKeyCommand {
     pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
         match self {
-            Self::Reset => reset(config).await,
+            Self::Reset(output) => reset(config, &output).await,
         }
     }
 }
 
-async fn reset(config: &Config) -> Result<ExitCode, Failure> {
+async fn reset(config: &Config, output: &Output) -> Result<ExitCode, Failure> {
     if config.owner_key.is_some() {
         return Err(Failure::new(
             "PICLOUD_OWNER_KEY is set, and the next start would put it back; change it there",
@@ -43,7 +45,7 @@ async fn reset(config: &Config) -> Result<ExitCode, Failure> {
     store.close().await.map_err(unavailable)?;
     match key.map_err(|error| Failure(format!("the database {url}: {error}")))? {
         Some(key) => {
-            print(format!("{}\n", key.reveal()))?;
+            output.print(&json!({ "owner_key": key.reveal() }), key.reveal())?;
             eprintln!("This is the owner key from now on. It is not shown again.");
             Ok(ExitCode::SUCCESS)
         }

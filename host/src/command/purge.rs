@@ -6,9 +6,11 @@ use std::str::FromStr;
 use picloud::config::Config;
 use picloud::{data_folder, instance, store};
 use reqwest::Method;
+use serde_json::json;
 
 use super::client::encode;
-use super::{Failure, ScriptAddress, Server, print};
+use super::detail::Output;
+use super::{Failure, ScriptAddress, Server};
 
 /// Which executions to delete: all, those of an app, or those of a script.
 #[derive(clap::Args)]
@@ -27,12 +29,14 @@ pub(super) struct Purge {
     #[arg(long, value_name = "SCRIPT")]
     script: Option<String>,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: Server,
 }
 
 /// A time span in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Age(u32);
+pub(super) struct Age(pub(super) u32);
 
 impl FromStr for Age {
     type Err = &'static str;
@@ -59,7 +63,7 @@ impl FromStr for Age {
 
 impl Purge {
     pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let path = self.path()?;
+        let (path, output) = (self.path()?, &self.output);
         let client = self.server.client(config)?;
         let mut deleted = 0;
         loop {
@@ -71,7 +75,7 @@ impl Purge {
             }
             eprintln!("deleted so far: {deleted}");
         }
-        print(format!("{deleted}\n"))?;
+        output.print(&json!({ "deleted": deleted }), &deleted.to_string())?;
         eprintln!("executions were deleted");
         Ok(ExitCode::SUCCESS)
     }

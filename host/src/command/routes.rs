@@ -9,8 +9,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{ScriptNames, encode};
-use super::detail::{Paging, print_one, print_page};
-use super::{Failure, ScriptAddress, Server, print};
+use super::detail::{Output, Paging, print_one, print_page};
+use super::{Failure, ScriptAddress, Server};
 
 use policy::Policy;
 
@@ -97,6 +97,8 @@ pub(super) struct Create {
     host: Option<String>,
     #[command(flatten)]
     policy: Policy,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     server: Server,
 }
@@ -191,7 +193,7 @@ impl Create {
         self.policy.put_into(&mut route)?;
         let path = format!("/apps/{}/routes", encode(&self.script.app));
         let made = client.call(Method::POST, &path, Some(&route)).await?;
-        print(format!("{}\n", made["id"].as_str().unwrap_or_default()))?;
+        self.output.print(&made, made["id"].as_str().unwrap_or_default())?;
         if made["auth"]["mode"] != "none" {
             eprintln!("{} now answers at its routes only", self.script.script);
         }

@@ -1,5 +1,7 @@
 //! `picloud scripts`: an app's scripts, and whether anybody can call them.
 
+mod versions;
+
 use std::process::ExitCode;
 
 use picloud::config::Config;
@@ -7,21 +9,34 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, encode};
+use super::consent::Consent;
 use super::detail::{Paging, print_page};
 use super::{Failure, ScriptAddress, Server};
+
+pub(super) use versions::Rollback;
+use versions::{Show, Versions};
 
 /// What to do with scripts.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
   picloud scripts list --app demo
+  picloud scripts versions demo/hello
+  picloud scripts show demo/hello --version 3   its source
   picloud scripts endpoint demo/mailer off      nobody can call it over HTTP at its own endpoint
-  picloud scripts endpoint demo/hello on")]
+  picloud scripts endpoint demo/hello on
+  picloud scripts delete demo/hello --yes")]
 pub(super) enum ScriptsCommand {
     /// Print an app's scripts and whether their endpoints are open
     List(List),
+    /// Print a script's versions, the newest first
+    Versions(Versions),
+    /// Print the source of a script
+    Show(Show),
     /// Open or close a script's own endpoint, /x/APP/SCRIPT
     Endpoint(Endpoint),
+    /// Delete a script with its versions, routes and triggers
+    Delete(Delete),
 }
 
 /// Which scripts.
@@ -49,6 +64,18 @@ pub(super) struct Endpoint {
     server: Server,
 }
 
+/// Which script to delete.
+#[derive(clap::Args)]
+pub(super) struct Delete {
+    /// The script
+    #[arg(value_name = "APP/SCRIPT")]
+    script: ScriptAddress,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    server: Server,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Switch {
     On,
@@ -59,7 +86,10 @@ impl ScriptsCommand {
     pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         match self {
             Self::List(list) => list.run(config).await,
+            Self::Versions(versions) => versions.run(config).await,
+            Self::Show(show) => show.run(config).await,
             Self::Endpoint(endpoint) => endpoint.run(config).await,
+            Self::Delete(delete) => delete.run(config).await,
         }
     }
 }
@@ -81,6 +111,20 @@ impl Endpoint {
         let body = json!({ "endpoint_enabled": self.switch == Switch::On });
         let script = client.call(Method::PUT, &path, Some(&body)).await?;
         eprintln!("{}", reach(&client, &script));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Delete {
+    async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        let ScriptAddress { app, script } = &self.script;
+        self.consent.check(&format!(
+            "deletes the script {app}/{script} with its versions, routes and triggers"
+        ))?;
+        let client = self.server.client(config)?;
+        let path = format!("/scripts/{}", client.script_id(&self.script).await?);
+        client.call(Method::DELETE, &path, None).await?;
+        eprintln!("deleted: {app}/{script}");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ScriptNames, encode};
 use super::data::read_json;
-use super::detail::{Paging, print_one, print_page, time};
+use super::detail::{Output, Paging, print_one, print_page, time};
 use super::events::{print_ids, query};
 use super::{Failure, Server};
 
@@ -103,6 +103,8 @@ pub(super) struct Fire {
     /// '{"payload": {"id": 7}}' for a queue: a text, @FILE, or -
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     server: Server,
 }
@@ -209,7 +211,7 @@ impl Fire {
         let body = json!({ "payload": details.unwrap_or_else(|| json!({})) });
         let path = format!("{}/fire", trigger_path(&self.id));
         let sent = client.call(Method::POST, &path, Some(&body)).await?;
-        print_ids(&sent["event_ids"])?;
+        print_ids(&sent, &self.output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, encode};
-use super::detail::{Paging, print_page, time};
-use super::{Failure, Server, print};
+use super::detail::{Output, Paging, print_page, time};
+use super::{Failure, Server};
 
 /// What to do with users.
 #[derive(clap::Subcommand)]
@@ -58,6 +58,8 @@ pub(super) struct Create {
     #[arg(long, default_value = "member")]
     role: String,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -75,6 +77,8 @@ pub(super) struct List {
 pub(super) struct One {
     /// Their name
     name: String,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     server: Server,
 }
@@ -109,9 +113,11 @@ async fn user_id(client: &Client, name: &str) -> Result<String, Failure> {
 }
 
 /// Prints the link that an invited user is handed.
-fn print_link(client: &Client, invited: &Value) -> Result<ExitCode, Failure> {
+fn print_link(client: &Client, mut invited: Value, output: &Output) -> Result<ExitCode, Failure> {
     let path = invited["invitation_path"].as_str().unwrap_or_default();
-    print(format!("{}\n", client.full_url(path)))?;
+    let url = client.full_url(path);
+    invited["invitation_url"] = json!(url);
+    output.print(&invited, &url)?;
     eprintln!("Hand this link over: whoever opens it chooses the password. It is good for a week.");
     Ok(ExitCode::SUCCESS)
 }
@@ -121,7 +127,7 @@ impl Create {
         let client = self.server.client(config)?;
         let body = json!({ "name": self.name, "role": self.role });
         let made = client.call(Method::POST, "/users", Some(&body)).await?;
-        print_link(&client, &made)
+        print_link(&client, made, &self.output)
     }
 }
 
@@ -150,7 +156,7 @@ impl One {
         let client = self.server.client(config)?;
         let path = format!("/users/{}/invitation", user_id(&client, &self.name).await?);
         let invited = client.call(Method::POST, &path, Some(&json!({}))).await?;
-        print_link(&client, &invited)
+        print_link(&client, invited, &self.output)
     }
 
     async fn switch(self, config: Config, enabled: bool) -> Result<ExitCode, Failure> {

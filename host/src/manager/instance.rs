@@ -1,4 +1,4 @@
-//! `/instance`: what this server is, what it keeps and how it is set.
+//! `/instance` and `/instance/settings`: what this server is, what it keeps and how it is set.
 
 use axum::Json;
 use axum::extract::State;
@@ -178,6 +178,26 @@ pub struct Setting {
     unit: &'static str,
     /// What it is for.
     description: &'static str,
+}
+
+/// The settings of the node that answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InstanceSettings {
+    /// Each of them, in the order of the documents.
+    settings: Vec<Setting>,
+}
+
+/// Shows the settings that are in force, without the values of secrets. They are those of the
+/// node that answers.
+#[utoipa::path(get, path = "/instance/settings", tag = "instance",
+    security(("key" = ["instance:admin"])),
+    responses((status = 200, description = "The settings", body = InstanceSettings)))]
+pub(super) async fn list_settings(
+    State(control_plane): State<ControlPlane>,
+    caller: Caller,
+) -> Result<Json<InstanceSettings>> {
+    caller.check(Capability::InstanceRead)?;
+    Ok(Json(InstanceSettings { settings: control_plane.about.settings.clone() }))
 }
 
 /// Shows what this server is, what it keeps and how it is set.

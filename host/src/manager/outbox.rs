@@ -127,7 +127,7 @@ pub struct Backlog {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OutboxQuery {
-    /// Only of this kind. What is by kind alone, by source alone or by several filters is
+    /// Only of this kind. What is by kind alone, by source alone, by script or by several filters is
     /// looked for among the last 10,000 that fit otherwise, and behind them with `after`.
     #[param(value_type = Option<String>)]
     kind: Option<TriggerKind>,
@@ -137,6 +137,8 @@ pub struct OutboxQuery {
     trigger_id: Option<String>,
     /// Only what the execution with this id has caused.
     caused_by: Option<String>,
+    /// Only what the script with this id is to be run for.
+    script_id: Option<String>,
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
     /// Only what is behind this place: the `next_after` of an earlier answer.
@@ -173,11 +175,13 @@ pub(super) async fn list_outbox(
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let trigger_id = query.trigger_id.as_deref().map(str::parse).transpose();
     let cause = query.caused_by.as_deref().map(str::parse).transpose();
+    let script_id = query.script_id.as_deref().map(str::parse).transpose();
     let filter = EventFilter {
         kind: query.kind,
         source: query.source,
         trigger_id: trigger_id.map_err(|_| Error::not_found(Resource::Trigger))?,
         caused_by: cause.map_err(|_| Error::not_found(Resource::Execution))?,
+        script_id: script_id.map_err(|_| Error::not_found(Resource::Script))?,
     };
     let rows = control_plane.store.list_events(&app.id, &filter, part).await?;
     let position = |row: &Excerpt<store::Event>| store::Position {

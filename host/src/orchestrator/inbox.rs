@@ -3,8 +3,9 @@
 //! ```text
 //!  wait ─▶ waiting ──take──▶ being answered ──▶ answered
 //!             │                                    │
-//!             └─ the caller leaves: the event is   └─ the caller leaves: the answer
-//!                one like any other                   is kept as abandoned
+//!             ├─ the caller leaves: the event is   └─ the caller leaves: the answer
+//!             │  one like any other                   is kept as abandoned
+//!             └─ cancel ─▶ told that there is no answer
 //! ```
 //!
 //! A caller is told first that the answer is coming, and then the answer, so that a
@@ -65,6 +66,11 @@ impl Inbox {
             }
         }
         (!told.is_empty()).then_some(Callers(told))
+    }
+
+    /// The event is cancelled: each of its callers gets an error in the place of an answer.
+    pub(super) fn cancel(&self, event_id: &EventId) {
+        self.waiting().remove(event_id);
     }
 
     /// Nobody waits for this event: it was not appended, or its callers are gone.

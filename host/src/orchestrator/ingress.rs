@@ -29,6 +29,7 @@
 //! Invariant: of a request that is refused nothing is stored.
 
 mod admission;
+mod cancel;
 mod cors;
 pub(super) mod delivery;
 mod entries;
@@ -71,7 +72,7 @@ const PREFIX: &str = "/x/";
 /// What of the API below `/api/v1` runs scripts or brings what they react to; behind the
 /// owner's key.
 pub fn api() -> OpenApiRouter<Orchestrator> {
-    execute::api().merge(events::api()).merge(entries::api())
+    execute::api().merge(events::api()).merge(cancel::api()).merge(entries::api())
 }
 
 /// The endpoints of scripts.

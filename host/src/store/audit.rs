@@ -48,8 +48,8 @@ pub struct AuditEntry {
 impl AuditEntry {
     /// Whether it may be done while the disk is full: it makes room, or closes a door.
     pub(super) fn is_done_without_room(&self) -> bool {
-        const BEGINNINGS: [&str; 6] =
-            ["delete_", "purge_", "release_", "revoke_", "sign_out", "change_password"];
+        const BEGINNINGS: [&str; 7] =
+            ["cancel_", "delete_", "purge_", "release_", "revoke_", "sign_out", "change_password"];
         BEGINNINGS.iter().any(|beginning| self.action.starts_with(beginning))
     }
 }

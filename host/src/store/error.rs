@@ -118,6 +118,8 @@ pub enum Conflict {
     Address,
     /// The dead letter was replayed before.
     Resolved,
+    /// A node runs the event.
+    EventRuns,
     /// The script of the dead letter, or its version, does not exist any more.
     ScriptDeleted,
     /// Another user has the name.
@@ -174,6 +176,7 @@ impl fmt::Display for Conflict {
             Self::Queue => f.write_str("the queue has a trigger already"),
             Self::Address => f.write_str("another trigger has this address"),
             Self::Resolved => f.write_str("the dead letter was replayed before"),
+            Self::EventRuns => f.write_str("the event runs; only what waits can be cancelled"),
             Self::ScriptDeleted => f.write_str("the script, or that version of it, is deleted"),
             Self::UserName => f.write_str("another user has this name"),
             Self::Identity => f.write_str("the identity is another user's"),

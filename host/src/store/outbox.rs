@@ -5,17 +5,19 @@
 //!               ▲                              │ │
 //!               ├──── retry: available later ──┘ ├──bury──▶ a dead letter
 //!               ├──── release: attempt - 1 ──────┤
-//!               └──── the lease ran out ─────────┘
+//!               ├──── the lease ran out ─────────┘
+//!               └──cancel──▶ gone
 //! ```
 //!
 //! [`super::commit`] appends what a run causes and completes, retries or buries
 //! what started it; [`claim`] is how a node takes what is due, [`handover`] how it takes
-//! what it appends itself.
+//! what it appends itself, [`cancel`] how a person takes back what waits.
 //!
 //! Invariant: an attempt is counted before it begins, so that one which kills its
 //! host is counted too.
 //! Invariant: who names an older attempt or another token changes nothing.
 
+mod cancel;
 mod claim;
 mod handover;
 mod intake;

@@ -39,8 +39,15 @@ impl Operation {
         own.iter().any(|beginning| self.template.starts_with(beginning))
     }
 
-    fn is_last(&self) -> bool {
-        self.method == "DELETE" && self.template == "/api/v1/apps/{app}"
+    /// What only looks comes first, then what deletes one thing; what deletes many, and with them
+    /// what others delete, comes after that, and the app last of all.
+    fn rank(&self) -> u8 {
+        match (&*self.method, &*self.template) {
+            ("DELETE", "/api/v1/apps/{app}") => 3,
+            ("DELETE", "/api/v1/apps/{app}/outbox") => 2,
+            ("DELETE", _) => 1,
+            _ => 0,
+        }
     }
 }
 
@@ -188,9 +195,8 @@ with_an_app! {
                 is_one_of(&answer, &[403], "a key of an app", operation);
             }
         }
-        // What deletes comes after what only looks, and the app itself last of all.
         let mut in_order: Vec<_> = operations.iter().collect();
-        in_order.sort_by_key(|operation| (operation.is_last(), operation.method == "DELETE"));
+        in_order.sort_by_key(|operation| operation.rank());
         let full = key_with(app, json!({"name": "full", "scopes": SCOPES})).await;
         for operation in in_order {
             let any = of_scope.first().map(|(_, key)| key);
@@ -238,7 +244,7 @@ with_an_app! {
         }
         let mut operations = operations(app).await;
         operations.retain(Operation::is_in_app);
-        operations.sort_by_key(|operation| (operation.is_last(), operation.method == "DELETE"));
+        operations.sort_by_key(Operation::rank);
         for operation in &operations {
             let scope = operation.scope.as_deref().unwrap();
             for ((role, scopes), member) in table.iter().zip(&members) {

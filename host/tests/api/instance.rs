@@ -55,6 +55,8 @@ with_an_app! {
 
     async fn the_settings_in_force_are_shown_without_secrets(app) {
         let instance = instance(app).await;
+        let alone = app.admin().get("/instance/settings").send().await.is(200).json();
+        assert_eq!(alone, json!({ "settings": instance["settings"] }));
         let settings = instance["settings"].as_array().unwrap();
         assert_eq!(settings.len(), picloud::config::SETTINGS.len());
         let setting = |name: &str| settings.iter().find(|s| s["name"] == name).unwrap();

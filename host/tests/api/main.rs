@@ -27,6 +27,7 @@ mod backup;
 mod bodies;
 mod body_budget;
 mod browser;
+mod cancelling;
 mod cases;
 mod credentials;
 mod dashboard;

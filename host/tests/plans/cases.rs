@@ -165,15 +165,11 @@ async fn outbox(examination: &mut Examination, filled: &Filled) {
         for source in [None, Some("orders1"), Some("none")] {
             for trigger_id in maybe(&filled.trigger_id) {
                 for caused_by in maybe(&filled.execution_id) {
-                    let (trigger_id, source) = (trigger_id.clone(), source.map(str::to_owned));
-                    let filter = EventFilter { kind, source, trigger_id, caused_by };
-                    for (place, part) in parts(filled) {
-                        let name = format!("outbox {filter:?} {place}");
-                        examination
-                            .of(&name, async |store| {
-                                store.list_events(&filled.app_id, &filter, part.clone()).await
-                            })
-                            .await;
+                    for script_id in maybe(&filled.script_id) {
+                        let (trigger_id, source) = (trigger_id.clone(), source.map(str::to_owned));
+                        let caused_by = caused_by.clone();
+                        let filter = EventFilter { kind, source, trigger_id, caused_by, script_id };
+                        events(examination, filled, &filter).await;
                     }
                 }
             }
@@ -184,6 +180,20 @@ async fn outbox(examination: &mut Examination, filled: &Filled) {
         examination
             .of("backlog", async |store| store.list_backlog(&filled.app_id, page).await)
             .await;
+    }
+}
+
+async fn events(examination: &mut Examination, filled: &Filled, filter: &EventFilter) {
+    for (place, part) in parts(filled) {
+        let name = format!("outbox {filter:?} {place}");
+        examination
+            .of(&name, async |store| store.list_events(&filled.app_id, filter, part.clone()).await)
+            .await;
+        let name = format!("positions in the outbox {filter:?} {place}");
+        let positions = async |store: &picloud::store::Store| {
+            store.list_event_positions(&filled.app_id, filter, part.clone()).await
+        };
+        examination.of(&name, positions).await;
     }
 }
 

@@ -1,14 +1,11 @@
 //! The command line against a server, as somebody types it.
 
-use std::path::Path;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::compiled_guest;
-use crate::server::{OWNER_KEY, Server, picloud};
+use crate::server::{OWNER_KEY, picloud};
+use crate::shell::{Shell, path, text};
 
 /// Fails until the key `fixed` is set.
 const MAILER: &str = r#"
@@ -17,56 +14,7 @@ const MAILER: &str = r#"
     kv::collection("sent").set(ctx.event.queue.payload.to, true);
 "#;
 
-struct Shell {
-    data: TempDir,
-    server: Server,
-}
-
-/// What a command said, and how it ended.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
 impl Shell {
-    fn start() -> Self {
-        let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        compiled_guest::place(data.path());
-        // An event is given up at once.
-        let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1")];
-        let server = Server::start(data.path(), &variables);
-        Self { data, server }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &self.server.url)];
-        let ended = picloud(self.data.path()).args(arguments).envs(variables).output().unwrap();
-        let Output { status, stdout, stderr } = ended;
-        Said {
-            code: status.code(),
-            out: String::from_utf8(stdout).unwrap(),
-            err: String::from_utf8(stderr).unwrap(),
-        }
-    }
-
-    /// The standard output of a command that is carried out.
-    #[track_caller]
-    fn does(&self, arguments: &[&str]) -> String {
-        let said = self.run(arguments);
-        assert_eq!(said.code, Some(0), "{arguments:?}: {}{}", said.out, said.err);
-        said.out.trim_end().to_owned()
-    }
-
-    /// The standard error of a command that ends with this code.
-    #[track_caller]
-    fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let said = self.run(arguments);
-        assert_eq!(said.code, Some(code), "{arguments:?}: {}{}", said.out, said.err);
-        assert_eq!(said.out, "", "{arguments:?}");
-        said.err
-    }
-
     /// Deploys a script and makes it the one of the queue `mails`; the trigger's id.
     fn deploy_mailer(&self) -> String {
         let file = self.data.path().join("mailer.rhai");
@@ -101,14 +49,6 @@ impl Shell {
             assert!(begun.elapsed() < Duration::from_secs(60), "an event is never done");
         }
     }
-}
-
-fn path(file: &Path) -> &str {
-    file.to_str().unwrap()
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap()
 }
 
 #[test]

@@ -98,3 +98,36 @@ async fn a_log_is_followed_through_a_restart_until_nobody_reads() {
     assert_eq!(ended(&mut follower), Some(0));
     assert_eq!(server.stop(), Some(0));
 }
+
+#[tokio::test]
+async fn only_what_fits_is_followed_as_json() {
+    let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    compiled_guest::place(data.path());
+    let server = Server::start(data.path(), &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
+    server.create("/apps", json!({"name": "demo"})).await.unwrap();
+    let source = r#"let n = ctx.request.query.n; log::info(n); if n == "bad" { throw n }"#;
+    for name in ["hello", "other"] {
+        let script = json!({"name": name, "source": source});
+        server.create("/apps/demo/scripts", script).await.unwrap();
+    }
+    let filter = ["--script", "hello", "--status", "error", "--since", "1h", "--json"];
+    let mut follower = picloud(data.path())
+        .args(["logs", "--app", "demo", "--follow"])
+        .args(filter)
+        .envs([("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &server.url)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (out, _) = lines(follower.stdout.take().unwrap());
+    for path in ["hello?n=good", "other?n=bad", "hello?n=bad"] {
+        server.call(&format!("/x/demo/{path}")).await.unwrap();
+    }
+    let read = until(&out, "bad");
+    assert_eq!(read.len(), 1, "{read:?}");
+    let run: serde_json::Value = serde_json::from_str(&read[0]).unwrap();
+    assert_eq!((&run["script"], &run["error"]["message"]), (&json!("hello"), &json!("bad")));
+    assert_eq!(run["log"][0]["message"], "bad");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    assert_eq!(server.stop(), Some(0));
+}

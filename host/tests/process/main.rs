@@ -9,6 +9,9 @@ mod chaos;
 mod clocks;
 mod cluster;
 mod command;
+mod command_apps;
+mod command_entries;
+mod command_runs;
 #[path = "../support/compiled_guest.rs"]
 mod compiled_guest;
 mod crash;
@@ -36,6 +39,7 @@ mod proxy;
 mod saturation;
 mod secrets;
 mod server;
+mod shell;
 mod sign_in;
 mod start;
 mod storm;

@@ -7,6 +7,7 @@
 mod database;
 
 mod apps;
+mod cancelling;
 mod clock;
 mod commit;
 mod definitions;

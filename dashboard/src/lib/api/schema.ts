@@ -503,7 +503,11 @@ export interface paths {
         get: operations["list_outbox"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Cancels what waits in an app, the last accepted first, at most 50,000 events in a request.
+         *     Events that run are left alone, and so are those that are accepted meanwhile.
+         */
+        delete: operations["purge_outbox"];
         options?: never;
         head?: never;
         patch?: never;
@@ -891,7 +895,11 @@ export interface paths {
         get: operations["get_event"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Cancels an event that waits: its script does not run. A caller of a `durable` route who waits
+         *     for it at this node gets 409 `event_cancelled` at once.
+         */
+        delete: operations["cancel_event"];
         options?: never;
         head?: never;
         patch?: never;
@@ -960,6 +968,26 @@ export interface paths {
         };
         /** Shows what this server is, what it keeps and how it is set. */
         get: operations["get_instance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instance/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Shows the settings that are in force, without the values of secrets. They are those of the
+         *     node that answers.
+         */
+        get: operations["list_settings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2424,6 +2452,11 @@ export interface components {
             /** @description Its value; of a secret, whether it is set. */
             value: string;
         };
+        /** @description The settings of the node that answers. */
+        InstanceSettings: {
+            /** @description Each of them, in the order of the documents. */
+            settings: components["schemas"]["InstanceSetting"][];
+        };
         /** @description What all apps keep together. */
         InstanceStorage: {
             /**
@@ -3479,6 +3512,15 @@ export interface components {
              * @description How many executions.
              */
             deleted: number;
+        };
+        /** @description What was cancelled. */
+        PurgedOutbox: {
+            /** @description How many events. */
+            cancelled: number;
+            /** @description Whether these were all; if not, `next_after` goes on. */
+            complete: boolean;
+            /** @description The `after` of the next request; `null` when there is no more. */
+            next_after?: string | null;
         };
         /** @description A secret's new value. */
         PutSecret: {
@@ -5777,7 +5819,7 @@ export interface operations {
                 /** @description Only what the execution with this id has caused. */
                 caused_by?: string;
                 /**
-                 * @description Only of this kind. What is by kind alone, by source alone or by several filters is
+                 * @description Only of this kind. What is by kind alone, by source alone, by script or by several filters is
                  *     looked for among the last 10,000 that fit otherwise, and behind them with `after`.
                  */
                 kind?: string;
@@ -5785,6 +5827,8 @@ export interface operations {
                 limit?: number;
                 /** @description Number of items to skip, at most 10,000; not together with `after`. */
                 offset?: number;
+                /** @description Only what the script with this id is to be run for. */
+                script_id?: string;
                 /** @description Only by this queue, topic, collection or bucket. */
                 source?: string;
                 /** @description Only by the trigger with this id. */
@@ -5806,6 +5850,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["List_Event"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    purge_outbox: {
+        parameters: {
+            query?: {
+                /** @description Goes on behind this place: the `next_after` of an earlier answer. */
+                after?: string;
+                /** @description Only of this kind. */
+                kind?: string;
+                /** @description Only what the script with this id is to be run for. */
+                script_id?: string;
+                /** @description Only by this queue, topic, collection or bucket. */
+                source?: string;
+                /** @description Only by the trigger with this id. */
+                trigger_id?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The app's name */
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many were cancelled */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PurgedOutbox"];
                 };
             };
             /** @description It was not done */
@@ -6686,6 +6773,50 @@ export interface operations {
             };
         };
     };
+    cancel_event: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The event's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is cancelled */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such event, or it is done */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It runs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     execute_script: {
         parameters: {
             query?: never;
@@ -6837,6 +6968,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Instance"];
+                };
+            };
+            /** @description It was not done */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The settings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstanceSettings"];
                 };
             };
             /** @description It was not done */

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::on_in_words;
 use crate::command::client::encode;
-use crate::command::detail::time;
+use crate::command::detail::{Output, time};
 use crate::command::scripts::reach;
-use crate::command::{Failure, ScriptAddress, Server, print};
+use crate::command::{Failure, ScriptAddress, Server};
 
 /// What to run, and when.
 #[derive(clap::Args)]
@@ -38,6 +38,8 @@ pub(in crate::command) struct Create {
     /// When another event of the app was given up
     #[arg(long, group = "on")]
     dead_letters: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -124,7 +126,7 @@ impl Create {
         body["script_id"] = json!(client.script_id(&self.script).await?);
         let path = format!("/apps/{}/triggers", encode(&self.script.app));
         let trigger = client.call(Method::POST, &path, Some(&body)).await?;
-        print(format!("{}\n", trigger["id"].as_str().unwrap_or_default()))?;
+        self.output.print(&trigger, trigger["id"].as_str().unwrap_or_default())?;
         let ScriptAddress { app, script } = self.script;
         eprintln!("{app}/{script} runs on {}", on_in_words(&trigger["on"]));
         if let Some(at) = trigger["next_runs"][0].as_i64() {

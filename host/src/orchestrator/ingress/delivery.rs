@@ -2,7 +2,8 @@
 //! the same answer to the same `Idempotency-Key`.
 //!
 //! ```text
-//!  durable  store ─▶ wait ─▶ the script's answer, or 202 when it takes too long
+//!  durable  store ─▶ wait ─▶ the script's answer, 202 when it takes too long,
+//!                            409 when it is cancelled at this node
 //!  async    store ─▶ 202
 //! ```
 //!
@@ -183,7 +184,7 @@ impl Orchestrator {
         sees_logs: bool,
     ) -> Result<Response, Error> {
         let coming = match tokio::time::timeout(self.parts.events.reply_wait(), &mut told).await {
-            Ok(coming) => coming.map_err(|_| lost(id))?,
+            Ok(coming) => coming.map_err(|_| cancelled(id))?,
             Err(_) => {
                 told.close();
                 match told.try_recv() {
@@ -246,6 +247,13 @@ fn lost(id: &EventId) -> Error {
             .with("event_id", id.as_str()),
         retry_after_s: 1,
     }
+}
+
+/// Somebody cancelled the event before it ran. Not a 503: to send it again is the caller's
+/// decision.
+fn cancelled(id: &EventId) -> Error {
+    let refusal = Refusal::new("event_cancelled", "the request was cancelled before it ran");
+    Error::Conflict(refusal.with("event_id", id.as_str()))
 }
 
 /// 202: it is stored, and this is how to ask for it.

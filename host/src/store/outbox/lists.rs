@@ -8,7 +8,8 @@ use sqlx::FromRow;
 use super::Event;
 use crate::store::listing::{Listing, Table};
 use crate::store::{
-    AppId, Excerpt, ExecutionId, Listed, Page, Part, Result, Store, TriggerId, TriggerKind, excerpt,
+    AppId, Excerpt, ExecutionId, Listed, Page, Part, Result, ScriptId, Store, TriggerId,
+    TriggerKind, excerpt,
 };
 
 const OUTBOX: Table = Table { name: "outbox", at: "created_at", id: "id" };
@@ -27,6 +28,8 @@ pub struct EventFilter {
     pub trigger_id: Option<TriggerId>,
     /// Only what this execution has caused.
     pub caused_by: Option<ExecutionId>,
+    /// Only what this script is to be run for.
+    pub script_id: Option<ScriptId>,
 }
 
 /// How much waits in an app.
@@ -56,9 +59,33 @@ const PLACES: &str = "WITH RECURSIVE kinds (kind) AS ( \
             AND o.kind = places.kind AND o.source > places.source) \
         FROM places WHERE places.source IS NOT NULL)";
 
+/// What fits, the last accepted first.
+pub(super) fn listing(app_id: &AppId, filter: &EventFilter) -> Listing {
+    let filters = [
+        ("caused_by", filter.caused_by.as_ref().map(ExecutionId::as_str)),
+        ("trigger_id", filter.trigger_id.as_ref().map(TriggerId::as_str)),
+    ];
+    let mut listing = Listing::of(OUTBOX);
+    listing = listing.found_by_first(&filters, ("app_id", Some(app_id.as_str())));
+    let is_of_app = filters.iter().all(|(_, value)| value.is_none());
+    let (kind, source) = (filter.kind.map(TriggerKind::as_str), filter.source.as_deref());
+    let script = filter.script_id.as_ref().map(ScriptId::as_str);
+    listing = match (kind, source) {
+        (Some(kind), Some(source)) if is_of_app => {
+            listing.found("kind =", kind).found("source =", source)
+        }
+        _ => {
+            let filters = [("kind", kind), ("source", source)].into_iter();
+            let given = filters.filter_map(|(column, value)| Some((column, value?)));
+            given.fold(listing, |listing, (column, value)| listing.sifted(column, value))
+        }
+    };
+    script.into_iter().fold(listing, |listing, id| listing.sifted("script_id", id))
+}
+
 impl Store {
     /// The app's events that are not done, the last accepted first. What is by kind alone, by
-    /// source alone, or by several filters is looked for among the last 10,000. Large payloads are
+    /// source alone, by script, or by several filters is looked for among the last 10,000. Large payloads are
     /// left out.
     pub async fn list_events(
         &self,
@@ -66,24 +93,6 @@ impl Store {
         filter: &EventFilter,
         part: impl Into<Part>,
     ) -> Result<Listed<Excerpt<Event>>> {
-        let filters = [
-            ("caused_by", filter.caused_by.as_ref().map(ExecutionId::as_str)),
-            ("trigger_id", filter.trigger_id.as_ref().map(TriggerId::as_str)),
-        ];
-        let mut listing = Listing::of(OUTBOX);
-        listing = listing.found_by_first(&filters, ("app_id", Some(app_id.as_str())));
-        let is_of_app = filters.iter().all(|(_, value)| value.is_none());
-        let (kind, source) = (filter.kind.map(TriggerKind::as_str), filter.source.as_deref());
-        listing = match (kind, source) {
-            (Some(kind), Some(source)) if is_of_app => {
-                listing.found("kind =", kind).found("source =", source)
-            }
-            _ => {
-                let filters = [("kind", kind), ("source", source)].into_iter();
-                let given = filters.filter_map(|(column, value)| Some((column, value?)));
-                given.fold(listing, |listing, (column, value)| listing.sifted(column, value))
-            }
-        };
         let mut connection = self.reads().acquire().await?;
         let columns = format!(
             "id, app_id, trigger_id, script_id, script_version, kind, operation, source, {}, \
@@ -91,7 +100,7 @@ impl Store {
              dead_letter_id, caused_by, first_attempt_at, last_attempt_at, last_error, created_at",
             excerpt::columns("payload")
         );
-        listing.fetch(&mut connection, &columns, &part.into()).await
+        listing(app_id, filter).fetch(&mut connection, &columns, &part.into()).await
     }
 
     /// What waits in an app, by kind and source.

@@ -1,0 +1,70 @@
+//! Cancelling what waits, for a person who does not want it to run.
+//!
+//! Invariant: an event is cancelled or claimed, never both. Who cancels and who claims lock its
+//! row; the second of them finds it deleted or leased.
+//! Invariant: what runs is left alone.
+
+use sqlx::AssertSqlSafe;
+
+use super::EventFilter;
+use super::lists::listing;
+use crate::store::writer::Touches;
+use crate::store::{
+    AppId, Conflict, Error, EventId, Listed, Part, Position, Resource, Result, Store, bulk,
+};
+
+impl Store {
+    /// Deletes an event that waits.
+    ///
+    /// Errors: `NotFound(Event)`, also for one that is done; `Conflict(EventRuns)` while it runs.
+    pub async fn cancel_event(&self, id: &EventId) -> Result<()> {
+        let id = id.clone();
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let delete = "DELETE FROM outbox WHERE id = $1 AND lease_token IS NULL";
+                let done = sqlx::query(delete).bind(&id).execute(&mut *connection).await?;
+                if done.rows_affected() == 1 {
+                    return Ok(());
+                }
+                let runs = sqlx::query("SELECT 1 FROM outbox WHERE id = $1").bind(&id);
+                Err(match runs.fetch_optional(connection).await? {
+                    Some(_) => Error::Conflict(Conflict::EventRuns),
+                    None => Error::NotFound(Resource::Event),
+                })
+            })
+        })
+        .await
+    }
+
+    /// Deletes those of these events that wait, and returns them. Leaves out an event that
+    /// another node changes at this moment: to wait for several rows can be a deadlock.
+    pub async fn cancel_events(&self, ids: Vec<EventId>) -> Result<Vec<EventId>> {
+        let dialect = self.inner.dialect;
+        self.write(Touches::Records, move |connection| {
+            Box::pin(async move {
+                let ids: Vec<_> = ids.iter().map(|id| (id,)).collect();
+                let delete = format!(
+                    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id IN \
+                     (SELECT r.value->>0 FROM {}) AND lease_token IS NULL{}) RETURNING id",
+                    dialect.rows(),
+                    dialect.skip_locked()
+                );
+                let delete = sqlx::query_scalar(AssertSqlSafe(delete)).bind(bulk::json(&ids)?);
+                Ok(delete.fetch_all(connection).await?)
+            })
+        })
+        .await
+    }
+
+    /// Where the app's events are in [`Store::list_events`].
+    pub async fn list_event_positions(
+        &self,
+        app_id: &AppId,
+        filter: &EventFilter,
+        part: impl Into<Part>,
+    ) -> Result<Listed<Position>> {
+        let mut connection = self.reads().acquire().await?;
+        let columns = "created_at AS at, id";
+        listing(app_id, filter).fetch(&mut connection, columns, &part.into()).await
+    }
+}
