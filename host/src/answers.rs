@@ -62,7 +62,8 @@ pub async fn log_answer(State(log): State<AnswerLog>, request: Request, next: Ne
     }
     if log.logs_access {
         let line = Line { method, uri, subject, answer: &answer };
-        line.write(caller.map(|caller| caller.to_string()), begun.elapsed().as_micros());
+        let caller = caller.map(|caller| caller.to_string());
+        line.write(caller.as_deref(), begun.elapsed().as_micros());
     }
     answer
 }
@@ -76,7 +77,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn write(self, caller: Option<String>, duration_us: u128) {
+    fn write(self, caller: Option<&str>, duration_us: u128) {
         let subject = self.subject.as_ref();
         let execution = self.answer.headers().get(EXECUTION).and_then(|id| id.to_str().ok());
         let app = Some(app_of(subject, &self.uri)).filter(|app| !app.is_empty());

@@ -80,6 +80,7 @@ pub struct ExecutionInfo {
 }
 
 /// What started a run.
+#[expect(clippy::large_enum_variant, reason = "there is one in a run, and it is encoded at once")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// A request: `ctx.request`.

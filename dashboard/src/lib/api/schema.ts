@@ -2226,6 +2226,11 @@ export interface components {
              * @description The character in the line, from 1; `None` when it is not known.
              */
             column?: number | null;
+            /**
+             * @description Whether the same run would fail again, so that an event is not tried again: the script
+             *     asked for an address that is not open to it, or for a script that does not exist.
+             */
+            is_final?: boolean;
             /** @description The limit that was reached, what was used and what was allowed. */
             limit?: Record<string, never> | null;
             /**
