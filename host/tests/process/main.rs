@@ -32,6 +32,7 @@ mod network;
 mod outage;
 mod poison;
 mod proxy;
+mod readme;
 mod saturation;
 mod secrets;
 mod server;
