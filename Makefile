@@ -26,6 +26,7 @@ test: ## Everything: format, lints, guest from source, all tests on both databas
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked --no-run
 	target/debug/picloud-packer --check
+	.ci/contract 45 --seed 1 --max-examples 3
 	.ci/with-postgres npm --prefix dashboard run --silent e2e
 	.ci/with-postgres cargo test --workspace --locked
 
@@ -35,8 +36,9 @@ dashboard: ## Build the dashboard, which the next build of the server takes in
 	@.ci/dashboard
 
 .PHONY: check-dashboard
-check-dashboard: ## The dashboard's types, lints and unit tests
+check-dashboard: ## The dashboard's types, lints and unit tests, and the lint of docs/openapi.json
 	@.ci/install dashboard
+	cd dashboard && npm run --silent openapi
 	cd dashboard && npm run --silent types -- --check
 	cd dashboard && npm run --silent lint
 	cd dashboard && npm run --silent check
@@ -52,6 +54,14 @@ e2e: ## The browser tests alone; E2E="--project=sqlite script" for some of them
 .PHONY: screenshots
 screenshots: ## Take the pictures in docs/screenshots anew
 	PICLOUD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(MAKE) e2e E2E="--project=sqlite pages"
+
+.PHONY: contract
+contract: ## Check the API against docs/openapi.json for ten minutes; PICLOUD_CONTRACT_SEED=N repeats a run
+	@.ci/install test
+	@.ci/dashboard
+	cd dashboard && npm run --silent openapi
+	cargo build --locked --package picloud
+	.ci/contract 600 --max-examples 1000 $(if $(PICLOUD_CONTRACT_SEED),--seed $(PICLOUD_CONTRACT_SEED))
 
 .PHONY: chaos
 chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repeats a run

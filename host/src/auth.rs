@@ -58,7 +58,10 @@ use crate::hostname::Hostname;
 use crate::serving::read_body;
 use crate::store::{self, AppId, InstanceRole, Resource, Store};
 
-pub use accounts::{FirstPassword, INVITATION_DAYS, Invitation, check_user_name};
+pub use accounts::{
+    FirstPassword, INVITATION_DAYS, Invitation, NAME_CHARS_MAX as USER_NAME_CHARS_MAX,
+    check_user_name,
+};
 pub use api_keys::{NewKey, generate as generate_api_key, scopes_of};
 pub use audit::Change;
 pub use caller::{Caller, KeyGrant, Principal, Via};

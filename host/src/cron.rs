@@ -33,7 +33,7 @@ pub use self::policies::{Dst, Misfire, Overlap};
 const US_PER_SECOND: i64 = 1_000_000;
 
 /// The longest expression.
-const EXPRESSION_BYTES_MAX: usize = 256;
+pub const EXPRESSION_BYTES_MAX: usize = 256;
 
 /// How far a search goes. A 29 February on a given weekday can be 40 years away, when
 /// a year that is no leap year lies between, such as 2100.

@@ -63,8 +63,13 @@ pub enum Error {
     #[error("{0}")]
     TooLarge(Refusal),
     /// 415: send the body in another coding.
-    #[error("{0}")]
-    Unsupported(Refusal),
+    #[error("{refusal}")]
+    Unsupported {
+        /// What is wrong with this one.
+        refusal: Refusal,
+        /// The codings that are accepted, as `Accept-Encoding` names them.
+        accepted: &'static str,
+    },
     /// 422: the request was understood, but what it holds is not acceptable: a
     /// source that does not parse, a limit that cannot be granted.
     #[error("{0}")]
@@ -214,7 +219,7 @@ impl Error {
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unsupported { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::StorageFull(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -234,7 +239,7 @@ impl Error {
             | Self::TooSlow(refusal)
             | Self::Conflict(refusal)
             | Self::TooLarge(refusal)
-            | Self::Unsupported(refusal)
+            | Self::Unsupported { refusal, .. }
             | Self::Unprocessable(refusal)
             | Self::StorageFull(refusal)
             | Self::RateLimited { refusal, .. }
@@ -260,9 +265,8 @@ impl Error {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"PiCloud\""),
             )),
-            Self::Unsupported(_) => {
-                let codings = HeaderValue::from_static(coding::ACCEPTED);
-                Some((header::ACCEPT_ENCODING, codings))
+            Self::Unsupported { accepted, .. } => {
+                Some((header::ACCEPT_ENCODING, HeaderValue::from_static(accepted)))
             }
             Self::RateLimited { retry_after_s, .. } | Self::Unavailable { retry_after_s, .. } => {
                 Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s)))
@@ -302,9 +306,10 @@ impl From<coding::Error> for Error {
     fn from(error: coding::Error) -> Self {
         let message = error.to_string();
         match error {
-            coding::Error::Unsupported(_) => {
-                Self::Unsupported(Refusal::new("content_encoding_unsupported", message))
-            }
+            coding::Error::Unsupported(_) => Self::Unsupported {
+                refusal: Refusal::new("content_encoding_unsupported", message),
+                accepted: coding::ACCEPTED,
+            },
             coding::Error::TooLarge(most) => {
                 let refusal = Refusal::new("body_too_large", message);
                 Self::TooLarge(refusal.with("limit", "request_bytes").with("most", most))

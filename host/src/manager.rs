@@ -189,7 +189,8 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
     let doc = describe(data_plane.get_openapi().clone());
     let api = Router::from(api().with_state(control_plane.clone()).merge(data_plane));
     let probes = Router::from(probes().with_state(control_plane.clone()));
-    let sign_in = Router::from(sign_in().with_state(control_plane.clone()));
+    let sign_in = Router::from(sign_in().with_state(control_plane.clone()))
+        .layer(from_fn(extract::refuse_codings));
     let harden = from_fn_with_state(control_plane.auth.clone(), hardening::harden);
     let pages = any(dashboard::answer).with_state(control_plane.auth.clone());
     let guard = from_fn_with_state(control_plane.auth, Auth::require_caller);
@@ -198,6 +199,7 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(extract::BODY_BYTES_MAX))
         .layer(from_fn(conditional::answer))
+        .layer(from_fn(extract::refuse_codings))
         .layer(guard);
     Router::new()
         .nest("/api/v1", api)
@@ -214,7 +216,7 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
 /// The description of everything that [`router`] answers, made from the handlers;
 /// `data_plane` is that of the operations that run scripts.
 #[must_use]
-pub fn describe(data_plane: OpenApi) -> OpenApi {
+pub fn describe(data_plane: OpenApi) -> serde_json::Value {
     let api = api().merge(sign_in()).into_openapi();
     openapi::document(api.merge_from(data_plane), probes().into_openapi())
 }

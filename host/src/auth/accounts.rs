@@ -30,7 +30,7 @@ pub const INVITATION_DAYS: u32 = 7;
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 /// The longest name.
-const NAME_CHARS_MAX: usize = 63;
+pub const NAME_CHARS_MAX: usize = 63;
 
 /// The first owner's password in the clear. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]

@@ -13,13 +13,15 @@ use crate::payload;
 use crate::store::{self, EntryName, EntryRange, Space};
 
 /// A hundred years: later than that nothing is meant to end.
-const TTL_MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;
+pub(crate) const TTL_MS_MAX: i64 = 100 * 365 * 24 * 3_600_000;
+/// A year: the longest that an event waits.
+pub(crate) const DELAY_MS_MAX: i64 = 365 * 24 * 3_600_000;
 /// The largest file.
 pub(crate) const FILE_BYTES_MAX: usize = 4 << 20;
 /// The longest name of a collection, bucket, queue or topic.
-pub(super) const NAME_BYTES_MAX: usize = 256;
+pub(crate) const NAME_BYTES_MAX: usize = 256;
 /// The longest key or path.
-pub(super) const KEY_BYTES_MAX: usize = 1024;
+pub(crate) const KEY_BYTES_MAX: usize = 1024;
 /// The most entries of one listing.
 const LIST_MAX: i64 = 1000;
 

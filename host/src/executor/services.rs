@@ -14,11 +14,8 @@ pub(super) mod time;
 
 use picloud_shared::calls::HostResult;
 
-use super::entries::failed;
+use super::entries::{DELAY_MS_MAX, failed};
 use super::sandbox::Sandbox;
-
-/// A year: the longest that an event waits.
-const DELAY_MS_MAX: i64 = 365 * 24 * 3_600_000;
 
 /// Counts a call against `host_calls`; every service but the log does.
 fn count_call(sandbox: &mut Sandbox) -> HostResult<()> {

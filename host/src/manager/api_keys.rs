@@ -21,11 +21,11 @@ use crate::error::{Error, Refusal, Result};
 use crate::store::{self, ApiKeyId, ApiKeyScope, AppId, Resource};
 
 /// The longest time that a key may be good for, in days.
-const DAYS_MAX: i64 = 3650;
+pub(super) const DAYS_MAX: i64 = 3650;
 /// How many keys somebody may have.
 const KEYS_MAX: i64 = 200;
 /// The longest name, in characters.
-const NAME_CHARS_MAX: usize = 100;
+pub(super) const NAME_CHARS_MAX: usize = 100;
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
 /// An API key, without what is secret about it.

@@ -15,7 +15,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::store::{App, DeadLetterFilter, RunCount};
 
 /// The most apps in a request.
-const APPS_MAX: usize = 50;
+pub(super) const APPS_MAX: usize = 50;
 /// The most executions of an app that are counted: the last ones.
 const RUNS_MAX: i64 = 20_000;
 

@@ -8,9 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, Page, check_texts};
 use crate::auth::{Caller, Capability};
-use crate::error::{Error, Refusal, Result};
+use crate::error::Result;
 use crate::store::{self, AppId, AuditFilter, Position};
 
 /// What somebody did.
@@ -121,10 +121,7 @@ async fn list(
 ) -> Result<Json<List<AuditEntry>>> {
     let page = Page::of_growing(query.limit, query.offset)?;
     let part = page.part("after", query.after.as_deref())?;
-    let texts = [&query.principal, &query.action, &query.resource_id];
-    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return Err(Error::Invalid(Refusal::new("query_invalid", "a text contains no NUL")));
-    }
+    check_texts([&query.principal, &query.action, &query.resource_id].map(Option::as_deref))?;
     let filter = AuditFilter {
         app_id,
         principal: query.principal.as_deref(),

@@ -8,9 +8,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, Page, check_texts};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
+use crate::executor::entries::NAME_BYTES_MAX;
 use crate::store::{self, App, EXCERPT_BYTES_MAX, EntryRange, Excerpt, Space};
 
 /// A collection or a bucket.
@@ -228,9 +229,10 @@ async fn part(
     query: &EntriesQuery,
 ) -> Result<(Vec<Excerpt<store::Entry>>, Option<String>)> {
     let page = Page::new(query.limit, None)?;
-    let texts = [Some(collection), query.prefix.as_deref(), query.after.as_deref()];
-    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return Err(Error::Invalid(Refusal::new("query_invalid", "a name contains no NUL")));
+    check_texts([Some(collection), query.prefix.as_deref(), query.after.as_deref()])?;
+    if collection.len() > NAME_BYTES_MAX {
+        let message = format!("a name has at most {NAME_BYTES_MAX} bytes");
+        return Err(Error::Invalid(Refusal::new("query_invalid", message)));
     }
     let range = EntryRange {
         prefix: query.prefix.as_deref().unwrap_or_default(),

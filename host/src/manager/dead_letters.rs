@@ -20,7 +20,7 @@ use crate::store::{
 };
 
 /// How many dead letters one call in bulk deals with at most.
-const BULK_MAX: i64 = 200;
+pub(super) const BULK_MAX: i64 = 200;
 
 /// A dead letter.
 #[derive(Debug, Serialize, ToSchema)]
@@ -230,6 +230,7 @@ pub(super) async fn count_dead_letters(
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Json<DeadLetterCount>> {
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
+    Page::of_growing(query.limit, query.offset)?.part("after", query.after.as_deref())?;
     let count = control_plane.store.count_dead_letters(&app.id, &query.filter()?).await?;
     Ok(Json(DeadLetterCount { count }))
 }
@@ -363,9 +364,12 @@ async fn bulk(
         let refusal = Refusal::field("limit", &format!("must be 1 to {BULK_MAX}"));
         return Err(Error::Invalid(refusal.with("most", BULK_MAX)));
     }
-    let page = store::Page { limit, offset: query.offset.unwrap_or(0).max(0) };
+    let offset = query.offset.unwrap_or(0);
+    let part =
+        Page::of_growing(Some(limit), Some(offset))?.part("after", query.after.as_deref())?;
+    let part = store::Part { page: store::Page { limit, offset }, ..part };
     let mut done = 0;
-    for letter in control_plane.store.list_dead_letters(app_id, &filter, page).await?.rows {
+    for letter in control_plane.store.list_dead_letters(app_id, &filter, part).await?.rows {
         let id = letter.id.clone();
         let store = |action| control_plane.change(caller, dealt_with(action, &letter));
         let done_with_it = match action {

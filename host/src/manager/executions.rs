@@ -23,6 +23,7 @@ use crate::store::{
     Resource, ScriptId, TriggerKind,
 };
 pub(super) use purge::*;
+pub(super) use query::TEXT_CHARS_MAX;
 use query::{ExecutionsQuery, Selection};
 use recorded::{RecordedRequest, RecordedResponse};
 

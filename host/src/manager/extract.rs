@@ -6,11 +6,15 @@ use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use picloud_shared::execution::without_bom;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Refusal};
 use crate::json;
-use crate::serving::{BodiesFull, is_too_slow};
+use crate::requests::coding;
+use crate::serving::read_body;
 use crate::store::{
     ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
 };
@@ -27,7 +31,7 @@ impl<T> Body<T> {
     /// What was sent.
     ///
     /// # Errors
-    /// `Invalid`, `TooLarge`.
+    /// `Invalid`, or one of [`read_body`].
     pub fn read(self) -> Result<T, Error> {
         self.0
     }
@@ -41,39 +45,47 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        Ok(Self(match taken(request, state).await {
-            Ok((body, text)) => json::check_objects::<T>(&text)
-                .map(|()| body)
-                .map_err(|error| Error::body_invalid(&error)),
-            Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::Invalid(Refusal::new(
-                "body_not_json",
-                "the body must be JSON, with `Content-Type: application/json`",
-            ))),
-            Err(rejection) if rejection.status().as_u16() == 413 => {
-                let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-                let refusal = Refusal::new("body_too_large", message);
-                Err(Error::TooLarge(refusal.with("most", BODY_BYTES_MAX)))
-            }
-            Err(rejection) if is_too_slow(&rejection) => Err(Error::body_too_slow()),
-            Err(rejection) if BodiesFull::is_cause_of(&rejection) => Err(BodiesFull::refuse()),
-            Err(rejection) => {
-                Err(Error::Invalid(Refusal::new("body_invalid", rejection.body_text())))
-            }
-        }))
+        Ok(Self(taken(request, state).await))
     }
 }
 
-/// What was sent, and its text: an object in it must not be an array, see [`json`].
-async fn taken<S, T>(request: Request, state: &S) -> Result<(T, Bytes), JsonRejection>
+/// What was sent. An object in it must not be an array, see [`json`].
+async fn taken<S, T>(request: Request, state: &S) -> Result<T, Error>
 where
     S: Send + Sync,
     T: DeserializeOwned,
 {
     let (parts, body) = request.into_parts();
-    let text = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await?;
+    let body = Bytes::from(read_body(body, BODY_BYTES_MAX).await?);
+    let text = body.slice_ref(without_bom(&body));
     let request = Request::from_parts(parts, text.clone().into());
-    let extract::Json(body) = extract::Json::from_request(request, state).await?;
-    Ok((body, text))
+    let extract::Json(read) =
+        extract::Json::from_request(request, state).await.map_err(|rejection| match rejection {
+            JsonRejection::MissingJsonContentType(_) => Error::Invalid(Refusal::new(
+                "body_not_json",
+                "the body must be JSON, with `Content-Type: application/json`",
+            )),
+            rejection => Error::Invalid(Refusal::new("body_invalid", rejection.body_text())),
+        })?;
+    json::check_objects::<T>(&text).map_err(|error| Error::body_invalid(&error))?;
+    Ok(read)
+}
+
+/// Middleware that refuses a request whose body is compressed: 415 with the codings that are
+/// accepted (RFC 9110, section 12.5.3). A reader of JSON would call it damaged, and a file would
+/// be stored as something else than its `Content-Type` says.
+pub async fn refuse_codings(request: Request, next: Next) -> Response {
+    match coding::Coding::of(request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(_)) | Err(_) => {
+            let message = "the API takes no Content-Encoding; send the body as it is";
+            Error::Unsupported {
+                refusal: Refusal::new("content_encoding_unsupported", message),
+                accepted: "identity",
+            }
+            .into_response()
+        }
+    }
 }
 
 /// The parameters of the query.

@@ -140,6 +140,17 @@ pub struct List<T> {
     pub next_after: Option<String>,
 }
 
+/// Refuses texts of a query that no stored text can equal.
+///
+/// # Errors
+/// `Invalid` for a text with NUL.
+pub fn check_texts<'a>(texts: impl IntoIterator<Item = Option<&'a str>>) -> Result<()> {
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Error::Invalid(Refusal::new("query_invalid", "a text contains no NUL")));
+    }
+    Ok(())
+}
+
 fn refused(field: &str, reason: &str) -> Error {
     Error::Invalid(Refusal::field(field, reason))
 }

@@ -8,8 +8,11 @@ use crate::hostname::Hostname;
 
 /// The longest name of an app or a script, in characters: that of a DNS label.
 const NAME_CHARS_MAX: usize = 63;
-/// The longest description, in bytes.
-const DESCRIPTION_BYTES_MAX: usize = 4096;
+/// What an app can be called, and what a script can be called.
+pub(super) const APP_NAME: &str = "^[a-z][a-z0-9-]{0,62}$";
+pub(super) const SCRIPT_NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
+/// The longest description, in characters.
+pub(super) const DESCRIPTION_CHARS_MAX: usize = 4096;
 /// The longest host name and the longest of its labels (RFC 1035, section 2.3.4).
 const HOST_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
@@ -43,15 +46,15 @@ fn check_name(name: &str, marks: &[u8], allowed: &str) -> Result<()> {
     Err(Error::Invalid(Refusal::field("name", &reason)))
 }
 
-/// At most 4096 bytes.
+/// At most 4096 characters.
 ///
 /// # Errors
 /// `Invalid`, field `description`.
 pub fn check_description(description: &str) -> Result<()> {
-    if description.len() <= DESCRIPTION_BYTES_MAX {
+    if description.chars().count() <= DESCRIPTION_CHARS_MAX {
         return Ok(());
     }
-    let reason = format!("must be at most {DESCRIPTION_BYTES_MAX} bytes");
+    let reason = format!("must be at most {DESCRIPTION_CHARS_MAX} characters");
     Err(Error::Invalid(Refusal::field("description", &reason)))
 }
 

@@ -16,7 +16,7 @@ use crate::executor::{PrivateHost, PrivateHostError};
 use crate::store::Resource;
 
 /// The most hosts of an app.
-const HOSTS_MAX: usize = 50;
+pub(super) const HOSTS_MAX: usize = 50;
 
 /// What is open to an app's scripts.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, Page, check_texts};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::requests;
@@ -173,6 +173,7 @@ pub(super) async fn list_outbox(
     let page = Page::of_growing(query.limit, query.offset)?;
     let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
+    check_texts([query.source.as_deref()])?;
     let trigger_id = query.trigger_id.as_deref().map(str::parse).transpose();
     let cause = query.caused_by.as_deref().map(str::parse).transpose();
     let script_id = query.script_id.as_deref().map(str::parse).transpose();

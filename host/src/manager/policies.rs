@@ -7,17 +7,17 @@ use crate::error::{Error, Refusal, Result};
 use crate::store::{Cors, CustomSignature, HmacAuth, RateLimit, RouteAuth, RoutePolicy};
 
 /// The most requests of a rate.
-const REQUESTS_MAX: u32 = 1_000_000;
+pub(super) const REQUESTS_MAX: u32 = 1_000_000;
 /// The longest time of a rate, of a permission and of a tolerance: a day.
-const DAY_S: u32 = 86_400;
+pub(super) const DAY_S: u32 = 86_400;
 /// The most requests that are run at once.
-const CONCURRENCY_MAX: u32 = 10_000;
+pub(super) const CONCURRENCY_MAX: u32 = 10_000;
 /// The most secrets of a route: one in use, and those that are being exchanged.
-const SECRETS_MAX: usize = 5;
+pub(super) const SECRETS_MAX: usize = 5;
 /// The most origins or headers of a route.
-const LISTED_MAX: usize = 50;
+pub(super) const LISTED_MAX: usize = 50;
 /// The longest text in a policy, in bytes.
-const TEXT_BYTES_MAX: usize = 255;
+pub(super) const TEXT_BYTES_MAX: usize = 255;
 /// Stands for all origins or headers.
 const ALL: &str = "*";
 /// Cannot be asked for: no browser sends it along (Fetch, section 3.2.2, `Origin` header).

@@ -29,7 +29,8 @@ use crate::store::{
 };
 
 /// The methods that a route can be for; `*` stands for all of them.
-const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "*"];
+pub(super) const METHODS: [&str; 8] =
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "*"];
 
 /// A route.
 #[derive(Debug, Serialize, ToSchema)]

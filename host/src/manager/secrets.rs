@@ -16,8 +16,10 @@ use crate::error::{Error, Refusal, Result};
 use crate::secrets::{SecretValue, VALUE_BYTES_MAX};
 use crate::store::{Resource, SecretFacts};
 
+/// What a secret can be called.
+pub(super) const NAME: &str = "^[A-Za-z_][A-Za-z0-9_.-]*$";
 /// The longest name, in characters.
-const NAME_CHARS_MAX: usize = 128;
+pub(super) const NAME_CHARS_MAX: usize = 128;
 
 /// A secret, without its value.
 #[derive(Debug, Serialize, ToSchema)]

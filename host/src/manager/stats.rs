@@ -16,7 +16,7 @@ use crate::store::{ExecutionScope, ExecutionStatus, Resource, Sample, ScriptId};
 /// How many executions are looked at: the last ones.
 const SAMPLES_MAX: usize = 100_000;
 const BUCKETS_DEFAULT: i64 = 60;
-const BUCKETS_MAX: i64 = 240;
+pub(super) const BUCKETS_MAX: i64 = 240;
 const HOUR_US: i64 = 3_600_000_000;
 
 /// Executions over time.

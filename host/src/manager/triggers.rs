@@ -22,7 +22,7 @@ use crate::store::{
     self, Resource, ScriptId, TriggerChange, TriggerDetail, TriggerId, TriggerKind,
 };
 
-pub(super) use shape::parse_schedule;
+pub(super) use shape::{ATTEMPTS_MAX, NAME_BYTES_MAX, WAIT_MS_MAX, parse_schedule};
 use shape::{On, Retry};
 
 /// How many of the next firings are shown.

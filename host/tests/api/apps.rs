@@ -76,6 +76,41 @@ with_an_app! {
         assert!(names(app, "").await.is_empty());
     }
 
+    async fn a_byte_order_mark_before_a_body_is_ignored(app) {
+        let post = |body: &str| {
+            let body = format!("\u{feff}{body}");
+            app.admin().request("POST", "/apps").body("application/json", body).send()
+        };
+        assert_eq!(post(r#"{"name":"shop"}"#).await.is(201).json()["name"], "shop");
+        post(r#"["shop"]"#).await.refuses(400, "body_invalid");
+        post("").await.refuses(400, "body_invalid");
+    }
+
+    async fn a_body_in_a_coding_is_refused_with_the_codings_that_are_taken(app) {
+        app.admin().post("/apps", json!({"name": "shop"})).send().await.is(201);
+        let unsupported = "content_encoding_unsupported";
+        for (method, path, content_type) in [
+            ("POST", "/apps", "application/json"),
+            ("PUT", "/apps/shop/kv/c/k", "application/json"),
+            ("POST", "/apps/shop/events", "application/json"),
+            ("PUT", "/apps/shop/files/b/f", "application/octet-stream"),
+            ("POST", "/auth/login", "application/json"),
+        ] {
+            for coding in ["gzip", "br", "GZIP", "compress", "gzip, gzip", "identity, deflate"] {
+                let call = app.admin().request(method, path).body(content_type, "{}");
+                let answer = call.header("content-encoding", coding).send().await;
+                assert_eq!(answer.header("accept-encoding"), Some("identity"), "{path} {coding}");
+                answer.refuses(415, unsupported);
+            }
+        }
+        app.admin().get("/apps/shop/files/b/f").send().await.refuses(404, "file_not_found");
+        // Who may not come in is told that first.
+        let nobody = app.post("/api/v1/apps").header("content-encoding", "gzip").send().await;
+        nobody.is(401);
+        let file = app.admin().request("PUT", "/apps/shop/files/b/f").body("text/plain", "as it is");
+        file.header("content-encoding", "identity").send().await.is(200);
+    }
+
     async fn an_app_that_is_not_there_is_not_found(app) {
         let admin = app.admin();
         let change = json!({"description": "x"});

@@ -181,6 +181,24 @@ with_an_app! {
         assert_eq!(resolutions, ["ignored", "ignored", "replayed"]);
     }
 
+    async fn a_part_that_is_not_valid_is_refused_for_many_as_for_a_list(app) {
+        failing_queue(app).await;
+        for wrong in [
+            json!({"limit": 0}), json!({"limit": 201}), json!({"offset": -1}),
+            json!({"offset": 10_001}), json!({"after": "x"}),
+        ] {
+            for action in ["replay", "resolve"] {
+                let path = format!("/apps/shop/dead-letters/{action}");
+                let body = json!({"filter": wrong});
+                app.admin().post(&path, body).send().await.refuses(400, "field_invalid");
+            }
+        }
+        for query in ["limit=0", "limit=201", "offset=-1", "offset=10001", "after=x"] {
+            let path = format!("/apps/shop/dead-letters/count?{query}");
+            app.admin().get(&path).send().await.refuses(400, "field_invalid");
+        }
+    }
+
     async fn a_handler_is_told_of_the_whole_event(app) {
         let (script, trigger) = failing_queue(app).await;
         let handler = app.deploy("shop", "handler", r#"kv::collection("told").set("event", ctx.event)"#).await;

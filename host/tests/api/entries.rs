@@ -54,6 +54,22 @@ with_an_app! {
         ]);
     }
 
+    async fn a_name_that_nothing_can_have_is_refused_in_lists_too(app) {
+        app.deploy("shop", "any", "1").await;
+        let long = "c".repeat(257);
+        for path in [
+            format!("/apps/shop/kv/{long}"),
+            format!("/apps/shop/files/{long}"),
+            "/apps/shop/kv/c%00".to_owned(),
+            "/apps/shop/outbox?source=%00".to_owned(),
+            "/apps/shop/audit?action=%00".to_owned(),
+        ] {
+            app.admin().get(&path).send().await.refuses(400, "query_invalid");
+        }
+        let longest = "c".repeat(256);
+        app.admin().get(&format!("/apps/shop/kv/{longest}")).send().await.is(200);
+    }
+
     async fn a_script_sees_what_was_set_by_hand(app) {
         let source = r#"kv::collection("c").get("k")"#;
         app.deploy("shop", "read", source).await;

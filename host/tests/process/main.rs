@@ -36,6 +36,7 @@ mod network;
 mod outage;
 mod poison;
 mod proxy;
+mod readme;
 mod saturation;
 mod secrets;
 mod server;

@@ -14,7 +14,7 @@ use crate::store::{
 const START: &str = "start";
 
 /// The longest text that executions are searched for.
-const TEXT_CHARS_MAX: usize = 200;
+pub(in crate::manager) const TEXT_CHARS_MAX: usize = 200;
 
 /// Which executions.
 #[derive(Debug, Deserialize, IntoParams)]

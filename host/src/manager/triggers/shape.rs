@@ -8,10 +8,10 @@ use crate::error::{Error, Refusal, Result};
 use crate::store::{Backoff, Operations, Resource, RetryOverrides, TriggerDetail, TriggerKind};
 
 /// The most attempts that a trigger may ask for, and the longest wait.
-const ATTEMPTS_MAX: i64 = 1000;
-const WAIT_MS_MAX: i64 = 86_400_000;
+pub(in crate::manager) const ATTEMPTS_MAX: i64 = 1000;
+pub(in crate::manager) const WAIT_MS_MAX: i64 = 86_400_000;
 /// The longest glob or name.
-const NAME_BYTES_MAX: usize = 256;
+pub(in crate::manager) const NAME_BYTES_MAX: usize = 256;
 
 /// What a trigger fires on.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

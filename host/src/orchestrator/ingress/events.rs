@@ -19,6 +19,7 @@ use super::delivery::REPLAYED;
 use super::idempotency::{key_of_caller, reused};
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal};
+use crate::executor::entries::{DELAY_MS_MAX, NAME_BYTES_MAX};
 use crate::json;
 use crate::orchestrator::matching::Table;
 use crate::orchestrator::table::{REMADE_MAX, definitions_move};
@@ -29,11 +30,6 @@ use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
     TriggerId, TriggerKind, Verbatim,
 };
-
-/// The longest name of a queue, a topic or a script.
-const NAME_BYTES_MAX: usize = 256;
-/// The longest delay: a year.
-const DELAY_MS_MAX: i64 = 365 * 24 * 3_600_000;
 
 /// The endpoints, to be merged into the API below `/api/v1`.
 pub fn api() -> OpenApiRouter<Orchestrator> {
