@@ -134,6 +134,7 @@ fn parameters() -> Vec<(&'static str, Value)> {
         ("list_dead_letters?after", cursor()),
         ("count_dead_letters?after", cursor()),
         ("list_outbox?after", cursor()),
+        ("purge_outbox?after", cursor()),
         ("list_abandoned_executions?after", cursor()),
         ("query.before", cursor()),
         ("list_app_executions?after", json!({ "format": "execution-cursor" })),

@@ -50,6 +50,9 @@ pub struct OutboxPurgeQuery {
 
 impl OutboxPurgeQuery {
     fn filter(&self) -> Result<EventFilter, Error> {
+        if self.source.as_ref().is_some_and(|source| source.contains('\0')) {
+            return Err(Error::Invalid(Refusal::new("query_invalid", "a text contains no NUL")));
+        }
         let trigger_id = self.trigger_id.as_deref().map(str::parse).transpose();
         let script_id = self.script_id.as_deref().map(str::parse).transpose();
         Ok(EventFilter {
