@@ -4,7 +4,7 @@ import { expect, test } from './host';
 
 const SEE = `
 if ctx.request.method == "GET" {
-	return #{ headers: #{ "content-type": "text/html" }, body: \`
+	return #{ headers: #{ "content-type": "text/html; charset=utf-8" }, body: \`
 		<form method="post" enctype="multipart/form-data">
 			<input name="tag" value="a"><input name="tag" value="b & ü">
 			<input name="file" type="file"><button>Send</button>

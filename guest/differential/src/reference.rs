@@ -51,12 +51,14 @@ impl Answer {
     ///
     /// - The names of closures are hashes, which differ between a machine of 32 bits and one
     ///   of 64.
-    /// - The guest knows the place of a data race in a closure that a native function calls;
-    ///   the walker does not. And where the receiver of a method is a part of a variable, the
-    ///   walker counts it as an argument.
+    /// - Places within the text of an error: the guest knows some that the walker does not, and
+    ///   some to another character.
+    /// - The number of the argument in a data race: where the receiver of a method is a part of
+    ///   a variable, the walker counts it.
     #[must_use]
     pub fn comparable(self) -> Self {
-        let plain = |text: String| without_places_of_races(&with_equal_closures(&text));
+        let plain =
+            |text: String| without_numbers_of_races(&without_places(&with_equal_closures(&text)));
         Self {
             result: match self.result {
                 Ok(json) => Ok(plain(json)),
@@ -75,16 +77,19 @@ fn with_equal_closures(text: &str) -> String {
     })
 }
 
-fn without_places_of_races(text: &str) -> String {
+fn without_places(text: &str) -> String {
+    let mut parts = text.split(" (line ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or("", |(_, after)| after))
+}
+
+fn without_numbers_of_races(text: &str) -> String {
     let mut parts = text.split("Data race detected on ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
-        let (what, place) = part.split_once("'anon'").unwrap_or((part, ""));
-        let after = place.strip_prefix(" (line ").and_then(|place| place.split_once(')'));
-        let after = after.map_or(place, |(_, after)| after);
-        let what = what.trim_start_matches("argument #");
+        let what = part.trim_start_matches("argument #");
         let what = what.trim_start_matches(|digit: char| digit.is_ascii_digit());
-        format!("{text}Data race detected on an argument{what}'anon'{after}")
+        format!("{text}Data race detected on an argument{what}")
     })
 }
 

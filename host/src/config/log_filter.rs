@@ -11,9 +11,11 @@ use tracing_subscriber::filter::LevelFilter;
 pub(super) fn check(text: &str) -> Result<(), String> {
     const ALLOWED: &str = "off, error, warn, info, debug or trace, or a filter like \
         info,picloud::store=debug";
-    let is_level = |text: &str| text.parse::<LevelFilter>().is_ok();
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
     let is_plain = |part: &str| match part.rsplit_once('=') {
-        Some((target, level)) => !target.is_empty() && is_level(level),
+        Some((target, level)) => {
+            !target.is_empty() && !target.contains(char::is_whitespace) && is_level(level)
+        }
         None => is_level(part),
     };
     if !text.split(',').all(|part| is_plain(part.trim())) {

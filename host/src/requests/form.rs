@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use http::header::CONTENT_DISPOSITION;
 use multer::{Field, Multipart};
 use picloud_shared::execution::FormFile;
 
@@ -93,7 +94,9 @@ impl Form {
         let Some(name) = part.name().map(str::to_owned) else {
             return Err(Error::Invalid("a part has no name".to_owned()));
         };
-        let Some(file_name) = part.file_name().map(str::to_owned) else {
+        let Some(file_name) =
+            part.file_name().map_or_else(|| file_name(&part), |given| Some(given.to_owned()))
+        else {
             let value = part.text().await.map_err(invalid)?;
             return self.push_field(limits, name, value);
         };
@@ -122,6 +125,16 @@ impl Form {
         self.fields.push((name, value));
         Ok(())
     }
+}
+
+/// The name of a file that is not UTF-8: a page in another charset sends it as it is. Without it
+/// the file would be taken for a field.
+fn file_name(part: &Field<'_>) -> Option<String> {
+    const BEGIN: &[u8] = b"filename=\"";
+    let disposition = part.headers().get(CONTENT_DISPOSITION)?.as_bytes();
+    let at = memchr::memmem::find(disposition, BEGIN)? + BEGIN.len();
+    let name = disposition[at..].split(|byte| *byte == b'"').next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
 }
 
 #[cfg(test)]
@@ -163,6 +176,19 @@ mod tests {
         );
         assert_eq!(file.content, b"line\r\n--c\r\n");
         assert_eq!(of("application/json", "{}").await, Ok(Form::default()));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_one_whatever_its_name_is_written_in() {
+        let head =
+            b"--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\xf6te.txt\"\r\n\r\n";
+        let body = [&head[..], b"\xff\r\n--b--\r\n"].concat();
+        let form = read("multipart/form-data; boundary=b", &body, &LIMITS).await.unwrap().unwrap();
+        assert_eq!(form.fields, []);
+        assert_eq!(
+            (&*form.files[0].file_name, &*form.files[0].content),
+            ("n\u{fffd}te.txt", &b"\xff"[..])
+        );
     }
 
     #[tokio::test]
