@@ -138,11 +138,11 @@ fn places<'a>(doc: &'a mut Value, place: &str) -> Vec<&'a mut Value> {
     }
 }
 
-fn parameters_where<'a>(
-    doc: &'a mut Value,
+fn parameters_where(
+    doc: &mut Value,
     of: impl Fn(&Map<String, Value>) -> bool,
     is: impl Fn(&Value) -> bool,
-) -> Vec<&'a mut Value> {
+) -> Vec<&mut Value> {
     let operations = operations(doc).filter(|(_, operation)| of(operation));
     let parameters = operations.flat_map(|(_, operation)| parameters(operation));
     parameters
