@@ -6,8 +6,8 @@
 use picloud_shared::execution::Position;
 use rhai::{AST, ASTNode, BinaryExpr, Expr};
 
+use crate::place::position;
 use crate::request::{EXECUTION_FIELDS, FIELDS, REQUEST_FIELDS};
-use crate::script::position;
 
 /// The name of the constant.
 const CONTEXT: &str = "ctx";

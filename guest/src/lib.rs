@@ -22,6 +22,7 @@ mod api;
 pub mod engine;
 mod fields;
 mod host;
+mod place;
 mod request;
 mod response;
 pub mod script;

@@ -17,6 +17,7 @@ use rhai::{Module, Shared};
 use crate::engine::ENGINE;
 use crate::fields::MissingFields;
 use crate::host::ReachedLimit;
+use crate::place::position;
 use crate::{api, request, response};
 
 thread_local! {
@@ -249,12 +250,5 @@ fn in_words(thrown: &Dynamic, json: Option<&str>) -> String {
     match json {
         Some(json) => format!("the script threw {json}"),
         None => thrown.to_string(),
-    }
-}
-
-pub(crate) fn position(position: rhai::Position) -> Position {
-    Position {
-        line: position.line().unwrap_or(0) as u32,
-        column: position.position().unwrap_or(0) as u32,
     }
 }
