@@ -16,7 +16,9 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::error::{InternalCause, internal_answer};
 use crate::requests::mask;
-use crate::telemetry::ACCESS;
+
+/// The target of the access log's lines.
+pub const ACCESS: &str = "picloud::access";
 
 /// The header that names an execution.
 const EXECUTION: &str = "x-picloud-execution-id";

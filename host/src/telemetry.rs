@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+use crate::answers::ACCESS;
 use crate::config::{Config, LogFormat};
 use crate::executor::Slots;
 use crate::serving::BodyBudget;
@@ -29,9 +30,6 @@ pub use self::work::{APPS_MAX, Firings};
 /// ordinary script takes to the longest wall-clock time by default.
 const DURATION_BUCKETS_S: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0];
-
-/// The target of the access log's lines.
-pub const ACCESS: &str = "picloud::access";
 
 /// What the filter adds: PostgreSQL's notices are not news, such as that a table exists already.
 const QUIET: &str = "sqlx::postgres::notice=warn";
