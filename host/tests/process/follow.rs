@@ -1,10 +1,10 @@
 //! `picloud logs --follow`, as somebody watches it in a terminal.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -40,17 +40,6 @@ fn until(lines: &Receiver<String>, text: &str) -> Vec<String> {
         }
     }
     read
-}
-
-fn ended(child: &mut Child) -> Option<i32> {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        assert!(begun.elapsed() < LINE_WITHIN, "it does not end");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[tokio::test]
@@ -95,7 +84,7 @@ async fn a_log_is_followed_through_a_restart_until_nobody_reads() {
     server.call("/x/demo/hello?n=unread").await.unwrap();
     reader.join().unwrap();
     server.call("/x/demo/hello?n=into-a-closed-pipe").await.unwrap();
-    assert_eq!(ended(&mut follower), Some(0));
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
     assert_eq!(server.stop(), Some(0));
 }
 
