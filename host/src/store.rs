@@ -158,7 +158,7 @@ impl Default for Settings {
 pub struct Page {
     /// At most so many rows.
     pub limit: i64,
-    /// So many rows are skipped first.
+    /// Number of rows to skip.
     pub offset: i64,
 }
 

@@ -58,7 +58,7 @@ pub struct SetMember {
 pub struct MembersQuery {
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Number of items to skip.
     offset: Option<i64>,
 }
 

@@ -152,7 +152,7 @@ fn default_delivery() -> Delivery {
 pub struct RoutesQuery {
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Number of items to skip.
     offset: Option<i64>,
 }
 

@@ -108,7 +108,7 @@ pub struct ChangePassword {
 /// How many sessions are over.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndedSessions {
-    /// So many.
+    /// Number of sessions that were ended.
     ended: u64,
 }
 

@@ -66,7 +66,7 @@ pub struct RollbackScript {
 pub struct VersionsQuery {
     /// At most so many, 1 to 200; 50 when left out.
     limit: Option<i64>,
-    /// So many are skipped first.
+    /// Number of items to skip.
     offset: Option<i64>,
 }
 

@@ -1897,7 +1897,7 @@ export interface components {
         EndedSessions: {
             /**
              * Format: int64
-             * @description So many.
+             * @description Number of sessions that were ended.
              */
             ended: number;
         };
@@ -4428,7 +4428,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
                 /** @description Only apps with this text in their name or description, in any case. */
                 q?: string;
@@ -5093,7 +5093,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -5695,7 +5695,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -6541,7 +6541,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -7247,7 +7247,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -7750,7 +7750,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -8452,7 +8452,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -8662,7 +8662,7 @@ export interface operations {
                 limit?: number;
                 /** @description Only the script of exactly this name. */
                 name?: string;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -8879,7 +8879,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -9272,7 +9272,7 @@ export interface operations {
                 kind?: string;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -11397,7 +11397,7 @@ export interface operations {
                 all?: boolean;
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -12737,7 +12737,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
@@ -13520,7 +13520,7 @@ export interface operations {
             query?: {
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
-                /** @description So many are skipped first. */
+                /** @description Number of items to skip. */
                 offset?: number;
             };
             header?: never;
