@@ -174,6 +174,14 @@ fn add(schema: &mut Value, rule: &Value) {
     for (keyword, value) in rule.as_object().into_iter().flatten() {
         schema[keyword] = value.clone();
     }
+    // A list of names is the whole of what is allowed, so an absent value has to be in it.
+    let takes_null = schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
+    if let Some(names) = schema.get_mut("enum").and_then(Value::as_array_mut)
+        && takes_null
+        && !names.contains(&Value::Null)
+    {
+        names.push(Value::Null);
+    }
 }
 
 /// The cases of a union with a tag take no other members. A case that is another type and its

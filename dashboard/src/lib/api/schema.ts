@@ -1686,7 +1686,7 @@ export interface components {
              * @description What it may be used for: `script:read`, `script:write`, `route:write`,
              *     `domain:manage`, `app:admin`, `log:read`, `instance:admin`; at least one.
              */
-            scopes: string[];
+            scopes: ("script:read" | "script:write" | "route:write" | "domain:manage" | "app:admin" | "log:read" | "instance:admin")[];
         };
         /** @description A signature of another sender. */
         CustomSignature: {
@@ -1812,8 +1812,9 @@ export interface components {
             /**
              * @description Only events of this kind.
              * @default null
+             * @enum {string|null}
              */
-            kind?: string | null;
+            kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter" | null;
             /**
              * Format: int64
              * @description At most so many, 1 to 200; 50 when left out.
@@ -3386,8 +3387,9 @@ export interface components {
              * @description `sync`: run now and answer the result; `durable`: store, run, and answer the
              *     result if it comes in time; `async`: store and answer 202.
              * @example sync
+             * @enum {string}
              */
-            delivery?: string;
+            delivery?: "sync" | "durable" | "async";
             /**
              * Format: idn-hostname
              * @description A domain that the app has claimed; left out, the path starts at `/x/{app}`.
@@ -3455,8 +3457,9 @@ export interface components {
             /**
              * @description What they may do in the instance: `owner`, `admin` or `member`.
              * @example member
+             * @enum {string}
              */
-            role?: string;
+            role?: "owner" | "admin" | "member";
         };
         /** @description Where to sign in. */
         OidcDeparture: {
@@ -3498,8 +3501,9 @@ export interface components {
             /**
              * @description What to do about a time that a change of the clock leaves out or brings twice:
              *     `skip`, `once`, `both`; `once` when left out.
+             * @enum {string|null}
              */
-            dst?: string | null;
+            dst?: "skip" | "once" | "both" | null;
             /**
              * Format: cron
              * @description As for a trigger.
@@ -3758,8 +3762,9 @@ export interface components {
             /**
              * @description `sync`, `durable` or `async`.
              * @example sync
+             * @enum {string}
              */
-            delivery?: string;
+            delivery?: "sync" | "durable" | "async";
             rate_limit?: components["schemas"]["RateLimit"] | null;
             /**
              * Format: uuid
@@ -4040,8 +4045,9 @@ export interface components {
             /**
              * @description `app_admin`, `editor` or `viewer`.
              * @example editor
+             * @enum {string}
              */
-            role: string;
+            role: "app_admin" | "editor" | "viewer";
         };
         /** @description The token of an invitation. */
         ShowInvitation: {
@@ -4274,19 +4280,26 @@ export interface components {
             /** @enum {string} */
             kind: "kv";
             /** @description `insert`, `update`, `delete`; all when left out. */
-            operations?: string[];
+            operations?: ("insert" | "update" | "delete")[];
         } | {
             /**
              * @description What to do about a time that a change of the clock leaves out or brings
              *     twice: `skip`, `once`, `both`.
+             * @enum {string}
              */
-            dst?: string;
+            dst?: "skip" | "once" | "both";
             /** @enum {string} */
             kind: "cron";
-            /** @description What to do about firings that were missed: `skip`, `once`, `all`. */
-            misfire?: string;
-            /** @description Whether it fires while an earlier firing is not done: `allow`, `forbid`. */
-            overlap?: string;
+            /**
+             * @description What to do about firings that were missed: `skip`, `once`, `all`.
+             * @enum {string}
+             */
+            misfire?: "skip" | "once" | "all";
+            /**
+             * @description Whether it fires while an earlier firing is not done: `allow`, `forbid`.
+             * @enum {string}
+             */
+            overlap?: "allow" | "forbid";
             /**
              * Format: cron
              * @description Minute, hour, day of month, month, day of week; a sixth field before them
@@ -4321,14 +4334,17 @@ export interface components {
             /** @enum {string} */
             kind: "files";
             /** @description `insert`, `update`, `delete`; all when left out. */
-            operations?: string[];
+            operations?: ("insert" | "update" | "delete")[];
             /** @description The path, or a glob; everything when left out. */
             path?: string;
         } | {
             /** @enum {string} */
             kind: "dead_letter";
-            /** @description Only events of this kind. */
-            source_kind?: string | null;
+            /**
+             * @description Only events of this kind.
+             * @enum {string|null}
+             */
+            source_kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter" | null;
             /**
              * Format: uuid
              * @description Only events of this script.
@@ -4351,8 +4367,9 @@ export interface components {
             /**
              * @description How the wait grows: `constant` or `exponential`.
              * @default null
+             * @enum {string|null}
              */
-            backoff?: string | null;
+            backoff?: "constant" | "exponential" | null;
             /**
              * Format: int64
              * @description The first wait, in milliseconds.
@@ -4411,8 +4428,11 @@ export interface components {
         UserChange: {
             /** @description Whether they may sign in; their sessions end when they may not. */
             enabled?: boolean | null;
-            /** @description What they may do in the instance. */
-            role?: string | null;
+            /**
+             * @description What they may do in the instance.
+             * @enum {string|null}
+             */
+            role?: "owner" | "admin" | "member" | null;
         };
     };
     responses: never;
@@ -5183,7 +5203,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only of this kind; `http` for requests. */
-                kind?: string;
+                kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
                 /** @description Only what started the script with this id. */
@@ -5278,7 +5298,7 @@ export interface operations {
                 /** @description Only what is behind this place: the `next_after` of an earlier answer. */
                 after?: string;
                 /** @description Only events of this kind. */
-                kind?: string;
+                kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
                 /** @description Number of items to skip, at most 10,000; not together with `after`. */
@@ -5379,7 +5399,7 @@ export interface operations {
                 /** @description Only what is behind this place: the `next_after` of an earlier answer. */
                 after?: string;
                 /** @description Only events of this kind. */
-                kind?: string;
+                kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
                 /** @description Number of items to skip, at most 10,000; not together with `after`. */
@@ -6354,11 +6374,11 @@ export interface operations {
                  */
                 q?: string;
                 /** @description Only those that ended so. */
-                status?: string;
+                status?: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
                 /** @description Only those that ended before then, in microseconds since 1970. */
                 to?: number;
                 /** @description Only those that were started so: `http`, `execute`, `kv` … */
-                trigger?: string;
+                trigger?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description Only those that came by the trigger with this id. */
                 trigger_id?: string;
             };
@@ -8255,7 +8275,7 @@ export interface operations {
                  * @description Only of this kind. What is by kind alone, by source alone, by script or by several filters is
                  *     looked for among the last 10,000 that fit otherwise, and behind them with `after`.
                  */
-                kind?: string;
+                kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
                 /** @description Number of items to skip, at most 10,000; not together with `after`. */
@@ -8356,7 +8376,7 @@ export interface operations {
                 /** @description Goes on behind this place: the `next_after` of an earlier answer. */
                 after?: string;
                 /** @description Only of this kind. */
-                kind?: string;
+                kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description Only what the script with this id is to be run for. */
                 script_id?: string;
                 /** @description Only by this queue, topic, collection or bucket. */
@@ -9269,7 +9289,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only of this kind: `kv`, `cron`, `queue`, `pubsub`, `files`, `dead_letter`. */
-                kind?: string;
+                kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description At most so many, 1 to 200; 50 when left out. */
                 limit?: number;
                 /** @description Number of items to skip. */
@@ -12398,11 +12418,11 @@ export interface operations {
                  */
                 q?: string;
                 /** @description Only those that ended so. */
-                status?: string;
+                status?: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
                 /** @description Only those that ended before then, in microseconds since 1970. */
                 to?: number;
                 /** @description Only those that were started so: `http`, `execute`, `kv` … */
-                trigger?: string;
+                trigger?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description Only those that came by the trigger with this id. */
                 trigger_id?: string;
             };

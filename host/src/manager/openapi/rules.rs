@@ -32,8 +32,8 @@ const TEXT: &str = r"^[^\u0000]*$";
 const SOME_TEXT: &str = r"\S";
 /// The name of a header (RFC 9110, section 5.1), or `*`, which is one.
 const HEADER: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
-/// The value of a header that the API takes as text.
-const HEADER_VALUE: &str = r"^[\t -~]*$";
+/// The value of a header (RFC 9110, section 5.5): text beyond ASCII is sent as UTF-8.
+const HEADER_VALUE: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$";
 /// An origin as browsers write it, or `*`.
 const ORIGIN: &str = r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@*\s]+)$";
 /// The user of basic authentication (RFC 7617, section 2).
@@ -64,10 +64,9 @@ fn items(least: usize, most: usize) -> Value {
     json!({ "minItems": least, "maxItems": most })
 }
 
-/// One of these names. A pattern and not an `enum`: clients keep the type that they have, a
-/// text.
+/// One of these names.
 fn one_of(names: impl IntoIterator<Item = &'static str>) -> Value {
-    json!({ "pattern": format!("^({})$", names.into_iter().collect::<Vec<_>>().join("|")) })
+    json!({ "enum": names.into_iter().collect::<Vec<_>>() })
 }
 
 /// A pattern for the methods of routes, in any case.
@@ -125,7 +124,7 @@ fn parameters() -> Vec<(&'static str, Value)> {
         ("query.action", some_text()),
         ("query.resource_id", some_text()),
         ("query.source", some_text()),
-        ("query.older_than_s", within(0, u32::MAX)),
+        ("query.older_than_s", json!({ "minimum": 0, "maximum": u32::MAX, "format": "int64" })),
         ("list_app_stats?apps", json!({ "pattern": APP_NAMES })),
         ("list_app_executions?q", json!({ "maxLength": executions::TEXT_CHARS_MAX })),
         ("list_script_executions?q", json!({ "maxLength": executions::TEXT_CHARS_MAX })),

@@ -1,11 +1,7 @@
 // Which executions are shown, as the page's address has it.
 
 import type { Schema } from '$lib/api/client';
-
-/** Every one of the API's names: one that is missing or unknown does not compile. */
-function allOf<Name extends string>(names: Record<Name, true>): Name[] {
-	return Object.keys(names) as Name[];
-}
+import { allOf, EVENT_KINDS, known } from '$lib/api/names';
 
 /** Every status of an execution. */
 export const STATUSES = allOf<Schema['ExecutionStatus']>({
@@ -42,8 +38,8 @@ export const SPANS: Readonly<Record<string, { label: string; minutes: number }>>
 
 export interface ExecutionFilter {
 	script: string;
-	status: string;
-	trigger: string;
+	status: Schema['ExecutionStatus'] | '';
+	trigger: Schema['TriggerKind'] | '';
 	span: string;
 	q: string;
 	/** Only the attempts of this event. */
@@ -61,8 +57,8 @@ export function filterOf(search: URLSearchParams): ExecutionFilter {
 	const offset = Number(text('offset'));
 	return {
 		script: text('script'),
-		status: text('status'),
-		trigger: text('trigger'),
+		status: known(STATUSES, text('status')),
+		trigger: known(EVENT_KINDS, text('trigger')),
 		span: text('span') in SPANS ? text('span') : '',
 		q: text('q'),
 		event: text('event'),

@@ -1,0 +1,27 @@
+// The names that the API knows, where a text from elsewhere has to be one of them.
+
+import type { Schema } from './client';
+
+/** Every one of the API's names: one that is missing or unknown does not compile. */
+export function allOf<Name extends string>(names: Record<Name, true>): Name[] {
+	return Object.keys(names) as Name[];
+}
+
+/** The name that a text is, such as one in the page's address; empty if it is none. */
+export function known<Name extends string>(names: readonly Name[], text: string | null): Name | '' {
+	return names.find((name) => name === text) ?? '';
+}
+
+/** Every kind of event. */
+export const EVENT_KINDS = allOf<Schema['TriggerKind']>({
+	http: true,
+	execute: true,
+	kv: true,
+	cron: true,
+	queue: true,
+	pubsub: true,
+	email: true,
+	files: true,
+	dead_letter: true,
+	script: true
+});
