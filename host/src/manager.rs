@@ -186,6 +186,7 @@ impl ControlPlane {
 /// the API that run scripts; their paths start at `/api/v1`, and they are guarded
 /// and described like all others.
 pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router {
+    let large = extract::LargeBodies::of(data_plane.get_openapi());
     let doc = describe(data_plane.get_openapi().clone());
     let api = Router::from(api().with_state(control_plane.clone()).merge(data_plane));
     let probes = Router::from(probes().with_state(control_plane.clone()));
@@ -194,13 +195,15 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
     let harden = from_fn_with_state(control_plane.auth.clone(), hardening::harden);
     let pages = any(dashboard::answer).with_state(control_plane.auth.clone());
     let guard = from_fn_with_state(control_plane.auth, Auth::require_caller);
+    let announced = from_fn_with_state(large, extract::refuse_announced);
     let api = api
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(extract::BODY_BYTES_MAX))
         .layer(from_fn(conditional::answer))
         .layer(from_fn(extract::refuse_codings))
-        .layer(guard);
+        .layer(guard)
+        .route_layer(announced);
     Router::new()
         .nest("/api/v1", api)
         .nest("/api/v1", sign_in)

@@ -44,7 +44,7 @@ use body::TimedBody;
 pub use body::{BodyTooSlow, is_too_slow};
 pub use budget::{BodiesFull, BodyBudget, HeldBody, hold_body};
 use progress::{Progress, Watched};
-pub use whole::read_body;
+pub use whole::{read_body, refuse_announced};
 
 /// How long accepting rests when the system has no more files to open.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

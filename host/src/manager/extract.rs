@@ -2,19 +2,23 @@
 //!
 //! Invariant: no answer of the API is one of axum's plain texts.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{self, FromRequest, FromRequestParts, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use picloud_shared::execution::without_bom;
 use serde::de::DeserializeOwned;
+use utoipa::openapi::OpenApi;
 
 use crate::error::{Error, Refusal};
 use crate::json;
 use crate::requests::coding;
-use crate::serving::read_body;
+use crate::serving::{self, read_body};
 use crate::store::{
     ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
 };
@@ -85,6 +89,34 @@ pub async fn refuse_codings(request: Request, next: Next) -> Response {
             }
             .into_response()
         }
+    }
+}
+
+/// The paths below `/api/v1` whose operations take larger bodies than [`BODY_BYTES_MAX`].
+#[derive(Clone)]
+pub struct LargeBodies(Arc<HashSet<String>>);
+
+impl LargeBodies {
+    /// Those of the operations that `doc` describes.
+    pub fn of(doc: &OpenApi) -> Self {
+        Self(Arc::new(doc.paths.paths.keys().cloned().collect()))
+    }
+}
+
+/// Middleware that refuses a body that is announced to be too large, before the guard reads it.
+pub async fn refuse_announced(
+    State(large): State<LargeBodies>,
+    matched: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = matched.as_str();
+    if large.0.contains(path.strip_prefix("/api/v1").unwrap_or(path)) {
+        return next.run(request).await;
+    }
+    match serving::refuse_announced(request.body(), BODY_BYTES_MAX) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
     }
 }
 

@@ -15,9 +15,7 @@ use crate::error::{Error, Refusal};
 /// - `Unavailable` when all bodies together take too much memory.
 /// - `Invalid` for a body that does not arrive, in full or in time, or whose chunks are wrong.
 pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(too_large(bytes_max));
-    }
+    refuse_announced(&body, bytes_max)?;
     match axum::body::to_bytes(body, bytes_max).await {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => {
@@ -36,6 +34,15 @@ pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
                 "the request's body did not arrive",
             )))
         }
+    }
+}
+
+/// # Errors
+/// `TooLarge` for a body that is announced to be larger than `bytes_max` bytes.
+pub fn refuse_announced(body: &Body, bytes_max: usize) -> Result<(), Error> {
+    match body.size_hint().lower() > bytes_max as u64 {
+        true => Err(too_large(bytes_max)),
+        false => Ok(()),
     }
 }
 

@@ -14,6 +14,8 @@ use crate::server::{OWNER_KEY, Server};
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// What the server of these tests takes as a body, in bytes.
 const BODY_BYTES_MAX: usize = 100_000;
+/// What the API takes as a body of JSON, in bytes.
+const API_BODY_BYTES_MAX: usize = 2 << 20;
 
 struct Web {
     server: Server,
@@ -164,6 +166,14 @@ async fn a_body_that_is_announced_too_large_is_not_asked_for() {
     let refused = web.ask(&request(&head, ""));
     assert!(refused.starts_with("HTTP/1.1 413") && !refused.contains("100 Continue"), "{refused}");
     assert!(refused.contains("body_too_large"), "{refused}");
+    // The API's own operations take less.
+    let head = format!(
+        "POST /api/v1/apps\nauthorization: Bearer {OWNER_KEY}\ncontent-type: application/json\n\
+         expect: 100-continue\ncontent-length: {}",
+        API_BODY_BYTES_MAX + 1
+    );
+    let refused = web.ask(&request(&head, ""));
+    assert!(refused.starts_with("HTTP/1.1 413") && !refused.contains("100 Continue"), "{refused}");
     let small =
         "POST /x/demo/echo\ncontent-type: text/plain\nexpect: 100-continue\ncontent-length: 3";
     let taken = web.ask(&request(small, "abc"));
