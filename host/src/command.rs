@@ -28,6 +28,7 @@ mod kv;
 mod logs;
 mod master_key;
 mod members;
+mod names;
 mod outbound;
 mod owner_key;
 mod purge;
@@ -35,6 +36,7 @@ mod routes;
 mod scripts;
 mod secrets;
 mod settings;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -267,7 +269,7 @@ impl Command {
         match done {
             Ok(code) => code,
             Err(Failure(message)) => {
-                eprintln!("error: {message}");
+                eprintln!("error: {}", terminal::visible(&message));
                 ExitCode::FAILURE
             }
         }
@@ -308,15 +310,24 @@ async fn compile_guest_apart(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes to standard output. Whoever reads it may have seen enough and gone.
-fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+/// Writes text to standard output, fit for a terminal. A reader who has seen enough is no error.
+fn print(text: impl AsRef<str>) -> Result<(), Failure> {
     print_to_reader(text).map(drop)
 }
 
 /// [`print`] for what has no end of its own: breaks when nobody reads any more.
-fn print_to_reader(text: impl AsRef<[u8]>) -> Result<ControlFlow<()>, Failure> {
+fn print_to_reader(text: impl AsRef<str>) -> Result<ControlFlow<()>, Failure> {
+    write_out(terminal::visible(text.as_ref()).as_bytes())
+}
+
+/// Writes bytes to standard output as they are.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    write_out(bytes).map(drop)
+}
+
+fn write_out(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(Failure(format!("cannot write to standard output: {error}"))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use picloud::auth::OwnerKey;
 use picloud::store::Verbatim;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 
 use super::{Failure, ScriptAddress};
@@ -91,7 +91,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Result<Value, Refused>, Failure> {
-        self.send(self.request(method, path, body)).await
+        self.send(self.request(method, path, body)?).await
     }
 
     /// [`Self::try_call`] for when a refusal is the end.
@@ -111,13 +111,13 @@ impl Client {
         body: &Value,
         idempotency_key: &str,
     ) -> Result<Value, Failure> {
-        let request = self.request(Method::POST, path, Some(body));
+        let request = self.request(Method::POST, path, Some(body))?;
         Ok(self.send(request.header("idempotency-key", idempotency_key)).await??)
     }
 
     /// The bytes at `path`.
     pub(super) async fn download(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        let (status, bytes) = self.answer(self.request(Method::GET, path, None)).await?;
+        let (status, bytes) = self.answer(self.request(Method::GET, path, None)?).await?;
         if !status.is_success() {
             return Err(refused(status, &bytes).into());
         }
@@ -131,7 +131,7 @@ impl Client {
         content: Vec<u8>,
         content_type: Option<&str>,
     ) -> Result<Value, Failure> {
-        let request = self.request(Method::PUT, path, None).body(content);
+        let request = self.request(Method::PUT, path, None)?.body(content);
         let request = match content_type {
             Some(content_type) => request.header("content-type", content_type),
             None => request,
@@ -139,13 +139,18 @@ impl Client {
         Ok(self.send(request).await??)
     }
 
-    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> RequestBuilder {
-        let url = self.full_url(&format!("/api/v1{path}"));
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<RequestBuilder, Failure> {
+        let url = exact_url(&self.full_url(&format!("/api/v1{path}")))?;
         let request = self.http.request(method, url).bearer_auth(self.key.reveal());
-        match body {
+        Ok(match body {
             Some(body) => request.json(body),
             None => request,
-        }
+        })
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Result<Value, Refused>, Failure> {
@@ -240,6 +245,19 @@ pub(super) fn http(url: &str, connect_timeout: Duration) -> Result<reqwest::Clie
     builder.build().map_err(|error| Failure::new(describe(&error)))
 }
 
+/// The URL, if a client sends its path as it is. A URL cannot have `.` or `..` as a part of its
+/// path, however that is encoded: it becomes the URL of something else.
+fn exact_url(text: &str) -> Result<Url, Failure> {
+    let url = Url::parse(text).map_err(|error| Failure::new(describe(&error)))?;
+    let path = text.split_once('?').map_or(text, |(path, _)| path);
+    if !path.ends_with(url.path()) {
+        return Err(Failure::new(
+            "a name that is `.` or `..` cannot be a part of a URL; use a script to read or change it",
+        ));
+    }
+    Ok(url)
+}
+
 /// A name, fit for a path or a query.
 pub(super) fn encode(name: &str) -> String {
     utf8_percent_encode(name, IN_URL).to_string()
@@ -252,4 +270,23 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_sent_as_it_is_or_not_at_all() {
+        let of = |path: &str| exact_url(&format!("http://127.0.0.1:8080/api/v1{path}")).is_ok();
+        let name = |name: &str| format!("/apps/demo/kv/{}/key?limit=1", encode(name));
+        for sent in ["c", "...", "a/../b", "%2e%2e", "ü", " ", "?x", "#x", "~"] {
+            assert!(of(&name(sent)), "{sent}");
+        }
+        for folded in [".", ".."] {
+            assert!(!of(&name(folded)), "{folded}");
+            assert!(!of(&format!("/apps/demo/kv/c/{}", encode(folded))), "{folded}");
+            assert!(!of(&format!("/apps/demo/kv/{}", encode(folded))), "{folded}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use picloud::store::Verbatim;
+use picloud_shared::execution::without_bom;
 use serde_json::Value;
 
 use super::Failure;
@@ -24,7 +25,7 @@ pub(super) fn read_data(data: &str) -> Result<Vec<u8>, Failure> {
 /// The JSON that they are.
 pub(super) fn read_json(data: &str) -> Result<Value, Failure> {
     let bytes = read_data(data)?;
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(without_bom(&bytes))
         .map(|Verbatim(data)| data)
         .map_err(|error| Failure(format!("--data is not JSON, like '{{\"id\": 7}}': {error}")))
 }
@@ -38,6 +39,7 @@ mod tests {
     #[test]
     fn data_is_json_or_the_reason_why_not() {
         assert_eq!(read_json(r#"{"id": 7}"#).ok(), Some(json!({ "id": 7 })));
+        assert_eq!(read_json("\u{feff}[1]").ok(), Some(json!([1])));
         let refused = read_json("hello").err().map(|Failure(said)| said);
         assert!(refused.is_some_and(|said| said.starts_with("--data is not JSON")));
         assert!(read_json("@/does/not/exist").is_err());

@@ -10,6 +10,7 @@ use super::client::{Client, encode};
 use super::data::read_json;
 use super::detail::{Output, Paging, print_one, print_page, time};
 use super::events::query;
+use super::names;
 use super::{Failure, Server, print};
 
 /// What to do with dead letters.
@@ -54,8 +55,8 @@ pub(super) struct List {
     /// Also those that were replayed, ignored or handled
     #[arg(long)]
     all: bool,
-    /// Only events of this kind, such as kv, cron, queue or pubsub
-    #[arg(long)]
+    /// Only events of this kind
+    #[arg(long, value_parser = names::kinds())]
     kind: Option<String>,
     /// Only events of the script with this name
     #[arg(long, value_name = "NAME")]
@@ -92,7 +93,7 @@ struct Which {
     #[arg(long, requires = "all", conflicts_with = "id")]
     app: Option<String>,
     /// Only events of this kind
-    #[arg(long, requires = "all", conflicts_with = "id")]
+    #[arg(long, requires = "all", conflicts_with = "id", value_parser = names::kinds())]
     kind: Option<String>,
     /// Only events of the script with this name
     #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "id")]

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::execution::timestamp;
+use super::terminal::one_line;
 use super::{Failure, print};
 
 /// How a list is asked for.
@@ -42,7 +43,7 @@ pub(super) fn print_page(
         return print(format!("{:#}\n", page["items"]));
     }
     let items = page["items"].as_array().into_iter().flatten();
-    let text: String = items.map(|item| line(item) + "\n").collect();
+    let text: String = items.map(|item| format!("{}\n", one_line(&line(item)))).collect();
     print(text)?;
     if !page["next_offset"].is_null() {
         eprintln!("there are more; --limit shows up to 200");
@@ -66,7 +67,7 @@ pub(super) fn described(thing: &Value, members: &[&str]) -> String {
     for &member in members {
         let shown = match &thing[member] {
             Value::Null => continue,
-            Value::String(value) => value.clone(),
+            Value::String(value) => one_line(value).into_owned(),
             Value::Number(at) if member.ends_with("_at") => time(at.as_i64()),
             value @ (Value::Object(_) | Value::Array(_)) => {
                 format!("{value:#}").replace('\n', &format!("\n{:width$}  ", ""))

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{Client, encode};
 use super::events::query;
+use super::terminal::one_line;
 use super::{Failure, print_to_reader};
 
 /// How many entries one request lists.
@@ -90,7 +91,7 @@ impl Range {
                 let text = match (self.json, printed) {
                     (true, 0) => format!("\n{item:#}"),
                     (true, _) => format!(",\n{item:#}"),
-                    (false, _) => line(&item) + "\n",
+                    (false, _) => format!("{}\n", one_line(&line(&item))),
                 };
                 printed += 1;
                 if print_to_reader(text)?.is_break() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::client::{Client, ScriptNames, encode};
 use super::data::read_json;
 use super::detail::{Output, Paging, print_one, print_page, time};
+use super::names;
 use super::{Failure, Server, print};
 
 use cancel::{Cancel, Purge};
@@ -60,8 +61,8 @@ impl EventsCommand {
 pub(super) struct List {
     /// The app
     app: String,
-    /// Only of this kind, such as kv, cron, queue or pubsub
-    #[arg(long)]
+    /// Only of this kind
+    #[arg(long, value_parser = names::kinds())]
     kind: Option<String>,
     /// Only by this queue, topic, collection, bucket or schedule
     #[arg(long)]

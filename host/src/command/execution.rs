@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use super::terminal::{indented, one_line};
+
 /// One execution in a line.
 pub(super) fn summary_line(execution: &Value) -> String {
     let text = |name: &str| execution[name].as_str().unwrap_or_default();
     let answered = execution["response_status"].as_u64().map(|code| format!(" → {code}"));
-    format!(
+    let line = format!(
         "{} {:<8} {} v{} {}{} · {:.2} ms · {} fuel · {}",
         timestamp(execution["finished_at"].as_i64().unwrap_or_default()),
         text("status"),
@@ -17,7 +19,8 @@ pub(super) fn summary_line(execution: &Value) -> String {
         execution["duration_us"].as_f64().unwrap_or_default() / 1000.0,
         execution["fuel_used"],
         text("id"),
-    )
+    );
+    one_line(&line).into_owned()
 }
 
 /// The request, or what else it was, and which attempt if it was not the first.
@@ -36,7 +39,7 @@ fn what_started(execution: &Value) -> String {
 /// One line of a script's log.
 pub(super) fn log_line(line: &Value) -> String {
     let level = line["level"].as_str().unwrap_or_default();
-    let message = line["message"].as_str().unwrap_or_default();
+    let message = indented(line["message"].as_str().unwrap_or_default(), 8);
     let place =
         line["line"].as_u64().filter(|&line| line > 0).map(|line| format!(" (line {line})"));
     let data = match &line["data"] {
@@ -49,7 +52,7 @@ pub(super) fn log_line(line: &Value) -> String {
 
 /// Why an execution failed.
 pub(super) fn short_error(error: &Value) -> String {
-    let message = error["message"].as_str().unwrap_or_default();
+    let message = indented(error["message"].as_str().unwrap_or_default(), 10);
     let place = match (error["line"].as_u64(), error["column"].as_u64()) {
         (Some(line), Some(column)) => format!(" (line {line}, column {column})"),
         (Some(line), None) => format!(" (line {line})"),
@@ -122,5 +125,7 @@ mod tests {
         let log = json!({ "level": "info", "message": "hi", "data": "{\"a\":1}", "line": 4 });
         assert_eq!(log_line(&log), "  info  hi {\"a\":1} (line 4)");
         assert_eq!(log_line(&json!({ "level": "warn", "message": "hi" })), "  warn  hi");
+        let forged = json!({ "level": "info", "message": "a\u{1b}[2J\n2026 success" });
+        assert_eq!(log_line(&forged), "  info  a\\u001b[2J\n        2026 success");
     }
 }

@@ -12,7 +12,7 @@ use super::consent::Consent;
 use super::data::read_data;
 use super::detail::{Output, Paging, print_page, time};
 use super::entries::{Place, Range, delete_all, place_line};
-use super::{Failure, Server, print};
+use super::{Failure, Server, print, print_bytes};
 
 /// What to do with files.
 #[derive(clap::Subcommand)]
@@ -163,7 +163,7 @@ impl Get {
         let client = self.server.client(config)?;
         let content = client.download(&self.bucket.entry_path("files", &self.path)).await?;
         match &self.output {
-            None => print(content)?,
+            None => print_bytes(&content)?,
             Some(file) => std::fs::write(file, &content)
                 .map_err(|error| Failure(format!("cannot write {}: {error}", file.display())))?,
         }

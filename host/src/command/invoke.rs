@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::data::read_data;
 use super::execution::{log_line, short_error};
-use super::{Failure, ScriptAddress, Server, print};
+use super::{Failure, ScriptAddress, Server, print, print_bytes};
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -84,7 +84,7 @@ impl Invoke {
 
 fn show(answer: &Value) -> Result<ExitCode, Failure> {
     let response = &answer["response"];
-    print(response_body(response)?)?;
+    print_bytes(&response_body(response)?)?;
     // The shell's next line must not begin behind the body.
     if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         print("\n")?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::client::{Client, Refused, encode};
 use super::events::query;
 use super::execution::{log_line, short_error, summary_line};
+use super::names;
 use super::purge::{Age, Purge};
 use super::{Failure, ScriptAddress, Server, print_to_reader};
 
@@ -50,9 +51,8 @@ pub(super) struct Logs {
         id = "script_name"
     )]
     script_name: Option<String>,
-    /// Only those that ended so: success, error, timeout, budget_exceeded, memory_exceeded,
-    /// limit_exceeded or crashed
-    #[arg(long)]
+    /// Only those with this status
+    #[arg(long, value_parser = names::statuses())]
     status: Option<String>,
     /// Only those with this text in the request, the response, the log or the error
     #[arg(long, value_name = "TEXT", conflicts_with = "follow")]

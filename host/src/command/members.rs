@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::encode;
 use super::detail::{Paging, print_page, time};
+use super::names;
 use super::{Failure, Server};
 
 /// What to do with members.
@@ -56,7 +57,8 @@ pub(super) struct Set {
     app: String,
     /// The user's name
     user: String,
-    /// app_admin, editor or viewer
+    /// The role
+    #[arg(value_parser = names::app_roles())]
     role: String,
     #[command(flatten)]
     server: Server,

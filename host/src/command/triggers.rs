@@ -12,6 +12,7 @@ use super::client::{Client, ScriptNames, encode};
 use super::data::read_json;
 use super::detail::{Output, Paging, print_one, print_page, time};
 use super::events::{print_ids, query};
+use super::names;
 use super::{Failure, Server};
 
 use create::Create;
@@ -64,8 +65,8 @@ impl TriggersCommand {
 pub(super) struct List {
     /// The app
     app: String,
-    /// Only of this kind, such as kv, cron, queue or pubsub
-    #[arg(long)]
+    /// Only of this kind
+    #[arg(long, value_parser = names::kinds())]
     kind: Option<String>,
     #[command(flatten)]
     paging: Paging,

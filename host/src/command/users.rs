@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, encode};
 use super::detail::{Output, Paging, print_page, time};
+use super::names;
 use super::{Failure, Server};
 
 /// What to do with users.
@@ -54,8 +55,8 @@ impl UsersCommand {
 pub(super) struct Create {
     /// The name to sign in with
     name: String,
-    /// owner, admin or member
-    #[arg(long, default_value = "member")]
+    /// The role in the instance
+    #[arg(long, default_value = "member", value_parser = names::instance_roles())]
     role: String,
     #[command(flatten)]
     output: Output,

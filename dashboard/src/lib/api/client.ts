@@ -1,11 +1,12 @@
 // The one way to the server. Types come from `schema.ts`, which is generated from the
 // API's own description (`npm run types`), so that a renamed field does not compile.
 
-import createClient from 'openapi-fetch';
+import createClient, { defaultPathSerializer } from 'openapi-fetch';
 import type { Readable } from 'openapi-typescript-helpers';
 import { session } from '$lib/session/session.svelte';
 import { connection, isFromProxy } from './connection.svelte';
 import { ApiError } from './error';
+import { exactPath } from './exact-path';
 import { KeptAnswers } from './kept-answers';
 import type { components, paths } from './schema';
 
@@ -51,7 +52,15 @@ async function reached(attempt: Request): Promise<Response | undefined> {
 }
 
 /** The API, typed by path: `api.GET('/api/v1/apps/{app}', { params: … })`. */
-export const api = createClient<paths>({ baseUrl: location.origin, fetch: send });
+export const api = createClient<paths>({
+	baseUrl: location.origin,
+	fetch: send,
+	pathSerializer: (address, parameters) => {
+		const whole = defaultPathSerializer(address, parameters);
+		exactPath(whole.slice(location.origin.length));
+		return whole;
+	}
+});
 
 interface Answer<Data> {
 	data?: Data;
@@ -68,7 +77,7 @@ export async function body<Data>(answer: Promise<Answer<Data>>): Promise<Data> {
 
 /** Sends what `openapi-fetch` cannot: a body that is no JSON, or one to be downloaded. */
 export async function sendRaw(path: string, init: RequestInit = {}): Promise<Response> {
-	const answer = await send(new Request(new URL(path, location.origin), init));
+	const answer = await send(new Request(new URL(exactPath(path), location.origin), init));
 	if (answer.ok) return answer;
 	throw ApiError.of(answer.status, await answer.json().catch(() => undefined));
 }

@@ -11,6 +11,7 @@ use super::query;
 use crate::command::client::encode;
 use crate::command::consent::Consent;
 use crate::command::detail::Output;
+use crate::command::names;
 use crate::command::{Failure, Server};
 
 /// Which event.
@@ -34,8 +35,8 @@ What runs is left alone.")]
 pub(in crate::command) struct Purge {
     /// The app
     app: String,
-    /// Only of this kind, such as kv, cron, queue or pubsub
-    #[arg(long)]
+    /// Only of this kind
+    #[arg(long, value_parser = names::kinds())]
     kind: Option<String>,
     /// Only by this queue, topic, collection, bucket or schedule
     #[arg(long)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::command::client::Client;
 use crate::command::detail::{Output, Paging, print_page, time};
-use crate::command::{Failure, ScriptAddress, Server, print};
+use crate::command::{Failure, ScriptAddress, Server, print, print_bytes};
 
 /// Whose versions.
 #[derive(clap::Args)]
@@ -91,10 +91,10 @@ impl Show {
             None => format!("/scripts/{id}"),
         };
         let script = client.call(Method::GET, &path, None).await?;
-        print(match self.output.json {
-            true => format!("{script:#}\n"),
-            false => script["source"].as_str().unwrap_or_default().to_owned(),
-        })?;
+        match self.output.json {
+            true => print(format!("{script:#}\n"))?,
+            false => print_bytes(script["source"].as_str().unwrap_or_default().as_bytes())?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::on_in_words;
 use crate::command::client::encode;
 use crate::command::detail::{Output, time};
+use crate::command::names;
 use crate::command::scripts::reach;
 use crate::command::{Failure, ScriptAddress, Server};
 
@@ -56,8 +57,8 @@ pub(in crate::command) struct Create {
 #[derive(clap::Args)]
 #[command(next_help_heading = "With --kv or --files")]
 struct Change {
-    /// Only these, with commas between them: insert, update, delete
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["cron", "queue", "topic", "dead_letters"])]
+    /// Only these, with commas between them
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = names::operations(), conflicts_with_all = ["cron", "queue", "topic", "dead_letters"])]
     operations: Vec<String>,
 }
 
@@ -69,13 +70,13 @@ struct Schedule {
     #[arg(long, requires = "cron", conflicts_with_all = NO_SCHEDULE)]
     zone: Option<String>,
     /// Firings that were missed: skip them, fire once, or all
-    #[arg(long, value_name = "skip|once|all", requires = "cron", conflicts_with_all = NO_SCHEDULE)]
+    #[arg(long, value_name = "skip|once|all", value_parser = names::misfire(), hide_possible_values = true, requires = "cron", conflicts_with_all = NO_SCHEDULE)]
     misfire: Option<String>,
     /// Whether it fires while an earlier firing is not done
-    #[arg(long, value_name = "allow|forbid", requires = "cron", conflicts_with_all = NO_SCHEDULE)]
+    #[arg(long, value_name = "allow|forbid", value_parser = names::overlap(), hide_possible_values = true, requires = "cron", conflicts_with_all = NO_SCHEDULE)]
     overlap: Option<String>,
     /// A time that a change of the clock leaves out or brings twice
-    #[arg(long, value_name = "skip|once|both", requires = "cron", conflicts_with_all = NO_SCHEDULE)]
+    #[arg(long, value_name = "skip|once|both", value_parser = names::dst(), hide_possible_values = true, requires = "cron", conflicts_with_all = NO_SCHEDULE)]
     dst: Option<String>,
 }
 
@@ -85,8 +86,8 @@ const NO_SCHEDULE: [&str; 5] = ["kv", "queue", "topic", "files", "dead_letters"]
 #[derive(clap::Args)]
 #[command(next_help_heading = "With --dead-letters")]
 struct GivenUp {
-    /// Only events of this kind, such as kv, cron, queue or http
-    #[arg(long, value_name = "KIND", requires = "dead_letters", conflicts_with_all = NO_DEAD_LETTERS)]
+    /// Only events of this kind
+    #[arg(long, value_name = "KIND", value_parser = names::kinds(), requires = "dead_letters", conflicts_with_all = NO_DEAD_LETTERS)]
     source_kind: Option<String>,
     /// Only events by the trigger with this id
     #[arg(long, value_name = "ID", requires = "dead_letters", conflicts_with_all = NO_DEAD_LETTERS)]
@@ -106,7 +107,7 @@ struct Retry {
     #[arg(long, value_name = "N")]
     attempts: Option<i64>,
     /// How the wait before the next attempt grows
-    #[arg(long, value_name = "constant|exponential")]
+    #[arg(long, value_name = "constant|exponential", value_parser = names::backoffs(), hide_possible_values = true)]
     backoff: Option<String>,
     /// The first wait, in milliseconds
     #[arg(long, value_name = "MS")]
