@@ -4,11 +4,21 @@ use encoding_rs::{Encoding, UTF_8};
 
 use super::media_type;
 
-/// The text of a body whose type names another charset than UTF-8, by a label of the Encoding
-/// Standard. `None` when it names none, UTF-8, an unknown one, or one that the body is not in.
+/// The charset that a type names by a label of the Encoding Standard, if it is another one than
+/// UTF-8.
+pub(super) fn named(content_type: &str) -> Option<&'static Encoding> {
+    labelled(&media_type::parameter(content_type, "charset")?)
+}
+
+/// The charset of a label of the Encoding Standard, if it is another one than UTF-8.
+pub(super) fn labelled(label: &str) -> Option<&'static Encoding> {
+    Encoding::for_label(label.as_bytes()).filter(|encoding| *encoding != UTF_8)
+}
+
+/// The text of a body whose type names another charset than UTF-8. `None` when it names no such
+/// charset, and when the body is not in that charset.
 pub(super) fn decode(content_type: &str, body: &[u8]) -> Option<String> {
-    let label = media_type::parameter(content_type, "charset")?;
-    let encoding = Encoding::for_label(label.as_bytes()).filter(|encoding| *encoding != UTF_8)?;
+    let encoding = named(content_type)?;
     // A mark at the beginning says more than the type (Encoding Standard, section 6.1).
     let (encoding, body) = match Encoding::for_bom(body) {
         Some((marked, mark_bytes)) => (marked, &body[mark_bytes..]),

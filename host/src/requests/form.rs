@@ -4,11 +4,13 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use encoding_rs::Encoding;
 use http::header::CONTENT_DISPOSITION;
 use multer::{Field, Multipart};
-use picloud_shared::execution::FormFile;
+use percent_encoding::percent_decode;
+use picloud_shared::execution::{FormFile, without_bom};
 
-use super::{Pairs, media_type};
+use super::{Pairs, charset, media_type};
 
 /// How much of a form is read; its bytes are those of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +66,37 @@ pub async fn read(
     match &*media_type::essence(content_type) {
         "application/x-www-form-urlencoded" => {
             let mut form = Form::default();
-            for (name, value) in form_urlencoded::parse(body) {
-                form.push_field(limits, name.into_owned(), value.into_owned())?;
+            let body = without_bom(body);
+            match charset::named(content_type) {
+                Some(encoding) => {
+                    for (name, value) in pairs(body, encoding) {
+                        form.push_field(limits, name, value)?;
+                    }
+                }
+                None => {
+                    for (name, value) in form_urlencoded::parse(body) {
+                        form.push_field(limits, name.into_owned(), value.into_owned())?;
+                    }
+                }
             }
             Ok(Some(form))
         }
         "multipart/form-data" => parts(content_type, body, limits).await.map(Some),
         _ => Ok(None),
     }
+}
+
+/// The names and values of a URL-encoded form in another charset than UTF-8.
+fn pairs(body: &[u8], encoding: &'static Encoding) -> impl Iterator<Item = (String, String)> {
+    let decoded = move |text: &[u8]| {
+        let text: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        let bytes: Vec<u8> = percent_decode(&text).collect();
+        encoding.decode_without_bom_handling(&bytes).0.into_owned()
+    };
+    body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(move |pair| {
+        let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()))
+    })
 }
 
 async fn parts(content_type: &str, body: &[u8], limits: &FormLimits) -> Result<Form, Error> {
@@ -81,15 +106,39 @@ async fn parts(content_type: &str, body: &[u8], limits: &FormLimits) -> Result<F
     let stream = futures::stream::once(async { Ok::<_, Infallible>(body) });
     let mut parts = Multipart::new(stream, boundary);
     let mut form = Form::default();
+    let mut fields = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(invalid)? {
-        form.push(limits, part).await?;
+        let Some(field) = form.push(limits, part).await? else { continue };
+        if fields.len() == limits.fields_max {
+            return Err(too_many_fields(limits));
+        }
+        fields.push(field);
+    }
+    // RFC 7578, section 4.6: a field of this name tells the charset of the others.
+    let of_form = fields
+        .iter()
+        .find(|(name, ..)| name == "_charset_")
+        .and_then(|(_, value, _)| charset::labelled(&String::from_utf8_lossy(value)));
+    for (name, value, own) in fields {
+        let value = match own.or(of_form) {
+            Some(encoding) => encoding.decode_without_bom_handling(&value).0.into_owned(),
+            None => String::from_utf8_lossy(&value).into_owned(),
+        };
+        form.push_field(limits, name, value)?;
     }
     Ok(form)
 }
 
+/// A field of a form of parts: its name, its bytes, and the charset that its own type names.
+type RawField = (String, Bytes, Option<&'static Encoding>);
+
 impl Form {
-    /// A part with a file's name is a file.
-    async fn push(&mut self, limits: &FormLimits, part: Field<'_>) -> Result<(), Error> {
+    /// Adds a file, which is a part with a file's name; any other part is a field.
+    async fn push(
+        &mut self,
+        limits: &FormLimits,
+        part: Field<'_>,
+    ) -> Result<Option<RawField>, Error> {
         let invalid = |error: multer::Error| Error::Invalid(error.to_string());
         let Some(name) = part.name().map(str::to_owned) else {
             return Err(Error::Invalid("a part has no name".to_owned()));
@@ -97,8 +146,9 @@ impl Form {
         let Some(file_name) =
             part.file_name().map_or_else(|| file_name(&part), |given| Some(given.to_owned()))
         else {
-            let value = part.text().await.map_err(invalid)?;
-            return self.push_field(limits, name, value);
+            let own = part.content_type().and_then(|given| charset::named(given.as_ref()));
+            let value = part.bytes().await.map_err(invalid)?;
+            return Ok(Some((name, value, own)));
         };
         if self.files.len() == limits.files_max {
             let most = limits.files_max;
@@ -109,7 +159,7 @@ impl Form {
         let content_type = content_type.to_owned();
         let content = part.bytes().await.map_err(invalid)?.into();
         self.files.push(FormFile { name, file_name, content_type, content });
-        Ok(())
+        Ok(None)
     }
 
     fn push_field(
@@ -119,12 +169,15 @@ impl Form {
         value: String,
     ) -> Result<(), Error> {
         if self.fields.len() == limits.fields_max {
-            let most = limits.fields_max;
-            return Err(Error::TooMany { limit: "form_fields", what: "fields", most });
+            return Err(too_many_fields(limits));
         }
         self.fields.push((name, value));
         Ok(())
     }
+}
+
+fn too_many_fields(limits: &FormLimits) -> Error {
+    Error::TooMany { limit: "form_fields", what: "fields", most: limits.fields_max }
 }
 
 /// The name of a file that is not UTF-8: a page in another charset sends it as it is. Without it
@@ -176,6 +229,43 @@ mod tests {
         );
         assert_eq!(file.content, b"line\r\n--c\r\n");
         assert_eq!(of("application/json", "{}").await, Ok(Form::default()));
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_in_its_charset() {
+        let latin1 = "application/x-www-form-urlencoded; charset=iso-8859-1";
+        for (content_type, body, fields) in [
+            (
+                latin1,
+                &b"a=%E9&b=\xe9&c+d=1%2B+2&e&&=f"[..],
+                &[("a", "é"), ("b", "é"), ("c d", "1+ 2"), ("e", ""), ("", "f")][..],
+            ),
+            (URLENCODED, b"\xef\xbb\xbfa=1", &[("a", "1")]),
+            (URLENCODED, b"a=%FF%FEx", &[("a", "\u{fffd}\u{fffd}x")]),
+        ] {
+            let limits = FormLimits { fields_max: 9, files_max: 1 };
+            let form = read(content_type, body, &limits).await.unwrap().unwrap();
+            let expected: Vec<_> = fields.iter().map(|(name, value)| field(name, value)).collect();
+            assert_eq!(form.fields, expected, "{content_type}");
+        }
+        let parts = |parts: &[(&str, &[u8])]| {
+            let mut body = Vec::new();
+            for (head, value) in parts {
+                let head = format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n");
+                body.extend([head.as_bytes(), value, b"\r\n"].concat());
+            }
+            [&body[..], b"--b--\r\n"].concat()
+        };
+        let typed = "name=\"a\"\r\nContent-Type: text/plain; charset=latin1";
+        for (body, last) in [
+            (parts(&[("name=\"a\"", b"\xff\xfeab")]), "\u{fffd}\u{fffd}ab"),
+            (parts(&[(typed, b"\xe9")]), "é"),
+            (parts(&[("name=\"_charset_\"", b"iso-8859-1"), ("name=\"a\"", b"\xe9")]), "é"),
+        ] {
+            let form = read("multipart/form-data; boundary=b", &body, &LIMITS).await;
+            let form = form.unwrap().unwrap();
+            assert_eq!(form.fields.last(), Some(&field("a", last)));
+        }
     }
 
     #[tokio::test]
