@@ -31,7 +31,12 @@ pub struct Unusable(pub(crate) String);
 /// When it cannot be made, or others can read what is secret in it.
 pub fn prepare(folder: &Path) -> Result<(), Unusable> {
     let shown = folder.display();
-    let failed = |error| Unusable(format!("the data folder {shown}: {error}"));
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Unusable(format!("the data folder {shown}: it is not a folder"))
+        }
+        _ => Unusable(format!("the data folder {shown}: {error}")),
+    };
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(failed)?;
     let about = fs::metadata(folder).map_err(failed)?;
     let mode = about.permissions().mode() & 0o777;
@@ -59,6 +64,16 @@ pub fn prepare(folder: &Path) -> Result<(), Unusable> {
         "the data folder {shown} is open to others (mode {mode:04o}): chmod 700 {shown}"
     );
     Ok(())
+}
+
+/// Why a database's file cannot be read and written: it is a folder, belongs to somebody else, or
+/// is on a disk that is read-only. `None` when it can, and when it does not exist.
+#[must_use]
+pub fn why_unusable(database: &Path) -> Option<String> {
+    match OpenOptions::new().read(true).write(true).open(database) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Some(error.to_string()),
+        _ => None,
+    }
 }
 
 /// Holds an SQLite database for this process until it is dropped.

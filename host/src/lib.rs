@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::{from_fn_with_state, map_response_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -76,11 +76,13 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The database failed while the server started.
 #[derive(Debug, thiserror::Error)]
-#[error("the database {database}: {error}")]
+#[error("the database {database}: {}", .of_file.as_ref().unwrap_or(&.error.to_string()))]
 struct Unopened {
     /// Where it is, without a password.
     database: String,
     error: store::Error,
+    /// Why its file cannot be used, where the system says that better than the database.
+    of_file: Option<String>,
 }
 
 /// The whole server, without a socket.
@@ -176,6 +178,7 @@ impl App {
             .merge(ingress::router(orchestrator.clone()))
             .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))
             .layer(from_fn_with_state(bodies, serving::hold_body))
+            .layer(from_fn(serving::check_target))
             .layer(map_response_with_state(metrics, count_answer))
             .layer(from_fn_with_state(answer_log, answers::log_answer));
         Ok(Self {
@@ -304,7 +307,11 @@ async fn build_once_there_is_a_database(config: &Config, clock: &Clock) -> Resul
             Err(error) => error,
         };
         let error = match error.downcast::<store::Error>() {
-            Ok(error) => Unopened { database: config.database_url()?.to_string(), error: *error },
+            Ok(error) => {
+                let database = config.database_url()?;
+                let of_file = database.file().and_then(|file| data_folder::why_unusable(&file));
+                Unopened { database: database.to_string(), error: *error, of_file }
+            }
             Err(error) => return Err(error),
         };
         let is_away = error.error.is_outage();

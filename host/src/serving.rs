@@ -31,7 +31,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, header};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -195,22 +196,31 @@ async fn connection(
     }
 }
 
-/// What the router answers, or why it is not asked.
+/// Middleware that answers what no route may see. It stands inside of the log of answers, so
+/// that refused requests have their lines there.
+pub async fn check_target(request: Request<Body>, next: Next) -> Response {
+    let most = request.extensions().get::<UriBytesMax>().copied();
+    let refused = most.and_then(|UriBytesMax(most)| target::check(&request, most).err());
+    let Some(mut refused) = refused else { return next.run(request).await };
+    if !refused.status().is_success() {
+        // Nobody knows where the next request begins.
+        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    *refused
+}
+
+/// The longest path and query: an extension of requests that came through a socket.
+#[derive(Clone, Copy)]
+struct UriBytesMax(usize);
+
+/// What the router answers.
 fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
     router: &Router,
     limits: &ConnectionLimits,
     progress: &Arc<Progress>,
-) -> impl Future<Output = axum::response::Response> + use<> {
-    let refused = target::check(&request, limits.uri_bytes_max).err().map(|mut refused| {
-        if !refused.status().is_success() {
-            // Nobody knows where the next request begins.
-            let close = HeaderValue::from_static("close");
-            refused.headers_mut().insert(header::CONNECTION, close);
-        }
-        refused
-    });
+) -> impl Future<Output = Response> + use<> {
     let body_timeout = Duration::from_millis(limits.body_timeout_ms);
     let mut request = request.map(|body| {
         if body.is_end_stream() {
@@ -221,13 +231,9 @@ fn answer(
         }
     });
     request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(UriBytesMax(limits.uri_bytes_max));
     let mut router = router.clone();
-    async move {
-        match refused {
-            Some(refused) => *refused,
-            None => router.call(request).await.into_response(),
-        }
-    }
+    async move { router.call(request).await.into_response() }
 }
 
 #[cfg(test)]

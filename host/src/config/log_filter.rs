@@ -13,12 +13,11 @@ pub(super) fn check(text: &str) -> Result<(), String> {
         info,picloud::store=debug";
     let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
     let is_plain = |part: &str| match part.rsplit_once('=') {
-        Some((target, level)) => {
-            !target.is_empty() && !target.contains(char::is_whitespace) && is_level(level)
-        }
+        Some((target, level)) => !target.is_empty() && is_level(level),
         None => is_level(part),
     };
-    if !text.split(',').all(|part| is_plain(part.trim())) {
+    // The library takes a space for a part of a target's name.
+    if text.contains(char::is_whitespace) || !text.split(',').all(is_plain) {
         return Err(ALLOWED.to_owned());
     }
     EnvFilter::try_new(text).map(drop).map_err(|_| ALLOWED.to_owned())
@@ -43,6 +42,10 @@ mod tests {
             "info,",
             "info,,warn",
             "warn picloud=debug",
+            " info",
+            "info ",
+            "info\r",
+            "info, picloud=debug",
         ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use utoipa::openapi::OpenApi;
 
 use crate::error::{Error, Refusal};
+use crate::executor::entries::FILE_BYTES_MAX;
 use crate::json;
 use crate::requests::coding;
 use crate::serving::{self, read_body};
@@ -103,6 +104,9 @@ impl LargeBodies {
     }
 }
 
+/// Where files are put.
+const FILE_PATH: &str = "/apps/{app}/files/{bucket}/{path}";
+
 /// Middleware that refuses a body that is announced to be too large, before the guard reads it.
 pub async fn refuse_announced(
     State(large): State<LargeBodies>,
@@ -111,10 +115,12 @@ pub async fn refuse_announced(
     next: Next,
 ) -> Response {
     let path = matched.as_str();
-    if large.0.contains(path.strip_prefix("/api/v1").unwrap_or(path)) {
-        return next.run(request).await;
-    }
-    match serving::refuse_announced(request.body(), BODY_BYTES_MAX) {
+    let bytes_max = match path.strip_prefix("/api/v1").unwrap_or(path) {
+        FILE_PATH => FILE_BYTES_MAX,
+        path if large.0.contains(path) => return next.run(request).await,
+        _ => BODY_BYTES_MAX,
+    };
+    match serving::refuse_announced(request.body(), bytes_max) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }

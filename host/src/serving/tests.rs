@@ -61,7 +61,8 @@ async fn start(limits: ConnectionLimits) -> Server {
                 }
             }),
         )
-        .fallback(|| async { Error::MethodNotAllowed });
+        .fallback(|| async { Error::MethodNotAllowed })
+        .layer(axum::middleware::from_fn(check_target));
     let (stop, told) = oneshot::channel();
     let ended = tokio::spawn(serve(listener, router, limits, async {
         let _ = told.await;

@@ -248,7 +248,6 @@ impl From<sqlx::Error> for Error {
         let unavailable = match &error {
             sqlx::Error::Database(error) => dialect::is_unavailable(&**error),
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed

@@ -14,6 +14,8 @@ use crate::server::{OWNER_KEY, Server};
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// What the server of these tests takes as a body, in bytes.
 const BODY_BYTES_MAX: usize = 100_000;
+/// The largest file, in bytes.
+const FILE_BYTES_MAX: usize = 4 << 20;
 /// What the API takes as a body of JSON, in bytes.
 const API_BODY_BYTES_MAX: usize = 2 << 20;
 
@@ -171,6 +173,14 @@ async fn a_body_that_is_announced_too_large_is_not_asked_for() {
         "POST /api/v1/apps\nauthorization: Bearer {OWNER_KEY}\ncontent-type: application/json\n\
          expect: 100-continue\ncontent-length: {}",
         API_BODY_BYTES_MAX + 1
+    );
+    let refused = web.ask(&request(&head, ""));
+    assert!(refused.starts_with("HTTP/1.1 413") && !refused.contains("100 Continue"), "{refused}");
+    // And a file has a limit of its own.
+    let head = format!(
+        "PUT /api/v1/apps/demo/files/b/f\nauthorization: Bearer {OWNER_KEY}\n\
+         expect: 100-continue\ncontent-length: {}",
+        FILE_BYTES_MAX + 1
     );
     let refused = web.ask(&request(&head, ""));
     assert!(refused.starts_with("HTTP/1.1 413") && !refused.contains("100 Continue"), "{refused}");

@@ -2,6 +2,8 @@
 //! who was answered what.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
@@ -111,12 +113,24 @@ fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
         let shown = format!("error: the data folder {}: ", folder.display());
         assert!(said.starts_with(&shown) && said.lines().count() == 1, "{said}");
     }
+    assert!(start(&file, &[]).1.contains("it is not a folder"));
+}
+
+#[test]
+fn a_database_file_that_cannot_be_used_says_why() {
+    let data = data();
+    fs::create_dir(data.path().join("picloud.db")).unwrap();
+    let (code, said) = start(data.path(), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("picloud.db: Is a directory"), "{said}");
 }
 
 #[test]
 fn a_level_that_does_not_exist_stops_the_start() {
     let data = data();
-    for (name, value) in [("PICLOUD_LOG", "inf"), ("PICLOUD_ACCESS_LOG", "yes")] {
+    for (name, value) in
+        [("PICLOUD_LOG", "inf"), ("PICLOUD_LOG", "info\r"), ("PICLOUD_ACCESS_LOG", "yes")]
+    {
         let (code, said) = start(data.path(), &[(name, value)]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(name) && said.contains(value), "{said}");
@@ -165,5 +179,11 @@ async fn the_access_log_has_a_line_for_each_answer_and_no_credentials() {
     let line = told.line(|line| line["message"] == "GET /x/demo/nobody");
     assert_eq!((&line["status"], &line["execution"]), (&json!(404), &Value::Null));
     told.line(|line| line["message"] == "POST /api/v1/apps/demo/routes" && line["app"] == "demo");
+    // What no route sees has its line too.
+    let address = told.server.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"TRACE /x/demo/traced HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let line = told.line(|line| line["message"] == "TRACE /x/demo/traced");
+    assert_eq!((&line["status"], &line["caller"]), (&json!(501), &json!("127.0.0.1")));
     assert!(!fs::read_to_string(&told.log).unwrap().contains("s3cret"));
 }

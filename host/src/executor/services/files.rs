@@ -50,7 +50,9 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
         .put(scope.app_id.as_str(), id, put.content, put.content_type)
         .await
         .map_err(|error| {
-            tracing::warn!(%error, "a file could not be written");
+            let (app, execution) = (&*scope.app, scope.execution_id.as_str());
+            let (bucket, path) = (&*key.collection, &*key.name);
+            tracing::warn!(%error, app, bucket, path, execution, "a file could not be written");
             sandbox.effects.was_cut_off = true;
             failed(if is_full(&error) { FULL } else { "the file could not be written" })
         })?;
@@ -73,7 +75,9 @@ pub(in crate::executor) async fn get(
     match content {
         Ok(content) => Ok(Some(Content(content))),
         Err(error) => {
-            tracing::warn!(%error, "a file could not be read");
+            let (app, execution) = (&*scope.app, scope.execution_id.as_str());
+            let (bucket, path) = (&*key.collection, &*key.name);
+            tracing::warn!(%error, app, bucket, path, execution, "a file could not be read");
             Err(failed("the file could not be read"))
         }
     }
