@@ -5,7 +5,7 @@ WORKDIR /src/dashboard
 COPY dashboard/package.json dashboard/package-lock.json ./
 RUN npm ci
 COPY dashboard ./
-# The editor completes from it.
+# The editor reads its completions from this file.
 COPY docs/functions.json /src/docs/
 RUN npm run build
 
@@ -19,7 +19,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -D target/release/picloud /out/picloud
 
 FROM debian:trixie-slim
-# Certificates, for what scripts reach by TLS; pg_dump and pg_restore, for backups of
+# The certificates are for TLS requests of scripts. pg_dump and pg_restore are for backups of
 # PostgreSQL up to version 17.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates postgresql-client \
@@ -31,7 +31,7 @@ USER picloud
 ENV PICLOUD_LISTEN=0.0.0.0:8080 PICLOUD_DATA=/data
 VOLUME /data
 EXPOSE 8080
-# The first start compiles the interpreter, some seconds long.
+# The first start compiles the interpreter, which takes some seconds.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["picloud", "health"]
 STOPSIGNAL SIGTERM
