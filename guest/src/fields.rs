@@ -7,7 +7,7 @@ use picloud_shared::execution::Position;
 use rhai::{AST, ASTNode, BinaryExpr, Expr};
 
 use crate::place::position;
-use crate::request::{EXECUTION_FIELDS, FIELDS, REQUEST_FIELDS};
+use crate::request::{EVENT_FIELDS, EVENT_KINDS, EXECUTION_FIELDS, FIELDS, REQUEST_FIELDS};
 
 /// The name of the constant.
 const CONTEXT: &str = "ctx";
@@ -48,6 +48,10 @@ fn missing_in(chain: &BinaryExpr) -> Vec<(Position, String)> {
         _ => missing.push((at, unknown(CONTEXT, first, &FIELDS))),
     }
     let known = match first {
+        "event" => {
+            missing.extend(missing_in_event(second));
+            return missing;
+        }
         "request" => &REQUEST_FIELDS[..],
         "execution" => &EXECUTION_FIELDS,
         _ => return missing,
@@ -56,6 +60,30 @@ fn missing_in(chain: &BinaryExpr) -> Vec<(Position, String)> {
         && !known.contains(&second)
     {
         let said = unknown(&format!("{CONTEXT}.{first}"), second, known);
+        missing.push((position(third.start_position()), said));
+    }
+    missing
+}
+
+/// The same for what follows on `ctx.event`.
+fn missing_in_event(chain: &Expr) -> Vec<(Position, String)> {
+    let Some((first, Some(second))) = link(chain) else { return Vec::new() };
+    let at = position(second.start_position());
+    let of = format!("{CONTEXT}.event");
+    let Some((kind, fields)) = EVENT_KINDS.iter().find(|(kind, _)| *kind == first) else {
+        if EVENT_FIELDS.contains(&first) {
+            return Vec::new();
+        }
+        let kinds = EVENT_KINDS.iter().map(|(kind, _)| *kind);
+        let known: Vec<_> = EVENT_FIELDS.into_iter().chain(kinds).collect();
+        return vec![(at, unknown(&of, first, &known))];
+    };
+    let other = format!("there is no {of}.{kind}: an event of another kind has started this run");
+    let mut missing = vec![(at, other)];
+    if let Some((second, Some(third))) = link(second)
+        && !fields.contains(&second)
+    {
+        let said = unknown(&format!("{of}.{kind}"), second, fields);
         missing.push((position(third.start_position()), said));
     }
     missing

@@ -28,6 +28,34 @@ pub(crate) const REQUEST_FIELDS: [&str; 13] = [
     "remote_address",
 ];
 
+/// Those of `ctx.event`, beside the details under the name of its kind.
+pub(crate) const EVENT_FIELDS: [&str; 7] =
+    ["app", "attempt", "created_at", "depth", "id", "kind", "operation"];
+/// The kinds of events, and the fields of their details.
+pub(crate) const EVENT_KINDS: [(&str, &[&str]); 7] = [
+    ("cron", &["due_at", "schedule", "zone"]),
+    (
+        "dead_letter",
+        &[
+            "attempts",
+            "event",
+            "first_attempt_at",
+            "id",
+            "last_attempt_at",
+            "last_error",
+            "script",
+            "script_id",
+            "script_version",
+            "trigger_id",
+        ],
+    ),
+    ("files", &["bucket", "content_type", "path", "sha256", "size"]),
+    ("kv", &["collection", "key", "value"]),
+    ("pubsub", &["payload", "topic"]),
+    ("queue", &["payload", "queue"]),
+    ("script", &["caller", "name", "payload"]),
+];
+
 /// The value of `ctx`. Objects become values by `from_map`: `into` would build them anew.
 ///
 /// # Errors
@@ -131,5 +159,34 @@ mod tests {
         let of = |field: &str| names(&by_request[field].as_map_ref().unwrap());
         assert_eq!(of("execution"), EXECUTION_FIELDS);
         assert_eq!(of("request"), REQUEST_FIELDS);
+    }
+
+    /// The host's tests send each event of the guide, and compare it with what arrives.
+    #[test]
+    fn the_fields_of_events_are_those_of_the_guide() {
+        let guide = include_str!("../../docs/events.md");
+        let mut kinds = Vec::new();
+        for block in guide.split("```json\n").skip(1) {
+            let text = block.split("```").next().unwrap();
+            let Ok(event) = json::from_bytes(text.as_bytes()).unwrap().try_cast_result::<Map>()
+            else {
+                continue;
+            };
+            if !event.contains_key("operation") {
+                continue;
+            }
+            let kind = event["kind"].clone().into_string().unwrap();
+            let names = |map: &Map| map.keys().map(ToString::to_string).collect::<Vec<_>>();
+            let mut fields = names(&event);
+            fields.retain(|field| *field != kind);
+            assert_eq!(fields, EVENT_FIELDS, "{kind}");
+            let details = names(&event[&*kind].as_map_ref().unwrap());
+            kinds.push((kind, details));
+        }
+        kinds.sort();
+        let known = EVENT_KINDS.map(|(kind, fields)| {
+            (kind.to_owned(), fields.iter().map(ToString::to_string).collect::<Vec<_>>())
+        });
+        assert_eq!(kinds, known);
     }
 }

@@ -155,4 +155,31 @@ with_an_app! {
         let answer = execute(app, &id, request).await.is(200).json();
         assert_eq!(answer["response"]["body"], "4194304");
     }
+
+    async fn a_missing_field_of_an_event_is_named(app) {
+        let sources = [
+            ("let x = ctx.event.queu.payload; x", "ctx.event has no field \"queu\"; did you mean \"queue\"?"),
+            (
+                "let x = ctx.event.kv.value; x",
+                "there is no ctx.event.kv: an event of another kind has started this run",
+            ),
+            (
+                "let x = ctx.event.queue.paylod.item; x",
+                "ctx.event.queue has no field \"paylod\"; did you mean \"payload\"?",
+            ),
+            ("let x = ctx.request.body; x", "there is no ctx.request: an event has started this run"),
+        ];
+        for (n, (source, said)) in sources.into_iter().enumerate() {
+            let script = app.deploy("shop", &format!("reads-{n}"), source).await;
+            let event = json!({"event": {"kind": "queue", "queue": {"queue": "q", "payload": 1}}});
+            let answer = app.admin().post(&format!("/scripts/{script}/test"), event).send().await;
+            let answer = answer.is(200).json();
+            assert_eq!((&answer["status"], &answer["error"]["message"]), (&json!("error"), &json!(said)));
+        }
+        let right = "[ctx.event.queue.payload.item, ctx.event.kind.len(), ctx.event.id.len() > 9]";
+        let script = app.deploy("shop", "reads", right).await;
+        let event = json!({"event": {"kind": "queue", "queue": {"queue": "q", "payload": {"item": 1}}}});
+        let answer = app.admin().post(&format!("/scripts/{script}/test"), event).send().await.is(200);
+        assert_eq!(answer.json()["response"]["body"], "[1,5,true]");
+    }
 }
