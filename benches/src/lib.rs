@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud::clock::Clock;
-use picloud::executor::{Executor, Image, PrivateHosts, Run, Settings, Status};
+use picloud::executor::{Executor, Image, Run, Settings, Status};
 use picloud::limits::Limits;
+use picloud::private_hosts::PrivateHosts;
 use picloud_shared::execution::{
     AnswerKind, BodyKind, ExecutionInfo, HttpRequest, Input, RunRequest,
 };

@@ -16,9 +16,7 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::error::{InternalCause, internal_answer};
 use crate::requests::mask;
-
-/// The target of the access log's lines.
-pub const ACCESS: &str = "picloud::access";
+use crate::telemetry::ACCESS;
 
 /// The header that names an execution.
 const EXECUTION: &str = "x-picloud-execution-id";

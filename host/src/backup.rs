@@ -40,9 +40,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 
+use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::executor::blobs::Blobs;
 use crate::store::{DatabaseUrl, Snapshot};
 
 use files::Copying;

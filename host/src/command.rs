@@ -277,7 +277,7 @@ impl Command {
 }
 
 async fn serve(config: Config, warnings: &[String], sample: bool) -> Result<ExitCode, Failure> {
-    telemetry::start(&config).map_err(Failure::new)?;
+    telemetry::start(&config.logging()).map_err(Failure::new)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

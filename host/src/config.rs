@@ -17,29 +17,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::auth::{self, OidcSettings, OwnerKey};
-use crate::executor::PrivateHost;
 use crate::executor::entries::FILE_BYTES_MAX;
 use crate::hostname::Hostname;
 use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
+use crate::private_hosts::PrivateHost;
 use crate::requests::form::FormLimits;
 use crate::secrets::{KeySettings, MasterKey};
 use crate::serving::ConnectionLimits;
 use crate::store::{DatabaseUrl, DatabaseUrlError, Readers, Storage};
+use crate::telemetry::{LogFormat, Logging};
 
 pub use settings::{SETTINGS, Setting};
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "PICLOUD_";
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// Every setting of a process.
 #[derive(Clone, Debug)]
@@ -315,6 +307,12 @@ impl Config {
         hosts.sort();
         hosts.dedup();
         hosts.iter().map(ToString::to_string).collect()
+    }
+
+    /// What is logged, and how.
+    #[must_use]
+    pub fn logging(&self) -> Logging {
+        Logging { filter: self.log.clone(), format: self.log_format, logs_access: self.access_log }
     }
 
     /// Where the master key comes from.

@@ -18,20 +18,17 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::executor::{Saturated, blobs};
 use crate::hostname::NoHost;
 use crate::limits::OverCeiling;
-use crate::requests::{body, coding, form};
-use crate::{payload, requests, secrets, store};
 
 /// The result of whatever answers a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// After how many seconds a caller who was told that something is unavailable
 /// may try again.
-const RETRY_AFTER_S: u32 = 1;
+pub const RETRY_AFTER_S: u32 = 1;
 /// And while a disk is full.
-const DISK_FULL_RETRY_AFTER_S: u32 = 30;
+pub const DISK_FULL_RETRY_AFTER_S: u32 = 30;
 /// The codes of what fails because the database is in no state for it.
 const STORE_OUTAGES: [&str; 2] = ["store_unavailable", "disk_full"];
 
@@ -159,7 +156,7 @@ impl Error {
 
     /// There is no such thing: code `{resource}_not_found`.
     #[must_use]
-    pub fn not_found(resource: store::Resource) -> Self {
+    pub fn not_found(resource: impl std::fmt::Display) -> Self {
         Self::NotFound(Refusal::new(
             format!("{resource}_not_found"),
             format!("there is no such {resource}"),
@@ -181,24 +178,6 @@ impl Error {
             0 => refusal,
             line => refusal.with("line", line).with("column", error.column()),
         })
-    }
-
-    /// A payload is refused: 413 `payload_too_large`, or 400 `payload_too_deep`.
-    #[must_use]
-    pub fn payload(refused: payload::Refused) -> Self {
-        let message = format!("the payload {refused}");
-        match refused {
-            payload::Refused::Bytes { used, most } => {
-                let refusal = Refusal::new("payload_too_large", message);
-                let refusal = refusal.with("limit", "value_bytes").with("used", used);
-                Self::TooLarge(refusal.with("most", most))
-            }
-            payload::Refused::Depth { used } => {
-                let refusal = Refusal::new("payload_too_deep", message);
-                let refusal = refusal.with("limit", "value_depth").with("used", used);
-                Self::Invalid(refusal.with("most", payload::DEPTH_MAX))
-            }
-        }
     }
 
     /// A body did not come in time: code `body_too_slow`.
@@ -249,7 +228,8 @@ impl Error {
         }
     }
 
-    /// Logs that `what` failed in the background; as [`store::Error::tell`] does.
+    /// Logs that `what` failed in the background; as a warning, except in an outage of the database,
+    /// which the store logs itself.
     pub fn tell(&self, what: &str) {
         match self {
             Self::Unavailable { refusal, .. } if STORE_OUTAGES.contains(&&*refusal.code) => {
@@ -302,134 +282,6 @@ impl IntoResponse for Error {
     }
 }
 
-impl From<coding::Error> for Error {
-    fn from(error: coding::Error) -> Self {
-        let message = error.to_string();
-        match error {
-            coding::Error::Unsupported(_) => Self::Unsupported {
-                refusal: Refusal::new("content_encoding_unsupported", message),
-                accepted: coding::ACCEPTED,
-            },
-            coding::Error::TooLarge(most) => {
-                let refusal = Refusal::new("body_too_large", message);
-                Self::TooLarge(refusal.with("limit", "request_bytes").with("most", most))
-            }
-            coding::Error::Damaged { .. } => Self::Invalid(Refusal::new("body_invalid", message)),
-        }
-    }
-}
-
-impl From<body::Error> for Error {
-    fn from(error: body::Error) -> Self {
-        let message = error.to_string();
-        match error {
-            body::Error::Json(error) => Self::body_invalid(&error),
-            body::Error::Form(form::Error::Invalid(_)) => {
-                Self::Invalid(Refusal::new("body_invalid", message))
-            }
-            body::Error::Form(form::Error::TooMany { limit, most, .. }) => {
-                let refusal = Refusal::new("form_too_large", message);
-                Self::TooLarge(refusal.with("limit", limit).with("most", most))
-            }
-        }
-    }
-}
-
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Self {
-        match error {
-            store::Error::NotFound(resource) => Self::not_found(resource),
-            store::Error::Conflict(full @ store::Conflict::StorageFull(_)) => {
-                Self::StorageFull(full.into())
-            }
-            store::Error::Conflict(conflict) => Self::Conflict(conflict.into()),
-            store::Error::Invalid { field, reason } => Self::Invalid(Refusal::field(field, reason)),
-            store::Error::Full(_) => Self::Unavailable {
-                refusal: Refusal::new("disk_full", "the disk of the database is full"),
-                retry_after_s: DISK_FULL_RETRY_AFTER_S,
-            },
-            store::Error::Unavailable(_) | store::Error::Contended(_) => Self::Unavailable {
-                refusal: Refusal::new("store_unavailable", "the database is unavailable"),
-                retry_after_s: RETRY_AFTER_S,
-            },
-            store::Error::Schema { .. } | store::Error::Internal(_) => Self::internal(error),
-        }
-    }
-}
-
-impl Error {
-    /// The content of a file could not be written to the data folder.
-    #[must_use]
-    pub fn of_file(error: &std::io::Error) -> Self {
-        let refusal = if blobs::is_full(error) {
-            Refusal::new("disk_full", blobs::FULL)
-        } else {
-            Refusal::new("files_unavailable", "the file could not be written")
-        };
-        Self::Unavailable { refusal, retry_after_s: DISK_FULL_RETRY_AFTER_S }
-    }
-}
-
-impl From<secrets::Error> for Error {
-    fn from(error: secrets::Error) -> Self {
-        match error {
-            secrets::Error::Store(error) => error.into(),
-            secrets::Error::Sealed { .. } => Self::internal(error),
-        }
-    }
-}
-
-impl From<requests::Error> for Error {
-    fn from(error: requests::Error) -> Self {
-        match error {
-            requests::Error::Lost(lost) => {
-                let message = format!("{lost}; send the payload with its credentials");
-                Self::Conflict(Refusal::new("credentials_lost", message))
-            }
-            requests::Error::Body(why) => Self::Invalid(Refusal::new("body_invalid", why)),
-            requests::Error::Secrets(error) => error.into(),
-            requests::Error::Json(error) => Self::internal(error),
-        }
-    }
-}
-
-impl From<store::Conflict> for Refusal {
-    fn from(conflict: store::Conflict) -> Self {
-        let message = conflict.to_string();
-        match conflict {
-            store::Conflict::AppName => Self::new("app_name_taken", message),
-            store::Conflict::ScriptName => Self::new("script_name_taken", message),
-            store::Conflict::Domain => Self::new("domain_taken", message),
-            store::Conflict::Queue => Self::new("queue_taken", message),
-            store::Conflict::Address => Self::new("address_taken", message),
-            store::Conflict::Resolved => Self::new("dead_letter_replayed", message),
-            store::Conflict::EventRuns => Self::new("event_running", message),
-            store::Conflict::ScriptDeleted => Self::new("script_deleted", message),
-            store::Conflict::UserName => Self::new("user_name_taken", message),
-            store::Conflict::Identity => Self::new("identity_taken", message),
-            store::Conflict::LastOwner => Self::new("last_owner", message),
-            store::Conflict::SecretsMax(most) => {
-                Self::new("secrets_full", message).with("most", most)
-            }
-            store::Conflict::DomainsMax(most) => {
-                Self::new("domains_full", message).with("most", most)
-            }
-            store::Conflict::MasterKey => Self::new("master_key_replaced", message),
-            store::Conflict::StorageFull(full) => Self::new("storage_full", message)
-                .with("limit", full.limit)
-                .with("used", full.used)
-                .with("most", full.most),
-            store::Conflict::Concurrent => Self::new("changed_concurrently", message),
-            store::Conflict::Version(version) => {
-                Self::new("version_conflict", message).with("version", version)
-            }
-            store::Conflict::Route(route) => Self::new("route_conflict", message)
-                .with("conflicting_route_id", route.id.as_str())
-                .with("conflicting_route", format!("{} {}", route.method, route.path)),
-        }
-    }
-}
-
 impl From<OverCeiling> for Error {
     fn from(over: OverCeiling) -> Self {
         let code =
@@ -444,22 +296,12 @@ impl From<OverCeiling> for Error {
     }
 }
 
-impl From<Saturated> for Error {
-    fn from(_: Saturated) -> Self {
-        Self::Unavailable {
-            refusal: Refusal::new("saturated", "every execution slot is taken"),
-            retry_after_s: RETRY_AFTER_S,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
     use serde_json::json;
 
     use super::*;
-    use crate::store::{Conflict, Resource};
 
     async fn answer(error: Error) -> (u16, Option<String>, Value) {
         let response = error.into_response();
@@ -468,25 +310,6 @@ mod tests {
         let retry = retry.map(|value| value.to_str().unwrap().to_owned());
         let body = to_bytes(response.into_body(), 65_536).await.unwrap();
         (status, retry, serde_json::from_slice(&body).unwrap())
-    }
-
-    #[tokio::test]
-    async fn what_the_store_refuses_becomes_a_status_and_a_code() {
-        let table = [
-            (store::Error::NotFound(Resource::Script), 404, "script_not_found"),
-            (store::Error::NotFound(Resource::App), 404, "app_not_found"),
-            (store::Error::Conflict(Conflict::AppName), 409, "app_name_taken"),
-            (store::Error::Conflict(Conflict::ScriptName), 409, "script_name_taken"),
-            (store::Error::Conflict(Conflict::Version(4)), 409, "version_conflict"),
-            (store::Error::Invalid { field: "name", reason: "is too long" }, 400, "field_invalid"),
-            (store::Error::Unavailable("secret".into()), 503, "store_unavailable"),
-            (store::Error::Full("secret".into()), 503, "disk_full"),
-        ];
-        for (error, status, code) in table {
-            let (given, _, body) = answer(error.into()).await;
-            assert_eq!((given, &body["error"]["code"]), (status, &json!(code)));
-            assert!(!body.to_string().contains("secret"));
-        }
     }
 
     #[tokio::test]
@@ -506,12 +329,5 @@ mod tests {
             "limit": "fuel", "asked": 9, "least": 1, "most": 5,
         }});
         assert_eq!(body, expected);
-    }
-
-    #[tokio::test]
-    async fn who_finds_no_slot_is_told_when_to_come_back() {
-        let (status, retry, body) = answer(Saturated.into()).await;
-        assert_eq!((status, retry.as_deref()), (503, Some("1")));
-        assert_eq!(body["error"]["code"], "saturated");
     }
 }

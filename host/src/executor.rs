@@ -8,15 +8,13 @@
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots; how many runs at once, and who waits
 //! image      a compiled script as what it changed in memory
-//! called_images the images of the scripts that a run calls
+//! called     the scripts that a run calls, and their images
 //! run        one execution from a fresh instance to its outcome
 //! sandbox    the state of one run: limits, log, effects
 //! hostcalls  the guest's one import and its exhaustive match
 //! services/  one file per service
 //! entries    what the services for keys and files share
 //! room       whether an app may keep what a run writes
-//! effects    what a run wants to be written, and what it saw
-//! blobs      the contents of files, in the data folder
 //! outbound   requests to the outside
 //! response   what a script may answer
 //! outcome    what a run came to
@@ -30,95 +28,59 @@
 //! Invariant: a run reads from the store and never writes to it: what it changes is
 //! its outcome's effects, and its caller's to commit.
 
-pub mod blobs;
-mod called_images;
+mod called;
 mod charges;
 mod code_cache;
-pub mod effects;
 mod engine;
 pub(crate) mod entries;
 mod hostcalls;
 mod image;
+mod memory;
 mod metering;
 mod module;
 mod outbound;
 mod outcome;
+mod platform;
 mod pool;
 mod response;
 mod room;
 mod run;
 mod sandbox;
 mod services;
+mod settings;
+mod spent;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use picloud_shared::execution::{CompileError, Input, RunRequest};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::blobs::Blobs;
 use crate::clock::Clock;
+use crate::events::effects::Effects;
 use crate::limits::Limits;
+use crate::metrics::Slots;
+use crate::private_hosts::PrivateHosts;
 use crate::requests;
-use crate::secrets::{Maskers, Revealed, Secrets};
-use crate::store::{AppId, ExecutionId, Store};
+use crate::secrets::{Maskers, Revealed};
+use crate::store::{AppId, ExecutionId};
 
-use blobs::Blobs;
-use called_images::CalledImages;
-use effects::Effects;
+use called::CalledScripts;
 use outbound::Outbound;
+use platform::Platform;
 use pool::{AppSlot, Slot};
-use sandbox::{Scope, Spent};
+use sandbox::Scope;
+use spent::Spent;
 
 pub use image::Image;
-pub use outbound::{PrivateHost, PrivateHostError, PrivateHosts};
 pub use outcome::{Called, Failure, LogLine, Outcome, Response, Status};
-pub use pool::{Saturated, Slots};
-
-/// How an executor is set up.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The data folder; compiled guest code is kept in its `cache`.
-    pub data: PathBuf,
-    /// How many executions run at once.
-    pub slots: usize,
-    /// How long an execution waits for a slot.
-    pub queue_timeout: Duration,
-    /// How many executions wait at once.
-    pub queue_max: usize,
-    /// The most memory any script is ever granted, in bytes.
-    pub memory_bytes_ceiling: u64,
-    /// How much memory compiled scripts may take, in bytes.
-    pub image_cache_bytes_max: u64,
-    /// Hosts that scripts reach although they have no public address.
-    pub private_hosts: PrivateHosts,
-}
-
-/// What scripts read from.
-#[derive(Clone)]
-pub struct Backing {
-    /// What they have kept.
-    pub store: Store,
-    /// Their secrets.
-    pub secrets: Secrets,
-}
-
-/// What scripts use beside the sandbox. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Platform {
-    /// What they read from.
-    store: Store,
-    /// Their secrets.
-    secrets: Secrets,
-    /// The contents of their files.
-    blobs: Blobs,
-    /// Their way to the outside.
-    outbound: Outbound,
-}
+pub use platform::Backing;
+pub use pool::Saturated;
+pub use settings::{Settings, StartError};
 
 /// One run to be made.
 pub struct Run {
@@ -166,7 +128,7 @@ impl Executor {
         clock: Clock,
         backing: Option<Backing>,
     ) -> Result<Self, StartError> {
-        let engine = engine::GuestEngine::load(settings)?;
+        let engine = engine::GuestEngine::load(settings, hostcalls::link)?;
         let platform = match backing {
             None => None,
             Some(Backing { store, secrets }) => {
@@ -294,7 +256,7 @@ impl Executor {
     fn scope(&self, run: &Run) -> Option<Scope> {
         Some(Scope {
             platform: self.inner.platform.clone()?,
-            executor: self.clone(),
+            scripts: Arc::new(CalledScripts::new(self.clone())),
             app_id: run.app_id.clone()?,
             app: run.request.execution.app.clone(),
             script: run.request.execution.script.clone(),
@@ -303,7 +265,6 @@ impl Executor {
             requests: Arc::default(),
             private_hosts: Arc::clone(&run.private_hosts),
             revealed: Revealed::new(self.inner.maskers.clone()),
-            called_images: CalledImages::default(),
             depth: 0,
         })
     }
@@ -332,29 +293,6 @@ impl Executor {
     #[must_use]
     pub fn guest_sha256(&self) -> &str {
         self.inner.engine.guest_sha256()
-    }
-}
-
-/// Why an executor could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data folder or a thread.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// Wasmtime, or a guest that is none.
-    #[error("the sandbox cannot be set up: {0:#}")]
-    Wasm(wasmtime::Error),
-    /// Not even for one sandbox.
-    #[error(
-        "there is no address space for a sandbox, which reserves about 40 GiB of addresses and no \
-         memory (PICLOUD_MAX_CONCURRENCY is as low as it can be; see `ulimit -v`): {0:#}"
-    )]
-    NoRoom(wasmtime::Error),
-}
-
-impl From<wasmtime::Error> for StartError {
-    fn from(error: wasmtime::Error) -> Self {
-        Self::Wasm(error)
     }
 }
 

@@ -23,8 +23,8 @@ use std::path::Path;
 
 use crate::auth::OWNER_KEY_SETTING;
 use crate::backup::check_restored;
+use crate::blobs::FILES_FOLDER;
 use crate::data_folder::Unusable;
-use crate::executor::blobs::FILES_FOLDER;
 use crate::secrets::KEY_FILE;
 use crate::store::{self, AppId, DatabaseUrl, Snapshot, Store};
 

@@ -7,6 +7,8 @@
 //! A body is read twice: as it always was, which says what is wrong with it by line and column,
 //! and then by [`Objects`], which gives no array to a struct.
 
+mod verbatim;
+
 use picloud_shared::execution::without_bom;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
@@ -17,7 +19,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
-use crate::store::Verbatim;
+pub use verbatim::Verbatim;
 
 /// Reads a JSON text.
 ///

@@ -13,12 +13,15 @@
 pub mod answers;
 pub mod auth;
 pub mod backup;
+pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod cron;
 pub mod data_folder;
+pub mod definitions;
 pub mod dns;
 pub mod error;
+pub mod events;
 pub mod executor;
 pub mod faults;
 pub mod hostname;
@@ -26,8 +29,9 @@ pub mod instance;
 pub mod json;
 pub mod limits;
 pub mod manager;
+pub mod metrics;
 pub mod orchestrator;
-pub mod payload;
+pub mod private_hosts;
 pub mod requests;
 pub mod secrets;
 pub mod serving;
@@ -50,8 +54,9 @@ use auth::{Auth, FirstPassword, OwnerKey};
 use clock::Clock;
 use config::Config;
 use dns::Resolver;
-use executor::{Backing, Executor, PrivateHosts};
+use executor::{Backing, Executor};
 use manager::{About, ControlPlane};
+use metrics::Metrics;
 use orchestrator::dispatcher::Dispatcher;
 use orchestrator::ingress;
 use orchestrator::remains::Remains;
@@ -59,9 +64,10 @@ use orchestrator::retention::{OwnHosts, Retention};
 use orchestrator::scheduler::Scheduler;
 use orchestrator::sweep::Sweep;
 use orchestrator::{Orchestrator, Parts};
+use private_hosts::PrivateHosts;
 use secrets::Secrets;
-use store::{DatabaseTime, Store};
-use telemetry::Metrics;
+use serving::BodyBudget;
+use store::{DatabaseTime, Store, TriggerKind};
 
 /// How long a server that was told to stop waits for the requests under way.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
@@ -140,7 +146,8 @@ impl App {
         // A start that fails before has joined nothing.
         pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let metrics = Metrics::default();
-        let bodies = metrics.body_budget(config.body_budget_bytes);
+        metrics.start_kinds(TriggerKind::ALL.iter().map(|kind| kind.as_str()));
+        let bodies = BodyBudget::new(config.body_budget_bytes, &metrics);
         let answer_log = AnswerLog {
             clock: clock.clone(),
             auth: started.auth.clone(),

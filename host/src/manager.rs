@@ -66,9 +66,9 @@ use crate::dns::Resolver;
 use crate::error::{Error, Refusal, Result};
 use crate::executor::Executor;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::store::{App, AppId, Resource, Script, ScriptId, Store, TriggerDetail};
-use crate::telemetry::Metrics;
 
 pub use instance::About;
 pub use sample::create_sample;

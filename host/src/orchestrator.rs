@@ -2,17 +2,13 @@
 //!
 //! ```text
 //! ingress/   HTTP in and out again; the test panel's endpoint
-//! matching   which script answers a request; pure
-//! table      the matching of the newest definitions
+//! work       what is to be run, and how it ended
 //! run        one run from its target to its commit
-//! causes     what follows from what a run has done; pure
-//! event      the event as a script sees it; pure
 //! rows       what is kept of a run
 //! answer     the first answer to an idempotency key
 //! inbox      callers who wait for the answer to an event
 //! dispatcher the loop that carries out events
 //! deliver    one event from its claim to its acknowledgement
-//! retry      whether and when a failed event is tried again; pure
 //! scheduler  schedules that come due
 //! retention  what is old goes
 //! ```
@@ -20,21 +16,17 @@
 //! Invariant: it never talks to the manager; both meet in the store.
 
 mod answer;
-mod causes;
 mod deliver;
 pub mod dispatcher;
-mod event;
 mod inbox;
 pub mod ingress;
-pub mod matching;
 pub mod remains;
 pub mod retention;
-pub mod retry;
 mod rows;
 mod run;
 pub mod scheduler;
 pub mod sweep;
-mod table;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +35,16 @@ pub use self::ingress::throttle::IngressSettings;
 use self::ingress::throttle::Throttle;
 use crate::auth::Auth;
 use crate::clock::Clock;
+use crate::definitions::{Current, Table};
+use crate::error::Error;
+use crate::events::retry;
 use crate::executor::Executor;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::requests::form::FormLimits;
 use crate::secrets::Secrets;
 use crate::shares::Shares;
-use crate::store::{AppId, Backoff, Store};
-use crate::telemetry::Metrics;
+use crate::store::{self, AppId, Backoff, Commit, Committed, Store};
 
 /// What the orchestrator works with.
 #[derive(Clone)]
@@ -137,7 +132,7 @@ const OWNER: &str = "owner";
 #[derive(Clone)]
 pub struct Orchestrator {
     parts: Arc<Parts>,
-    table: Arc<table::CurrentTable>,
+    definitions: Arc<Current>,
     inbox: Arc<inbox::Inbox>,
     throttle: Arc<Throttle>,
     turns: Arc<run::Turns>,
@@ -152,11 +147,31 @@ impl Orchestrator {
         let throttle = Throttle::new(parts.clock.clone(), parts.ingress.clone());
         Self {
             event_slots: Arc::new(Shares::new(parts.events.concurrency)),
+            definitions: Arc::new(Current::new(parts.store.clone(), parts.metrics.clone())),
             parts: Arc::new(parts),
-            table: Arc::default(),
             inbox: Arc::default(),
             throttle: Arc::new(throttle),
             turns: Arc::default(),
         }
+    }
+
+    /// The table of the definitions as of now.
+    ///
+    /// # Errors
+    /// From the store, when the definitions have to be read.
+    async fn table(&self) -> Result<Arc<Table>, store::Error> {
+        let (table, is_new) = self.definitions.table().await?;
+        if is_new {
+            self.throttle.forget_all_but(&table);
+        }
+        Ok(table)
+    }
+
+    /// [`Current::commit`].
+    async fn commit_with(
+        &self,
+        make: impl FnMut(&Table) -> Result<Commit, Error>,
+    ) -> Result<Committed, Error> {
+        Ok(self.definitions.commit(make).await?.0)
     }
 }

@@ -21,6 +21,7 @@ pub mod coding;
 pub mod form;
 pub mod mask;
 mod media_type;
+mod refusals;
 mod values;
 
 pub use body::foreign_text;

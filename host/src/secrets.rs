@@ -249,3 +249,11 @@ impl Secrets {
         Ok(row)
     }
 }
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Sealed { .. } => Self::internal(error),
+        }
+    }
+}

@@ -28,6 +28,7 @@ mod entries;
 mod error;
 mod excerpt;
 mod executions;
+mod hearing;
 mod ids;
 mod listing;
 mod members;
@@ -37,6 +38,7 @@ mod outbound;
 mod outbox;
 mod policies;
 mod readers;
+mod refusals;
 mod remains;
 mod reserved_hosts;
 mod revision;
@@ -47,13 +49,13 @@ mod scripts;
 mod secrets;
 mod sessions;
 mod settings;
+mod signals;
 mod snapshot;
 mod statistics;
 mod storage;
 mod text;
 mod triggers;
 mod users;
-mod verbatim;
 mod writer;
 
 pub use abandoned::AbandonedExecution;
@@ -62,18 +64,16 @@ pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use blobs::FreedBlob;
-pub use commit::{
-    Caused, CollectionKey, Commit, Committed, End, Ending, Lease, Read, Stamp, Write,
-};
+pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Read, Stamp, Write};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{
     AppIngress, DEFINITIONS_AGE_MAX, Definitions, DomainDefinition, RouteDefinition,
     ScriptDefinition,
 };
-pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq};
+pub use dialect::{DatabaseUrl, DatabaseUrlError, Libpq, Node};
 pub use domains::{DOMAINS_MAX, Domain, NewClaim};
 pub use entries::{Collection, Entry, EntryName, EntryRange};
-pub use error::{Conflict, Error, Resource};
+pub use error::{Conflict, Error, Resource, SameRoute, StorageFull};
 pub use excerpt::{EXCERPT_BYTES_MAX, Excerpt};
 pub use executions::{
     CursorError, Execution, ExecutionCursor, ExecutionFilter, ExecutionScope, Followed,
@@ -90,8 +90,8 @@ pub use names::{
 };
 pub use outage::{compact, make_room_to_start};
 pub use outbox::{
-    Accepted, Backlog, Claim, Claimed, Event, EventFilter, NO_END, NewEvent, NewKey, Offer, Place,
-    Places, Taken,
+    Accepted, Backlog, Claim, Claimed, Event, EventFilter, Lease, NO_END, NewEvent, NewKey, Offer,
+    Place, Places, Taken,
 };
 pub use policies::{
     Cors, CustomSignature, Endpoints, HmacAuth, IngressPolicy, RateBy, RateLimit, RouteAuth,
@@ -106,15 +106,14 @@ pub use scripts::{
 pub use secrets::{Secret, SecretFacts};
 pub use sessions::Session;
 pub use snapshot::{Snapshot, StoredFile};
-pub use statistics::{AppDeadLetters, DatabaseFacts, Node, OutboxFacts, TableFacts};
-pub use storage::{Storage, StorageFull};
+pub use statistics::{AppDeadLetters, DatabaseFacts, OutboxFacts, TableFacts};
+pub use storage::Storage;
 pub use text::Json;
 pub use triggers::{
     Fired, Firing, Moving, NoOperation, Operations, Registrant, RetryOverrides, Trigger,
     TriggerChange, TriggerDetail,
 };
 pub use users::{NewInvitation, User, UserChange};
-pub use verbatim::Verbatim;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -127,11 +126,13 @@ use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
 use definitions::Currency;
-use dialect::{Dialect, Ear, Reader, listen};
+use dialect::{Dialect, Listener, Reader};
+use hearing::Ear;
 use outage::{Reserve, Writes};
 use outbox::Handover;
+use signals::{Signals, Touches};
 use storage::StorageLimits;
-use writer::{Connecting, Session as WriterSession, Signals, Touches, Writer};
+use writer::{Connecting, Session as WriterSession, Writer};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -240,7 +241,7 @@ impl Store {
         let currency = Currency::default();
         session.begin(dialect, &mut connection).await?;
         let listening = if dialect.is_shared() {
-            let mut listener = listen(&options).await?;
+            let mut listener = Listener::connect(&options).await?;
             let ear = Ear {
                 options: options.clone(),
                 own_session: session.own.clone(),

@@ -1,280 +1,48 @@
-//! What the platform tells about itself: log lines and metrics.
-//!
-//! Invariant: metrics hold numbers and fixed names only, never what a script or
-//! a request says, so that their count is bounded. The one exception are the names of a
-//! bounded number of apps: see [`work`].
+//! The log of the process.
 
-mod work;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
-use crate::answers::ACCESS;
-use crate::config::{Config, LogFormat};
-use crate::executor::Slots;
-use crate::serving::BodyBudget;
-use crate::store::{AppDeadLetters, OutboxFacts, Storage};
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
-pub use self::work::{APPS_MAX, Firings};
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Logging {
+    /// A filter of `tracing`.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Whether each answer has a line.
+    pub logs_access: bool,
+}
 
-/// Upper bounds of the buckets of execution times, in seconds: from what an
-/// ordinary script takes to the longest wall-clock time by default.
-const DURATION_BUCKETS_S: [f64; 12] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0];
+/// The target of the access log's lines.
+pub const ACCESS: &str = "picloud::access";
 
-/// What the filter adds: PostgreSQL's notices are not news, such as that a table exists already.
+/// Added to each filter: PostgreSQL's notices, for example that a table exists already, are no
+/// news.
 const QUIET: &str = "sqlx::postgres::notice=warn";
 
-/// Writes log lines to standard error from now on, as the settings say.
+/// Writes log lines to standard error from now on.
 ///
 /// # Errors
-/// When logging was set up before, or the filter is none.
-pub fn start(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let access = if config.access_log { "info" } else { "off" };
-    let filter = format!("{QUIET},{},{ACCESS}={access}", config.log);
+/// When logging was set up before, or the filter does not parse.
+pub fn start(logging: &Logging) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let access = if logging.logs_access { "info" } else { "off" };
+    let filter = format!("{QUIET},{},{ACCESS}={access}", logging.filter);
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
         .with_writer(std::io::stderr);
-    match config.log_format {
+    match logging.format {
         LogFormat::Text => {
             lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
         }
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByStatus {
-    status: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByLimit {
-    limit: &'static str,
-}
-
-/// The counters of a process. Cheap to clone; every clone counts the same.
-#[derive(Clone)]
-pub struct Metrics {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    registry: Registry,
-    executions: Family<ByStatus, Counter>,
-    execution_duration: Histogram,
-    fuel: Counter,
-    http_requests: Family<ByStatus, Counter>,
-    slots: Gauge,
-    slots_in_use: Gauge,
-    slots_waiting: Gauge,
-    store_up: Gauge,
-    storage: Family<ByLimit, Gauge>,
-    freed_file_bytes: Gauge,
-    storage_refused: Family<ByLimit, Counter>,
-    body_bytes: Gauge<u64, AtomicU64>,
-    bodies_refused: Counter,
-    work: work::Work,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut inner = Inner {
-            registry: Registry::with_prefix("picloud"),
-            executions: Family::default(),
-            execution_duration: Histogram::new(DURATION_BUCKETS_S),
-            fuel: Counter::default(),
-            http_requests: Family::default(),
-            slots: Gauge::default(),
-            slots_in_use: Gauge::default(),
-            slots_waiting: Gauge::default(),
-            store_up: Gauge::default(),
-            storage: Family::default(),
-            freed_file_bytes: Gauge::default(),
-            storage_refused: Family::default(),
-            body_bytes: Gauge::default(),
-            bodies_refused: Counter::default(),
-            work: work::Work::default(),
-        };
-        inner.register();
-        Self { inner: Arc::new(inner) }
-    }
-}
-
-impl Inner {
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("executions", "Executions by their status", self.executions.clone());
-        registry.register(
-            "execution_duration_seconds",
-            "Time that executions took",
-            self.execution_duration.clone(),
-        );
-        registry.register("fuel", "Wasm instructions of all executions", self.fuel.clone());
-        registry.register(
-            "http_requests",
-            "Requests answered, by the class of their status",
-            self.http_requests.clone(),
-        );
-        registry.register("slots", "How many executions can run at once", self.slots.clone());
-        registry.register("slots_in_use", "Executions that run now", self.slots_in_use.clone());
-        registry.register(
-            "slots_waiting",
-            "Executions that wait for a slot",
-            self.slots_waiting.clone(),
-        );
-        registry.register("store_up", "1 while the database answers", self.store_up.clone());
-        registry.register(
-            "storage",
-            "What all apps keep together, by the limit of each app",
-            self.storage.clone(),
-        );
-        registry.register(
-            "freed_file_bytes",
-            "Contents of files that were overwritten or deleted and are not removed yet",
-            self.freed_file_bytes.clone(),
-        );
-        registry.register(
-            "storage_refused",
-            "Writes that were refused because their app's storage is full, by the limit",
-            self.storage_refused.clone(),
-        );
-        registry.register(
-            "request_body_bytes",
-            "Bytes of request bodies that are held now",
-            self.body_bytes.clone(),
-        );
-        registry.register(
-            "request_bodies_refused",
-            "Request bodies that found no memory",
-            self.bodies_refused.clone(),
-        );
-        self.work.register(registry);
-    }
-}
-
-impl Metrics {
-    /// Counts an event that was given up.
-    pub fn buried(&self, kind: &'static str) {
-        self.inner.work.buried(kind);
-    }
-
-    /// Counts what became of the firings of a schedule.
-    pub fn fired(&self, firings: Firings) {
-        self.inner.work.fired(firings);
-    }
-
-    /// Notes how many enabled schedules cannot be read.
-    pub fn cannot_read_schedules(&self, count: usize) {
-        self.inner.work.cannot_read_schedules(count);
-    }
-
-    /// Notes what waits in the outboxes of all apps.
-    pub fn waits(&self, outbox: &OutboxFacts) {
-        self.inner.work.waits(outbox);
-    }
-
-    /// Notes how many dead letters nobody has dealt with: in all, and of at most
-    /// [`APPS_MAX`] apps.
-    pub fn unresolved_dead_letters(&self, all: i64, by_app: Vec<AppDeadLetters>) {
-        self.inner.work.unresolved(all, by_app);
-    }
-
-    /// Notes how old the knowledge of the definitions is.
-    pub fn definitions_age(&self, age: Duration) {
-        self.inner.work.definitions_age(age);
-    }
-
-    /// Counts an ended execution: its status, how long it took in microseconds,
-    /// and its fuel.
-    pub fn executed(&self, status: &'static str, duration_us: i64, fuel_used: u64) {
-        self.inner.executions.get_or_create(&ByStatus { status }).inc();
-        self.inner.execution_duration.observe(duration_us as f64 / 1e6);
-        self.inner.fuel.inc_by(fuel_used);
-    }
-
-    /// Counts an answered HTTP request.
-    pub fn answered(&self, status: u16) {
-        let status = match status {
-            ..200 => "1xx",
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            500.. => "5xx",
-        };
-        self.inner.http_requests.get_or_create(&ByStatus { status }).inc();
-    }
-
-    /// Notes what all apps keep together, and how many writes this process has refused for each
-    /// limit, in the order of [`Storage::NAMES`].
-    /// Of the contents of files, `freed_bytes` are only waiting to be removed.
-    pub fn keeps(&self, storage: &Storage, freed_bytes: i64, refused: [u64; 6]) {
-        self.inner.freed_file_bytes.set(freed_bytes);
-        let all = Storage::NAMES.into_iter().zip(storage.numbers()).zip(refused);
-        for ((limit, kept), refused) in all {
-            self.inner.storage.get_or_create(&ByLimit { limit }).set(kept);
-            let counter = self.inner.storage_refused.get_or_create(&ByLimit { limit });
-            counter.inner().store(refused, Ordering::Relaxed);
-        }
-    }
-
-    /// A budget of so many bytes for all request bodies, which these metrics show.
-    #[must_use]
-    pub fn body_budget(&self, bytes_max: u64) -> BodyBudget {
-        let (held, refused) = (self.inner.body_bytes.clone(), self.inner.bodies_refused.clone());
-        BodyBudget::new(bytes_max, held, refused)
-    }
-
-    /// All metrics in the OpenMetrics text format, with these for the moment.
-    ///
-    /// # Errors
-    /// Never in practice: a `String` takes everything.
-    pub fn encode(&self, slots: &Slots, store_is_up: bool) -> Result<String, std::fmt::Error> {
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.inner.slots.set(gauge(slots.size));
-        self.inner.slots_in_use.set(gauge(slots.in_use));
-        self.inner.slots_waiting.set(gauge(slots.waiting));
-        self.inner.store_up.set(i64::from(store_is_up));
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.inner.registry)?;
-        Ok(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_counted_is_told() {
-        let metrics = Metrics::default();
-        metrics.executed("success", 1_500, 7);
-        metrics.executed("timeout", 10_000_000, 8);
-        metrics.answered(204);
-        metrics.answered(503);
-        let slots = Slots { size: 64, in_use: 3, waiting: 1 };
-        let text = metrics.encode(&slots, true).unwrap();
-        for line in [
-            "picloud_executions_total{status=\"success\"} 1",
-            "picloud_executions_total{status=\"timeout\"} 1",
-            "picloud_execution_duration_seconds_bucket{le=\"0.0025\"} 1",
-            "picloud_fuel_total 15",
-            "picloud_http_requests_total{status=\"2xx\"} 1",
-            "picloud_http_requests_total{status=\"5xx\"} 1",
-            "picloud_slots 64",
-            "picloud_slots_in_use 3",
-            "picloud_store_up 1",
-        ] {
-            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
-        }
     }
 }

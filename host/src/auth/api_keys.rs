@@ -14,8 +14,9 @@
 use std::collections::BTreeSet;
 
 use super::KeyHash;
-use super::caller::{KeyGrant, Principal};
+use super::caller::KeyGrant;
 use super::capability::Scope;
+use super::principal::Principal;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::store::{self, Store};

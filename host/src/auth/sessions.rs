@@ -16,8 +16,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Principal;
 use super::cookies::SESSION;
+use super::principal::Principal;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal};
 use crate::store::{self, Store, UserId};

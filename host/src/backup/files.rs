@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Failed, Result, failed};
-use crate::executor::blobs::{Blobs, Described};
+use crate::blobs::{Blobs, Described};
 use crate::store::{Snapshot, StoredFile};
 
 /// How many entries are read at once.

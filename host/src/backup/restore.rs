@@ -14,8 +14,8 @@ use super::{
     Failed, Manifest, Result, database_copy, failed, failed_at, open, postgres, see_copy,
     sha256_of, sync,
 };
+use crate::blobs::{Blobs, FILES_FOLDER};
 use crate::config::Config;
-use crate::executor::blobs::{Blobs, FILES_FOLDER};
 use crate::store::{DatabaseUrl, Snapshot};
 
 /// What may be in a data folder that counts as empty: compiled code, which is made again

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::NAME as MANIFEST;
 use super::{Failed, POSTGRES_DUMP, Result, SQLITE_COPY, failed_at, sync};
-use crate::executor::blobs::FILES_FOLDER;
+use crate::blobs::FILES_FOLDER;
 use crate::secrets::KEY_FILE;
 
 /// All that is in a backup.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use picloud::auth::OwnerKey;
-use picloud::store::Verbatim;
+use picloud::json::Verbatim;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 

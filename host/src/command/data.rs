@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use picloud::store::Verbatim;
+use picloud::json::Verbatim;
 use picloud_shared::execution::without_bom;
 use serde_json::Value;
 

@@ -53,6 +53,6 @@ mod tests {
     fn json_stays_what_it_was() {
         let value = serde_json::json!({"a\u{9b}": "\u{1b}\u{7f}\u{85}\n"});
         let shown = visible(&format!("{value:#}")).into_owned();
-        assert_eq!(serde_json::from_str::<picloud::store::Verbatim>(&shown).unwrap().0, value);
+        assert_eq!(serde_json::from_str::<picloud::json::Verbatim>(&shown).unwrap().0, value);
     }
 }

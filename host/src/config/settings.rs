@@ -3,14 +3,15 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use super::Config;
 use super::log_filter;
 use super::value::{Allowed, bytes, number, show_bytes};
-use super::{Config, LogFormat};
-use crate::executor::PrivateHostError;
 use crate::hostname::Hostname;
 use crate::limits::MEMORY_BYTES_MIN;
+use crate::private_hosts::PrivateHostError;
 use crate::secrets::MasterKeyError;
 use crate::store::{Backoff, RateBy, RateLimit};
+use crate::telemetry::LogFormat;
 
 /// The most linear memory a wasm32 instance can have.
 const WASM_MEMORY_BYTES_MAX: u64 = 4 << 30;

@@ -3,14 +3,16 @@
 use picloud_shared::execution::Position;
 use picloud_shared::{ABI_VERSION, Slice};
 use wasmtime::{
-    AsContextMut, Config, Enabled, Engine, Func, Instance, InstanceAllocationStrategy, InstancePre,
-    Linker, Memory, ModuleExport, PoolingAllocationConfig, Result, Store, bail,
+    Config, Enabled, Engine, Func, Instance, InstanceAllocationStrategy, InstancePre, Linker,
+    Memory, ModuleExport, PoolingAllocationConfig, Result, Store, bail,
 };
 
+use super::memory::{Alloc, Guest};
+use super::metering;
 use super::module::GuestModule;
 use super::pool::slots_in_all;
-use super::sandbox::{Guest, Sandbox};
-use super::{Settings, StartError, hostcalls, metering};
+use super::sandbox::Sandbox;
+use super::settings::{Settings, StartError};
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits};
 
@@ -35,6 +37,9 @@ const TABLE_ELEMENTS_MAX: usize = 20_000;
 
 /// How much fuel a guest burns before others get their turn on its thread.
 const YIELD_INTERVAL_FUEL: u64 = 2 * FUEL_PER_MS;
+
+/// Gives guests their import.
+pub(super) type Link = fn(&mut Linker<Sandbox>) -> Result<()>;
 
 /// The guest, ready to be instantiated.
 pub(super) struct GuestEngine {
@@ -61,9 +66,9 @@ pub(super) struct GuestInstance {
 }
 
 impl GuestEngine {
-    /// The embedded guest, for this machine as it is now.
-    pub(super) fn load(settings: &Settings) -> Result<Self, StartError> {
-        Self::load_guest(settings, GuestModule::embedded(), has_swap())
+    /// The embedded guest, for this machine as it is now. `link` gives it its import.
+    pub(super) fn load(settings: &Settings, link: Link) -> Result<Self, StartError> {
+        Self::load_guest(settings, GuestModule::embedded(), has_swap(), link)
     }
 
     /// Any guest, with or without swap to be afraid of.
@@ -71,11 +76,12 @@ impl GuestEngine {
         settings: &Settings,
         guest: GuestModule<'_>,
         has_swap: bool,
+        link: Link,
     ) -> Result<Self, StartError> {
         let (engine, slots) = with_room(settings, has_swap)?;
         let module = guest.load(&engine, settings)?;
         let mut linker = Linker::new(&engine);
-        hostcalls::link(&mut linker)?;
+        link(&mut linker)?;
         let export = |name| match module.get_export_index(name) {
             Some(export) => Ok(export),
             None => Err(wasmtime::format_err!("the guest does not export {name}")),
@@ -184,22 +190,6 @@ impl GuestEngine {
             bail!("the guest's stack ends outside of its memory");
         }
         Ok(stack_end)
-    }
-}
-
-/// The guest's `alloc`. Its type is looked at when it is called, which most runs of a small
-/// request do not.
-#[derive(Clone, Copy)]
-pub(super) struct Alloc(Func);
-
-impl Alloc {
-    /// A buffer of `len` bytes in guest memory.
-    pub(super) async fn call(
-        self,
-        mut store: impl AsContextMut<Data = Sandbox>,
-        len: u32,
-    ) -> Result<u32> {
-        self.0.typed::<u32, u32>(&store)?.call_async(&mut store, len).await
     }
 }
 

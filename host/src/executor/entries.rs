@@ -7,9 +7,9 @@ use std::sync::Arc;
 use picloud_shared::calls::{HostError, HostResult};
 
 use super::charges::LISTED;
-use super::effects::{EntryKey, Seen, Sent, Sight, Written};
 use super::sandbox::{Sandbox, Scope};
-use crate::payload;
+use crate::events::effects::{EntryKey, Seen, Sent, Sight, Written};
+use crate::events::payload;
 use crate::store::{self, EntryName, EntryRange, Space};
 
 /// A hundred years: later than that nothing is meant to end.

@@ -12,7 +12,8 @@ use picloud_shared::{IMPORT_MODULE, IMPORT_NAME, Slice, codec};
 use wasmtime::{Caller, Linker, Result, Trap, bail};
 
 use super::charges::charge;
-use super::sandbox::{Guest, Sandbox};
+use super::memory::{Guest, bytes_of};
+use super::sandbox::Sandbox;
 use super::services;
 
 /// Gives guests their import.
@@ -151,10 +152,4 @@ async fn hand_over(caller: &mut Caller<'_, Sandbox>, guest: &Guest, answer: &[u8
     let ptr = guest.alloc.call(&mut *caller, len).await?;
     guest.memory.write(&mut *caller, ptr as usize, answer)?;
     Ok(Slice { ptr, len }.pack())
-}
-
-/// The bytes of a range, if all of it lies in memory.
-pub(super) fn bytes_of(memory: &[u8], range: Slice) -> Option<&[u8]> {
-    let start = range.ptr as usize;
-    memory.get(start..start.checked_add(range.len as usize)?)
 }

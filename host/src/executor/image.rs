@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Memory, Result, Store, bail};
 
 use super::engine::GuestEngine;
-use super::hostcalls::bytes_of;
+use super::memory::bytes_of;
 use super::pool::Saturated;
 use super::sandbox::Sandbox;
 use crate::clock::Clock;

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module, Result};
 
 use super::code_cache::CodeCache;
-use super::{Settings, StartError};
+use super::settings::{Settings, StartError};
 
 const WASM: &[u8] = include_bytes!("../../../guest/picloud_guest.wasm");
 const LOCK: &str = include_str!("../../../guest/picloud_guest.lock");

@@ -21,7 +21,6 @@
 
 mod address;
 mod hop;
-mod private_hosts;
 mod resolve;
 mod stale;
 #[cfg(test)]
@@ -40,8 +39,8 @@ use crate::requests::foreign_text;
 use crate::secrets::Revealed;
 use crate::store::AppId;
 
+use crate::private_hosts::PrivateHosts;
 use hop::Hop;
-pub use private_hosts::{PrivateHost, PrivateHostError, PrivateHosts};
 use resolve::{Lookup, Resolver, System};
 use turns::Turns;
 

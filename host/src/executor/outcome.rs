@@ -5,8 +5,8 @@ use picloud_shared::execution::{CompileError, Position, ScriptValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::effects::Effects;
-use super::sandbox::Spent;
+use super::spent::Spent;
+use crate::events::effects::Effects;
 use crate::secrets::{Masker, SecretValue};
 use crate::store::{ExecutionId, ScriptId, StorageFull};
 

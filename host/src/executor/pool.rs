@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use deadpool::managed::{BuildError, Manager, Metrics, Object, Pool, RecycleResult};
 
-use super::Settings;
+use super::settings::Settings;
+use crate::error::{Error, RETRY_AFTER_S, Refusal};
+use crate::metrics::Slots;
 use crate::shares::{Share, Shares};
 use crate::store::AppId;
 
@@ -38,17 +40,6 @@ pub(super) fn slots_in_all(slots: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("every execution slot is taken")]
 pub struct Saturated;
-
-/// How busy the slots are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Slots {
-    /// How many executions can run at once.
-    pub size: usize,
-    /// How many run.
-    pub in_use: usize,
-    /// How many wait.
-    pub waiting: usize,
-}
 
 /// The right to one wasmtime instance.
 pub(super) type Slot = Object<Slotting>;
@@ -160,5 +151,26 @@ impl SlotPool {
             in_use: status.size - status.available + self.called_in_use(),
             waiting: self.waiting.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl From<Saturated> for Error {
+    fn from(_: Saturated) -> Self {
+        Self::Unavailable {
+            refusal: Refusal::new("saturated", "every execution slot is taken"),
+            retry_after_s: RETRY_AFTER_S,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_without_a_slot_is_told_when_to_come_back() {
+        let refused = Error::from(Saturated);
+        assert_eq!((refused.status().as_u16(), &*refused.refusal().code), (503, "saturated"));
+        assert!(matches!(refused, Error::Unavailable { retry_after_s: 1, .. }));
     }
 }

@@ -3,10 +3,10 @@
 
 use picloud_shared::calls::HostResult;
 
-use super::blobs::Described;
-use super::effects::EntryKey;
 use super::entries::{failed, unavailable};
 use super::sandbox::Sandbox;
+use crate::blobs::Described;
+use crate::events::effects::EntryKey;
 use crate::store::{EntryName, Space, Storage};
 
 /// Takes room for an entry whose value has so many bytes, or whose file has.

@@ -22,14 +22,15 @@ use picloud_shared::execution::{
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
-use super::effects::Effects;
 use super::engine::{GuestEngine, WASM_STACK_BYTES_MAX};
-use super::hostcalls::bytes_of;
 use super::image::Image;
+use super::memory::bytes_of;
 use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
-use super::sandbox::{Sandbox, Scope, Spent};
+use super::sandbox::{Sandbox, Scope};
+use super::spent::Spent;
 use crate::clock::Clock;
+use crate::events::effects::Effects;
 use crate::limits::Limits;
 use crate::secrets::Masker;
 

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use picloud_shared::calls::{HostError, LimitExceeded};
-use wasmtime::{Memory, ResourceLimiter};
+use futures::future::BoxFuture;
+use picloud_shared::calls::{HostError, HostResult, LimitExceeded};
+use wasmtime::ResourceLimiter;
 
-use super::called_images::CalledImages;
-use super::effects::Effects;
-use super::engine::Alloc;
-use super::outbound::PrivateHosts;
+use super::memory::Guest;
 use super::outcome::{Called, LogLine};
-use super::{Executor, Platform};
+use super::platform::Platform;
+use super::spent::Spent;
 use crate::clock::Clock;
+use crate::events::effects::Effects;
 use crate::limits::Limits;
+use crate::private_hosts::PrivateHosts;
 use crate::secrets::{Masker, Revealed};
-use crate::store::{AppId, ExecutionId, Storage};
+use crate::store::{AppId, ExecutionId, Script, Storage};
 
 /// The data of a store: one execution's.
 pub(super) struct Sandbox {
@@ -52,13 +53,20 @@ pub(super) struct Sandbox {
     pub(super) guest: Option<Guest>,
 }
 
-/// What a run has used of the limits that it shares with the runs that it calls.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spent {
-    pub(super) log_lines: u64,
-    pub(super) log_bytes: u64,
-    pub(super) host_calls: u64,
-    pub(super) outbound_calls: u64,
+/// Runs the scripts that a run calls.
+pub(super) trait CallScripts: Send + Sync {
+    /// Runs a script as a part of the run in `sandbox`. `fuel_left` is the caller's, and is less
+    /// afterwards by what the script took.
+    ///
+    /// # Errors
+    /// When it cannot begin. A script that fails is no error.
+    fn run<'r>(
+        &'r self,
+        sandbox: &'r mut Sandbox,
+        script: Script,
+        payload: &'r str,
+        fuel_left: &'r mut u64,
+    ) -> BoxFuture<'r, HostResult<Called>>;
 }
 
 /// What surrounds a run.
@@ -66,8 +74,8 @@ pub(super) struct Spent {
 pub(super) struct Scope {
     /// What it reads from and sends through.
     pub(super) platform: Platform,
-    /// What runs the scripts that it calls.
-    pub(super) executor: Executor,
+    /// Runs the scripts that it calls.
+    pub(super) scripts: Arc<dyn CallScripts>,
     pub(super) app_id: AppId,
     /// The app's name.
     pub(super) app: String,
@@ -82,17 +90,8 @@ pub(super) struct Scope {
     pub(super) private_hosts: Arc<PrivateHosts>,
     /// The secrets that have been read, by all runs that are a part of one another.
     pub(super) revealed: Revealed,
-    /// The scripts that have been called, by all runs that are a part of one another.
-    pub(super) called_images: CalledImages,
     /// How many runs called one another before this one.
     pub(super) depth: u32,
-}
-
-/// The parts of the instance that host calls need.
-#[derive(Clone)]
-pub(super) struct Guest {
-    pub(super) memory: Memory,
-    pub(super) alloc: Alloc,
 }
 
 impl Sandbox {

@@ -18,9 +18,10 @@ use tempfile::TempDir;
 use super::engine::GuestEngine;
 use super::module::GuestModule;
 use super::sandbox::Sandbox;
-use super::{Image, Outcome, PrivateHosts, Settings, Status, image, run};
+use super::{Image, Outcome, Settings, Status, hostcalls, image, run};
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::private_hosts::PrivateHosts;
 
 /// How often one slot is used again while its memory is looked at.
 const REUSES: usize = 10_000;
@@ -92,16 +93,26 @@ async fn nothing_is_left_behind(engine: &GuestEngine) {
 #[tokio::test]
 async fn a_run_reads_nothing_of_another_run() {
     let data = TempDir::new().unwrap();
-    let engine =
-        GuestEngine::load_guest(&settings(data.path()), GuestModule::embedded(), false).unwrap();
+    let engine = GuestEngine::load_guest(
+        &settings(data.path()),
+        GuestModule::embedded(),
+        false,
+        hostcalls::link,
+    )
+    .unwrap();
     nothing_is_left_behind(&engine).await;
 }
 
 #[tokio::test]
 async fn a_run_reads_nothing_of_another_run_where_there_is_swap() {
     let data = TempDir::new().unwrap();
-    let engine =
-        GuestEngine::load_guest(&settings(data.path()), GuestModule::embedded(), true).unwrap();
+    let engine = GuestEngine::load_guest(
+        &settings(data.path()),
+        GuestModule::embedded(),
+        true,
+        hostcalls::link,
+    )
+    .unwrap();
     nothing_is_left_behind(&engine).await;
 }
 
@@ -191,8 +202,13 @@ fn lies() -> impl Strategy<Value = Lie> {
 fn a_lying_guest_ends_its_own_execution_and_nothing_else() {
     let data = TempDir::new().unwrap();
     let guest = wat::parse_str(LIAR).unwrap();
-    let engine =
-        GuestEngine::load_guest(&settings(data.path()), GuestModule::new(&guest), false).unwrap();
+    let engine = GuestEngine::load_guest(
+        &settings(data.path()),
+        GuestModule::new(&guest),
+        false,
+        hostcalls::link,
+    )
+    .unwrap();
     let clock = Clock::system();
     let mut runner = TestRunner::new(Config { cases: 4_000, ..Config::default() });
     runner
@@ -249,14 +265,26 @@ fn an_image_is_what_was_changed_and_no_more() {
 async fn compiled_code_that_was_tampered_with_is_compiled_again() {
     let data = TempDir::new().unwrap();
     let guest = wat::parse_str(LIAR).unwrap();
-    GuestEngine::load_guest(&settings(data.path()), GuestModule::new(&guest), false).unwrap();
+    GuestEngine::load_guest(
+        &settings(data.path()),
+        GuestModule::new(&guest),
+        false,
+        hostcalls::link,
+    )
+    .unwrap();
     let cached =
         || std::fs::read_dir(data.path().join("cache")).unwrap().next().unwrap().unwrap().path();
     let mut code = std::fs::read(cached()).unwrap();
     let last = code.len() - 1;
     code[last] ^= 1;
     std::fs::write(cached(), &code).unwrap();
-    GuestEngine::load_guest(&settings(data.path()), GuestModule::new(&guest), false).unwrap();
+    GuestEngine::load_guest(
+        &settings(data.path()),
+        GuestModule::new(&guest),
+        false,
+        hostcalls::link,
+    )
+    .unwrap();
     code[last] ^= 1;
     assert_eq!(std::fs::read(cached()).unwrap(), code, "the right code is back in its place");
 }

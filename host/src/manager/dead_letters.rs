@@ -12,11 +12,12 @@ use super::lists::{List, Page};
 use super::outbox::shown_payload;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
-use crate::payload;
+use crate::events::{Common, payload};
+use crate::json::Verbatim;
 use crate::requests;
 use crate::store::{
-    self, AppId, DeadLetterFilter, DeadLetterId, EXCERPT_BYTES_MAX, EventId, Excerpt, NewEvent,
-    Resolution, Resource, TriggerKind, Verbatim,
+    self, AppId, DeadLetterFilter, DeadLetterId, EXCERPT_BYTES_MAX, Excerpt, NewEvent, Resolution,
+    Resource, TriggerKind,
 };
 
 /// How many dead letters one call in bulk deals with at most.
@@ -423,27 +424,21 @@ async fn event_again(
             requests::again(place, &letter.app_id, &letter.payload, edited).await?
         }
         (_, Some(edited)) => store::Json::from_text(edited.to_string()),
-        (_, None) => letter.payload,
+        (_, None) => letter.payload.clone(),
     };
-    Ok(NewEvent {
-        id: EventId::from(control_plane.clock.new_id()),
-        app_id: letter.app_id,
-        trigger_id: letter.trigger_id,
-        script_id: Some(letter.script_id),
-        script_version: same_version.then_some(letter.script_version),
-        kind: letter.kind,
-        operation: letter.operation,
-        source: letter.source,
-        payload,
-        principal: letter.principal,
+    let common = Common {
+        clock: &control_plane.clock,
+        app_id: &letter.app_id,
+        principal: &letter.principal,
         depth: letter.depth,
-        delay_us: 0,
-        reply_to: None,
-        dedupe_key: None,
-        dead_letter_id: None,
         caused_by: None,
         created_at: control_plane.clock.now_us(),
-    })
+    };
+    let mut event = common.stored(letter.kind, &letter.operation, &letter.source, payload);
+    event.trigger_id = letter.trigger_id;
+    event.script_version = same_version.then_some(letter.script_version);
+    event.script_id = Some(letter.script_id);
+    Ok(event)
 }
 
 fn check_edited(control_plane: &ControlPlane, kind: TriggerKind, payload: &Value) -> Result<()> {
@@ -451,5 +446,5 @@ fn check_edited(control_plane: &ControlPlane, kind: TriggerKind, payload: &Value
         return Err(Error::Invalid(Refusal::field("payload", "must be an object")));
     }
     let most = control_plane.ceiling.value_bytes_max;
-    payload::check_details(kind, payload, most).map_err(Error::payload)
+    payload::check_details(kind, payload, most).map_err(Error::from)
 }

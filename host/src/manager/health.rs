@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::ControlPlane;
 use crate::auth::Capability;
 use crate::error::{Error, Result};
+use crate::metrics::{APPS_MAX, Backlog, Stored};
 use crate::store;
-use crate::telemetry::APPS_MAX;
+use crate::store::Storage;
 
 /// What OpenMetrics wants its text to be called.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,15 +59,22 @@ pub(super) async fn get_metrics(
     let store_is_up = store.ping_writes().await.is_ok();
     // While the database is away, what was told last stays.
     if let (Ok(storage), Ok(freed)) = (store.sum_storage().await, store.freed_bytes().await) {
-        control_plane.metrics.keeps(&storage, freed, store.storage_refusals());
+        let all = Storage::NAMES.into_iter().zip(storage.numbers()).zip(store.storage_refusals());
+        let stored = all.map(|((limit, used), refused)| Stored { limit, used, refused });
+        control_plane.metrics.keeps(stored, freed);
     }
     if let Ok(outbox) = store.outbox_facts().await {
-        control_plane.metrics.waits(&outbox);
+        control_plane.metrics.waits(Backlog {
+            waiting: outbox.waiting,
+            running: outbox.running,
+            oldest_due_age_us: outbox.oldest_due_at.map_or(0, |at| (outbox.read_at - at).max(0)),
+        });
     }
     if let (Ok(all), Ok(by_app)) = (
         store.count_unresolved_dead_letters().await,
         store.list_apps_with_dead_letters(APPS_MAX).await,
     ) {
+        let by_app = by_app.into_iter().map(|of_app| (of_app.app, of_app.count));
         control_plane.metrics.unresolved_dead_letters(all, by_app);
     }
     control_plane.metrics.definitions_age(store.definitions_age());

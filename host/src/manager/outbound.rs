@@ -12,7 +12,7 @@ use super::ControlPlane;
 use super::extract::{Body, Path};
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
-use crate::executor::{PrivateHost, PrivateHostError};
+use crate::private_hosts::{PrivateHost, PrivateHostError};
 use crate::store::Resource;
 
 /// The most hosts of an app.

@@ -17,16 +17,17 @@ use std::sync::Arc;
 
 use picloud_shared::execution::Input;
 
-use super::causes::{Cause, told_of};
-use super::event;
 use super::inbox::Callers;
-use super::matching::{Table, Target};
-use super::retry::{self, Decision, Policy};
 use super::rows::summary_of_response;
-use super::run::{Finished, NotSettled, Origin, Settled, Work};
+use super::run::{NotSettled, Settled};
+use super::work::{Finished, Origin, Work};
 use super::{Orchestrator, answer};
 use crate::auth::stop_reason;
+use crate::definitions::{Table, Target};
 use crate::error::Error;
+use crate::events::causes::{Cause, told_of};
+use crate::events::form;
+use crate::events::retry::{self, Decision, Policy};
 use crate::executor::Outcome;
 use crate::faults::{self, Point};
 use crate::requests::{self, CredentialsLost};
@@ -138,7 +139,7 @@ impl Orchestrator {
                 Err(error) => return Err(error.into()),
             }
         }
-        let event = event::as_script_sees_it(event, &target.app).to_string();
+        let event = form::as_script_sees_it(event, &target.app).to_string();
         Ok(Ok(Input::Event(event)))
     }
 

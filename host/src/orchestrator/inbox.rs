@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::run::Finished;
+use super::work::Finished;
 use crate::store::EventId;
 
 /// How many callers wait at most, over all events.

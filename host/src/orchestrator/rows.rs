@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use picloud_shared::execution::{HttpRequest, Input};
 use serde_json::{Value, json};
 
-use super::run::Work;
+use super::work::Work;
 use crate::executor::{Called, Outcome, Response, Status};
 use crate::requests::mask;
 use crate::secrets::Masker;

@@ -14,19 +14,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, RunRequest};
+use picloud_shared::execution::{AnswerKind, ExecutionInfo, RunRequest};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Orchestrator;
-use super::causes::{Cause, Consequences, consequences, reads, told_of};
-use super::matching::{Table, Target};
 use super::rows::rows;
+use super::work::{Finished, Work};
+use crate::definitions::{Table, Target};
 use crate::error::{Error, Refusal};
+use crate::events::causes::{Cause, Consequences, consequences, reads, told_of};
 use crate::executor::{Image, Outcome, Run};
-use crate::store::{
-    self, AppId, AuditEntry, Commit, Committed, End, Ending, EventId, ExecutionId, ExecutionStatus,
-    TriggerId, TriggerKind,
-};
+use crate::store::{self, AppId, Commit, Committed, End, Ending, ExecutionId, ExecutionStatus};
 
 /// How long a finished run waits for room in the buffer of rows. Longer, and the
 /// answer would be late because of a row that the caller does not need.
@@ -41,60 +39,6 @@ const RERUN_WAIT_MS_MAX: u64 = 32;
 
 /// How long a run that has to be made again waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What is to be run.
-#[derive(Clone)]
-pub(super) struct Work {
-    pub(super) target: Arc<Target>,
-    pub(super) kind: TriggerKind,
-    pub(super) input: Input,
-    pub(super) origin: Origin,
-}
-
-/// Where a run comes from.
-#[derive(Clone)]
-pub(super) struct Origin {
-    /// The event, if there is one in the outbox.
-    pub(super) event_id: Option<EventId>,
-    pub(super) trigger_id: Option<TriggerId>,
-    /// From 1.
-    pub(super) attempt: i64,
-    /// How many events led to it.
-    pub(super) depth: i64,
-    /// As whom it runs.
-    pub(super) principal: String,
-    /// The execution that caused the event.
-    pub(super) caused_by: Option<ExecutionId>,
-    /// Who has it run by hand.
-    pub(super) audit: Option<Arc<AuditEntry>>,
-}
-
-impl Origin {
-    /// A request that is served at once.
-    pub(super) fn request() -> Self {
-        Self {
-            event_id: None,
-            trigger_id: None,
-            attempt: 1,
-            depth: 0,
-            principal: super::OWNER.to_owned(),
-            caused_by: None,
-            audit: None,
-        }
-    }
-
-    /// A run by hand, which is recorded with this entry of the audit log.
-    pub(super) fn by_hand(entry: AuditEntry) -> Self {
-        Self { audit: Some(Arc::new(entry)), ..Self::request() }
-    }
-}
-
-/// A run that has ended and been recorded.
-#[derive(Clone)]
-pub(super) struct Finished {
-    pub(super) execution_id: ExecutionId,
-    pub(super) outcome: Outcome,
-}
 
 /// What became of a run that started from an event.
 pub(super) enum Settled {

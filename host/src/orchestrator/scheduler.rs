@@ -14,13 +14,14 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
-use super::causes::Cause;
-use super::matching::Target;
-use super::{Orchestrator, event};
+use super::Orchestrator;
 use crate::cron::{self, Dst, Misfire, Overlap, Refused, Schedule};
+use crate::definitions::Target;
 use crate::error::Error;
+use crate::events::causes::Cause;
+use crate::events::form;
+use crate::metrics::Firings;
 use crate::store::{Firing, Trigger, TriggerDetail, TriggerId};
-use crate::telemetry::Firings;
 
 /// The longest that the clock is not looked at: it may be set while we sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -159,7 +160,7 @@ impl Scheduler {
             at: now,
         };
         let events = missed.fire.iter().map(|due_at| {
-            let details = event::of_schedule(expression, zone, *due_at);
+            let details = form::of_schedule(expression, zone, *due_at);
             cause.by_trigger(trigger, "fire", expression, &details)
         });
         let firing = Firing {

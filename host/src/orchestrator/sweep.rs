@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::blobs::{Blobs, Described};
 use crate::clock::Clock;
-use crate::executor::blobs::{Blobs, Described};
 use crate::store::{self, AppId, EntryRange, FreedBlob, Space, Store};
 
 /// How many rows are read or deleted at once.

@@ -7,7 +7,7 @@ use super::media_type;
 /// The charset that a type names by a label of the Encoding Standard, if it is another one than
 /// UTF-8.
 pub(super) fn named(content_type: &str) -> Option<&'static Encoding> {
-    labelled(&media_type::parameter(content_type, "charset")?)
+    labelled(media_type::parameter(content_type, "charset")?)
 }
 
 /// The charset of a label of the Encoding Standard, if it is another one than UTF-8.

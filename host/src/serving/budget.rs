@@ -24,6 +24,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::metrics::Metrics;
+
 /// When a caller whose body found no memory may come again.
 const RETRY_AFTER_S: u32 = 1;
 
@@ -59,10 +61,10 @@ pub struct BodyBudget {
 }
 
 impl BodyBudget {
-    /// A budget of `bytes_max` bytes that shows what is held in `held`, and counts in `refused`
-    /// the bodies that found no memory.
+    /// A budget of `bytes_max` bytes, which `metrics` show.
     #[must_use]
-    pub fn new(bytes_max: u64, held: Gauge<u64, AtomicU64>, refused: Counter) -> Self {
+    pub fn new(bytes_max: u64, metrics: &Metrics) -> Self {
+        let (held, refused) = metrics.bodies();
         Self { bytes_max, held, refused }
     }
 

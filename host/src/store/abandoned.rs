@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::listing::{Listing, Table};
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, EventId, ExecutionId, Json, Listed, Part, Result, ScriptId, Store};
 
 /// An answer that nobody took.

@@ -4,7 +4,7 @@
 
 use sqlx::FromRow;
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{ApiKeyId, AppId, Error, Page, Resource, Result, Store, UserId, text};
 
 /// A key as stored.

@@ -7,7 +7,7 @@
 use sqlx::FromRow;
 
 use super::secrets::{lock_key_id, newest_key_id, set_key_id};
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store};
 
 /// A secret of the platform as it is stored.

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{
     AppId, Conflict, Error, IngressPolicy, Page, Resource, Result, Store, UserId, remains, text,
 };

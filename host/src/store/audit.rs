@@ -8,7 +8,7 @@
 use sqlx::{AnyConnection, FromRow};
 
 use super::listing::{Listing, Table};
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, AuditId, Json, Listed, Part, Result, Store};
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::dialect::Dialect;
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Json, Result, Store, bulk};
 
 /// The contents of a file that was overwritten or deleted.

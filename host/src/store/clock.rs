@@ -16,7 +16,7 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{Result, Store};
 
 /// So far the clock may be set back before it is noticed.

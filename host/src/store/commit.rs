@@ -29,16 +29,16 @@ mod validate;
 
 use std::sync::Arc;
 
-use sqlx::AssertSqlSafe;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialect::Dialect;
 use super::outbox::{Handover, Reserved};
+use super::signals::{Signals, Touches};
 use super::storage::StorageLimits;
-use super::writer::{Signals, Touches, Writer};
+use super::writer::Writer;
 use super::{
-    AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, EventId, Execution,
-    Json, NewEvent, Operations, Resolution, Resource, Result, Space, StorageFull, Store,
+    AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, Execution, Json, Lease,
+    NewEvent, Operations, Resolution, Resource, Result, Space, StorageFull, Store,
 };
 use crate::faults::{self, Point};
 
@@ -148,17 +148,6 @@ pub struct End {
     pub abandoned: Option<AbandonedExecution>,
     /// The first answer to the event's idempotency key.
     pub answer: Option<Json>,
-}
-
-/// One claim of one event.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Lease {
-    /// The event.
-    pub event_id: EventId,
-    /// Which attempt.
-    pub attempt: i64,
-    /// Whose.
-    pub token: String,
 }
 
 /// How a run leaves its event.
@@ -362,9 +351,4 @@ impl Store {
         snapshot.commit().await?;
         Ok(seen.agrees_with(reads))
     }
-}
-
-/// A statement that is put together from fixed parts.
-pub(super) fn fixed(statement: String) -> AssertSqlSafe<String> {
-    AssertSqlSafe(statement)
 }

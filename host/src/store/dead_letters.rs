@@ -18,7 +18,7 @@ use super::dialect::Dialect;
 use super::listing::{Listing, Table};
 use super::outbox::{self, NewEvent};
 use super::remains::OF_AN_APP;
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{
     AppId, Conflict, DeadLetterId, Error, EventId, Excerpt, Json, Listed, Part, Resolution,
     Resource, Result, ScriptId, Store, TriggerId, TriggerKind, UnknownName, excerpt,

@@ -8,7 +8,7 @@ use sqlx::{Connection, FromRow};
 use tokio::time::Instant;
 
 use super::revision::STORED_REVISION;
-use super::writer::{Signals, Touches};
+use super::signals::{Signals, Touches};
 use super::{
     AppId, Delivery, Error, IngressPolicy, Result, RouteId, RoutePolicy, ScriptId, ScriptLimits,
     Store, Trigger, triggers,

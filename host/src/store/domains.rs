@@ -8,7 +8,7 @@
 
 use sqlx::{AnyConnection, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store, text};
 
 /// A domain that an app has claimed.

@@ -7,7 +7,7 @@
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Excerpt, Json, Page, Result, Space, Store, excerpt, text};
 
 /// The most entries of one collection that are counted.

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use sqlx::error::ErrorKind;
 
-use super::dialect;
-use super::routes::Route;
-use super::storage::StorageFull;
+use super::RouteId;
+use super::dialect::{is_contended, is_full, is_unavailable};
 
 /// Why the store refused or failed. Cheap to clone: one failed commit is
 /// answered to everyone who was in it.
@@ -109,7 +108,7 @@ pub enum Conflict {
     /// The domain is claimed already, by whichever app.
     Domain,
     /// This route of the app answers the same requests.
-    Route(Box<Route>),
+    Route(Box<SameRoute>),
     /// The script is at this version, not at the expected one.
     Version(i64),
     /// The queue has a trigger already.
@@ -138,6 +137,35 @@ pub enum Conflict {
     StorageFull(StorageFull),
     /// The id is taken, or somebody else made the same change at the same time.
     Concurrent,
+}
+
+/// A limit that an app has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageFull {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// What the app would have kept.
+    pub used: i64,
+    /// What it may keep.
+    pub most: i64,
+}
+
+impl fmt::Display for StorageFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, used, most } = self;
+        write!(f, "the app's storage is full: limit {limit}, {used} used, {most} allowed")
+    }
+}
+
+/// The route of the app that answers the same requests as a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SameRoute {
+    /// Its id.
+    pub id: RouteId,
+    /// Its method, or `*`.
+    pub method: String,
+    /// Its path.
+    pub path: String,
 }
 
 impl fmt::Display for Resource {
@@ -246,7 +274,7 @@ impl Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let unavailable = match &error {
-            sqlx::Error::Database(error) => dialect::is_unavailable(&**error),
+            sqlx::Error::Database(error) => is_unavailable(&**error),
             sqlx::Error::Io(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
@@ -255,11 +283,11 @@ impl From<sqlx::Error> for Error {
             _ => false,
         };
         let full = match &error {
-            sqlx::Error::Database(error) => dialect::is_full(&**error),
+            sqlx::Error::Database(error) => is_full(&**error),
             _ => false,
         };
         let contended = match &error {
-            sqlx::Error::Database(error) => dialect::is_contended(&**error),
+            sqlx::Error::Database(error) => is_contended(&**error),
             _ => false,
         };
         if full {

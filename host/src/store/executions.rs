@@ -12,13 +12,13 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::listing::{LOOKED_AT_MAX, Listing};
-use super::writer::{Touches, WriterId};
+use super::signals::Touches;
+use super::writer::WriterId;
 use super::{
     AppId, Error, EventId, ExecutionId, ExecutionStatus, Json, Page, Resource, Result, ScriptId,
     Store, TriggerId, TriggerKind,
 };
 
-pub(super) use cursor::WRITERS_MAX;
 pub use cursor::{CursorError, ExecutionCursor};
 pub(super) use filter::EXECUTIONS;
 pub use filter::ExecutionFilter;

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, AppRole, Error, Page, Resource, Result, Store, UserId};
 
 /// A member as stored, with the user's name.

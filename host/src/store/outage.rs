@@ -25,7 +25,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::time::{Instant, sleep};
 
 use super::dialect::DatabaseUrl;
-use super::writer::{Signals, Touches};
+use super::signals::{Signals, Touches};
 use super::{Error, Result, Store};
 
 /// What follows the name of the database's file in that of its reserve.

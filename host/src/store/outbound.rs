@@ -1,6 +1,6 @@
 //! What an app's scripts may reach outside.
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Error, Resource, Result, Store, text};
 
 impl Store {

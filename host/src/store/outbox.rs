@@ -24,7 +24,7 @@ mod intake;
 mod lists;
 mod places;
 
-pub use claim::{Claim, Claimed, NO_END};
+pub use claim::{Claim, Claimed, Lease, NO_END};
 pub(super) use claim::{facts_query, look_query};
 pub(super) use handover::{Handover, Reserved};
 pub use handover::{Offer, Taken};

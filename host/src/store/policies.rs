@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Verbatim;
+use crate::json::Verbatim;
 use utoipa::ToSchema;
 
 /// What a route asks.

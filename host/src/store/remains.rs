@@ -15,7 +15,7 @@
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::dialect::Dialect;
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, FreedBlob, Json, Result, Space, Store, blobs};
 
 /// How many rows one statement removes.

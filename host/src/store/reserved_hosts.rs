@@ -3,7 +3,7 @@
 
 use sqlx::AnyConnection;
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{Result, Store};
 
 impl Store {

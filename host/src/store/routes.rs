@@ -5,10 +5,10 @@
 
 use sqlx::{AnyConnection, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{
-    AppId, Conflict, Delivery, Error, Page, Resource, Result, RouteId, RoutePolicy, ScriptId,
-    Store, domains, text,
+    AppId, Conflict, Delivery, Error, Page, Resource, Result, RouteId, RoutePolicy, SameRoute,
+    ScriptId, Store, domains, text,
 };
 
 /// A route as it is stored.
@@ -186,7 +186,11 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
     .fetch_optional(&mut *connection)
     .await?;
     if let Some(same) = same {
-        return Err(Error::Conflict(Conflict::Route(Box::new(same))));
+        return Err(Error::Conflict(Conflict::Route(Box::new(SameRoute {
+            id: same.id,
+            method: same.method,
+            path: same.path,
+        }))));
     }
     sqlx::query_as(
         "INSERT INTO routes (id, app_id, script_id, method, host, path, shape, delivery, policy, \

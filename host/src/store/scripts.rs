@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use versions::{check_source, insert_version, running_version};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Conflict, Error, Page, Resource, Result, ScriptId, Store, text};
 
 /// A script as it is stored, without its source.

@@ -5,7 +5,7 @@
 
 use sqlx::{AnyConnection, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store, text};
 
 /// Under which name the settings have the id of the newest master key.

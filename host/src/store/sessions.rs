@@ -6,7 +6,7 @@
 
 use sqlx::{AnyConnection, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{Result, Store, UserId};
 
 /// A session as it is stored.

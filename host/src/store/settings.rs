@@ -1,7 +1,7 @@
 //! Settings of the instance that it must remember itself, such as the hash of
 //! the owner key: a name and a text each.
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{Error, Resource, Result, Store, text};
 
 impl Store {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::dialect::node;
+use super::dialect::{Node, node};
 use super::outbox::facts_query;
 use super::{COUNTED_MAX, Result, Store};
 
@@ -34,17 +34,6 @@ pub struct DatabaseFacts {
     pub version: String,
     /// What it takes on its disk.
     pub size_bytes: i64,
-}
-
-/// A process that is connected to the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Its id, new with every start.
-    pub id: String,
-    /// Its version of PiCloud.
-    pub version: String,
-    /// Since when it is connected, by the database's time, µs.
-    pub connected_at: i64,
 }
 
 /// How full a table is.

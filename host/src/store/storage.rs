@@ -16,11 +16,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::{AnyConnection, FromRow};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
-use super::commit::fixed;
 use super::dialect::Dialect;
-use super::{AppId, Result, Store, bulk};
+use super::{AppId, Result, StorageFull, Store, bulk};
 
 /// How much of a limit may be used before scripts are checked at every call, in percent.
 const NEAR_PERCENT: i64 = 90;
@@ -41,24 +40,6 @@ pub struct Storage {
     pub events: i64,
     /// Their payloads, in bytes.
     pub event_bytes: i64,
-}
-
-/// A limit that an app has reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StorageFull {
-    /// The limit's name.
-    pub limit: &'static str,
-    /// What the app would have kept.
-    pub used: i64,
-    /// What it may keep.
-    pub most: i64,
-}
-
-impl std::fmt::Display for StorageFull {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { limit, used, most } = self;
-        write!(f, "the app's storage is full: limit {limit}, {used} used, {most} allowed")
-    }
 }
 
 impl Storage {
@@ -164,7 +145,7 @@ pub(super) async fn read(
     let from = format!("storage WHERE app_id IN (SELECT r.value->>0 FROM {})", dialect.rows());
     let query = format!("SELECT app_id, {} GROUP BY app_id", sums(&from));
     let found: Vec<OfApp> =
-        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+        sqlx::query_as(AssertSqlSafe(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
     Ok(found.into_iter().map(|row| (row.app_id, row.storage)).collect())
 }
 
@@ -172,13 +153,13 @@ impl Store {
     /// What an app keeps.
     pub async fn find_storage(&self, app_id: &AppId) -> Result<Storage> {
         let query = format!("SELECT {}", sums("storage WHERE app_id = $1"));
-        Ok(sqlx::query_as(fixed(query)).bind(app_id).fetch_one(self.reads()).await?)
+        Ok(sqlx::query_as(AssertSqlSafe(query)).bind(app_id).fetch_one(self.reads()).await?)
     }
 
     /// What all apps keep together.
     pub async fn sum_storage(&self) -> Result<Storage> {
         let query = format!("SELECT {}", sums("storage"));
-        Ok(sqlx::query_as(fixed(query)).fetch_one(self.reads()).await?)
+        Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_one(self.reads()).await?)
     }
 
     /// The storage limits of each app.

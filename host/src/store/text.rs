@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Error, Resource, Result, Verbatim};
+use super::{Error, Resource, Result};
+use crate::json::Verbatim;
 
 /// Names of apps and scripts.
 pub(super) const NAME_BYTES_MAX: usize = 256;

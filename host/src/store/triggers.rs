@@ -17,7 +17,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};
 
 use super::dialect::Dialect;
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{
     AppId, AppRole, Backoff, Error, InstanceRole, Page, Resource, Result, ScriptId, Store,
     TriggerId, TriggerKind,

@@ -6,7 +6,7 @@
 
 use sqlx::{AnyConnection, FromRow};
 
-use super::writer::Touches;
+use super::signals::Touches;
 use super::{Conflict, Error, InstanceRole, Page, Resource, Result, Store, UserId, text};
 
 /// A user as stored.

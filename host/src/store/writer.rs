@@ -26,96 +26,28 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{Acquire, AnyConnection, Connection};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
-use super::dialect::{Dialect, OwnSession};
-use super::executions::WRITERS_MAX;
+use super::dialect::Dialect;
 use super::outage::Writes;
 use super::revision::COUNT_CHANGE;
-use super::{DatabaseTime, Error, Result};
+use super::signals::{Signals, Touches};
+use super::{Error, Result};
 
 /// How many operations one commit takes.
 const GROUP_MAX: usize = 256;
 /// How many operations may wait; beyond it `submit` waits.
 const QUEUE_MAX: usize = 1024;
+/// The most writers of a database, and so the most numbers of a cursor. Connections beyond
+/// it share the last writer and wait for each other.
+pub(super) const WRITERS_MAX: i64 = 64;
 /// A group that takes longer has lost its server.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What an operation changes, so that caches know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Touches {
-    /// Nothing that anybody is told of.
-    Records,
-    /// What the outbox has to be looked at again for.
-    Outbox,
-    /// Messages that change hands: what the outbox has to be looked at again for, and what may be
-    /// left to move.
-    Messages,
-    /// Apps, domains, scripts or routes.
-    Definitions,
-    /// Triggers: definitions, and what the outbox has to be looked at again for, because
-    /// a new trigger takes the messages that wait.
-    Triggers,
-}
-
-impl Touches {
-    fn changes_definitions(self) -> bool {
-        matches!(self, Self::Definitions | Self::Triggers)
-    }
-}
-
-/// What a commit tells whoever is interested, each by a number that grows.
-#[derive(Clone)]
-pub(super) struct Signals {
-    /// Definitions have changed.
-    pub(super) revision: watch::Sender<u64>,
-    /// There may be something to claim.
-    pub(super) outbox: watch::Sender<u64>,
-    /// Contents of files were freed.
-    pub(super) freed: watch::Sender<u64>,
-    /// A change may have left work behind that is done in parts.
-    pub(super) remains: watch::Sender<u64>,
-    /// When there may be something to claim on a database that others use too, as of the last
-    /// look.
-    pub(super) due_at: watch::Sender<Option<Instant>>,
-    /// What the clock of a database that others use too showed at the last look.
-    pub(super) time: watch::Sender<Option<DatabaseTime>>,
-}
-
-impl Default for Signals {
-    fn default() -> Self {
-        let signal = || watch::channel(0).0;
-        let (due_at, time) = (watch::channel(None).0, watch::channel(None).0);
-        Self {
-            revision: signal(),
-            outbox: signal(),
-            freed: signal(),
-            remains: signal(),
-            due_at,
-            time,
-        }
-    }
-}
-
-impl Signals {
-    pub(super) fn tell_freed(&self) {
-        self.freed.send_modify(|count| *count += 1);
-    }
-
-    pub(super) fn tell(&self, touched: Touches) {
-        if touched.changes_definitions() {
-            self.revision.send_modify(|count| *count += 1);
-        }
-        if matches!(touched, Touches::Definitions | Touches::Triggers | Touches::Messages) {
-            self.remains.send_modify(|count| *count += 1);
-        }
-        if matches!(touched, Touches::Outbox | Touches::Triggers | Touches::Messages) {
-            self.outbox.send_modify(|count| *count += 1);
-        }
-    }
-}
+/// The session of this process's writer: what it tells it knows already. 0 until there is
+/// one.
+pub(super) type OwnSession = Arc<AtomicI64>;
 
 /// Which of the database's writers the connection is, as what it writes of the log of
 /// executions is numbered: [`super::executions`].

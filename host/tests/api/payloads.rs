@@ -1,6 +1,6 @@
 //! Payloads and values at, below and above their limits.
 
-use picloud::store::Verbatim;
+use picloud::json::Verbatim;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use picloud::clock::Clock;
-use picloud::executor::{Executor, PrivateHosts, Settings};
+use picloud::executor::{Executor, Settings};
 use picloud::limits::Limits;
+use picloud::private_hosts::PrivateHosts;
 
 /// Links the compiled interpreter into a data folder. Compiling it takes seconds:
 /// the first test does it, and the others wait for it.

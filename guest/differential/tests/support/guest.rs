@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud::clock::Clock;
-use picloud::executor::{Executor, PrivateHosts, Run, Settings};
+use picloud::executor::{Executor, Run, Settings};
 use picloud::limits::Limits;
+use picloud::private_hosts::PrivateHosts;
 use picloud_differential::{Answer, CALL_DEPTH_MAX};
 use picloud_shared::execution::{AnswerKind, ExecutionInfo, HttpRequest, Input, RunRequest};
 use tempfile::TempDir;

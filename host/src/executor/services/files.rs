@@ -4,9 +4,9 @@ use picloud_shared::calls::HostResult;
 use picloud_shared::calls::files::{Content, Delete, File, Get, List, Listed, Put, Stat};
 
 use super::count_call;
-use crate::executor::blobs::Described;
-use crate::executor::blobs::{FULL, is_full};
-use crate::executor::effects::{EntryKey, Written};
+use crate::blobs::Described;
+use crate::blobs::{FULL, is_full};
+use crate::events::effects::{EntryKey, Written};
 use crate::executor::entries::{
     Found, NAME_BYTES_MAX, check_file, check_name, check_write, failed, find, list, scope, write,
 };

@@ -4,7 +4,7 @@ use picloud_shared::calls::HostResult;
 use picloud_shared::calls::kv::{Delete, Entry, Get, Increment, List, Listed, Set};
 
 use super::count_call;
-use crate::executor::effects::{EntryKey, Written};
+use crate::events::effects::{EntryKey, Written};
 use crate::executor::entries::{
     NAME_BYTES_MAX, check_name, check_value, expiry, failed, find, list, write,
 };

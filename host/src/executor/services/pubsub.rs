@@ -4,7 +4,7 @@ use picloud_shared::calls::HostResult;
 use picloud_shared::calls::pubsub::Publish;
 
 use super::count_call;
-use crate::executor::effects::Sent;
+use crate::events::effects::Sent;
 use crate::executor::entries::{NAME_BYTES_MAX, check_name, check_value, scope, send};
 use crate::executor::room::take_for_event;
 use crate::executor::sandbox::Sandbox;

@@ -4,7 +4,7 @@ use picloud_shared::calls::HostResult;
 use picloud_shared::calls::queue::Send;
 
 use super::{check_delay, count_call};
-use crate::executor::effects::Sent;
+use crate::events::effects::Sent;
 use crate::executor::entries::{self, NAME_BYTES_MAX, check_name, check_value, scope, unavailable};
 use crate::executor::room::take_for_event;
 use crate::executor::sandbox::Sandbox;

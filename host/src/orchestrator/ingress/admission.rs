@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 
 use super::guard::{Denied, Scheme, credentials};
+use crate::definitions::{Match, RouteRules, Target};
 use crate::error::{Error, Refusal};
 use crate::orchestrator::Orchestrator;
-use crate::orchestrator::matching::{Match, RouteRules, Target};
 use crate::secrets::SecretValue;
 use crate::serving::read_body;
 use crate::store::{HmacAuth, RouteAuth};

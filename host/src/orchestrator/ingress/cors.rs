@@ -7,7 +7,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
-use crate::orchestrator::matching::MethodRules;
+use crate::definitions::MethodRules;
 use crate::store::Cors;
 
 /// What a preflight's answer depends on, for caches.
@@ -121,7 +121,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::orchestrator::matching::RouteRules;
+    use crate::definitions::RouteRules;
     use crate::store::RoutePolicy;
 
     fn cors(origins: &[&str]) -> Cors {

@@ -21,14 +21,15 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{idempotency, reply};
+use crate::definitions::Target;
 use crate::error::{Error, Refusal};
+use crate::events::Common;
 use crate::orchestrator::answer::KeptAnswer;
 use crate::orchestrator::inbox::Reply;
-use crate::orchestrator::matching::Target;
-use crate::orchestrator::run::Finished;
+use crate::orchestrator::work::Finished;
 use crate::orchestrator::{OWNER, Orchestrator};
 use crate::requests;
-use crate::store::{self, Accepted, AppId, Delivery, EventId, NewEvent, NewKey, TriggerKind};
+use crate::store::{self, Accepted, AppId, Delivery, EventId, NewKey, TriggerKind};
 
 /// Marks an answer that was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -50,29 +51,22 @@ impl Orchestrator {
         sees_logs: bool,
     ) -> Result<Response, Error> {
         let parts = &self.parts;
-        let id = EventId::from(parts.clock.new_id());
-        let waits = delivery == Delivery::Durable;
-        let told = if waits { self.inbox.wait(&id) } else { None };
-        let event = NewEvent {
-            id: id.clone(),
-            app_id: target.app_id.clone(),
-            trigger_id: None,
-            script_id: Some(target.script_id.clone()),
-            script_version: None,
-            kind: TriggerKind::Http,
-            operation: request.method.clone(),
-            source: String::new(),
-            payload: requests::to_store((&parts.secrets, &parts.clock), &target.app_id, request)
-                .await?,
-            principal: OWNER.to_owned(),
+        let common = Common {
+            clock: &parts.clock,
+            app_id: &target.app_id,
+            principal: OWNER,
             depth: 0,
-            delay_us: 0,
-            reply_to: told.is_some().then(|| parts.node.clone()),
-            dedupe_key: None,
-            dead_letter_id: None,
             caused_by: None,
             created_at: parts.clock.now_us(),
         };
+        let place = (&parts.secrets, &parts.clock);
+        let payload = requests::to_store(place, &target.app_id, request).await?;
+        let mut event = common.stored(TriggerKind::Http, &request.method, "", payload);
+        let id = event.id.clone();
+        let waits = delivery == Delivery::Durable;
+        let told = if waits { self.inbox.wait(&id) } else { None };
+        event.script_id = Some(target.script_id.clone());
+        event.reply_to = told.is_some().then(|| parts.node.clone());
         let key = key.map(|key| NewKey { event_id: id.clone(), ..key });
         // Stored also when the caller goes away meanwhile; the waiting below ends with
         // the caller, and the event is then one like any other.

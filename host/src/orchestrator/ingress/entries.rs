@@ -19,17 +19,18 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{Caller, Capability, Change};
+use crate::blobs::{Blobs, Described};
 use crate::error::{Error, Refusal};
-use crate::executor::blobs::{Blobs, Described};
-use crate::executor::effects::{EntryKey, Written};
+use crate::events::causes::{self, Cause};
+use crate::events::effects::{EntryKey, Written};
 use crate::executor::entries::{FILE_BYTES_MAX, check_file, check_json, expiry};
 use crate::json;
+use crate::json::Verbatim;
 use crate::orchestrator::Orchestrator;
-use crate::orchestrator::causes::{self, Cause};
 use crate::serving::read_body;
 use crate::store::{
     self, App, AuditEntry, Commit, Committed, Conflict, Entry, EntryName, Read, Resource, Space,
-    Stamp, Verbatim,
+    Stamp,
 };
 
 /// What a file is when its sender does not say.
@@ -230,7 +231,7 @@ async fn put_file(
     let put = orchestrator.blobs()?.put(app.id.as_str(), blob, content, content_type).await;
     let described = put.map_err(|error| {
         tracing::warn!(%error, "a file could not be written");
-        Error::of_file(&error)
+        crate::blobs::refuse(&error)
     })?;
     let value = serde_json::to_string(&described).map_err(Error::internal)?;
     let written = Written { value: Some(value.into()), expires_at: None };
@@ -331,7 +332,7 @@ impl Orchestrator {
             until: None,
         };
         let audit = Arc::new(self.entry_of_change(caller, app, key, &written));
-        let committed = self.commit_and_stamp_with(|table| {
+        let committed = self.definitions.commit(|table| {
             Ok(Commit {
                 reads: if_version.map(seen).into_iter().collect(),
                 events: causes::of_change(&cause, 0, key, &written, table),

@@ -18,17 +18,17 @@ use utoipa_axum::routes;
 use super::delivery::REPLAYED;
 use super::idempotency::{key_of_caller, reused};
 use crate::auth::{Caller, Capability, Change};
+use crate::definitions::{REMADE_MAX, Table, definitions_move};
 use crate::error::{Error, Refusal};
+use crate::events::{Common, brought_by, form, payload};
 use crate::executor::entries::{DELAY_MS_MAX, NAME_BYTES_MAX};
 use crate::json;
-use crate::orchestrator::matching::Table;
-use crate::orchestrator::table::{REMADE_MAX, definitions_move};
-use crate::orchestrator::{Orchestrator, event};
-use crate::payload;
+use crate::json::Verbatim;
+use crate::orchestrator::Orchestrator;
 use crate::serving::read_body;
 use crate::store::{
     self, Accepted, App, EventId, Json as JsonText, NewEvent, Resource, Trigger, TriggerDetail,
-    TriggerId, TriggerKind, Verbatim,
+    TriggerId, TriggerKind,
 };
 
 /// The endpoints, to be merged into the API below `/api/v1`.
@@ -206,7 +206,7 @@ impl Orchestrator {
         table: &Table,
     ) -> Result<Vec<NewEvent>, Error> {
         let payload = wanted.payload.0.to_string();
-        payload::check(&payload, self.parts.ceiling.value_bytes_max).map_err(Error::payload)?;
+        payload::check(&payload, self.parts.ceiling.value_bytes_max)?;
         if !(0..=DELAY_MS_MAX).contains(&wanted.delay_ms) {
             let refusal = Refusal::field("delay_ms", &format!("must be 0 to {DELAY_MS_MAX}"));
             return Err(Error::Invalid(refusal));
@@ -222,36 +222,40 @@ impl Orchestrator {
                 return Err(Error::Invalid(Refusal::field("dedupe", "is for a queue only")));
             }
         }
-        let base = |kind, operation: &str, source: &str, details: &Value| NewEvent {
-            delay_us: wanted.delay_ms * 1000,
-            dedupe_key: wanted.dedupe.clone(),
-            ..self.new_event(caller, &app.id, kind, operation, source, details)
+        let principal = caller.principal.to_string();
+        let common = self.by_hand(&principal, &app.id);
+        let base = |kind, operation: &str, source: &str, details: &Value| {
+            let mut event = common.event(kind, operation, source, details);
+            event.delay_us = wanted.delay_ms * 1000;
+            event.dedupe_key = wanted.dedupe.clone();
+            event
         };
         match (&wanted.queue, &wanted.topic, &wanted.script) {
             (Some(queue), None, None) => {
                 let queue = checked_name("queue", queue)?;
-                let details = event::of_message(queue, &payload);
+                let details = form::of_message(queue, &payload);
                 let event = base(TriggerKind::Queue, "send", queue, &details);
                 Ok(vec![match table.triggers().on_queue(&app.id, queue) {
-                    Some(trigger) => by(trigger, event),
+                    Some(trigger) => brought_by(trigger, event),
                     None => event,
                 }])
             }
             (None, Some(topic), None) => {
                 let topic = checked_name("topic", topic)?;
-                let details = event::of_publication(topic, &payload);
+                let details = form::of_publication(topic, &payload);
                 let listeners = table.triggers().on_topic(&app.id, topic);
                 Ok(listeners
-                    .map(|t| by(t, base(TriggerKind::Pubsub, "publish", topic, &details)))
+                    .map(|t| brought_by(t, base(TriggerKind::Pubsub, "publish", topic, &details)))
                     .collect())
             }
             (None, None, Some(script)) => {
                 let target = table
                     .find_script_by_name(&app.name, script)
                     .ok_or_else(|| Error::not_found(Resource::Script))?;
-                let details = event::of_script(script, None, &payload);
-                let event = base(TriggerKind::Script, "enqueue", script, &details);
-                Ok(vec![NewEvent { script_id: Some(target.script_id.clone()), ..event }])
+                let details = form::of_script(script, None, &payload);
+                let mut event = base(TriggerKind::Script, "enqueue", script, &details);
+                event.script_id = Some(target.script_id.clone());
+                Ok(vec![event])
             }
             _ => {
                 let message = "give exactly one of queue, topic and script";
@@ -273,52 +277,23 @@ impl Orchestrator {
             details.extend(wanted.payload.into_iter().map(|(name, value)| (name, value.0)));
         }
         let kind = trigger.detail.kind();
-        payload::check_details(kind, &details, self.parts.ceiling.value_bytes_max)
-            .map_err(Error::payload)?;
+        payload::check_details(kind, &details, self.parts.ceiling.value_bytes_max)?;
         let operation = wanted.operation.unwrap_or(operation);
         checked_name("operation", &operation)?;
-        let event = self.new_event(caller, &trigger.app_id, kind, &operation, &source, &details);
-        Ok(by(trigger, event))
+        let principal = caller.principal.to_string();
+        let common = self.by_hand(&principal, &trigger.app_id);
+        Ok(common.by_trigger(trigger, &operation, &source, &details))
     }
 
-    fn new_event(
-        &self,
-        caller: &Caller,
-        app_id: &store::AppId,
-        kind: TriggerKind,
-        operation: &str,
-        source: &str,
-        details: &Value,
-    ) -> NewEvent {
-        NewEvent {
-            id: EventId::from(self.parts.clock.new_id()),
-            app_id: app_id.clone(),
-            trigger_id: None,
-            script_id: None,
-            script_version: None,
-            kind,
-            operation: operation.to_owned(),
-            source: source.to_owned(),
-            payload: JsonText::from_text(details.to_string()),
-            principal: caller.principal.to_string(),
+    fn by_hand<'a>(&'a self, principal: &'a str, app_id: &'a store::AppId) -> Common<'a> {
+        Common {
+            clock: &self.parts.clock,
+            app_id,
+            principal,
             depth: 1,
-            delay_us: 0,
-            reply_to: None,
-            dedupe_key: None,
-            dead_letter_id: None,
             caused_by: None,
             created_at: self.parts.clock.now_us(),
         }
-    }
-}
-
-/// The event, brought by this trigger.
-fn by(trigger: &Trigger, event: NewEvent) -> NewEvent {
-    NewEvent {
-        trigger_id: Some(trigger.id.clone()),
-        script_id: Some(trigger.script_id.clone()),
-        principal: trigger.registered_by_principal.clone(),
-        ..event
     }
 }
 
@@ -330,22 +305,22 @@ fn made_up(detail: &TriggerDetail, now: i64) -> (String, String, Value) {
     };
     match detail {
         TriggerDetail::Kv { collection, operations } => {
-            (first(operations), collection.clone(), event::of_key(collection, "example", None))
+            (first(operations), collection.clone(), form::of_key(collection, "example", None))
         }
         TriggerDetail::Cron { expression, zone, .. } => {
-            ("fire".to_owned(), expression.clone(), event::of_schedule(expression, zone, now))
+            ("fire".to_owned(), expression.clone(), form::of_schedule(expression, zone, now))
         }
         TriggerDetail::Queue { queue } => {
-            ("send".to_owned(), queue.clone(), event::of_message(queue, "null"))
+            ("send".to_owned(), queue.clone(), form::of_message(queue, "null"))
         }
         TriggerDetail::Pubsub { topic } => {
-            ("publish".to_owned(), topic.clone(), event::of_publication(topic, "null"))
+            ("publish".to_owned(), topic.clone(), form::of_publication(topic, "null"))
         }
         TriggerDetail::Email { address } => {
             ("receive".to_owned(), address.clone(), json!({ "to": address }))
         }
         TriggerDetail::Files { bucket, path, operations } => {
-            (first(operations), bucket.clone(), event::of_file(bucket, path, None))
+            (first(operations), bucket.clone(), form::of_file(bucket, path, None))
         }
         TriggerDetail::DeadLetter { .. } => {
             let details = json!({

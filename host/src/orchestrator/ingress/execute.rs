@@ -17,15 +17,16 @@ use utoipa_axum::routes;
 use super::request::{Envelope, decoded, for_script};
 use super::throttle::Pass;
 use crate::auth::{Caller, Capability, Change};
+use crate::definitions::Target;
 use crate::error::{Error, Refusal};
+use crate::events::payload;
 use crate::executor::{Failure, LogLine};
 use crate::json;
-use crate::orchestrator::matching::Target;
-use crate::orchestrator::run::{Finished, Origin, Work};
+use crate::json::Verbatim;
+use crate::orchestrator::work::{Finished, Origin, Work};
 use crate::orchestrator::{Orchestrator, Parts};
-use crate::payload;
 use crate::serving::{HeldBody, read_body};
-use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind, Verbatim};
+use crate::store::{ExecutionStatus, Resource, ScriptId, TriggerKind};
 
 /// The endpoint, to be merged into the API below `/api/v1` and behind the owner's
 /// key.
@@ -192,7 +193,7 @@ async fn test_script(
     let kind = event["kind"].as_str().unwrap_or_default();
     // A kind that does not exist has details like most.
     let known = TriggerKind::try_from(kind.to_owned()).unwrap_or(TriggerKind::Queue);
-    payload::check_details(known, &event[kind], u64::MAX).map_err(Error::payload)?;
+    payload::check_details(known, &event[kind], u64::MAX)?;
     let event = event.to_string();
     let input = Input::Event(event);
     let finished = orchestrator.run_by_hand(&caller, "test_script", target, input, held);

@@ -2,6 +2,7 @@
 //! nothing or the reason for a refusal out.
 //!
 //! ```text
+//! claim        what the headers of a signed request claim
 //! credentials  a secret, or a user and a secret, in a header
 //! schemes      where each sender of webhooks puts its signature, and what it signs
 //! signatures   whether a signature is one of ours
@@ -10,6 +11,7 @@
 //! Invariant: without a secret nobody is let in, and an empty one is none.
 //! Invariant: comparing takes as long for a wrong secret as for a right one of its length.
 
+mod claim;
 pub(super) mod credentials;
 mod schemes;
 pub(super) mod signatures;

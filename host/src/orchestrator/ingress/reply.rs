@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::executor::{self, Failure, Status};
 use crate::orchestrator::answer::failure;
-use crate::orchestrator::run::Finished;
+use crate::orchestrator::work::Finished;
 use crate::store::ExecutionId;
 
 /// The execution that made the answer.

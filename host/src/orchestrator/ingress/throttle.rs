@@ -26,8 +26,8 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
+use crate::definitions::{Match, Table};
 use crate::error::{Error, Refusal};
-use crate::orchestrator::matching::{Match, Table};
 use crate::serving::HeldBody;
 use crate::store::{AppId, RateBy, RateLimit, RouteId};
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{MASK, Masker};
-use crate::store::Verbatim;
+use crate::json::Verbatim;
 
 impl Masker {
     /// JSON text without the values, and still JSON.

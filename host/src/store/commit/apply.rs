@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::room::Room;
 use super::validate::State;
-use super::{Applied, Caused, Commit, Committed, Ending, Lease, Write, fixed};
+use super::{Applied, Caused, Commit, Committed, Ending, Write};
 use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
@@ -15,8 +15,8 @@ use crate::store::revision::STORED_REVISION;
 use crate::store::storage::StorageLimits;
 use crate::store::writer::WriterId;
 use crate::store::{
-    AppId, EventId, FreedBlob, Json, NewEvent, Operation, Result, Space, abandoned, audit, blobs,
-    bulk, dead_letters, executions, outbox,
+    AppId, EventId, FreedBlob, Json, Lease, NewEvent, Operation, Result, Space, abandoned, audit,
+    blobs, bulk, dead_letters, executions, outbox,
 };
 
 /// What a group is applied with.
@@ -120,7 +120,7 @@ async fn held_leases(
         dialect.lock_rows("o")
     );
     let held: Vec<(EventId, i64, String)> =
-        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+        sqlx::query_as(AssertSqlSafe(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
     let held = held.into_iter();
     Ok(held.map(|(event_id, attempt, token)| Lease { event_id, attempt, token }).collect())
 }
@@ -143,7 +143,7 @@ async fn freed_blobs(
         dialect.rows()
     );
     let old: Vec<(AppId, Json)> =
-        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+        sqlx::query_as(AssertSqlSafe(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
     Ok(old.iter().filter_map(|(app_id, value)| FreedBlob::of_file(app_id, value)).collect())
 }
 
@@ -245,7 +245,7 @@ async fn end_events(
     );
     let retried = bulk::run(connection, retry, &retried).await?;
     if !buried.is_empty() {
-        sqlx::query(fixed(dead_letters::insert_statement(dialect)))
+        sqlx::query(AssertSqlSafe(dead_letters::insert_statement(dialect)))
             .bind(bulk::rows_json(buried)?)
             .execute(&mut *connection)
             .await?;
@@ -257,7 +257,7 @@ async fn end_events(
     );
     bulk::run(connection, resolve, &resolved).await?;
     if !abandoned.is_empty() {
-        sqlx::query(fixed(abandoned::insert_statement(dialect)))
+        sqlx::query(AssertSqlSafe(abandoned::insert_statement(dialect)))
             .bind(bulk::rows_json(abandoned)?)
             .execute(&mut *connection)
             .await?;

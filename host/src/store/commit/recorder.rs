@@ -26,7 +26,8 @@ use tokio::time::sleep;
 use crate::store::dialect::Dialect;
 use crate::store::executions::{self, Execution};
 use crate::store::outage::Writes;
-use crate::store::writer::{Touches, Writer};
+use crate::store::signals::Touches;
+use crate::store::writer::Writer;
 use crate::store::{Error, Json, Result, text};
 
 /// How long the first row waits for company.

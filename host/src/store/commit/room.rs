@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sqlx::{AnyConnection, FromRow};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
-use super::{Commit, Write, fixed};
+use super::{Commit, Write};
 use crate::store::blobs::Contents;
 use crate::store::dialect::Dialect;
 use crate::store::storage::{self, StorageLimits};
@@ -118,8 +118,11 @@ async fn remove_expired(
          AND expires_at <= $2 AND app_id = $1 AND space = 'kv' LIMIT {EXPIRED_MAX}) \
          RETURNING CAST(OCTET_LENGTH(name) + OCTET_LENGTH(value) AS BIGINT)"
     );
-    let removed: Vec<i64> =
-        sqlx::query_scalar(fixed(delete)).bind(app_id).bind(now).fetch_all(connection).await?;
+    let removed: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(delete))
+        .bind(app_id)
+        .bind(now)
+        .fetch_all(connection)
+        .await?;
     Ok(Storage {
         entries: -(removed.len() as i64),
         entry_bytes: -removed.iter().sum::<i64>(),
@@ -151,7 +154,7 @@ async fn written_over(
         dialect.rows()
     );
     let old: Vec<OldRow> =
-        sqlx::query_as(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+        sqlx::query_as(AssertSqlSafe(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
     let mut gone = Storage::default();
     for row in old {
         match row.space {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::{AnyConnection, FromRow};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
-use super::{CollectionKey, Read, Stamp, Write, fixed};
+use super::{CollectionKey, Read, Stamp, Write};
 use crate::store::dialect::Dialect;
 use crate::store::{AppId, Operation, Result, Space, bulk};
 
@@ -60,7 +60,7 @@ impl State {
                  AND c.name = r.value->>2",
                 dialect.rows()
             );
-            let found: Vec<VersionRow> = sqlx::query_as(fixed(query))
+            let found: Vec<VersionRow> = sqlx::query_as(AssertSqlSafe(query))
                 .bind(bulk::json(&rows)?)
                 .fetch_all(&mut *connection)
                 .await?;
@@ -76,7 +76,7 @@ impl State {
                  WHERE e.expires_at IS NULL OR e.expires_at > $2",
                 dialect.rows()
             );
-            let found: Vec<VersionRow> = sqlx::query_as(fixed(query))
+            let found: Vec<VersionRow> = sqlx::query_as(AssertSqlSafe(query))
                 .bind(bulk::json(&rows)?)
                 .bind(now)
                 .fetch_all(connection)
@@ -175,7 +175,7 @@ async fn lock(
              ORDER BY c.app_id, c.space, c.name{lock}",
             dialect.rows()
         );
-        sqlx::query(fixed(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
+        sqlx::query(AssertSqlSafe(query)).bind(bulk::json(&rows)?).fetch_all(connection).await?;
     }
     Ok(())
 }

@@ -4,10 +4,20 @@
 //! is there: no heartbeat, no row that a dead node leaves behind. SQLite has one node.
 
 use super::{DatabaseUrl, Dialect};
-use crate::store::Node;
 
 /// What the names begin with. A name has at most 63 bytes; id and version fit.
 const PREFIX: &str = "picloud/";
+
+/// A process that is connected to the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id, new with every start.
+    pub id: String,
+    /// Its version of PiCloud.
+    pub version: String,
+    /// Since when it is connected, by the database's time, µs.
+    pub connected_at: i64,
+}
 
 impl DatabaseUrl {
     /// The same database; connections to it bear the name of the node.

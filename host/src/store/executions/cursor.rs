@@ -15,10 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::ExecutionId;
-
-/// The most writers of a database, and so the most numbers of a cursor. Connections beyond
-/// it share the last writer and wait for each other.
-pub(in crate::store) const WRITERS_MAX: i64 = 64;
+use crate::store::writer::WRITERS_MAX;
 
 /// The longest text that is read as a cursor: 64 writers, each with the largest number.
 const TEXT_BYTES_MAX: usize = 4096;

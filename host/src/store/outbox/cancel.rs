@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 
 use super::EventFilter;
 use super::lists::listing;
-use crate::store::writer::Touches;
+use crate::store::signals::Touches;
 use crate::store::{
     AppId, Conflict, Error, EventId, Listed, Part, Position, Resource, Result, Store, bulk,
 };

@@ -11,8 +11,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use super::{Event, Places, SCRIPT_NOW};
 use crate::store::dialect::Dialect;
 use crate::store::revision::STORED_REVISION;
-use crate::store::writer::Touches;
-use crate::store::{AppId, COUNTED_MAX, EventId, Lease, Result, Store, bulk};
+use crate::store::signals::Touches;
+use crate::store::{AppId, COUNTED_MAX, EventId, Result, Store, bulk};
 
 /// The last error of an event whose lease ran out.
 pub const NO_END: &str =
@@ -20,6 +20,17 @@ pub const NO_END: &str =
 
 /// How many apps one claim serves; the others come with the next ones.
 const APPS_MAX: usize = 32;
+
+/// One claim of one event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The event.
+    pub event_id: EventId,
+    /// Which attempt.
+    pub attempt: i64,
+    /// Whose.
+    pub token: String,
+}
 
 /// What to take.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use sqlx::AnyConnection;
 use crate::store::dialect::Dialect;
 use crate::store::outbox::{self, Handover, NewEvent, Reserved};
 use crate::store::revision::STORED_REVISION;
+use crate::store::signals::Touches;
 use crate::store::storage::StorageLimits;
-use crate::store::writer::Touches;
 use crate::store::{
     AppId, Caused, Commit, Committed, Conflict, Error, EventId, Json, Resource, Result, Store,
     audit, commit, text,

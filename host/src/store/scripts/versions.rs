@@ -3,7 +3,7 @@
 use sqlx::{AnyConnection, FromRow};
 
 use super::Script;
-use crate::store::writer::Touches;
+use crate::store::signals::Touches;
 use crate::store::{Conflict, Error, Page, Resource, Result, ScriptId, Store, text};
 
 /// A version, without its source.

@@ -18,7 +18,7 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::{Trigger, TriggerDetail};
 use crate::store::dialect::Dialect;
-use crate::store::writer::Touches;
+use crate::store::signals::Touches;
 use crate::store::{AppId, Result, ScriptId, Store, TriggerId};
 
 /// How many messages one write moves.

@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 
 use crate::store::outbox::{self, NewEvent};
-use crate::store::writer::Touches;
+use crate::store::signals::Touches;
 use crate::store::{Result, Store, TriggerId};
 
 /// A schedule that has come due.

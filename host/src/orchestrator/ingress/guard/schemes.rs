@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::signatures::Claim;
+use super::claim::Claim;
 use super::{Denied, only};
 use crate::store::{HmacAuth, SignatureAlgorithm, SignatureEncoding, SignaturePreset};
 

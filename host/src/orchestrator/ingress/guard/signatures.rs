@@ -5,23 +5,9 @@ use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::claim::Claim;
 use super::{Denied, Scheme, Secret};
 use crate::store::SignatureAlgorithm;
-
-/// What the headers of a request claim.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct Claim {
-    /// One of them has to be right.
-    pub(super) signatures: Vec<Vec<u8>>,
-    /// When it was signed, in seconds since 1970.
-    pub(super) timestamp: Option<i64>,
-    /// What is signed before the body.
-    pub(super) before: String,
-    /// And after it.
-    pub(super) after: String,
-    /// The id of the message, if it is signed too: it stays the same when it is sent again.
-    pub(in super::super) message_id: Option<String>,
-}
 
 impl Claim {
     /// Whether it was signed about now, which a body need not be waited for.

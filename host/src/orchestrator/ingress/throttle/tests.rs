@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use uuid::Uuid;
 
 use super::*;
+use crate::definitions::{RouteRules, Target};
 use crate::limits::Budget;
-use crate::orchestrator::matching::{RouteRules, Target};
 use crate::store::{Definitions, Delivery, IngressPolicy, RoutePolicy};
 
 const SECOND_US: i64 = 1_000_000;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use reqwest::Url;
+use url::Url;
 
 /// The longest host name, by RFC 1035.
 const HOST_CHARS_MAX: usize = 253;

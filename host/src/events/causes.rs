@@ -3,41 +3,42 @@
 
 use serde_json::Value;
 
-use super::event;
-use super::matching::Table;
+use super::Common;
+use super::effects::{Effects, EntryKey, Seen, Sent, Sight, Written};
+use super::form;
 use crate::clock::Clock;
-use crate::executor::effects::{Effects, EntryKey, Seen, Sent, Sight, Written};
+use crate::definitions::Table;
 use crate::store::{
-    AppId, Caused, CollectionKey, DeadLetter, EventId, ExecutionId, Json, NewEvent, Read, Space,
-    Trigger, TriggerKind, Write,
+    AppId, Caused, CollectionKey, DeadLetter, ExecutionId, Json, NewEvent, Read, Space, Trigger,
+    TriggerKind, Write,
 };
 
 /// What all events of one run, or of one change by hand, have in common.
-pub(super) struct Cause<'a> {
-    pub(super) app_id: &'a AppId,
+pub(crate) struct Cause<'a> {
+    pub(crate) app_id: &'a AppId,
     /// The app's name; empty where it is not known any more.
-    pub(super) app: &'a str,
+    pub(crate) app: &'a str,
     /// The name of the script that ran.
-    pub(super) script: Option<&'a str>,
+    pub(crate) script: Option<&'a str>,
     /// The run; none where nothing ran.
-    pub(super) execution_id: Option<&'a ExecutionId>,
+    pub(crate) execution_id: Option<&'a ExecutionId>,
     /// Of the run; its events are one deeper.
-    pub(super) depth: i64,
+    pub(crate) depth: i64,
     /// As whom it ran.
-    pub(super) principal: &'a str,
-    pub(super) clock: &'a Clock,
-    pub(super) at: i64,
+    pub(crate) principal: &'a str,
+    pub(crate) clock: &'a Clock,
+    pub(crate) at: i64,
 }
 
 /// What the commit is to write.
-pub(super) struct Consequences {
-    pub(super) reads: Vec<Read>,
-    pub(super) writes: Vec<Write>,
-    pub(super) events: Vec<Caused>,
+pub(crate) struct Consequences {
+    pub(crate) reads: Vec<Read>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) events: Vec<Caused>,
 }
 
 /// What follows from a run's effects.
-pub(super) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) -> Consequences {
+pub(crate) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) -> Consequences {
     let mut events = Vec::new();
     let mut writes = Vec::new();
     for (key, written) in effects.writes() {
@@ -50,7 +51,7 @@ pub(super) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) 
 }
 
 /// An entry as it is to be.
-pub(super) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Write {
+pub(crate) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Write {
     Write {
         collection: cause.collection(key.space, &key.collection),
         name: key.name.clone(),
@@ -61,7 +62,7 @@ pub(super) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Wri
 
 /// The events of the triggers that listen to a changed entry; it is the write at
 /// `position` of the commit.
-pub(super) fn of_change(
+pub(crate) fn of_change(
     cause: &Cause<'_>,
     position: usize,
     key: &EntryKey,
@@ -82,7 +83,7 @@ pub(super) fn of_change(
 /// deeper than the event that was given up, and run however deep they are. Of an event that is
 /// deeper than the first that is too deep nobody is told: a handler that causes what it handles
 /// comes to an end.
-pub(super) fn told_of(
+pub(crate) fn told_of(
     cause: &Cause<'_>,
     letter: &DeadLetter,
     table: &Table,
@@ -91,7 +92,7 @@ pub(super) fn told_of(
     if letter.depth > depth_max + 1 {
         return Vec::new();
     }
-    let details = event::of_dead_letter(letter, cause.app);
+    let details = form::of_dead_letter(letter, cause.app);
     let triggers = table.triggers().on_dead_letter(
         &letter.app_id,
         letter.kind,
@@ -100,15 +101,16 @@ pub(super) fn told_of(
     );
     triggers
         .map(|trigger| {
-            let told = cause.by_trigger(trigger, "bury", &letter.source, &details);
-            let (dead_letter_id, depth) = (Some(letter.id.clone()), letter.depth + 1);
-            Caused { event: NewEvent { dead_letter_id, depth, ..told }, of_write: None }
+            let mut told = cause.by_trigger(trigger, "bury", &letter.source, &details);
+            told.dead_letter_id = Some(letter.id.clone());
+            told.depth = letter.depth + 1;
+            Caused { event: told, of_write: None }
         })
         .collect()
 }
 
 /// What a run has seen, for the check at its commit.
-pub(super) fn reads(app_id: &AppId, effects: &Effects) -> Vec<Read> {
+pub(crate) fn reads(app_id: &AppId, effects: &Effects) -> Vec<Read> {
     let read = |(seen, sight): (&Seen, Sight)| Read {
         collection: CollectionKey {
             app_id: app_id.clone(),
@@ -125,20 +127,20 @@ pub(super) fn reads(app_id: &AppId, effects: &Effects) -> Vec<Read> {
 fn of_write(key: &EntryKey, written: &Written) -> Value {
     let value = written.value.as_deref();
     match key.space {
-        Space::Kv => event::of_key(&key.collection, &key.name, value),
-        Space::Files => event::of_file(&key.collection, &key.name, value),
+        Space::Kv => form::of_key(&key.collection, &key.name, value),
+        Space::Files => form::of_file(&key.collection, &key.name, value),
     }
 }
 
 impl Cause<'_> {
-    pub(super) fn collection(&self, space: Space, name: &str) -> CollectionKey {
+    pub(crate) fn collection(&self, space: Space, name: &str) -> CollectionKey {
         CollectionKey { app_id: self.app_id.clone(), space, name: name.to_owned() }
     }
 
     fn sent(&self, sent: &Sent, table: &Table) -> Vec<NewEvent> {
         match sent {
             Sent::Queue { id, queue, payload, delay_ms, dedupe } => {
-                let details = event::of_message(queue, payload);
+                let details = form::of_message(queue, payload);
                 let mut event = match table.triggers().on_queue(self.app_id, queue) {
                     Some(trigger) => self.by_trigger(trigger, "send", queue, &details),
                     None => self.event(TriggerKind::Queue, "send", queue, &details),
@@ -149,14 +151,14 @@ impl Cause<'_> {
                 vec![event]
             }
             Sent::Topic { topic, payload } => {
-                let details = event::of_publication(topic, payload);
+                let details = form::of_publication(topic, payload);
                 let listeners = table.triggers().on_topic(self.app_id, topic);
                 listeners
                     .map(|trigger| self.by_trigger(trigger, "publish", topic, &details))
                     .collect()
             }
             Sent::Script { id, script_id, script, payload, delay_ms } => {
-                let details = event::of_script(script, self.script, payload);
+                let details = form::of_script(script, self.script, payload);
                 let mut event = self.event(TriggerKind::Script, "enqueue", script, &details);
                 event.id = id.clone();
                 // Whatever has become of the script since: one that is gone makes a dead
@@ -168,41 +170,28 @@ impl Cause<'_> {
         }
     }
 
-    /// An event that a trigger brings to its script, as whoever registered it.
-    pub(super) fn by_trigger(
+    /// An event that a trigger brings to its script.
+    pub(crate) fn by_trigger(
         &self,
         trigger: &Trigger,
         operation: &str,
         source: &str,
         details: &Value,
     ) -> NewEvent {
-        let event = self.event(trigger.detail.kind(), operation, source, details);
-        NewEvent {
-            trigger_id: Some(trigger.id.clone()),
-            script_id: Some(trigger.script_id.clone()),
-            principal: trigger.registered_by_principal.clone(),
-            ..event
-        }
+        self.common().by_trigger(trigger, operation, source, details)
     }
 
     fn event(&self, kind: TriggerKind, operation: &str, source: &str, details: &Value) -> NewEvent {
-        NewEvent {
-            id: EventId::from(self.clock.new_id()),
-            app_id: self.app_id.clone(),
-            trigger_id: None,
-            script_id: None,
-            script_version: None,
-            kind,
-            operation: operation.to_owned(),
-            source: source.to_owned(),
-            payload: Json::from_text(details.to_string()),
-            principal: self.principal.to_owned(),
+        self.common().event(kind, operation, source, details)
+    }
+
+    fn common(&self) -> Common<'_> {
+        Common {
+            clock: self.clock,
+            app_id: self.app_id,
+            principal: self.principal,
             depth: self.depth + 1,
-            delay_us: 0,
-            reply_to: None,
-            dedupe_key: None,
-            dead_letter_id: None,
-            caused_by: self.execution_id.cloned(),
+            caused_by: self.execution_id,
             created_at: self.at,
         }
     }

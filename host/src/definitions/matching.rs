@@ -13,20 +13,16 @@
 //! Invariant: what a route or an app asks of a request comes with what was found, so that
 //! no request is answered without it; where nothing is asked, nothing comes.
 
-pub(crate) mod glob;
-mod path_tree;
-mod triggers;
-
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use path_tree::PathTree;
 use percent_encoding::percent_decode_str;
-pub(crate) use triggers::Triggers;
 
-use crate::executor::PrivateHosts;
+use super::path_tree::PathTree;
+use super::triggers::Triggers;
 use crate::hostname::{Hostname, ReservedHosts};
 use crate::limits::Budget;
+use crate::private_hosts::PrivateHosts;
 use crate::store::{
     AppId, Definitions, Delivery, DomainDefinition, Endpoints, IngressPolicy, RouteAuth, RouteId,
     RoutePolicy, ScriptDefinition, ScriptId, ScriptLimits,

@@ -45,7 +45,7 @@ pub struct Written {
 
 impl Written {
     /// The value at the time `now`, µs: none once the entry has expired.
-    pub(super) fn value_at(&self, now: i64) -> Option<&Arc<str>> {
+    pub(crate) fn value_at(&self, now: i64) -> Option<&Arc<str>> {
         self.value.as_ref().filter(|_| self.expires_at.is_none_or(|at| at > now))
     }
 }
@@ -90,7 +90,7 @@ pub enum Sent {
 
 impl Written {
     /// The size of this change of `key`, in bytes.
-    pub(super) fn bytes(&self, key: &EntryKey) -> u64 {
+    pub(crate) fn bytes(&self, key: &EntryKey) -> u64 {
         let value = self.value.as_ref().map_or(0, |value| value.len());
         (key.collection.len() + key.name.len() + value) as u64
     }
@@ -98,7 +98,7 @@ impl Written {
 
 impl Sent {
     /// The size of the event, in bytes.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let (Self::Queue { queue: to, payload, .. }
         | Self::Topic { topic: to, payload }
         | Self::Script { script: to, payload, .. }) = self;
@@ -138,7 +138,7 @@ pub struct Sight {
 }
 
 /// How things were before a part of a run that may have to be undone.
-pub(super) struct Mark {
+pub(crate) struct Mark {
     writes: BTreeMap<EntryKey, Written>,
     sent: usize,
     bytes: u64,
@@ -153,12 +153,12 @@ impl Effects {
 
     /// What counts against the limit `effects`: entries that are changed and events that
     /// are sent.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         (self.writes.len() + self.sent.len()) as u64
     }
 
     /// The bytes that count against the limit `effects_bytes`.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -188,7 +188,7 @@ impl Effects {
     }
 
     /// Notes contents that are put into the data folder.
-    pub(super) fn put_blob(&mut self, blob: Uuid) {
+    pub(crate) fn put_blob(&mut self, blob: Uuid) {
         self.blobs.push(blob);
     }
 
@@ -199,7 +199,7 @@ impl Effects {
 
     /// Whether something is to be deleted.
     #[must_use]
-    pub(super) fn has_deletions(&self) -> bool {
+    pub(crate) fn has_deletions(&self) -> bool {
         self.writes.values().any(|written| written.value.is_none())
     }
 
@@ -217,52 +217,52 @@ impl Effects {
 
     /// Forgets what was to be written; what was seen, and that a request went out,
     /// remain.
-    pub(super) fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         self.writes.clear();
         self.sent.clear();
         self.bytes = 0;
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         Mark { writes: self.writes.clone(), sent: self.sent.len(), bytes: self.bytes }
     }
 
-    pub(super) fn undo_to(&mut self, mark: Mark) {
+    pub(crate) fn undo_to(&mut self, mark: Mark) {
         self.writes = mark.writes;
         self.sent.truncate(mark.sent);
         self.bytes = mark.bytes;
     }
 
-    pub(super) fn see(&mut self, seen: Seen, version: i64) {
+    pub(crate) fn see(&mut self, seen: Seen, version: i64) {
         self.see_until(seen, Sight { version, until: None });
     }
 
-    pub(super) fn see_until(&mut self, seen: Seen, sight: Sight) {
+    pub(crate) fn see_until(&mut self, seen: Seen, sight: Sight) {
         self.looks += 1;
         let first = self.seen.entry(seen).or_insert(sight);
         self.is_torn |= first.version != sight.version;
         first.until = [first.until, sight.until].into_iter().flatten().min();
     }
 
-    pub(super) fn write(&mut self, key: EntryKey, written: Written) {
+    pub(crate) fn write(&mut self, key: EntryKey, written: Written) {
         let before = self.writes.get(&key).map_or(0, |before| before.bytes(&key));
         self.bytes += written.bytes(&key);
         self.bytes -= before;
         self.writes.insert(key, written);
     }
 
-    pub(super) fn send(&mut self, sent: Sent) {
+    pub(crate) fn send(&mut self, sent: Sent) {
         self.bytes += sent.bytes();
         self.sent.push(sent);
     }
 
     /// What the run itself has made of an entry.
-    pub(super) fn own(&self, key: &EntryKey) -> Option<&Written> {
+    pub(crate) fn own(&self, key: &EntryKey) -> Option<&Written> {
         self.writes.get(key)
     }
 
     /// The run's own entries of a collection after a name, in order.
-    pub(super) fn own_of(
+    pub(crate) fn own_of(
         &self,
         space: Space,
         collection: &str,
@@ -275,7 +275,7 @@ impl Effects {
     }
 
     /// The id of a message of this run with that dedupe key.
-    pub(super) fn own_message(&self, queue: &str, key: &str) -> Option<&EventId> {
+    pub(crate) fn own_message(&self, queue: &str, key: &str) -> Option<&EventId> {
         self.sent.iter().find_map(|sent| match sent {
             Sent::Queue { id, queue: other, dedupe: Some(dedupe), .. }
                 if other == queue && dedupe == key =>

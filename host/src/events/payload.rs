@@ -14,6 +14,7 @@
 
 use serde_json::Value;
 
+use crate::error::{Error, Refusal};
 use crate::store::TriggerKind;
 
 /// The deepest nesting of a payload or value. Read back, it may stand inside of an event
@@ -40,6 +41,25 @@ pub enum Refused {
         /// How deep it nests.
         used: usize,
     },
+}
+
+impl From<Refused> for Error {
+    /// 413 `payload_too_large`, or 400 `payload_too_deep`.
+    fn from(refused: Refused) -> Self {
+        let message = format!("the payload {refused}");
+        match refused {
+            Refused::Bytes { used, most } => {
+                let refusal = Refusal::new("payload_too_large", message);
+                let refusal = refusal.with("limit", "value_bytes").with("used", used);
+                Self::TooLarge(refusal.with("most", most))
+            }
+            Refused::Depth { used } => {
+                let refusal = Refusal::new("payload_too_deep", message);
+                let refusal = refusal.with("limit", "value_depth").with("used", used);
+                Self::Invalid(refusal.with("most", DEPTH_MAX))
+            }
+        }
+    }
 }
 
 /// Checks a payload or value, which is JSON.

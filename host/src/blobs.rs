@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::error::{DISK_FULL_RETRY_AFTER_S, Error, Refusal};
+
 /// The folder in the data folder that holds them.
 pub const FILES_FOLDER: &str = "files";
 
@@ -29,6 +31,17 @@ pub const FULL: &str = "the disk of the data folder, which holds the files, is f
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The refusal of a file whose content could not be written to the data folder.
+#[must_use]
+pub fn refuse(error: &io::Error) -> Error {
+    let refusal = if is_full(error) {
+        Refusal::new("disk_full", FULL)
+    } else {
+        Refusal::new("files_unavailable", "the file could not be written")
+    };
+    Error::Unavailable { refusal, retry_after_s: DISK_FULL_RETRY_AFTER_S }
 }
 
 /// What an entry says of its blob.

@@ -6,11 +6,12 @@
 
 use serde_json::{Value, json};
 
+use crate::json::Verbatim;
 use crate::requests;
-use crate::store::{DeadLetter, Event, Json, TriggerKind, Verbatim};
+use crate::store::{DeadLetter, Event, Json, TriggerKind};
 
 /// The whole event, from its row and the name of its app.
-pub(super) fn as_script_sees_it(event: &Event, app: &str) -> Value {
+pub(crate) fn as_script_sees_it(event: &Event, app: &str) -> Value {
     let mut seen = json!({
         "kind": event.kind.as_str(),
         "operation": event.operation,
@@ -33,12 +34,12 @@ fn details(kind: TriggerKind, payload: &Json) -> Value {
 }
 
 /// What happened to a key.
-pub(super) fn of_key(collection: &str, key: &str, value: Option<&str>) -> Value {
+pub(crate) fn of_key(collection: &str, key: &str, value: Option<&str>) -> Value {
     json!({ "collection": collection, "key": key, "value": value.map(parsed) })
 }
 
 /// What happened to a file.
-pub(super) fn of_file(bucket: &str, path: &str, described: Option<&str>) -> Value {
+pub(crate) fn of_file(bucket: &str, path: &str, described: Option<&str>) -> Value {
     let described = described.map(parsed).unwrap_or_default();
     json!({
         "bucket": bucket,
@@ -50,27 +51,27 @@ pub(super) fn of_file(bucket: &str, path: &str, described: Option<&str>) -> Valu
 }
 
 /// A message of a queue.
-pub(super) fn of_message(queue: &str, payload: &str) -> Value {
+pub(crate) fn of_message(queue: &str, payload: &str) -> Value {
     json!({ "queue": queue, "payload": parsed(payload) })
 }
 
 /// A message on a topic.
-pub(super) fn of_publication(topic: &str, payload: &str) -> Value {
+pub(crate) fn of_publication(topic: &str, payload: &str) -> Value {
     json!({ "topic": topic, "payload": parsed(payload) })
 }
 
 /// A script to be run because another one asked for it, or somebody did.
-pub(super) fn of_script(name: &str, caller: Option<&str>, payload: &str) -> Value {
+pub(crate) fn of_script(name: &str, caller: Option<&str>, payload: &str) -> Value {
     json!({ "name": name, "caller": caller, "payload": parsed(payload) })
 }
 
 /// A schedule that has come due.
-pub(super) fn of_schedule(expression: &str, zone: &str, due_at: i64) -> Value {
+pub(crate) fn of_schedule(expression: &str, zone: &str, due_at: i64) -> Value {
     json!({ "schedule": expression, "zone": zone, "due_at": due_at.div_euclid(1000) })
 }
 
 /// An event that was given up, nested whole.
-pub(super) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
+pub(crate) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
     let mut event = json!({
         "kind": letter.kind.as_str(),
         "operation": letter.operation,

@@ -10,8 +10,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{AppDeadLetters, OutboxFacts, TriggerKind};
-
 /// The most apps whose dead letters are told one by one.
 pub const APPS_MAX: i64 = 20;
 
@@ -43,6 +41,17 @@ pub struct Firings {
     pub left_out: u64,
     /// Not fired: the trigger forbids overlap, and an earlier firing was not done.
     pub overlapped: u64,
+}
+
+/// What waits in the outboxes of all apps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Number of events that wait.
+    pub waiting: i64,
+    /// Number of events that a node has claimed.
+    pub running: i64,
+    /// How long the oldest event is due, in microseconds; 0 when none is due.
+    pub oldest_due_age_us: i64,
 }
 
 /// The metrics.
@@ -109,11 +118,14 @@ impl Work {
             self.definitions_age.clone(),
         );
         // From the start, so that an increase from nothing is an increase.
-        for kind in TriggerKind::ALL {
-            drop(self.dead_letters.get_or_create(&ByKind { kind: kind.as_str() }));
-        }
         for outcome in ["on_time", "late", "left_out", "overlapped"] {
             drop(self.firings.get_or_create(&ByOutcome { outcome }));
+        }
+    }
+
+    pub(super) fn start_kinds(&self, kinds: impl IntoIterator<Item = &'static str>) {
+        for kind in kinds {
+            drop(self.dead_letters.get_or_create(&ByKind { kind }));
         }
     }
 
@@ -137,18 +149,17 @@ impl Work {
         self.schedules_unreadable.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn waits(&self, outbox: &OutboxFacts) {
-        self.events_waiting.set(outbox.waiting);
-        self.events_running.set(outbox.running);
-        let age_us = outbox.oldest_due_at.map_or(0, |at| (outbox.read_at - at).max(0));
-        self.oldest_due_age.set(age_us as f64 / 1e6);
+    pub(super) fn waits(&self, backlog: Backlog) {
+        self.events_waiting.set(backlog.waiting);
+        self.events_running.set(backlog.running);
+        self.oldest_due_age.set(backlog.oldest_due_age_us as f64 / 1e6);
     }
 
-    pub(super) fn unresolved(&self, all: i64, by_app: Vec<AppDeadLetters>) {
+    pub(super) fn unresolved(&self, all: i64, by_app: impl IntoIterator<Item = (String, i64)>) {
         self.unresolved.set(all);
         // An app that has none any more has no series.
         self.unresolved_by_app.clear();
-        for AppDeadLetters { app, count } in by_app {
+        for (app, count) in by_app {
             self.unresolved_by_app.get_or_create(&ByApp { app }).set(count);
         }
     }

@@ -7,31 +7,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
-use super::Orchestrator;
 use super::matching::Table;
 use crate::error::Error;
-use crate::store::{self, Commit, Committed, End, Ending, Stamp};
+use crate::metrics::Metrics;
+use crate::store::{self, Commit, Committed, End, Ending, Stamp, Store};
 
 /// How often a commit is made again because the definitions have changed meanwhile.
-pub(super) const REMADE_MAX: u32 = 16;
+pub const REMADE_MAX: u32 = 16;
 
-/// The last table that was read.
-#[derive(Default)]
-pub(super) struct CurrentTable {
+/// The newest definitions. Shared by all that match requests and events.
+pub struct Current {
+    store: Store,
+    metrics: Metrics,
     /// The table and the revision it is at least as new as.
-    current: RwLock<Option<(u64, Arc<Table>)>>,
+    last: RwLock<Option<(u64, Arc<Table>)>>,
     /// Held while the definitions are read, so that they are read once.
     reading: Mutex<()>,
-}
-
-impl CurrentTable {
-    fn at_least(&self, revision: u64) -> Option<Arc<Table>> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        match &*current {
-            Some((at, table)) if *at >= revision => Some(Arc::clone(table)),
-            _ => None,
-        }
-    }
 }
 
 /// Logs each warning once.
@@ -43,37 +34,51 @@ fn warn_once(table: &Table, before: Option<&Table>) {
 }
 
 /// The error of a commit that was made again as often as it may be.
-pub(super) fn definitions_move() -> Error {
+#[must_use]
+pub fn definitions_move() -> Error {
     store::Error::Unavailable("the definitions change all the time".into()).into()
 }
 
-impl Orchestrator {
-    /// The table as of now.
+impl Current {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(store: Store, metrics: Metrics) -> Self {
+        Self { store, metrics, last: RwLock::default(), reading: Mutex::default() }
+    }
+
+    fn at_least(&self, revision: u64) -> Option<Arc<Table>> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((at, table)) if *at >= revision => Some(Arc::clone(table)),
+            _ => None,
+        }
+    }
+
+    /// The table as of now, and whether this call has read it.
     ///
     /// # Errors
     /// From the store, when the definitions have to be read.
-    pub(super) async fn table(&self) -> Result<Arc<Table>, store::Error> {
-        let store = &self.parts.store;
+    pub async fn table(&self) -> Result<(Arc<Table>, bool), store::Error> {
+        let store = &self.store;
         if store.definitions_are_old() {
             // A node that stood still, or was cut off: another may have closed a door.
             store.confirm_definitions().await?;
         }
-        let revision = self.parts.store.revision();
-        if let Some(table) = self.table.at_least(revision) {
-            return Ok(table);
+        let revision = store.revision();
+        if let Some(table) = self.at_least(revision) {
+            return Ok((table, false));
         }
-        let _reading = self.table.reading.lock().await;
-        if let Some(table) = self.table.at_least(revision) {
-            return Ok(table);
+        let _reading = self.reading.lock().await;
+        if let Some(table) = self.at_least(revision) {
+            return Ok((table, false));
         }
-        let definitions = self.parts.store.definitions().await?;
+        let definitions = store.definitions().await?;
         let read_at = definitions.revision;
         let table = Arc::new(Table::of(definitions));
-        self.throttle.forget_all_but(&table);
-        let mut current = self.table.current.write().unwrap_or_else(PoisonError::into_inner);
-        let before = current.replace((read_at, Arc::clone(&table)));
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace((read_at, Arc::clone(&table)));
         warn_once(&table, before.as_ref().map(|(_, table)| &**table));
-        Ok(table)
+        Ok((table, true))
     }
 
     /// Commits what `make` makes of the table, and makes it again if the definitions have
@@ -81,32 +86,24 @@ impl Orchestrator {
     ///
     /// # Errors
     /// From `make` and the store; `Unavailable` when the definitions never stand still.
-    pub(super) async fn commit_with(
-        &self,
-        make: impl FnMut(&Table) -> Result<Commit, Error>,
-    ) -> Result<Committed, Error> {
-        Ok(self.commit_and_stamp_with(make).await?.0)
-    }
-
-    /// [`Orchestrator::commit_with`], and what is known of the last write.
-    pub(super) async fn commit_and_stamp_with(
+    pub async fn commit(
         &self,
         mut make: impl FnMut(&Table) -> Result<Commit, Error>,
     ) -> Result<(Committed, Option<Stamp>), Error> {
         for _ in 0..REMADE_MAX {
-            let table = self.table().await?;
+            let (table, _) = self.table().await?;
             let commit = Commit { definitions: Some(table.revision()), ..make(&table)? };
             let buried = match &commit.end {
                 Some(End { ending: Ending::Bury(letter), .. }) => Some(letter.kind.as_str()),
                 _ => None,
             };
-            match self.parts.store.commit_and_stamp(commit).await? {
-                (Committed::Stale, _) => self.parts.store.definitions_are_stale(),
+            match self.store.commit_and_stamp(commit).await? {
+                (Committed::Stale, _) => self.store.definitions_are_stale(),
                 committed => {
                     if committed.0 == Committed::Done
                         && let Some(kind) = buried
                     {
-                        self.parts.metrics.buried(kind);
+                        self.metrics.buried(kind);
                     }
                     return Ok(committed);
                 }
