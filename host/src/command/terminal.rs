@@ -10,9 +10,9 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
-/// [`visible`] in one line.
+/// [`visible`] in one line. Tabs separate its columns.
 pub(super) fn one_line(text: &str) -> Cow<'_, str> {
-    escaped(text, char::is_control)
+    escaped(text, |c| c.is_control() && c != '\t')
 }
 
 /// [`visible`] with each further line indented, so that none looks like a line of its own.
@@ -29,7 +29,6 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
         match c {
             c if !is_escaped(c) => escaped.push(c),
             '\n' => escaped.push_str("\\n"),
-            '\t' => escaped.push_str("\\t"),
             c => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
         }
     }
@@ -44,7 +43,7 @@ mod tests {
     fn a_terminal_is_not_controlled() {
         let text = "a\tb\u{1b}[31m\u{7}\r\u{9b}2J\u{7f}\nü…";
         assert_eq!(visible(text), "a\tb\\u001b[31m\\u0007\\u000d\\u009b2J\\u007f\nü…");
-        assert_eq!(one_line(text), "a\\tb\\u001b[31m\\u0007\\u000d\\u009b2J\\u007f\\nü…");
+        assert_eq!(one_line(text), "a\tb\\u001b[31m\\u0007\\u000d\\u009b2J\\u007f\\nü…");
         assert_eq!(indented("a\nb", 2), "a\n  b");
         assert!(matches!(visible("plain\n"), Cow::Borrowed(_)));
     }

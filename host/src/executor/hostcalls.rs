@@ -92,7 +92,10 @@ async fn serve(
     macro_rules! waiting {
         ($call:ty, $service:path) => {{
             let call = take::<$call>(caller, guest, range)?;
-            reply::<$call>(&$service(caller.data_mut(), call).await)
+            caller.data_mut().waits_for_store = op != Op::HttpSend;
+            let answer = $service(caller.data_mut(), call).await;
+            caller.data_mut().waits_for_store = false;
+            reply::<$call>(&answer)
         }};
     }
     Ok(match op {

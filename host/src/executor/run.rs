@@ -64,6 +64,8 @@ pub(super) async fn execute(
     let value = run.value.take();
     let instruction = run.unplaced;
     let mut sandbox = run.store.into_data();
+    // The script is not too slow: what it waits for does not answer.
+    sandbox.effects.was_cut_off |= status == Status::Timeout && sandbox.waits_for_store;
     let log = std::mem::take(&mut sandbox.log);
     let (effects, called) =
         (std::mem::take(&mut sandbox.effects), std::mem::take(&mut sandbox.called));

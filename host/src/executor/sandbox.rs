@@ -43,6 +43,8 @@ pub(super) struct Sandbox {
     pub(super) reached: Option<LimitExceeded>,
     /// What a host call was refused with last that would be refused again.
     refused: Option<String>,
+    /// Whether a host call waits for the database or for the contents of a file.
+    pub(super) waits_for_store: bool,
     /// The instruction that was under way when [`Sandbox::reached`] was set.
     pub(super) reached_at: Option<u32>,
     /// Where the guest keeps the address of the instruction under way.
@@ -110,6 +112,7 @@ impl Sandbox {
             memory_refused_bytes: None,
             reached: None,
             refused: None,
+            waits_for_store: false,
             reached_at: None,
             instruction_ptr: None,
             panic: None,

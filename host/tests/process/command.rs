@@ -244,7 +244,6 @@ fn what_is_refused_is_said_in_the_servers_words() {
         (&["triggers", "create", "demo/mailer", "--cron", "61 * * * *"], "61"),
         (&["triggers", "create", "demo/nobody", "--queue", "q"], "has no script nobody"),
         (&["events", "send", "demo", "--queue", "q", "--data", "{"], "--data is not JSON"),
-        (&["dead-letters", "list", "demo", "--kind", "moon"], "moon"),
     ] {
         let error = shell.fails(1, arguments);
         assert!(error.starts_with("error: ") && error.contains(said), "{arguments:?}: {error}");
@@ -255,6 +254,9 @@ fn what_is_refused_is_said_in_the_servers_words() {
         &["dead-letters", "replay"],
         &["dead-letters", "resolve", "--all"],
         &["triggers", "create", "demo/mailer"],
+        &["dead-letters", "list", "demo", "--kind", "moon"],
+        &["members", "set", "demo", "admin", "king"],
+        &["triggers", "create", "demo/mailer", "--cron", "@daily", "--dst", "never"],
     ] {
         shell.fails(2, wrong);
     }

@@ -49,7 +49,7 @@ fn a_log_is_searched_and_filtered() {
     let both = shell.fails(2, &["logs", "demo/greet", "--follow", "--search", "ada"]);
     assert!(both.contains("--search") && both.contains("--follow"), "{both}");
     shell.fails(2, &["logs", "demo/greet", "--script", "greet"]);
-    assert!(shell.fails(1, &["logs", "demo/greet", "--status", "moon"]).contains("moon"));
+    assert!(shell.fails(2, &["logs", "demo/greet", "--status", "moon"]).contains("moon"));
 }
 
 #[test]
