@@ -161,7 +161,7 @@ test('the apps and their figures cost two requests, and a search one of each', a
 	await expect(page.getByRole('img', { name: /in the last hour/ })).toHaveCount(25);
 	expect(asked, asked.join('\n')).toHaveLength(2);
 	await page.clock.install();
-	await page.getByLabel('Search apps').pressSequentially('099');
+	await page.getByLabel('Search apps').pressSequentially('app-099');
 	expect(asked, asked.join('\n')).toHaveLength(2);
 	await page.clock.runFor(400);
 	await expect(page.getByRole('img', { name: /in the last hour/ })).toHaveCount(1);
@@ -180,16 +180,16 @@ test('a letter that is typed while the page looks is not lost', async ({ page, s
 		const replace = history.replaceState.bind(history);
 		history.replaceState = (state, title, address) => {
 			replace(state, title, address);
-			if (!String(address).endsWith('?q=0')) return;
+			if (!String(address).endsWith('?q=app-0')) return;
 			type('9');
 			requestAnimationFrame(() => requestAnimationFrame(() => type('9')));
 		};
 	});
 	await signIn();
-	await page.getByLabel('Search apps').fill('0');
+	await page.getByLabel('Search apps').fill('app-0');
 	await expect(page.getByRole('link', { name: 'app-099' })).toBeVisible();
-	await expect(page.getByLabel('Search apps')).toHaveValue('099');
-	await expect(page).toHaveURL(/q=099$/);
+	await expect(page.getByLabel('Search apps')).toHaveValue('app-099');
+	await expect(page).toHaveURL(/q=app-099$/);
 });
 
 test('an open page of executions costs next to nothing while nothing happens', async ({
