@@ -29,6 +29,7 @@ pub mod sweep;
 mod work;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub use self::ingress::throttle::IngressSettings;
@@ -135,6 +136,8 @@ pub struct Orchestrator {
     definitions: Arc<Current>,
     inbox: Arc<inbox::Inbox>,
     throttle: Arc<Throttle>,
+    /// The revision of the definitions that the throttle has seen last.
+    throttled_by: Arc<AtomicI64>,
     turns: Arc<run::Turns>,
     /// How many events run at once, so that requests find slots.
     event_slots: Arc<Shares<AppId>>,
@@ -151,6 +154,7 @@ impl Orchestrator {
             parts: Arc::new(parts),
             inbox: Arc::default(),
             throttle: Arc::new(throttle),
+            throttled_by: Arc::default(),
             turns: Arc::default(),
         }
     }
@@ -160,8 +164,10 @@ impl Orchestrator {
     /// # Errors
     /// From the store, when the definitions have to be read.
     async fn table(&self) -> Result<Arc<Table>, store::Error> {
-        let (table, is_new) = self.definitions.table().await?;
-        if is_new {
+        let table = self.definitions.table().await?;
+        // Whoever has read it: a commit reads the table too.
+        let revision = table.revision();
+        if self.throttled_by.swap(revision, Ordering::Relaxed) != revision {
             self.throttle.forget_all_but(&table);
         }
         Ok(table)

@@ -54,11 +54,11 @@ impl Current {
         }
     }
 
-    /// The table as of now, and whether this call has read it.
+    /// The table as of now.
     ///
     /// # Errors
     /// From the store, when the definitions have to be read.
-    pub async fn table(&self) -> Result<(Arc<Table>, bool), store::Error> {
+    pub async fn table(&self) -> Result<Arc<Table>, store::Error> {
         let store = &self.store;
         if store.definitions_are_old() {
             // A node that stood still, or was cut off: another may have closed a door.
@@ -66,11 +66,11 @@ impl Current {
         }
         let revision = store.revision();
         if let Some(table) = self.at_least(revision) {
-            return Ok((table, false));
+            return Ok(table);
         }
         let _reading = self.reading.lock().await;
         if let Some(table) = self.at_least(revision) {
-            return Ok((table, false));
+            return Ok(table);
         }
         let definitions = store.definitions().await?;
         let read_at = definitions.revision;
@@ -78,7 +78,7 @@ impl Current {
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         let before = last.replace((read_at, Arc::clone(&table)));
         warn_once(&table, before.as_ref().map(|(_, table)| &**table));
-        Ok((table, true))
+        Ok(table)
     }
 
     /// Commits what `make` makes of the table, and makes it again if the definitions have
@@ -91,7 +91,7 @@ impl Current {
         mut make: impl FnMut(&Table) -> Result<Commit, Error>,
     ) -> Result<(Committed, Option<Stamp>), Error> {
         for _ in 0..REMADE_MAX {
-            let (table, _) = self.table().await?;
+            let table = self.table().await?;
             let commit = Commit { definitions: Some(table.revision()), ..make(&table)? };
             let buried = match &commit.end {
                 Some(End { ending: Ending::Bury(letter), .. }) => Some(letter.kind.as_str()),
