@@ -1,4 +1,4 @@
-//! What an event is, and what follows from a change.
+//! Events: their form, their limits, and the events that follow from a change.
 //!
 //! ```text
 //! form      the event as a script sees it; pure

@@ -11,7 +11,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, and how.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct Logging {
     /// A filter of `tracing`.

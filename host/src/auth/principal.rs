@@ -5,7 +5,7 @@ use crate::store::UserId;
 /// Somebody who may do something. `Display` is how they are stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// Whoever has the owner key.
+    /// The holder of the owner key.
     Owner,
     /// A user.
     User(UserId),

@@ -1,7 +1,7 @@
 //! Text from elsewhere, fit for a terminal.
 //!
-//! What scripts log and callers send reaches the terminal of whoever reads it. Control
-//! characters could move its cursor, set its title, or forge lines.
+//! The log of a script can contain text of its callers. Control characters in it could move
+//! the cursor, set the title, or forge lines.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What scripts use beside their sandbox.
+//! The services of the host that scripts use.
 
 use super::outbound::Outbound;
 use crate::blobs::Blobs;

@@ -7,7 +7,7 @@ export function allOf<Name extends string>(names: Record<Name, true>): Name[] {
 	return Object.keys(names) as Name[];
 }
 
-/** The name that a text is, such as one in the page's address; empty if it is none. */
+/** Returns the text as a name of the API, or an empty string if it is not one of `names`. */
 export function known<Name extends string>(names: readonly Name[], text: string | null): Name | '' {
 	return names.find((name) => name === text) ?? '';
 }
