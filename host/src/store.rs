@@ -119,7 +119,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+use sqlx::{AnyConnection, AnyPool};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -232,10 +232,6 @@ impl Store {
         let mut connection = dialect.connect_writer(&options).await?;
         dialect.check_encoding(&mut connection).await?;
         schema::migrate(&mut connection, dialect).await?;
-
-        for statement in dialect.after_migrations() {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
-        }
 
         let (signals, session) = (Signals::default(), WriterSession::default());
         let currency = Currency::default();

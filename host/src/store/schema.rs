@@ -7,6 +7,7 @@
 //! Invariant: a database that this release must not use is left as it is.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -17,30 +18,33 @@ use super::{Error, Result};
 /// The first migration that states its `min_version`.
 const FIRST_STATED: i64 = 9;
 
-/// Applies the migrations that the database lacks.
+/// Applies the migrations that the database lacks, and what they cannot say in both dialects.
 ///
 /// Errors: `Schema` if a newer release has used the database and this one must not.
 pub(super) async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
     // From the first look on: two servers that start at once would both make the table of
     // migrations, and a newer release could migrate meanwhile.
     connection.lock().await.map_err(Error::migration)?;
-    let migrated = migrate_alone(connection).await;
+    let migrated = migrate_alone(connection, dialect).await;
     let unlocked = connection.unlock().await.map_err(Error::migration);
-    migrated.and(unlocked)?;
-    // The SQL that both databases share has no clock: a migration writes 0.
-    let timed = format!("UPDATE audit SET created_at = {} WHERE created_at = 0", dialect.now());
-    sqlx::query(AssertSqlSafe(timed)).execute(connection).await?;
-    Ok(())
+    migrated.and(unlocked)
 }
 
-/// [`migrate`], while nobody else does.
-async fn migrate_alone(connection: &mut AnyConnection) -> Result<()> {
+/// [`migrate`], while nobody else does. What follows the migrations belongs to it:
+/// PostgreSQL refuses one of two servers that create the same index, `IF NOT EXISTS` or not.
+async fn migrate_alone(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
     let mut migrator = sqlx::migrate!("../migrations");
     migrator.set_locking(false);
     guard(connection, &migrator).await?;
     // The guard has accepted every migration that this release does not know.
     migrator.set_ignore_missing(true);
-    migrator.run(&mut *connection).await.map_err(Error::migration)
+    migrator.run(&mut *connection).await.map_err(Error::migration)?;
+    // The SQL that both databases share has no clock: a migration writes 0.
+    let timed = format!("UPDATE audit SET created_at = {} WHERE created_at = 0", dialect.now());
+    for statement in iter::once(timed).chain(dialect.after_migrations()) {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Refuses a database with a migration that needs a newer release.
