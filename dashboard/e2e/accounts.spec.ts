@@ -1,4 +1,4 @@
-// People and programs: each can do exactly what they may.
+// Users and keys: each can do exactly what its permissions allow.
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -12,15 +12,15 @@ interface Made {
 	id: string;
 }
 
-/** Invites somebody in the dashboard; the link that they are handed. */
+/** Invites a user in the dashboard. Returns the invitation link. */
 async function invite(page: Page, name: string): Promise<string> {
 	await page.goto('/instance/users');
-	await page.getByRole('button', { name: 'Invite somebody' }).click();
+	await page.getByRole('button', { name: 'Invite a user' }).click();
 	await page.getByRole('dialog').getByLabel('Name').fill(name);
 	await page.getByRole('button', { name: 'Invite', exact: true }).click();
-	const dialog = page.getByRole('dialog', { name: `A link for ${name}` });
+	const dialog = page.getByRole('dialog', { name: `Invitation for ${name}` });
 	const link = (await dialog.getByTestId('invitation').textContent()) ?? '';
-	await dialog.getByRole('button', { name: 'I have it' }).click();
+	await dialog.getByRole('button', { name: 'Done' }).click();
 	return link;
 }
 
@@ -32,19 +32,19 @@ async function addMember(page: Page, app: string, name: string, role: string) {
 	await expect(page.getByLabel(`Role of ${name}`)).toHaveValue(role);
 }
 
-/** A browser of their own, in which an invited user has chosen a password. */
+/** Opens a separate browser, in which an invited user sets a password. */
 async function acceptedBy(browser: Browser, host: Host, link: string): Promise<Page> {
 	const context = await browser.newContext({ baseURL: host.url, ignoreHTTPSErrors: true });
 	const page = await context.newPage();
 	await page.goto(link);
 	await page.getByLabel('New password').fill(PASSWORD);
-	await page.getByLabel('The same again').fill(PASSWORD);
-	await page.getByRole('button', { name: 'Choose this password' }).click();
+	await page.getByLabel('Repeat the password').fill(PASSWORD);
+	await page.getByRole('button', { name: 'Set password' }).click();
 	await expect(page.getByRole('link', { name: 'Account' })).toBeVisible();
 	return page;
 }
 
-/** The tabs of an app, as somebody sees them. */
+/** Returns the tabs of an app that a user sees. */
 async function tabs(page: Page, app: string): Promise<string[]> {
 	await page.goto(`/apps/${app}/scripts`);
 	const links = page.getByRole('navigation', { name: `Parts of ${app}` }).getByRole('link');
@@ -95,8 +95,8 @@ test('an editor and a viewer see and can do what their roles allow', async ({
 	await expect(viewer.getByRole('link', { name: 'Instance' })).toHaveCount(0);
 	await expect(viewer.getByRole('button', { name: 'New app' })).toHaveCount(0);
 	expect(await tabs(viewer, app)).toEqual(EVERYBODY);
-	/** Every button that a viewer sees on these pages is one that shows something. */
-	const shows = /^(Copy address|Theme|▸|▾|Show events|Show|colours|Newer|Older|Refresh|◐|☀|☾)/;
+	/** A viewer sees only buttons that show something. */
+	const shows = /^(Copy address|Theme|▸|▾|Show events|Show|colours|Previous|Next|Refresh|◐|☀|☾)/;
 	for (const place of [
 		'scripts',
 		'routes',
@@ -138,13 +138,13 @@ test('an editor and a viewer see and can do what their roles allow', async ({
 	await editor.getByRole('button', { name: 'Save', exact: true }).click();
 	await expect(editor.getByText('Saved as version 2')).toBeVisible();
 	await editor.getByRole('button', { name: 'Run', exact: true }).click();
-	await expect(editor.getByText('It ended: success.')).toBeVisible();
+	await expect(editor.getByText('Result: success.')).toBeVisible();
 	await editor.goto(`/apps/${app}/settings`);
 	await expect(editor.getByRole('button', { name: `Delete ${app}` })).toHaveCount(0);
 
 	await page.goto(`/apps/${app}/audit`);
 	await expect(page.getByRole('row', { name: /update script/ })).toContainText(editorName);
-	// Out at once.
+	// The access ends at once.
 	await page.goto(`/apps/${app}/members`);
 	await page.getByRole('button', { name: `Remove ${viewerName}` }).click();
 	await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
@@ -171,7 +171,7 @@ test('a secret is set, used, and never shown', async ({ page, signIn, host }) =>
 	await expect(page.getByRole('row', { name: /TOKEN/ })).toBeVisible();
 	await page.goto(`/apps/${app}/scripts/reader`);
 	await page.getByRole('button', { name: 'Run', exact: true }).click();
-	await expect(page.getByText('It ended: success.')).toBeVisible();
+	await expect(page.getByText('Result: success.')).toBeVisible();
 	for (const place of ['secrets', 'scripts/reader', 'executions', 'audit']) {
 		await page.goto(`/apps/${app}/${place}`);
 		await expect(page.getByRole('status', { name: 'Loading' })).toHaveCount(0);
@@ -186,7 +186,7 @@ test('a secret is set, used, and never shown', async ({ page, signIn, host }) =>
 	expect(await page.content()).not.toContain(value);
 });
 
-test('a route asks for a key, and its script answers nowhere else', async ({
+test('a route requires a key, and its script responds nowhere else', async ({
 	page,
 	signIn,
 	host
@@ -223,7 +223,7 @@ test('a route asks for a key, and its script answers nowhere else', async ({
 	expect(await status('/hello')).toBe(200);
 });
 
-test('a key is made, used by curl, revoked and refused', async ({ page, signIn, host }) => {
+test('a key is created, used by curl, revoked and refused', async ({ page, signIn, host }) => {
 	const app = `keyed${Date.now()}`;
 	await host.api('POST', '/apps', { name: app });
 	await signIn();
@@ -235,7 +235,7 @@ test('a key is made, used by curl, revoked and refused', async ({ page, signIn, 
 	await dialog.getByRole('button', { name: 'Create' }).click();
 	const key = (await dialog.getByTestId('key').textContent()) ?? '';
 	expect(key).toMatch(/^pck_[0-9a-f]{12}_[0-9a-f]{72}$/);
-	await dialog.getByRole('button', { name: 'I have it' }).click();
+	await dialog.getByRole('button', { name: 'Done' }).click();
 	const call = async (path: string) => {
 		const header = `Authorization: Bearer ${key}`;
 		const args = ['-ks', '-o', '/dev/null', '-w', '%{http_code}', '-H', header];
@@ -281,7 +281,7 @@ test('an invited user links an identity and signs in by the provider', async ({
 	await expect(theirs).toHaveTitle(/Sign in/);
 	await theirs.goto('/account');
 	await theirs.getByRole('button', { name: 'Sign in with the test provider' }).click();
-	// Known there already, and back at the page that was asked for.
+	// The provider knows the user already, and leads back to the requested page.
 	await expect(theirs).toHaveURL('/account');
 	await expect(theirs.getByRole('heading', { level: 1 })).toHaveText(name);
 	await context.close();
@@ -298,7 +298,7 @@ test('an invited user links an identity and signs in by the provider', async ({
 	await stranger.close();
 });
 
-test('a password is changed, and every other browser is out', async ({
+test('a changed password signs out every other browser', async ({
 	browser,
 	page,
 	signIn,
@@ -316,7 +316,7 @@ test('a password is changed, and every other browser is out', async ({
 	await one.goto('/account');
 	await one.getByLabel('Current password').fill(PASSWORD);
 	await one.getByLabel('New password').fill('another password');
-	await one.getByLabel('The same again').fill('another password');
+	await one.getByLabel('Repeat the password').fill('another password');
 	await one.getByRole('button', { name: 'Change password' }).click();
 	await expect(one.getByText(/All other browsers are signed out/)).toBeVisible();
 	await two.reload();

@@ -1,13 +1,17 @@
-// What the first visit costs: bytes, moments and jumps.
+// The cost of the first visit: bytes, time and layout shift.
 
 import { expect, test } from './host';
 
-/** Of everything that is loaded until the apps are shown, compressed. */
+/** Maximum size of everything that is loaded until the apps are shown, compressed. */
 const BYTES_MAX = 200 * 1024;
-/** As Lighthouse calls it good. */
+/** Lighthouse rates this value as good. */
 const LAYOUT_SHIFT_MAX = 0.1;
 
-test('the first visit is small and does not jump', async ({ page, signIn, host }, info) => {
+test('the first visit is small and the layout does not shift', async ({
+	page,
+	signIn,
+	host
+}, info) => {
 	await host.api('POST', '/apps', { name: 'first' });
 	await page.addInitScript(() => {
 		const shifts = { sum: 0, paint: 0 };
@@ -35,7 +39,7 @@ test('the first visit is small and does not jump', async ({ page, signIn, host }
 	const { sum, paint } = await page.evaluate(
 		() => (window as unknown as { shifts: { sum: number; paint: number } }).shifts
 	);
-	const figures = `${bytes} bytes in ${asked.length} answers, layout shift ${sum.toFixed(3)}, largest paint after ${Math.round(paint)} ms`;
+	const figures = `${bytes} bytes in ${asked.length} responses, layout shift ${sum.toFixed(3)}, largest paint after ${Math.round(paint)} ms`;
 	info.annotations.push({ type: 'figures', description: figures });
 	console.log(`first visit: ${figures}`);
 	expect(bytes).toBeGreaterThan(10_000);

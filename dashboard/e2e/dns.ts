@@ -1,4 +1,4 @@
-// A DNS server on a port of its own that knows the TXT records it is told (RFC 1035).
+// A DNS server on its own port, which serves the TXT records that a test adds (RFC 1035).
 
 import { createSocket } from 'node:dgram';
 
@@ -40,13 +40,13 @@ function reply(query: Buffer, records: Map<string, string>): Buffer {
 	const isAsked = found !== undefined && query.readUInt16BE(at + 1) === TYPE_TXT;
 	const header = Buffer.alloc(HEADER_BYTES);
 	query.copy(header, 0, 0, 2);
-	// A response to a recursive query; a name without records does not exist.
+	// A response to a recursive query. A name without records gets NXDOMAIN.
 	header.writeUInt16BE(found === undefined ? 0x8183 : 0x8180, 2);
 	header.writeUInt16BE(1, 4);
 	header.writeUInt16BE(isAsked ? 1 : 0, 6);
 	if (!isAsked) return Buffer.concat([header, question]);
 	const text = Buffer.from(found);
-	// The name of the question, TXT, IN, a TTL of an hour, and one text.
+	// A pointer to the name of the question, TXT, IN, a TTL of one hour, and one text.
 	const record = [0xc0, 12, 0, TYPE_TXT, 0, 1, 0, 0, 14, 16, 0, text.length + 1, text.length];
 	return Buffer.concat([header, question, Buffer.from(record), text]);
 }

@@ -24,7 +24,7 @@ test('a domain is claimed, pending until its record is published, and released',
 	const claimed = section.getByRole('listitem', { name: domain });
 	await expect(section.getByRole('listitem')).toHaveCount(0);
 
-	// In another spelling, which is the same host.
+	// Another spelling of the same host.
 	await section.getByLabel('New domain').fill(domain.toUpperCase());
 	await section.getByRole('button', { name: 'Claim' }).click();
 	await expect(claimed.getByText('pending', { exact: true })).toBeVisible();
@@ -47,7 +47,7 @@ test('a domain is claimed, pending until its record is published, and released',
 	await claimed.getByRole('button', { name: `Verify ${domain}` }).click();
 	await expect(claimed.getByText('verified', { exact: true })).toBeVisible();
 	await expect(section.getByRole('alert')).toHaveCount(0);
-	// There is nothing left to be done.
+	// Nothing is left to do.
 	await expect(claimed.getByText(value)).toHaveCount(0);
 	await expect(claimed.getByRole('button')).toHaveText(['Release']);
 	expect(await domains()).toMatchObject([{ host: domain, state: 'verified', verified_by: 'dns' }]);
@@ -62,11 +62,7 @@ test('a domain is claimed, pending until its record is published, and released',
 	expect(await domains()).toEqual([]);
 });
 
-test('a domain that nobody may claim is refused with the reason', async ({
-	page,
-	signIn,
-	host
-}) => {
+test('a reserved domain is refused with the reason', async ({ page, signIn, host }) => {
 	const app = `refused${Date.now()}`;
 	await host.api('POST', '/apps', { name: app });
 	await signIn();
@@ -75,7 +71,7 @@ test('a domain that nobody may claim is refused with the reason', async ({
 	await section.getByLabel('New domain').fill('localhost');
 	await section.getByRole('button', { name: 'Claim' }).click();
 	await expect(section.getByRole('alert')).toContainText('localhost is a host of PiCloud itself');
-	// What was typed can be mended.
+	// The user can correct the typed host.
 	await expect(section.getByLabel('New domain')).toHaveValue('localhost');
 	await expect(section.getByRole('listitem')).toHaveCount(0);
 });

@@ -3,7 +3,7 @@
 import type { Page } from '@playwright/test';
 import { expect, test } from './host';
 
-/** What the endpoint answers to anybody: its status, and its value or its error's code. */
+/** Calls an endpoint without credentials. Returns the status, and the value or the error code. */
 async function ask(url: string): Promise<[number, unknown]> {
 	const answer = await fetch(url);
 	const body = await answer.json();
@@ -22,7 +22,7 @@ test('an endpoint is turned off and on again', async ({ page, signIn, host }) =>
 	await signIn();
 	await page.goto(`/apps/${app}/scripts/hello`);
 	await expect(endpointSwitch(page)).toBeChecked();
-	await expect(page.getByText('Anybody can call it.')).toBeVisible();
+	await expect(page.getByText('Anyone can call it.')).toBeVisible();
 	expect(await ask(url)).toEqual([200, 'hello']);
 
 	await endpointSwitch(page).click();
@@ -35,7 +35,7 @@ test('an endpoint is turned off and on again', async ({ page, signIn, host }) =>
 
 	await endpointSwitch(page).click();
 	await expect(endpointSwitch(page)).toBeChecked();
-	await expect(page.getByText('Anybody can call it.')).toBeVisible();
+	await expect(page.getByText('Anyone can call it.')).toBeVisible();
 	expect(await ask(url)).toEqual([200, 'hello']);
 	await page.getByRole('button', { name: 'Copy address' }).click();
 	const copied = await page.evaluate(() => navigator.clipboard.readText());

@@ -1,4 +1,4 @@
-// A server as it is after some months: many apps, and one of them with much of everything.
+// A server as after some months: many apps, and one of them with a lot of data.
 
 import { expect } from '@playwright/test';
 import type { Host } from './host';
@@ -9,20 +9,20 @@ export const EXECUTIONS = 2_000;
 export const DEAD_LETTERS = 300;
 export const KEYS = 200;
 
-/** At most so many requests at once. */
+/** Maximum number of concurrent requests. */
 const AT_ONCE = 12;
 
-/** The most messages that one run of a script sends here. */
+/** Number of messages that one run of a script sends. */
 const MESSAGES = 50;
 
-/** The script that runs once and takes more fuel than all others together. */
+/** A script that runs once and uses more fuel than all others together. */
 export const DEAR = 'nightly-report-of-everything';
 
 interface Made {
 	id: string;
 }
 
-/** Does it for 0 to `count`, a few at a time. */
+/** Calls `work` with 0 up to `count`, a few calls at a time. */
 async function each(count: number, work: (number: number) => Promise<unknown>) {
 	let next = 0;
 	const worker = async () => {
@@ -31,7 +31,7 @@ async function each(count: number, work: (number: number) => Promise<unknown>) {
 	await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-/** Fills a server; the busy app is called `busy`. */
+/** Fills a server. The app with a lot of data is called `busy`. */
 export async function fill(host: Host): Promise<{ failing: string }> {
 	const call = async (script: string, init?: RequestInit) => {
 		const answer = await fetch(`${host.direct}/x/busy/${script}`, init);

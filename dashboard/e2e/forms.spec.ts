@@ -1,4 +1,4 @@
-// Forms as a browser sends them: a page of a script with a form, and `FormData`.
+// Forms as a browser sends them: a form in the page of a script, and `FormData`.
 
 import { expect, test } from './host';
 
@@ -24,7 +24,7 @@ const FILE = {
 	content: 'one\ntwo'
 };
 
-test('a form of a page is read with its file', async ({ page, host }) => {
+test('a script reads the form of a page with its file', async ({ page, host }) => {
 	const app = `forms${Date.now()}`;
 	await host.api('POST', '/apps', { name: app });
 	await host.api('POST', `/apps/${app}/scripts`, { name: 'see', source: SEE });
@@ -40,7 +40,7 @@ test('a form of a page is read with its file', async ({ page, host }) => {
 	expect(seen).toEqual({ form: { tag: ['a', 'b & ü'] }, files: [FILE] });
 });
 
-test('what fetch sends of a FormData and of URLSearchParams is read', async ({
+test('a script reads the FormData and URLSearchParams that fetch sends', async ({
 	page,
 	signIn,
 	host

@@ -1,8 +1,8 @@
-// What can be said of a page's looks without looking at it.
+// Checks of the layout of a page.
 
 import { expect, type Page } from '@playwright/test';
 
-/** Where the words of an element are, which may be outside of its box. */
+/** The box of a line of text, which can be outside of its element. */
 export interface Words {
 	text: string;
 	left: number;
@@ -11,7 +11,7 @@ export interface Words {
 	bottom: number;
 }
 
-/** The words of each element that fits, line by line. */
+/** Returns the lines of text of each element that matches. */
 export function wordsOf(page: Page, selector: string): Promise<Words[][]> {
 	return page.locator(selector).evaluateAll((elements) =>
 		elements.map((element) => {
@@ -25,7 +25,7 @@ export function wordsOf(page: Page, selector: string): Promise<Words[][]> {
 	);
 }
 
-/** Pairs of elements of which the words overprint each other. */
+/** Returns the pairs of elements whose texts overlap. */
 export async function overprinted(page: Page, selector: string): Promise<string[]> {
 	const all = await wordsOf(page, selector);
 	const meet = (one: Words, other: Words) =>
@@ -39,7 +39,7 @@ export async function overprinted(page: Page, selector: string): Promise<string[
 	);
 }
 
-/** Every page, at every width: nothing is moved sideways, cut off or endless. */
+/** Checks that a page is not too wide, not too tall, and cuts nothing off. */
 export async function fits(page: Page, name: string, heightMax: number) {
 	const { width, height, seen } = await page.evaluate(() => ({
 		width: document.documentElement.scrollWidth,
@@ -48,7 +48,7 @@ export async function fits(page: Page, name: string, heightMax: number) {
 	}));
 	expect.soft(width, `${name} is wider than the window`).toBeLessThanOrEqual(seen);
 	expect.soft(height, `${name} is too tall`).toBeLessThanOrEqual(heightMax);
-	// On a phone wide tables scroll in their box, and those of cards do not.
+	// On a phone, wide tables scroll in their box, and tables of cards must not.
 	const tables = seen < 700 ? '.table-scroll:has(> .cards)' : '.table-scroll';
 	const cut = await page
 		.locator(`${tables}, dl.facts, .card`)

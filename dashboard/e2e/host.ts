@@ -1,5 +1,5 @@
-// A server of a test: the real program on a fresh database, and Caddy before it where a
-// test asks for it. Everything that is started here is ended here.
+// The server of the tests: the real program on a fresh database, behind Caddy if a project asks for
+// it. Everything that is started here is stopped here.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -21,25 +21,25 @@ const PASSWORD = 'password of the browser tests';
 const START_MS = 120_000;
 
 export interface Host {
-	/** Where browsers find it. */
+	/** The URL for browsers. */
 	url: string;
-	/** Where it listens, without Caddy. */
+	/** The URL of the server itself, without Caddy. */
 	direct: string;
 	/** The owner key. */
 	key: string;
 	/** The password of the first owner, `admin`. */
 	password: string;
-	/** The DNS server that it asks. */
+	/** The DNS server that the server asks. */
 	dns: Dns;
-	/** Stops the server; what it keeps stays. */
+	/** Stops the server. Its data stays. */
 	stop(): Promise<void>;
-	/** Starts it again, where it was. */
+	/** Starts the server again, on the same address and data. */
 	restart(): Promise<void>;
-	/** Asks the API as the owner; the answer's JSON. */
+	/** Sends a request to the API as the owner. Resolves to the JSON of the response. */
 	api<Answer = unknown>(method: string, path: string, body?: unknown): Promise<Answer>;
 }
 
-/** Starts a program; resolves with what `ready` finds in its output. */
+/** Starts a program. Resolves when `ready` matches its output. */
 function start(
 	command: string,
 	args: string[],
@@ -89,7 +89,7 @@ function freePort(): Promise<number> {
 	});
 }
 
-/** A fresh PostgreSQL database, and what removes it. */
+/** Creates a PostgreSQL database. Returns its URL and a function that drops it. */
 async function freshPostgres(): Promise<{ url: string; drop: () => Promise<void> }> {
 	const server = process.env.PICLOUD_TEST_POSTGRES_URL;
 	if (!server) throw new Error('PICLOUD_TEST_POSTGRES_URL is not set: use `make e2e`');
@@ -180,14 +180,14 @@ export const test = base.extend<
 	}
 });
 
-/** Fills in the sign-in that is shown. */
+/** Fills in and submits the sign-in form that is shown. */
 export async function signInAs(page: Page | Locator, name: string, password: string) {
 	await page.getByLabel('Name', { exact: true }).fill(name);
 	await page.getByLabel('Password', { exact: true }).fill(password);
 	await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 }
 
-/** Caddy with our file as it is, on ports of its own and with an authority of its own. */
+/** Starts Caddy with our Caddyfile, on its own ports and with its own certificate authority. */
 async function startCaddy(folder: string, port: number, upstream: string): Promise<ChildProcess> {
 	const config = path.join(folder, 'Caddyfile');
 	const options = [

@@ -1,12 +1,12 @@
-// Bytes of strangers in the hands of somebody who is signed in: what a script answers and
-// what a file holds must never act with their session.
+// Untrusted bytes in the browser of a signed-in user: the responses of scripts and the contents of
+// files must never act with the user's session.
 
 import type { Page } from '@playwright/test';
 import { expect, type Host, test } from './host';
 
 let count = 0;
 
-/** Makes an app called `name`, with the session of the signed-in user. */
+/** Returns code that creates an app with the session of the signed-in user. */
 const act = (name: string) => `
 	fetch('/api/v1/auth/me').then((answer) => answer.json()).then((me) => fetch('/api/v1/apps', {
 		method: 'POST',
@@ -15,7 +15,7 @@ const act = (name: string) => `
 	}));
 	document.title = 'it has run';`;
 
-/** A script that answers with bytes of a type, and what those bytes try to make. */
+/** Deploys a script that responds with bytes of a type. Returns the app that the bytes try to create. */
 async function hostile(host: Host, type: string, body: (act: string) => string) {
 	const app = `hostile${Date.now()}x${count++}`;
 	const made = `made-by-${app}`;
@@ -58,7 +58,7 @@ const PAGES = [
 
 test.beforeEach(async ({ signIn }) => signIn());
 
-/** Everything in the result that has an address of its own. */
+/** Returns all URLs in the result. */
 function addresses(page: Page): Promise<string[]> {
 	const run = page.getByRole('region', { name: 'The run' });
 	return run.evaluate((region) => {
@@ -74,8 +74,8 @@ for (const { what, type, body } of PAGES) {
 		const { app, made } = await hostile(host, type, body);
 		await page.goto(`/apps/${app}/scripts/page`);
 		await page.getByRole('button', { name: 'Run', exact: true }).click();
-		await page.getByText('It ended: success.').waitFor();
-		// A blob: address has the dashboard's origin, whatever it is opened by.
+		await page.getByText('Result: success.').waitFor();
+		// A blob: URL always has the dashboard's origin.
 		const found = await addresses(page);
 		expect(found.filter((address) => address.startsWith('blob:'))).toEqual([]);
 		expect(found.filter((address) => /^data:(?!image\/png)/.test(address))).toEqual([]);
@@ -89,7 +89,7 @@ for (const { what, type, body } of PAGES) {
 	});
 }
 
-test('no script runs on the origin of the dashboard but its own', async ({ page, host }) => {
+test('only the scripts of the dashboard run on its origin', async ({ page, host }) => {
 	const { app, made, base64 } = await hostile(host, 'text/javascript', (act) => act);
 	await page.goto(`/apps/${app}`);
 	await page.getByRole('heading', { name: app }).first().waitFor();
@@ -106,7 +106,7 @@ test('no script runs on the origin of the dashboard but its own', async ({ page,
 				}),
 			address
 		);
-	// One of its own files, so that the check can fail.
+	// One of the dashboard's own files, so that the check can fail.
 	const own = await page.evaluate(
 		() => document.querySelector('link[href*="/_app/"][href$=".js"]')?.getAttribute('href') ?? ''
 	);
@@ -121,7 +121,7 @@ test('no script runs on the origin of the dashboard but its own', async ({ page,
 	]) {
 		expect(await loaded(address), address).toBe('refused');
 	}
-	// A document that the dashboard's origin makes itself takes its policy along.
+	// A document that the dashboard's origin creates inherits its policy.
 	const title = await page.evaluate(
 		(code) =>
 			new Promise<string>((resolve) => {
@@ -138,7 +138,7 @@ test('no script runs on the origin of the dashboard but its own', async ({ page,
 	expect(await apps(host)).not.toContain(made);
 });
 
-test('a file is saved, and neither shown nor run', async ({ page, host }) => {
+test('a file is saved, not shown and not run', async ({ page, host }) => {
 	const { app, made } = await hostile(host, 'text/plain', () => '');
 	const file = (name: string) => `/api/v1/apps/${app}/files/b/${name}`;
 	for (const [name, type, content] of [

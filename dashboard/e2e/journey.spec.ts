@@ -1,4 +1,4 @@
-// A new owner's first hour, from an empty server on. Each step needs those before it.
+// The first hour of a new owner, starting with an empty server. Each step needs the previous ones.
 
 import type { Page } from '@playwright/test';
 import { expect, signInAs, test } from './host';
@@ -12,12 +12,12 @@ if order.total < 0 { throw \`the order \${order.id} has a negative total\`; }
 kv::collection("checked").set(order.id, order.total);
 `;
 
-/** Replaces what is in the editor. */
+/** Replaces the source in the editor. */
 async function write(page: Page, source: string) {
 	const editor = page.getByRole('textbox', { name: /Source of/ });
 	await editor.click();
 	await page.keyboard.press('ControlOrMeta+a');
-	// Typed as a whole: the editor would close brackets and indent by itself.
+	// Inserted as a whole, because the editor closes brackets and indents typed text.
 	await page.keyboard.insertText(source);
 }
 
@@ -26,7 +26,7 @@ async function createScript(page: Page, app: string, name: string) {
 	await page.getByRole('button', { name: 'New script' }).first().click();
 	const dialog = page.getByRole('dialog', { name: 'New script' });
 	await dialog.getByLabel('Name').fill(name);
-	await dialog.getByLabel('Begin with').selectOption({ label: 'Nothing' });
+	await dialog.getByLabel('Start from').selectOption({ label: 'An empty script' });
 	await dialog.getByRole('button', { name: 'Create' }).click();
 	await expect(page).toHaveURL(`/apps/${app}/scripts/${name}`);
 }
@@ -41,24 +41,24 @@ const tab = (page: Page, name: RegExp) =>
 
 test.describe.configure({ mode: 'serial' });
 
-test('from a password to a first answered request', async ({ page, host }) => {
+test('from the sign-in to the response of a first script', async ({ page, host }) => {
 	await page.goto('/apps/demo/scripts/hello');
 	await expect(page).toHaveTitle(/Sign in/);
 	await signInAs(page, 'admin', 'not the password');
 	await expect(page.getByRole('alert')).toContainText(/password/);
 	await signInAs(page, 'admin', host.password);
-	// The page that was asked for, which is not there yet.
+	// The requested page, whose app does not exist yet.
 	await expect(page.getByRole('alert').first()).toContainText('app');
 	await page.getByRole('link', { name: 'Apps', exact: true }).first().click();
 	await page.getByRole('button', { name: 'Deploy and call it' }).click();
-	await expect(page.getByRole('heading', { name: 'It answers' })).toBeVisible();
-	await expect(page.getByRole('region', { name: 'The answer' })).toHaveText(
+	await expect(page.getByRole('heading', { name: 'The script responds' })).toBeVisible();
+	await expect(page.getByRole('region', { name: 'Response' })).toHaveText(
 		'{"message":"Hello, Ada!"}'
 	);
 	await page.getByRole('link', { name: 'See the execution' }).click();
 	await expect(page.getByRole('cell', { name: 'success 200' })).toBeVisible();
 
-	// Nothing that could sign somebody in is where a script of the page could take it.
+	// Scripts of the page cannot read any credential.
 	const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, document.cookie]));
 	expect(kept).not.toContain(host.password);
 	const [cookie] = await page.context().cookies(`${host.url}/api/v1/apps`);
@@ -67,7 +67,7 @@ test('from a password to a first answered request', async ({ page, host }) => {
 	expect(cookie?.value).not.toContain(host.password);
 });
 
-test('an app, and a script whose error is seen and mended', async ({ page, signIn }) => {
+test('an app, and a script whose error is shown and corrected', async ({ page, signIn }) => {
 	await signIn();
 	await page.getByRole('button', { name: 'New app' }).click();
 	const dialog = page.getByRole('dialog', { name: 'New app' });
@@ -95,10 +95,10 @@ test('an app, and a script whose error is seen and mended', async ({ page, signI
 	await expect(panel.getByText('"accepted"')).toBeVisible();
 	await panel.getByRole('link', { name: /execution/i }).click();
 	await expect(page.getByRole('heading', { name: 'Response' })).toBeVisible();
-	await expect(page.getByRole('region', { name: 'What came out' })).toContainText('accepted');
+	await expect(page.getByRole('region', { name: 'Response body' })).toContainText('accepted');
 });
 
-test('triggers, one of which fails until it is given up', async ({ page, signIn }) => {
+test('triggers, one of which fails and makes a dead letter', async ({ page, signIn }) => {
 	await signIn();
 	await createScript(page, 'shop', 'check');
 	await write(page, CHECK);
@@ -136,7 +136,7 @@ test('triggers, one of which fails until it is given up', async ({ page, signIn 
 	await dialog.getByRole('button', { name: 'Save', exact: true }).click();
 	await expect(dialog).toHaveCount(0);
 
-	// Both pills: the app's tab, and the list of apps.
+	// Both pills: on the app's tab, and in the list of apps.
 	const pill = page.getByRole('link', { name: 'Dead letters 1 unresolved' });
 	await expect(async () => {
 		await page.reload();
@@ -155,7 +155,7 @@ test('the dead letter is replayed with another payload', async ({ page, signIn }
 	await page.getByRole('button', { name: /Details of kv orders/ }).click();
 	await expect(page.getByRole('region', { name: 'Payload' })).toContainText('"total": -1');
 	await expect(page.getByRole('region', { name: 'Last error' })).toContainText('negative total');
-	await page.getByRole('link', { name: 'All attempts of its event' }).click();
+	await page.getByRole('link', { name: 'All attempts of this event' }).click();
 	await expect(page.getByRole('button', { name: /Details of check, error/ })).toHaveCount(2);
 	await page.goBack();
 
@@ -167,7 +167,7 @@ test('the dead letter is replayed with another payload', async ({ page, signIn }
 	const edited = { collection: 'orders', key: '8', value: { id: '8', total: 8 } };
 	await payload.fill(JSON.stringify(edited));
 	await dialog.getByRole('button', { name: 'Replay with the edited payload' }).click();
-	await expect(page.getByText('Nothing waits to be dealt with')).toBeVisible();
+	await expect(page.getByText('No unresolved dead letters')).toBeVisible();
 	await expect(tab(page, /Dead letters/)).toHaveText('Dead letters');
 	await page.getByLabel('Unresolved only').uncheck();
 	await expect(page.getByRole('cell', { name: 'replayed', exact: true })).toBeVisible();
@@ -197,7 +197,7 @@ test('a script goes back to an older version', async ({ page, signIn }) => {
 	expect([answer.status(), await answer.json()]).toEqual([201, { accepted: '9' }]);
 });
 
-test('whoever signs out is out', async ({ page, signIn, host }) => {
+test('signing out ends the session', async ({ page, signIn, host }) => {
 	await signIn();
 	await page.goto('/apps/shop/settings');
 	const cookies = await page.context().cookies(`${host.url}/api/v1/apps`);
@@ -205,7 +205,7 @@ test('whoever signs out is out', async ({ page, signIn, host }) => {
 	await expect(page).toHaveTitle(/Sign in/);
 	await page.goto('/apps/shop/settings');
 	await expect(page).toHaveTitle(/Sign in/);
-	// The session is over on the server, too.
+	// The session has ended on the server too.
 	await page.context().addCookies(cookies);
 	const answer = await page.request.get('/api/v1/apps');
 	expect(answer.status()).toBe(401);

@@ -2,7 +2,7 @@
 
 import { expect, test } from './host';
 
-test('a page says that the server is down, and goes on when it is back', async ({
+test('a page reports that the server is down, and continues when it is back', async ({
 	page,
 	signIn,
 	host
@@ -14,24 +14,24 @@ test('a page says that the server is down, and goes on when it is back', async (
 	await page.goto(`/apps/${name}/scripts`);
 	await expect(page.getByRole('link', { name: 'hello', exact: true })).toBeVisible();
 	await host.stop();
-	// The first has parts that were not loaded yet, the second has all.
+	// The code of this page is not loaded yet. The second time it is.
 	await page.getByRole('link', { name: 'Executions' }).click();
 	await expect(page.getByRole('alert')).toContainText('The server cannot be reached');
 	await expect(page.getByText('Internal Error')).toHaveCount(0);
 	await expect(page).not.toHaveTitle(/Not found/);
 	await host.restart();
 	await expect(page.getByRole('heading', { name: 'Executions' })).toBeVisible();
-	await expect(page.getByText('No executions here')).toBeVisible();
+	await expect(page.getByText('No executions found')).toBeVisible();
 	await expect(page.getByText('The server cannot be reached')).toHaveCount(0);
 
-	// What is loaded already waits for its data.
+	// A page whose code is loaded waits for its data.
 	await page.getByRole('link', { name: 'Scripts' }).click();
 	await expect(page.getByRole('link', { name: 'hello', exact: true })).toBeVisible();
 	await host.stop();
 	await page.getByRole('link', { name: 'Executions' }).click();
 	await expect(page.getByRole('alert')).toContainText('The server cannot be reached');
 	await host.restart();
-	await expect(page.getByText('No executions here')).toBeVisible();
+	await expect(page.getByText('No executions found')).toBeVisible();
 	await expect(page.getByText('The server cannot be reached')).toHaveCount(0);
 });
 

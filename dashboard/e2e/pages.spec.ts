@@ -1,10 +1,10 @@
-// Every page, in both themes and on a phone: what it has to have whatever it shows.
+// Checks of every page, in both themes and on a phone.
 
 import AxeBuilder from '@axe-core/playwright';
 import { expect, test } from './host';
 import { seed } from './seed';
 
-/** Where pictures go: `make screenshots` puts them into the docs. */
+/** The folder for screenshots: `make screenshots` copies them to the docs. */
 const PICTURES = process.env.PICLOUD_SCREENSHOTS ?? '../target/screenshots';
 
 const PAGES: [string, string, RegExp][] = [
@@ -47,7 +47,7 @@ let execution = '';
 
 test.beforeAll(async ({ host }) => {
 	({ execution } = await seed(host));
-	// The mail to nobody is given up after its second attempt.
+	// The mail to `nobody` becomes a dead letter after its second attempt.
 	await expect
 		.poll(async () => host.api('GET', '/apps/shop/dead-letters/count'), { timeout: 30_000 })
 		.toEqual({ count: 1 });
@@ -77,7 +77,7 @@ for (const theme of ['light', 'dark'] as const) {
 	});
 }
 
-test('dialogs and opened rows are accessible', async ({ page, signIn }) => {
+test('dialogs and expanded rows are accessible', async ({ page, signIn }) => {
 	await signIn();
 	const check = async (name: string) => {
 		const { violations } = await new AxeBuilder({ page }).analyze();

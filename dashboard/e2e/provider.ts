@@ -1,4 +1,4 @@
-// A real identity provider, on a port of its own: whoever signs in there is who they say.
+// A real identity provider on its own port. It accepts any login.
 
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
@@ -10,7 +10,7 @@ export interface IdentityProvider {
 	close(): Promise<void>;
 }
 
-/** Starts one that knows PiCloud, and sends browsers back to `redirectUrl`. */
+/** Starts a provider that knows PiCloud, and sends browsers back to `redirectUrl`. */
 export async function startProvider(redirectUrl: string): Promise<IdentityProvider> {
 	const server = createServer();
 	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,11 +1,11 @@
-// A script's page: editing, saving, going back, limits.
+// The page of a script: editing, saving, versions, limits.
 
 import type { Page } from '@playwright/test';
 import { expect, type Host, signInAs, test } from './host';
 
 let count = 0;
 
-/** A script in an app of its own, and its page. */
+/** Creates a script in a new app, and opens its page. */
 async function openScript(page: Page, host: Host, source: string) {
 	const app = `page${Date.now()}x${count++}`;
 	await host.api('POST', '/apps', { name: app });
@@ -29,10 +29,7 @@ test('a script is edited, and saved with the keyboard', async ({ page, host }) =
 	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('after');
 });
 
-test('what does not parse is marked while it is typed, and again when it is saved', async ({
-	page,
-	host
-}) => {
+test('a syntax error is marked while typing, and again when saving', async ({ page, host }) => {
 	const { editor } = await openScript(page, host, 'let a = 1;\n');
 	await editor.click();
 	await page.keyboard.press('ControlOrMeta+End');
@@ -52,11 +49,11 @@ test('functions are completed and explained', async ({ page, host }) => {
 	const offered = page.getByRole('listbox', { name: 'Completions' });
 	await expect(offered.getByRole('option')).toHaveText([/^increment/]);
 	await expect(page.locator('.cm-completionInfo')).toContainText('Adds 1 to a number');
-	// What has only just been offered is not taken yet: who typed on did not mean it.
+	// The editor ignores a key right after the list appears, because the user may still be typing.
 	await page.clock.fastForward(1_000);
 	await page.keyboard.press('Tab');
 	await expect(editor).toContainText('users.increment(key)');
-	// Its first argument is selected, to be typed over.
+	// The first argument is selected, so that typing replaces it.
 	await page.keyboard.type('"ada"');
 	await expect(editor).toContainText('users.increment("ada")');
 	await page.getByText('collection', { exact: true }).hover();
@@ -74,16 +71,19 @@ test('tab indents, and escape and tab leave the editor', async ({ page, host }) 
 	expect(await editor.getAttribute('aria-description')).toContain('Escape and then Tab');
 });
 
-test('somebody else has saved meanwhile: nothing is lost', async ({ page, host }) => {
+test('a script that another user saved in the meantime is not overwritten', async ({
+	page,
+	host
+}) => {
 	const { app, editor, id } = await openScript(page, host, '"mine"');
 	await host.api('PUT', `/scripts/${id}`, { source: '"theirs"' });
 	await editor.click();
 	await page.keyboard.press('ControlOrMeta+End');
 	await page.keyboard.type(' + "!"');
 	await page.keyboard.press('ControlOrMeta+s');
-	const dialog = page.getByRole('dialog', { name: 'Somebody else has saved' });
+	const dialog = page.getByRole('dialog', { name: 'The script has changed' });
 	await expect(dialog.getByRole('textbox', { name: 'Theirs, version 2' })).toHaveText('"theirs"');
-	await dialog.getByRole('button', { name: 'Go on editing' }).click();
+	await dialog.getByRole('button', { name: 'Keep editing' }).click();
 	await expect(editor).toHaveText('"mine" + "!"');
 	await page.getByRole('button', { name: 'Save', exact: true }).click();
 	await dialog.getByRole('button', { name: 'Save mine as a new version' }).click();
@@ -99,7 +99,7 @@ test('somebody else has saved meanwhile: nothing is lost', async ({ page, host }
 	await expect(page.getByText('Saved as version 4')).toBeVisible();
 });
 
-test('what is typed stays when the page is left, and when the session ends', async ({
+test('the typed source stays when the page is left, and when the session ends', async ({
 	page,
 	host,
 	context
@@ -134,11 +134,11 @@ test('versions are compared, and an older one is run again', async ({ page, host
 	await expect(page.getByRole('textbox', { name: 'Version 3' })).toHaveText('"third"');
 	await page.getByRole('button', { name: 'Run version 1' }).click();
 	await page.getByRole('dialog').getByRole('button', { name: 'Run version 1' }).click();
-	await expect(page.getByRole('row', { name: '1 runs' })).toBeVisible();
+	await expect(page.getByRole('row', { name: '1 active' })).toBeVisible();
 	expect(await (await page.request.get(`/x/${app}/hello`)).json()).toBe('first');
 });
 
-test('limits are shown beside what runs have used, and refused at their field', async ({
+test('limits are shown beside the use of runs, and refused at their field', async ({
 	page,
 	host
 }) => {
@@ -152,7 +152,7 @@ test('limits are shown beside what runs have used, and refused at their field', 
 	await expect(fuel).toHaveAccessibleDescription(/99000000000 asked/);
 	await fuel.fill('900');
 	await page.getByRole('button', { name: 'Save limits' }).click();
-	await expect(page.getByText('Saved. The next run has them.')).toBeVisible();
+	await expect(page.getByText('Saved. The limits apply from the next run.')).toBeVisible();
 	const scripts = await host.api('GET', `/apps/${app}/scripts`);
 	expect(scripts.items[0].limits.fuel_max).toBe(900_000_000);
 });

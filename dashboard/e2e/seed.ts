@@ -1,4 +1,4 @@
-// An app with something on every page: what is tested there needs it, and so do pictures.
+// An app with data on every page, for the tests of pages and for screenshots.
 
 import type { Host } from './host';
 
@@ -23,7 +23,7 @@ log::info("sent", mail);
 	report: 'log::info("a report", ctx.event.cron);\n'
 };
 
-/** Fills a fresh server; the app is called `shop`. */
+/** Fills a fresh server. The app is called `shop`. */
 export async function seed(host: Host): Promise<{ execution: string }> {
 	await host.api('POST', '/apps', { name: 'shop', description: 'Orders and mails' });
 	await host.api('POST', '/apps', { name: 'empty', description: 'Nothing yet' });

@@ -1,8 +1,8 @@
-// A session that is over while somebody works.
+// A session that expires while the user works.
 
 import { expect, signInAs, test } from './host';
 
-test('what was typed is not lost, and is sent after signing in again', async ({
+test('a typed change is not lost, and is sent after signing in again', async ({
 	page,
 	signIn,
 	host
@@ -14,11 +14,13 @@ test('what was typed is not lost, and is sent after signing in again', async ({
 	await page.getByLabel('Description').fill('typed before it was over');
 	await page.context().clearCookies();
 	await page.getByRole('button', { name: 'Save', exact: true }).click();
-	const dialog = page.getByRole('dialog', { name: 'Your session is over' });
+	const dialog = page.getByRole('dialog', { name: 'Your session has expired' });
 	await expect(dialog).toBeVisible();
 	await page.keyboard.press('Escape');
 	await expect(dialog).toBeVisible();
 	await expect(dialog.getByLabel('Name', { exact: true })).toHaveValue('admin');
+	// The name is known, so the password is the first field to fill in.
+	await expect(dialog.getByLabel('Password', { exact: true })).toBeFocused();
 	await signInAs(dialog, 'admin', host.password);
 	await expect(dialog).toHaveCount(0);
 	await expect(page.getByText('Saved', { exact: true })).toBeVisible();
@@ -26,7 +28,7 @@ test('what was typed is not lost, and is sent after signing in again', async ({
 	expect(app.description).toBe('typed before it was over');
 });
 
-test('signing out asks before what was typed is lost', async ({ page, signIn, host }) => {
+test('signing out asks before a typed change is lost', async ({ page, signIn, host }) => {
 	const name = `leaving${Date.now()}`;
 	await host.api('POST', '/apps', { name });
 	await host.api('POST', `/apps/${name}/scripts`, { name: 'draft', source: '1' });
@@ -39,12 +41,12 @@ test('signing out asks before what was typed is lost', async ({ page, signIn, ho
 	await dialog.getByRole('button', { name: 'Stay' }).click();
 	await expect(page.getByRole('textbox', { name: 'Source of draft' })).toContainText('typed');
 	await page.getByRole('link', { name: 'Sign out', exact: true }).click();
-	await dialog.getByRole('button', { name: 'Leave and lose them' }).click();
+	await dialog.getByRole('button', { name: 'Leave and discard changes' }).click();
 	await expect(page).toHaveTitle(/Sign in/);
 	await expect(page).toHaveURL('/');
 });
 
-test('another site can change nothing with the cookie', async ({ page, signIn, host }) => {
+test('another site cannot change anything with the cookie', async ({ page, signIn, host }) => {
 	await signIn();
 	const forged = await page.evaluate(async () => {
 		const answer = await fetch('/api/v1/apps', {
@@ -59,7 +61,7 @@ test('another site can change nothing with the cookie', async ({ page, signIn, h
 	expect(apps.items.map((app) => app.name)).not.toContain('forged');
 });
 
-test('a page of a script cannot act for its visitor, nor shut the dashboard out', async ({
+test('a page of a script cannot act for its visitor, and cannot block the dashboard', async ({
 	page,
 	signIn,
 	host,
@@ -93,7 +95,7 @@ test('a page of a script cannot act for its visitor, nor shut the dashboard out'
 	await expect(page).toHaveTitle('refused refused');
 	const apps = await host.api<{ items: { name: string }[] }>('GET', '/apps?limit=200');
 	expect(apps.items.map((app) => app.name)).not.toContain('made-by-a-page');
-	// Its cookies come with its own paths only, and the visitor is signed in as before.
+	// The cookies of the script apply only to its own paths, and the visitor is still signed in.
 	const cookies = await page.context().cookies(`${host.url}/api/v1/auth/me`);
 	expect(cookies.filter((cookie) => /^c\d+$/.test(cookie.name))).toEqual([]);
 	const session = behindCaddy ? '__Host-picloud_session' : 'picloud_session';
@@ -101,7 +103,7 @@ test('a page of a script cannot act for its visitor, nor shut the dashboard out'
 	await page.goto('/');
 	await expect(page.getByRole('link', { name: 'Instance' })).toBeVisible();
 
-	// What a page on a subdomain can plant for this host signs nobody else in over TLS.
+	// Over TLS, a cookie that a page on a subdomain sets for this host signs no other user in.
 	if (!behindCaddy) return;
 	const own = cookies.find((cookie) => cookie.name === session);
 	expect(own).toMatchObject({ path: '/', secure: true, httpOnly: true, sameSite: 'Strict' });

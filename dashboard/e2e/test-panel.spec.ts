@@ -1,4 +1,4 @@
-// The test panel: a script is tried with requests and events, for real.
+// The test panel: it runs a script with requests and events.
 
 import type { Page } from '@playwright/test';
 import { expect, type Host, test } from './host';
@@ -10,13 +10,13 @@ log::info("asked", #{ visits: kv::collection("visits").increment("all") });
 #{ method: ctx.request.method, body: ctx.request.body, query: ctx.request.query }
 `;
 
-/** One pixel. */
+/** An image of one pixel. */
 const IMAGE =
 	'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 
 let count = 0;
 
-/** A script in an app of its own, and its page. */
+/** Creates a script in a new app, and opens its page. */
 async function openScript(page: Page, host: Host) {
 	const app = `test${Date.now()}x${count++}`;
 	await host.api('POST', '/apps', { name: app });
@@ -28,7 +28,10 @@ async function openScript(page: Page, host: Host) {
 
 test.beforeEach(async ({ signIn }) => signIn());
 
-test('a request is sent, and its answer, log and use are shown', async ({ page, host }) => {
+test('a request is sent, and its response, log and resource use are shown', async ({
+	page,
+	host
+}) => {
 	const { app, run } = await openScript(page, host);
 	await page.getByLabel('Method').selectOption('POST');
 	await page.getByLabel('Query').fill('name=Ada');
@@ -38,17 +41,17 @@ test('a request is sent, and its answer, log and use are shown', async ({ page, 
 	await expect(page.getByRole('alert')).toContainText('This is not JSON');
 	await page.getByRole('textbox', { name: 'JSON' }).fill(`{"item": "O'Hara"}`);
 	await run.click();
-	const body = page.getByRole('region', { name: "The answer's body" });
+	const body = page.getByRole('region', { name: 'Response body' });
 	await expect(body).toContainText(`"item": "O'Hara"`);
 	await expect(body).toContainText('"name": "Ada"');
 	const shown = page.getByRole('region', { name: 'The run' });
 	await expect(shown.getByText('{"visits":1}')).toBeVisible();
 	await expect(shown.getByText('of 800 M')).toBeVisible();
-	await shown.getByRole('link', { name: 'Its execution' }).click();
+	await shown.getByRole('link', { name: 'View the execution' }).click();
 	await expect(page).toHaveURL(new RegExp(`/apps/${app}/executions/`));
 });
 
-test('a request becomes a command line that does the same', async ({ page, host }) => {
+test('a request is copied as a command line', async ({ page, host }) => {
 	const { app } = await openScript(page, host);
 	await page.getByLabel('Method').selectOption('POST');
 	await page.getByLabel('JSON').check();
@@ -59,7 +62,7 @@ test('a request becomes a command line that does the same', async ({ page, host 
 	expect(command).toContain(String.raw`'{"item": "O'\''Hara"}'`);
 });
 
-test('a failure is marked in the source, and leads there', async ({ page, host }) => {
+test('a failure is marked in the source, and links to its line', async ({ page, host }) => {
 	const { run } = await openScript(page, host);
 	await page.getByLabel('Query').fill('bad=1');
 	await run.click();
@@ -78,23 +81,23 @@ test('a file is sent, and an image is shown', async ({ page, host }) => {
 		buffer: Buffer.from(IMAGE, 'base64')
 	});
 	await run.click();
-	const image = page.getByRole('img', { name: 'What the script answered' });
+	const image = page.getByRole('img', { name: 'Response body' });
 	await expect(image).toHaveJSProperty('naturalWidth', 1);
 });
 
-test('an event is written or taken from those that came', async ({ page, host }) => {
+test('an event is written or taken from the captured ones', async ({ page, host }) => {
 	const { app, run } = await openScript(page, host);
 	await page.getByLabel('An event').check();
 	await page.getByLabel('Kind', { exact: true }).selectOption('cron');
-	await page.getByRole('button', { name: 'Write an example' }).click();
+	await page.getByRole('button', { name: 'Insert an example' }).click();
 	await run.click();
-	const body = page.getByRole('region', { name: "The answer's body" });
+	const body = page.getByRole('region', { name: 'Response body' });
 	await expect(body).toHaveText('"cron"');
 
 	const event = { script: 'hello', payload: { order: 7 } };
 	await host.api('POST', `/apps/${app}/events`, event);
 	await page.getByLabel('Kind', { exact: true }).selectOption('script');
-	const captured = page.getByLabel('A real script event of the app');
+	const captured = page.getByLabel('A captured script event of the app');
 	await expect(async () => {
 		await captured.blur();
 		await captured.focus();
@@ -106,31 +109,31 @@ test('an event is written or taken from those that came', async ({ page, host })
 	await expect(body).toHaveText('"script"');
 });
 
-test('requests are kept in the browser until they are forgotten', async ({ page, host }) => {
+test('requests are stored in the browser until they are cleared', async ({ page, host }) => {
 	const { run } = await openScript(page, host);
 	await page.getByLabel('Query').fill('a=1');
 	await page.getByRole('button', { name: 'Add a header' }).click();
 	await page.getByLabel('Name of header 1').fill('authorization');
 	await page.getByLabel('Value of header 1').fill('Bearer secret');
 	await run.click();
-	await page.getByText('It ended: success.').waitFor();
+	await page.getByText('Result: success.').waitFor();
 	await page.reload();
-	await page.getByLabel('Sent before').selectOption({ index: 1 });
+	await page.getByLabel('Recent requests').selectOption({ index: 1 });
 	await expect(page.getByLabel('Query')).toHaveValue('a=1');
 	await expect(page.getByLabel('Value of header 1')).toHaveValue('');
 	expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain('secret');
-	await page.getByRole('button', { name: 'Forget them' }).click();
-	await expect(page.getByLabel('Sent before')).toBeHidden();
+	await page.getByRole('button', { name: 'Clear recent requests' }).click();
+	await expect(page.getByLabel('Recent requests')).toBeHidden();
 });
 
-test('what is not saved is saved first, or is not run', async ({ page, host }) => {
+test('unsaved changes are saved first, or do not run', async ({ page, host }) => {
 	const { run } = await openScript(page, host);
 	await page.getByRole('textbox', { name: 'Source of hello' }).click();
 	await page.keyboard.press('ControlOrMeta+a');
 	await page.keyboard.type('"new"');
 	await expect(run).toBeHidden();
 	await page.getByRole('button', { name: 'Run version 1' }).click();
-	const body = page.getByRole('region', { name: "The answer's body" });
+	const body = page.getByRole('region', { name: 'Response body' });
 	await expect(body).toContainText('"method"');
 	await page.getByRole('button', { name: 'Save and run' }).click();
 	await expect(body).toHaveText('"new"');

@@ -1,14 +1,14 @@
-// The pages with real volumes: what they show, how they look, and what they cost.
+// The pages with a realistic amount of data: content, layout and cost.
 
 import type { Page } from '@playwright/test';
 import { DEAD_LETTERS, DEAR, fill } from './fill';
 import { fits } from './geometry';
 import { expect, test } from './host';
 
-/** Where pictures go, to be looked at. */
+/** The folder for screenshots. */
 const PICTURES = '../target/screenshots/volumes';
 
-/** Widths of windows, and the greatest height of a page with 50 rows there. */
+/** Widths of windows, with the maximum height of a page of 50 rows. */
 const WIDTHS = [
 	[1440, 4_000],
 	[1024, 6_000],
@@ -22,7 +22,7 @@ test.beforeAll(async ({ host }) => {
 	({ failing } = await fill(host));
 });
 
-/** What pages ask of the API from now on: the paths, and the bytes that came. */
+/** Records the requests to the API from now on: their paths, and the received bytes. */
 async function watchApi(page: Page) {
 	const devtools = await page.context().newCDPSession(page);
 	await devtools.send('Network.enable');
@@ -49,7 +49,7 @@ async function isLoaded(page: Page) {
 }
 
 for (const [width, height] of WIDTHS) {
-	test(`every page with much on it fits ${width} px`, async ({ page, signIn }) => {
+	test(`every page with a lot of data fits ${width} px`, async ({ page, signIn }) => {
 		await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
 		await signIn();
 		for (const [name, address, shown] of [
@@ -71,7 +71,7 @@ for (const [width, height] of WIDTHS) {
 		}
 	});
 
-	test(`opened rows fit ${width} px`, async ({ page, signIn }) => {
+	test(`expanded rows fit ${width} px`, async ({ page, signIn }) => {
 		await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
 		await signIn();
 		await page.goto('/apps/busy/executions?script=log-and-answer');
@@ -92,7 +92,7 @@ for (const [width, height] of WIDTHS) {
 	});
 }
 
-test('a key that is a UUID has its line', async ({ page, signIn }) => {
+test('a key that is a UUID fits on one line', async ({ page, signIn }) => {
 	await page.setViewportSize({ width: 1440, height: 900 });
 	await signIn();
 	await page.goto('/apps/busy/data?collection=sessions');
@@ -105,16 +105,13 @@ test('a key that is a UUID has its line', async ({ page, signIn }) => {
 	}
 });
 
-test('an execution shows what was logged, asked and answered as it is', async ({
-	page,
-	signIn
-}) => {
+test('an execution shows its log, request and response unchanged', async ({ page, signIn }) => {
 	await signIn();
 	await page.goto('/apps/busy/executions?script=log-and-answer');
 	await page.getByRole('button', { name: /Details of log-and-answer/ }).click();
 	const log = page.getByRole('listitem').filter({ hasText: 'counted' });
 	await expect(log.locator('code')).toHaveText('{"n":124750}');
-	await expect(page.getByRole('region', { name: 'What came in' })).toHaveText(
+	await expect(page.getByRole('region', { name: 'Request body' })).toHaveText(
 		/^\{\s*"item": "tea",\s*"count": 2\s*\}$/
 	);
 	const header = page.locator('dl > div').filter({ hasText: 'x-request-kind' });
@@ -124,7 +121,7 @@ test('an execution shows what was logged, asked and answered as it is', async ({
 	await expect(page.getByText('\\"')).toHaveCount(0);
 });
 
-test('the script that takes the most fuel is named first', async ({ page, signIn }) => {
+test('the script that uses the most fuel is named first', async ({ page, signIn }) => {
 	await signIn();
 	await page.goto('/apps/busy/executions');
 	const shares = page.getByRole('list', { name: 'Fuel per script' }).getByRole('listitem');
@@ -134,7 +131,7 @@ test('the script that takes the most fuel is named first', async ({ page, signIn
 	await expect(shares.last()).toContainText(/the rest, \d+ scripts.*%/);
 });
 
-test('sizes of files and tables are known', async ({ page, signIn }) => {
+test('sizes of files and tables are shown', async ({ page, signIn }) => {
 	await signIn();
 	await page.goto('/apps/busy/files?bucket=exports');
 	await expect(page.getByRole('cell', { name: '1.5 KiB', exact: true })).toHaveCount(20);
@@ -149,7 +146,7 @@ test('sizes of files and tables are known', async ({ page, signIn }) => {
 	);
 });
 
-test('the apps and their figures cost two requests, and a search one of each', async ({
+test('the apps and their figures cost two requests, and a search two more', async ({
 	page,
 	signIn
 }) => {
@@ -169,8 +166,8 @@ test('the apps and their figures cost two requests, and a search one of each', a
 	expect(asked, asked.join('\n')).toHaveLength(4);
 });
 
-test('a letter that is typed while the page looks is not lost', async ({ page, signIn }) => {
-	// The page's address changes right before the page does: the moment is caught there.
+test('a letter that is typed during a search is not lost', async ({ page, signIn }) => {
+	// The URL of the page changes right before the page does, so the letter is typed there.
 	await page.addInitScript(() => {
 		const field = () => document.querySelector<HTMLInputElement>('[aria-label="Search apps"]')!;
 		const type = (letter: string) => {
@@ -192,7 +189,7 @@ test('a letter that is typed while the page looks is not lost', async ({ page, s
 	await expect(page).toHaveURL(/q=app-099$/);
 });
 
-test('an open page of executions costs next to nothing while nothing happens', async ({
+test('an open page of executions costs little while nothing runs', async ({
 	page,
 	signIn
 }, info) => {
@@ -215,7 +212,7 @@ test('an open page of executions costs next to nothing while nothing happens', a
 	expect(traffic.asked.length).toBeLessThanOrEqual(9);
 	expect(traffic.bytes).toBeLessThan(10_000);
 
-	// What is new is shown all the same.
+	// A new execution still appears.
 	await page.request.get('/x/busy/handler-of-requests-7?new=1');
 	await expect(async () => {
 		await again();
@@ -225,7 +222,11 @@ test('an open page of executions costs next to nothing while nothing happens', a
 	}).toPass();
 });
 
-test('replaying all says how many of what, and replays those', async ({ page, signIn, host }) => {
+test('replaying all names the number and the filter, and replays those', async ({
+	page,
+	signIn,
+	host
+}) => {
 	await host.api('PUT', `/scripts/${failing}`, { source: '1' });
 	await signIn();
 	await page.goto('/apps/busy/dead-letters?script=nobody');
@@ -236,6 +237,6 @@ test('replaying all says how many of what, and replays those', async ({ page, si
 	const dialog = page.getByRole('dialog', { name: `Replay ${DEAD_LETTERS} dead letters?` });
 	await expect(dialog).toContainText('of the kind queue, for the script deliver-invoices');
 	await dialog.getByRole('button', { name: 'Replay', exact: true }).click();
-	await expect(page.getByText('Nothing waits to be dealt with')).toBeVisible();
+	await expect(page.getByText('No unresolved dead letters')).toBeVisible();
 	expect(await host.api('GET', '/apps/busy/dead-letters/count')).toEqual({ count: 0 });
 });

@@ -4,40 +4,39 @@ import { Loaded } from '$lib/api/loaded.svelte';
 
 const KEY = Symbol('app');
 
-/** The most items that one page of a list has. */
+/** The maximum number of items on a page of a list. */
 const PAGE_MAX = 200;
 
-/** The app that a page is about, and what several of its tabs need. */
+/** The app of a page, and the data that several of its tabs need. */
 export class AppContext {
 	/** The app's name. */
 	readonly name: string;
-	/** The app itself. */
 	readonly app = new Loaded<Schema['AppInFull']>();
-	/** How many dead letters nobody has dealt with. */
+	/** Number of unresolved dead letters. */
 	readonly deadLetters = new Loaded<number>();
-	/** The scripts, by name: what triggers and routes can lead to. */
+	/** The scripts, sorted by name. */
 	readonly scripts = new Loaded<Schema['Script'][]>();
 
 	constructor(name: string) {
 		this.name = name;
 	}
 
-	/** What paths of the API have for this app. */
+	/** The path parameters of the API for this app. */
 	get path(): { app: string } {
 		return { app: this.name };
 	}
 
-	/** Whether whoever is signed in may do this in the app: `app_write_scripts`. */
+	/** Whether the signed-in user has a capability in the app: `app_write_scripts`. */
 	may(capability: string): boolean {
 		return this.app.data?.capabilities.includes(capability) ?? false;
 	}
 
-	/** An address of this app. */
+	/** Returns a URL below the app's pages. */
 	href(rest = ''): string {
 		return `/apps/${encodeURIComponent(this.name)}${rest}`;
 	}
 
-	/** Everything at once; what fails does not hold up the rest. */
+	/** Fetches everything in parallel. A failed request does not affect the others. */
 	load(): void {
 		const params = { path: this.path };
 		this.app.load(() => body(api.GET('/api/v1/apps/{app}', { params })));
@@ -52,7 +51,7 @@ export class AppContext {
 		});
 	}
 
-	/** All scripts: an app has a few hundred at most, and forms offer them all. */
+	/** Fetches all scripts. An app has a few hundred at most, and forms list them all. */
 	loadScripts(): Promise<void> {
 		return this.scripts.load(async () => {
 			const scripts: Schema['Script'][] = [];
@@ -67,18 +66,23 @@ export class AppContext {
 		});
 	}
 
-	/** The name of a script of this app, or its id if it is gone. */
+	/** The names of all scripts that are known so far. */
+	get scriptNames(): string[] {
+		return this.scripts.data?.map((script) => script.name) ?? [];
+	}
+
+	/** Returns the name of a script of this app, or its id if the script was deleted. */
 	scriptName(id: string | null | undefined): string {
 		return this.scripts.data?.find((script) => script.id === id)?.name ?? id ?? '';
 	}
 }
 
-/** Makes an app known to everything below. */
+/** Provides an app to all components below. */
 export function provideApp(app: AppContext): AppContext {
 	return setContext(KEY, app);
 }
 
-/** The app that the page is about. */
+/** Returns the app of the page. */
 export function appContext(): AppContext {
 	return getContext<AppContext>(KEY);
 }

@@ -1,3 +1,3 @@
-// The pages are made in the browser, of what the API says.
+// The browser renders the pages from the data of the API.
 export const ssr = false;
 export const prerender = false;

@@ -1,5 +1,5 @@
-// The one way to the server. Types come from `schema.ts`, which is generated from the
-// API's own description (`npm run types`), so that a renamed field does not compile.
+// The only client of the API. Its types come from `schema.ts`, which is generated from
+// docs/openapi.json (`npm run types`), so that code with a renamed field does not compile.
 
 import createClient, { defaultPathSerializer } from 'openapi-fetch';
 import type { Readable } from 'openapi-typescript-helpers';
@@ -10,18 +10,18 @@ import { exactPath } from './exact-path';
 import { KeptAnswers } from './kept-answers';
 import type { components, paths } from './schema';
 
-/** The types of the API by their names, as the client has them: of a pair it makes a list. */
+/** The types of the API by name, as the client returns them: a pair becomes a list. */
 export type Schema = Readable<components['schemas']>;
 
 const answers = new KeptAnswers();
 session.onend(() => answers.clear());
 
 /**
- * Sends a request as whoever is signed in. When the session is over, the request waits
- * until somebody has signed in again, and is then sent anew: nothing typed is lost.
+ * Sends a request as the signed-in user. When the session has expired, the request waits until the
+ * user signs in again, and is then sent again, so that no typed data is lost.
  *
- * What only reads waits for a server that cannot be reached. What changes something fails: it
- * may have been carried out.
+ * While the server is unreachable, a GET waits and is sent again. Any other request fails, because
+ * the server may have executed it.
  */
 async function send(request: Request): Promise<Response> {
 	for (;;) {
@@ -40,7 +40,7 @@ async function send(request: Request): Promise<Response> {
 	}
 }
 
-/** The answer, if the server can be reached. */
+/** Returns the response, if the server can be reached. */
 async function reached(attempt: Request): Promise<Response | undefined> {
 	try {
 		const answer = await fetch(attempt);
@@ -68,14 +68,14 @@ interface Answer<Data> {
 	response: Response;
 }
 
-/** The body of an answer, or what went wrong, thrown as an {@link ApiError}. */
+/** Returns the body of a response. Throws an {@link ApiError} if the request failed. */
 export async function body<Data>(answer: Promise<Answer<Data>>): Promise<Data> {
 	const { data, error, response } = await answer;
 	if (!response.ok) throw ApiError.of(response.status, error);
 	return data as Data;
 }
 
-/** Sends what `openapi-fetch` cannot: a body that is no JSON, or one to be downloaded. */
+/** Sends a request that `openapi-fetch` cannot send, such as one whose body is not JSON. */
 export async function sendRaw(path: string, init: RequestInit = {}): Promise<Response> {
 	const answer = await send(new Request(new URL(exactPath(path), location.origin), init));
 	if (answer.ok) return answer;

@@ -1,14 +1,14 @@
-/** How long to wait before the server is asked again, in ms: the first time and at most. */
+/** The first and the longest pause between two probes, in ms. */
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 5_000;
-/** What is asked. It needs no session and costs the server nothing. */
+/** The path that is probed. It needs no session and costs the server little. */
 const PROBE = '/health/live';
 
 /**
  * Whether the server can be reached.
  *
  * ```text
- *  reached ─ a request brings no answer ─▶ lost ─ the probe is answered ─▶ reached
+ *  reached ─ a request gets no response ─▶ lost ─ the probe succeeds ─▶ reached
  * ```
  */
 class Connection {
@@ -16,7 +16,7 @@ class Connection {
 
 	#back: Promise<void> | undefined;
 
-	/** Waits until the server answers again. */
+	/** Resolves when the server responds again. */
 	returned(): Promise<void> {
 		this.lost = true;
 		return (this.#back ??= this.#probe().finally(() => {
@@ -25,7 +25,7 @@ class Connection {
 		}));
 	}
 
-	/** Whether the server answers now. */
+	/** Whether the server responds now. */
 	async answers(): Promise<boolean> {
 		const answer = await fetch(PROBE, { cache: 'no-store' }).catch(() => undefined);
 		return answer !== undefined && !isFromProxy(answer);
@@ -39,7 +39,7 @@ class Connection {
 	}
 }
 
-/** Whether a proxy answers that it does not reach the server: PiCloud answers neither. */
+/** Whether a proxy responded that the server is down. PiCloud never sends these statuses. */
 export function isFromProxy(answer: Response): boolean {
 	return answer.status === 502 || answer.status === 504;
 }

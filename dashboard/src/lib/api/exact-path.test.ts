@@ -6,14 +6,14 @@ const path = (collection: string, key: string) =>
 	`/api/v1/apps/demo/kv/${encodeURIComponent(collection)}/${encodeURIComponent(key)}`;
 
 describe('a path', () => {
-	it('is sent as it is', () => {
+	it('is sent unchanged', () => {
 		for (const name of ['c', '...', 'a/../b', '%2e%2e', 'ü', ' ', '?x', '#x', '~', "'()*!"]) {
 			expect(exactPath(path(name, 'k'))).toBe(path(name, 'k'));
 			expect(exactPath(`${path('c', name)}?limit=1`)).toBe(`${path('c', name)}?limit=1`);
 		}
 	});
 
-	it('is not sent when it would be the path of something else', () => {
+	it('is not sent if it would become another path', () => {
 		for (const name of ['.', '..']) {
 			expect(() => exactPath(path(name, 'outbox'))).toThrow(ApiError);
 			expect(() => exactPath(path('c', name))).toThrow(ApiError);

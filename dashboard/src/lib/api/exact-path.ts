@@ -1,8 +1,9 @@
 import { ApiError } from './error';
 
 /**
- * The path, if a browser sends it as it is. A URL cannot have `.` or `..` as a part of its path,
- * however that is encoded: it becomes the URL of something else, such as all events of an app.
+ * Returns the path if a browser sends it unchanged; throws an {@link ApiError} otherwise. A browser
+ * removes `.` and `..`, even if encoded. The result would be the URL of another resource, such as
+ * all events of an app.
  */
 export function exactPath(path: string): string {
 	const sent = new URL(path, 'http://server').pathname;

@@ -5,7 +5,7 @@ const get = (path: string) => new Request(`http://localhost${path}`);
 const answer = (text: string, etag: string) =>
 	new Response(text, { headers: { ETag: etag, 'content-type': 'application/json' } });
 
-it('names what it has, and gives it when it still holds', async () => {
+it('sends the ETag of a stored response, and returns that if it has not changed', async () => {
 	const answers = new KeptAnswers();
 	const first = get('/a');
 	expect(answers.ask(first)).toBeUndefined();
@@ -25,7 +25,7 @@ it('names what it has, and gives it when it still holds', async () => {
 	expect(answers.ask(get('/a'))).toBeUndefined();
 });
 
-it('keeps a bounded number of answers to GET only', async () => {
+it('stores a bounded number of responses, and only of GET', async () => {
 	const answers = new KeptAnswers();
 	for (let each = 0; each < 40; each++) {
 		await answers.whole(get(`/${each}`), undefined, answer('1', `"${each}"`));

@@ -1,4 +1,4 @@
-/** The most answers that are kept, and the largest one in characters. */
+/** Maximum number of stored responses, and of characters in each. */
 const ANSWERS_MAX = 30;
 const CHARS_MAX = 1_000_000;
 
@@ -8,23 +8,23 @@ interface Kept {
 }
 
 /**
- * The last answers with an ETag, so that what has not changed is not sent again. The browser's
- * own cache does not do this: the API forbids to store answers on a disk.
+ * The last responses with an ETag, so that unchanged data is not sent again. The browser's cache
+ * cannot do this, because the API forbids storing responses on disk.
  */
 export class KeptAnswers {
 	#kept = new Map<string, Kept>();
 
-	/** Names the answer that is here in a request for the same. */
+	/** Adds the ETag of the stored response to a request, and returns that response. */
 	ask(request: Request): Kept | undefined {
 		const kept = request.method === 'GET' ? this.#kept.get(request.url) : undefined;
 		if (kept) request.headers.set('If-None-Match', kept.etag);
 		return kept;
 	}
 
-	/** The answer in full: the one that was kept if it still holds. */
+	/** Returns the response with its body: the stored one if it has not changed. */
 	async whole(request: Request, kept: Kept | undefined, answer: Response): Promise<Response> {
 		if (answer.status === 304 && kept) {
-			// It is empty, and the browser takes it for unfinished until it is read.
+			// The body is empty, but the browser counts the request as unfinished until it is read.
 			await answer.arrayBuffer();
 			const headers = { 'content-type': 'application/json' };
 			return new Response(kept.text, { status: 200, headers });
@@ -34,13 +34,13 @@ export class KeptAnswers {
 		const text = await answer.clone().text();
 		this.#kept.delete(request.url);
 		if (text.length <= CHARS_MAX) this.#kept.set(request.url, { etag, text });
-		// A map is in the order of insertion: the first one is the oldest.
+		// A map keeps the order of insertion, so its first key is the oldest.
 		const [oldest] = this.#kept.keys();
 		if (this.#kept.size > ANSWERS_MAX && oldest) this.#kept.delete(oldest);
 		return answer;
 	}
 
-	/** Forgets all: somebody else may sign in. */
+	/** Deletes all responses, because another user may sign in. */
 	clear(): void {
 		this.#kept.clear();
 	}

@@ -1,27 +1,27 @@
 import { type ApiError, asApiError } from './error';
 
 /**
- * Something that is fetched, and what a page shows until it is there.
+ * Data that is fetched, with the state of the request.
  *
- * A new call while another is under way wins: answers that come late are dropped. What
- * was fetched before stays while it is fetched again, so that nothing jumps.
+ * The latest call wins: late responses of earlier calls are dropped. The previous data stays until
+ * the new data arrives, so that the layout does not shift.
  */
 export class Loaded<Data> {
-	/** What was fetched last. */
+	/** The data that was fetched last. */
 	data = $state.raw<Data>();
 	/** Why the last attempt failed. */
 	error = $state.raw<ApiError>();
-	/** Whether an attempt is under way. */
+	/** Whether a request is running. */
 	loading = $state(true);
 
 	#attempt = 0;
 
-	/** Whether there is nothing yet, and no error either. */
+	/** Whether the first request is still running. */
 	get first(): boolean {
 		return this.loading && this.data === undefined && !this.error;
 	}
 
-	/** Fetches; never throws. */
+	/** Fetches the data. Never throws. */
 	async load(fetched: () => Promise<Data>): Promise<void> {
 		const attempt = ++this.#attempt;
 		this.loading = true;
@@ -37,7 +37,7 @@ export class Loaded<Data> {
 		this.loading = false;
 	}
 
-	/** Forgets everything: what is shown next is something else. */
+	/** Drops the data and the error, before other data is fetched. */
 	clear(): void {
 		this.#attempt++;
 		this.data = undefined;

@@ -1,8 +1,8 @@
-// The names that the API knows, where a text from elsewhere has to be one of them.
+// The names of the API, for checking texts from elsewhere.
 
 import type { Schema } from './client';
 
-/** Every one of the API's names: one that is missing or unknown does not compile. */
+/** Lists all names of a type. A missing or unknown name does not compile. */
 export function allOf<Name extends string>(names: Record<Name, true>): Name[] {
 	return Object.keys(names) as Name[];
 }

@@ -1,15 +1,19 @@
 import { api, body } from '$lib/api/client';
 import type { Problem } from './setup';
 
-/** Asks the server whether a source parses, and what is wrong with one that does not. */
+/** Asks the server to parse a source. Resolves to the problem, if there is one. */
 export async function check(source: string): Promise<Problem | undefined> {
 	try {
 		const found = await body(api.POST('/api/v1/scripts/check', { body: { source } }));
 		if (found.ok) return undefined;
 		const { message, line, column } = found;
-		return { message: message ?? 'It does not parse.', line: line ?? 0, column: column ?? 0 };
+		return {
+			message: message ?? 'The source does not parse.',
+			line: line ?? 0,
+			column: column ?? 0
+		};
 	} catch {
-		// Saving says what is wrong with the server; while typing it would be in the way.
+		// Saving reports an error of the server; while typing it would distract.
 		return undefined;
 	}
 }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { offerAt } from './completion';
 
-/** What is offered where `|` stands. */
+/** Returns the completions at `|`. */
 function offered(source: string, explicit = false): string[] {
 	const position = source.indexOf('|');
 	const offer = offerAt(source.replace('|', ''), position, explicit);
@@ -14,7 +14,7 @@ it('offers the functions of a service, and nothing else, after its name', () => 
 	expect(offered('nothing::|')).toEqual([]);
 });
 
-it('offers services, words, and what the script has made, when a name is typed', () => {
+it('offers services, keywords and the names of the script, when a name is typed', () => {
 	const source = 'fn double(x) { x * 2 }\nlet total = 1;\nfor (item, at) in [1] { t| }';
 	const names = offered(source);
 	for (const name of ['double', 'x', 'total', 'item', 'at', 'kv', 'ctx', 'while', 'print']) {
@@ -32,7 +32,7 @@ it('offers the members of ctx, step by step', () => {
 	expect(offered('ctx?.event?.cron.|')).toContain('due_at');
 });
 
-it('offers the methods of what a value is known to be', () => {
+it('offers the methods of the kind of a value, if it is known', () => {
 	expect(offered('kv::collection("a").|')).toContain('increment');
 	expect(offered('kv::collection("a").|')).not.toContain('get_text');
 	expect(offered('let files = files::bucket("a");\nfiles.|')).toContain('get_text');
@@ -44,7 +44,7 @@ it('offers the methods of what a value is known to be', () => {
 	expect(offered('#{ a: 1 }.|')).toContain('keys');
 });
 
-it('offers all methods of a value that nobody knows', () => {
+it('offers all methods of a value of unknown kind', () => {
 	for (const source of ['unknown.|', 'list[0].|', 'let a = kv::collection("a").get("b"); a.|']) {
 		expect(offered(source)).toEqual(expect.arrayContaining(['push', 'to_upper', 'increment']));
 	}
@@ -52,7 +52,7 @@ it('offers all methods of a value that nobody knows', () => {
 	expect(new Set(names).size).toBe(names.length);
 });
 
-it('offers nothing within texts, comments and numbers, and where a name is made', () => {
+it('offers nothing in texts, comments and numbers, and where a name is declared', () => {
 	for (const source of [
 		'"kv::|"',
 		'// kv::|',

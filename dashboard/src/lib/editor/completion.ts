@@ -1,4 +1,4 @@
-// What can come next in a script, for the editor's completion.
+// The editor's completion.
 
 import {
 	type Completion,
@@ -18,7 +18,7 @@ import {
 import { BUILT_IN, endsInWords, KEYWORDS, tokens } from './rhai';
 import { explain } from './explain';
 
-/** What is offered, and how many characters before the cursor it replaces. */
+/** Completions, and the number of characters before the cursor that they replace. */
 export interface Offer {
 	replaces: number;
 	options: Completion[];
@@ -36,7 +36,7 @@ export function complete(context: CompletionContext): CompletionResult | null {
 	};
 }
 
-/** What is offered at a place of a source; nothing within texts and comments. */
+/** Returns the completions at a position of a source; none in texts and comments. */
 export function offerAt(source: string, position: number, explicit = false): Offer | undefined {
 	if (endsInWords(source.slice(0, position))) return undefined;
 	const before = source.slice(source.lastIndexOf('\n', position - 1) + 1, position);
@@ -61,7 +61,7 @@ function optionsAfter(
 		const members = membersOf(path);
 		if (members.length > 0) return members.map(property);
 	}
-	// A call may begin on a line of its own: `users\n    .get("ada")`.
+	// A call can begin on its own line: `users\n    .get("ada")`.
 	if (/(^|[^.\d])\??\.$/.test(ahead) || /[\w)\]}"`]\.$/.test(ahead)) {
 		if (/\b\d+\.$/.test(ahead)) return undefined;
 		return methods(source.slice(0, position - word.length), source);
@@ -71,20 +71,20 @@ function optionsAfter(
 	return names(namesIn(source), word);
 }
 
-/** The methods of whatever the text ends with, a dot last. */
+/** Returns the methods of the value that the text ends with. The last character is a dot. */
 function methods(text: string, source: string): Completion[] {
 	const kind = receiver(text.replace(/\??\.$/, ''), namesIn(source));
 	const byName = new Map<string, ReferenceFunction>();
 	for (const method of methodsOf(kind)) {
 		const other = byName.get(method.name);
 		const forms = other ? [...other.forms, ...method.forms] : method.forms;
-		// One that could be of several kinds says of which in its explanation.
+		// The explanation of a method that several kinds have names the kinds.
 		byName.set(method.name, { ...method, of: other ? undefined : method.of, forms });
 	}
 	return [...byName.values()].map((each) => called(each, 'method'));
 }
 
-/** The kind of value that a text ends with. */
+/** Returns the kind of the value that a text ends with. */
 export function receiver(text: string, names: Names): string | undefined {
 	const code = tokens(text).filter((token) => token.style && !/comment/i.test(token.style));
 	const last = code.at(-1);
@@ -99,7 +99,7 @@ export function receiver(text: string, names: Names): string | undefined {
 	return code[start - 2]?.text === '::' ? kindOf(code.slice(start - 3)) : undefined;
 }
 
-/** Where the last bracket was opened. */
+/** Returns the index of the token that opens the last bracket. */
 function opened(code: readonly { text: string; style: string | null }[]): number {
 	let depth = 0;
 	for (let place = code.length - 1; place >= 0; place--) {
@@ -107,7 +107,7 @@ function opened(code: readonly { text: string; style: string | null }[]): number
 		if (style !== 'bracket') continue;
 		depth += /^[)\]}]/.test(text) ? 1 : -1;
 		if (depth === 0) {
-			// `list[0]` is an element, whose kind nobody knows.
+			// `list[0]` is an element, whose kind is unknown.
 			const isIndex = text === '[' && /[\w)\]]$/.test(code[place - 1]?.text ?? '');
 			return isIndex ? -1 : place;
 		}
@@ -128,7 +128,12 @@ function names(own: Names, word: string): Completion[] {
 				boost: 2
 			})
 		),
-		{ label: 'ctx', type: 'variable', info: 'What this run was started by.', boost: 1 },
+		{
+			label: 'ctx',
+			type: 'variable',
+			info: 'The request or the event that started the run.',
+			boost: 1
+		},
 		...modules.map(({ name, doc }) => ({
 			label: name,
 			apply: `${name}::`,
@@ -159,7 +164,7 @@ function called(each: ReferenceFunction, type: string): Completion {
 	});
 }
 
-/** Places to type arguments in, one after the other. */
+/** Returns placeholders for the arguments. */
 function holes(parameters: readonly string[]): string {
 	return parameters.map((name) => `\${${name}}`).join(', ');
 }

@@ -1,4 +1,4 @@
-// Two sources and where they differ. Fetched when it is first needed, like the editor.
+// Shows the differences of two sources. Loaded when it is first needed, like the editor.
 
 import { MergeView, unifiedMergeView } from '@codemirror/merge';
 import { EditorState, type Extension } from '@codemirror/state';
@@ -6,17 +6,17 @@ import { EditorView, lineNumbers } from '@codemirror/view';
 import { rhaiLanguage } from './language';
 import { looks } from './theme';
 
-/** A source and what it is called. */
+/** A source and its label. */
 export interface Side {
 	label: string;
 	source: string;
 }
 
-/** Below this width, in pixels, one above the other reads better than side by side. */
+/** Minimum width for two columns, in pixels. */
 const SIDE_BY_SIDE_FROM = 700;
 const UNCHANGED = { margin: 3, minSize: 6 };
 
-/** Shows what has to be changed about `before` to get `after`; gives what takes it away. */
+/** Shows the changes from `before` to `after`. Returns a function that removes the view. */
 export function showDiff(parent: HTMLElement, before: Side, after: Side): () => void {
 	if (parent.clientWidth < SIDE_BY_SIDE_FROM) {
 		const merged = unifiedMergeView({
@@ -38,7 +38,7 @@ export function showDiff(parent: HTMLElement, before: Side, after: Side): () => 
 	return () => view.destroy();
 }
 
-/** It takes the focus still: what scrolls must be reachable with the keyboard. */
+/** Cannot be changed, but takes the focus, so that the keyboard can scroll it. */
 function readOnly(label: string): Extension[] {
 	return [
 		lineNumbers(),

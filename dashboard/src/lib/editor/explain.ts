@@ -1,6 +1,6 @@
 import type { Form } from './reference';
 
-/** Explains a function: each of its forms and what that one does. */
+/** Explains a function: the signature and the description of each form. */
 export function explain(forms: readonly Form[]): HTMLElement {
 	const element = document.createElement('div');
 	element.className = 'cm-explained';

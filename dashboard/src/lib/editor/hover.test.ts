@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { meaningAt } from './hover';
 
-/** What is said of the name after `|`. */
+/** Returns the explanation of the name after `|`. */
 function meaning(source: string): string[] {
 	const found = meaningAt(source.replace('|', ''), source.indexOf('|'));
 	return found?.forms.map(({ signature, doc }) => `${signature}: ${doc}`) ?? [];
@@ -9,11 +9,11 @@ function meaning(source: string): string[] {
 
 it('explains functions of services, in all their forms', () => {
 	expect(meaning('let id = random::|uuid();')).toEqual([
-		'random::uuid() -> text: A random UUID, version 4.'
+		'random::uuid() -> text: Returns a random UUID, version 4.'
 	]);
 	expect(meaning('queue::|send("a", 1)').length).toBe(2);
 	expect(meaning('|queue::send("a", 1)')).toEqual([
-		'queue::: Messages that exactly one script works off.'
+		'queue::: Messages that exactly one script processes.'
 	]);
 });
 
@@ -24,9 +24,7 @@ it('explains members of ctx', () => {
 
 it('explains methods, of the right kind where it is known', () => {
 	const source = 'let users = kv::collection("users");\nusers.|has("ada")';
-	expect(meaning(source)).toEqual([
-		'Collection.has(key: text) -> bool: Whether there is an entry with this key.'
-	]);
+	expect(meaning(source)).toEqual(['Collection.has(key: text) -> bool: Whether a key exists.']);
 	expect(meaning('unknown.|len()').length).toBeGreaterThan(2);
 });
 

@@ -1,4 +1,4 @@
-// What a name in a script means, for whoever points at it.
+// Explains the name under the mouse pointer.
 
 import { hoverTooltip } from '@codemirror/view';
 import { explain } from './explain';
@@ -15,14 +15,14 @@ import {
 import { receiver } from './completion';
 import { tokens } from './rhai';
 
-/** A name and what is known of it. */
+/** A name and its explanations. */
 export interface Meaning {
 	from: number;
 	to: number;
 	forms: Form[];
 }
 
-/** What the name at a place of a source means, if it is known. */
+/** Returns the meaning of the name at a position of a source, if it is known. */
 export function meaningAt(source: string, position: number): Meaning | undefined {
 	const code = tokens(source).filter((token) => token.style !== null);
 	const place = code.findIndex(
@@ -48,13 +48,13 @@ export function meaningAt(source: string, position: number): Meaning | undefined
 		const module = modules.find((each) => each.name === text);
 		return found(module && [note(`${module.name}::`, module.doc)]);
 	}
-	if (text === 'ctx') return found([note('ctx', 'What this run was started by.')]);
+	if (text === 'ctx') return found([note('ctx', 'The request or the event that started the run.')]);
 	const own = namesIn(source).functions.get(text);
 	if (own) return found([note(`${text}(${own.parameters.join(', ')})`, own.doc)]);
 	return found(formsOf(plainFunctions, text));
 }
 
-/** The names before a dot, from the first on: `ctx.request`. */
+/** Returns the path before a dot: `ctx.request`. */
 function pathBefore(code: readonly { text: string }[], place: number): string {
 	const names: string[] = [];
 	for (let at = place - 1; at > 0 && /^\??\.$/.test(code[at]!.text); at -= 2) {
@@ -75,7 +75,7 @@ function note(signature: string, doc: string): Form {
 	return { signature, parameters: [], doc };
 }
 
-/** Shows it. */
+/** Shows the meaning in a tooltip. */
 export const hover = hoverTooltip((view, position) => {
 	const meaning = meaningAt(view.state.doc.toString(), position);
 	if (!meaning) return null;

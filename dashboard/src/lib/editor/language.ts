@@ -8,7 +8,7 @@ import {
 import { tags } from '@lezer/highlight';
 import { rhai } from './rhai';
 
-/** Folds what is in the bracket that a line ends with. */
+/** Folds the bracket that a line ends with. */
 const folding = foldService.of((state, lineStart) => {
 	const line = state.doc.lineAt(lineStart);
 	const end = line.from + line.text.trimEnd().length;
@@ -17,7 +17,7 @@ const folding = foldService.of((state, lineStart) => {
 	return match && match.from > line.to ? { from: end, to: match.from } : null;
 });
 
-/** Rhai, as every editor has it. */
+/** The Rhai support of all editors. */
 export const rhaiLanguage = new LanguageSupport(
 	StreamLanguage.define({ ...rhai, tokenTable: { interpolation: tags.special(tags.brace) } }),
 	[folding, indentUnit.of('    ')]

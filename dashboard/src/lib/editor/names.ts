@@ -1,4 +1,4 @@
-// The names that a script itself has made, and what is known of the values behind them.
+// The names that a script declares, and the kinds of their values.
 
 import { kindByFunction } from './reference';
 import { type Token, tokens } from './rhai';
@@ -7,18 +7,18 @@ import { type Token, tokens } from './rhai';
 export interface OwnFunction {
 	name: string;
 	parameters: string[];
-	/** What the comments before it say. */
+	/** The text of the doc comments before it. */
 	doc: string;
 }
 
-/** What a script has made. */
+/** The names of a script. */
 export interface Names {
-	/** Variables and parameters, with the kind of their value where it is plain to see. */
+	/** Variables and parameters, with the kind of their value if it is known. */
 	variables: Map<string, string | undefined>;
 	functions: Map<string, OwnFunction>;
 }
 
-/** Collects them. Where a name is made twice, what is known of both is known of it. */
+/** Collects the names. A name that is declared twice keeps its last known kind. */
 export function namesIn(source: string): Names {
 	const names: Names = { variables: new Map(), functions: new Map() };
 	const found = tokens(source).filter((token) => token.style !== null);
@@ -32,7 +32,7 @@ export function namesIn(source: string): Names {
 	return names;
 }
 
-/** The kind of the value that tokens begin with: `kv::collection(…)`, `"…"`, `#{…}`. */
+/** Returns the kind of the value that tokens begin with: `kv::collection(…)`, `"…"`, `#{…}`. */
 export function kindOf(code: readonly Token[]): string | undefined {
 	const [first, second, third] = code;
 	if (!first) return undefined;
@@ -47,12 +47,12 @@ function declare(code: Token[], place: number, names: Names): void {
 	const name = code[place + 1];
 	if (!name?.style?.startsWith('variableName')) return;
 	const value = code[place + 2]?.text === '=' ? code.slice(place + 3, place + 6) : [];
-	// What follows the call decides what the value is, so only a call that ends is taken.
+	// Only a call that ends the expression: a method after it would change the kind.
 	const kind = isWhole(code, place + 3) ? kindOf(value) : undefined;
 	names.variables.set(name.text, kind ?? names.variables.get(name.text));
 }
 
-/** Whether the expression that begins there is one call or literal, up to `;`. */
+/** Whether the expression at `start` is a single call or literal, up to `;`. */
 function isWhole(code: Token[], start: number): boolean {
 	let depth = 0;
 	for (let place = start; place < code.length; place++) {
@@ -72,7 +72,7 @@ function bind(code: Token[], place: number, names: Names): void {
 	}
 }
 
-/** A bar that begins a closure, where a value is expected. */
+/** Whether a bar after this token begins a closure. */
 function isClosure(before: Token | undefined): boolean {
 	return !before || /^[(,=[{;:]$|^=>$|^#\{$/.test(before.text) || before.text === 'return';
 }

@@ -1,14 +1,14 @@
 import type { Text } from '@codemirror/state';
 
-/** A place in a source as the interpreter tells it. */
+/** A position in a source, as the interpreter reports it. */
 export interface Place {
-	/** From 1; 0 when it is not known. */
+	/** From 1; 0 if it is unknown. */
 	line: number;
-	/** From 1, in characters; 0 when it is not known. */
+	/** From 1, in characters; 0 if it is unknown. */
 	column: number;
 }
 
-/** What is at a place: the word there, or one character. Places beyond the end are the end. */
+/** Returns the range of the word or the character at a position. Beyond the end, the end counts. */
 export function rangeAt(doc: Text, { line, column }: Place): { from: number; to: number } {
 	const found = doc.line(Math.min(Math.max(1, line), doc.lines));
 	// The interpreter counts characters, the editor counts UTF-16 units.
@@ -17,6 +17,6 @@ export function rangeAt(doc: Text, { line, column }: Place): { from: number; to:
 	const word = /^\w+/.exec(found.text.slice(from - found.from));
 	if (word) return { from, to: from + word[0].length };
 	if (from < found.to) return { from, to: from + 1 };
-	// At the end of a line there is nothing to be underlined but what is before it.
+	// The end of a line has no character to underline, so the one before it is taken.
 	return { from: Math.max(found.from, from - 1), to: found.to };
 }

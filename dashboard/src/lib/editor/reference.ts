@@ -1,5 +1,5 @@
-// What a script can use, from the one place where it is said: docs/functions.json is made
-// from the doc comments of the functions themselves.
+// The functions that a script can use. docs/functions.json is generated from the doc comments of
+// the functions.
 
 import reference from '../../../../docs/functions.json';
 
@@ -12,35 +12,35 @@ export interface Form {
 
 export interface ReferenceFunction {
 	module?: string;
-	/** The kind of value whose method it is. */
+	/** The kind of value that has this method. */
 	of?: string;
 	name: string;
 	forms: Form[];
 }
 
-/** The services. */
+/** The modules: `kv`, `queue` … */
 export const modules: readonly { name: string; doc: string }[] = reference.modules;
-/** What is in `ctx`. */
+/** The members of `ctx`. */
 export const context: readonly { path: string; doc: string }[] = reference.context;
 
 const all: readonly ReferenceFunction[] = [...reference.functions, ...reference.standard];
 
-/** The functions of a service. */
+/** Returns the functions of a module. */
 export function functionsOf(module: string): ReferenceFunction[] {
 	return all.filter((each) => each.module === module && !each.of);
 }
 
-/** Functions that are called without a service's name before them. */
+/** Functions without a module. */
 export const plainFunctions: readonly ReferenceFunction[] = all.filter(
 	(each) => !each.module && !each.of
 );
 
-/** The methods of a kind of value; of all when it is not known. */
+/** Returns the methods of a kind of value; all methods if the kind is unknown. */
 export function methodsOf(kind: string | undefined): ReferenceFunction[] {
 	return all.filter((each) => each.of && (kind === undefined || each.of === kind));
 }
 
-/** Kinds of values by the function that gives them: `kv::collection` gives a `Collection`. */
+/** Kinds of values by the function that returns them: `kv::collection` returns a `Collection`. */
 export const kindByFunction: ReadonlyMap<string, string> = new Map(
 	reference.functions.flatMap((each) => {
 		const kind = each.forms[0]?.signature.split(' -> ')[1];
@@ -48,7 +48,7 @@ export const kindByFunction: ReadonlyMap<string, string> = new Map(
 	})
 );
 
-/** The members of `ctx`, or of something in it. */
+/** Returns the members of a path: of `ctx` or `ctx.request`. */
 export function membersOf(path: string): { name: string; doc: string }[] {
 	const members = new Map<string, string>();
 	for (const member of context) {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { endsInWords, rhai, tokens } from './rhai';
 
-/** The pieces of a source with what they are, without spaces and punctuation. */
+/** Returns the tokens of a source with their styles, without spaces and punctuation. */
 function pieces(source: string): string[] {
 	return tokens(source)
 		.filter(({ style }) => style !== null && style !== 'punctuation' && style !== 'bracket')
@@ -27,7 +27,7 @@ it('tells keywords, names, numbers and operators apart', () => {
 	]);
 });
 
-it('keeps ranges and calls on numbers apart from fractions', () => {
+it('tells ranges and calls on numbers from fractions', () => {
 	expect(pieces('1..=5; 2.max(3)')).toEqual([
 		'number: 1',
 		'operator: ..=',
@@ -53,7 +53,7 @@ it('knows services, functions, methods and members', () => {
 	]);
 });
 
-it('finds code within texts, however deep', () => {
+it('finds code in texts at any depth', () => {
 	expect(pieces('`a ${ `b ${#{x: {1}}} c` } d`; z')).toEqual([
 		'string: `a ',
 		'interpolation: ${',
@@ -90,7 +90,7 @@ it('ends texts where Rhai ends them', () => {
 	]);
 });
 
-it('nests block comments and knows those that are documentation', () => {
+it('nests block comments and knows doc comments', () => {
 	expect(pieces('/* a /* b */ still */ 1 // end\n/// doc\n/* open\n 2')).toEqual([
 		'comment: /* a /* b */ still */',
 		'number: 1',
@@ -101,14 +101,14 @@ it('nests block comments and knows those that are documentation', () => {
 	]);
 });
 
-it('knows where words end', () => {
+it('knows whether a source ends in a text or a comment', () => {
 	const within = ['"a', '`a', '`a ${1} b', '// a', '/* a', '/* a\n', '#"a" ', '"\\"'];
 	const outside = ['"a"', '`a`', '`a ${', '`a ${b', '// a\n', '/* a */', '#"a"#', 'a', ''];
 	expect(within.filter((source) => !endsInWords(source))).toEqual([]);
 	expect(outside.filter((source) => endsInWords(source))).toEqual([]);
 });
 
-it('indents what is in brackets, and closes them where they were opened', () => {
+it('indents code in brackets, and aligns the closing bracket', () => {
 	const indent = (brackets: number[], text: string) =>
 		rhai.indent!({ ...rhai.startState!(4), brackets }, text, { unit: 4 });
 	expect(indent([], 'a')).toBe(0);

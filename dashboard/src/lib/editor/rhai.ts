@@ -1,5 +1,4 @@
-// Rhai for the editor: what each piece of a source is, how lines are indented and what
-// the editor has to know of the language.
+// Rhai for the editor: tokens, indentation and the language data.
 
 import { type StreamParser, StringStream } from '@codemirror/language';
 
@@ -8,27 +7,27 @@ const CONTROL =
 const DECLARING = 'let const fn private import export as global this'.split(' ');
 const CALLED = 'Fn call curry type_of is_def_var is_def_fn is_shared print debug'.split(' ');
 
-/** Words that mean something to the language. */
+/** The keywords of the language. */
 export const KEYWORDS: readonly string[] = [...CONTROL, ...DECLARING, 'true', 'false'];
-/** Functions that the language itself has, besides those of the reference. */
+/** Functions of the language that the reference does not have. */
 export const BUILT_IN: readonly string[] = CALLED;
 
-/** What is open: how many braces within `${…}` of a text, or a text in backticks. */
+/** An open text in backticks, or an open `${…}` in one with the number of its open braces. */
 type Context = { kind: 'template' } | { kind: 'interpolation'; braces: number };
 
-/** What the tokenizer has to know at the start of a line. */
+/** The state of the tokenizer at the start of a line. */
 export interface RhaiState {
-	/** How deep block comments are nested. */
+	/** The depth of nested block comments. */
 	comment: number;
-	/** A text in double quotes that is open; only a backslash takes it to the next line. */
+	/** An open text in double quotes. Only a backslash continues it on the next line. */
 	text: 'open' | 'continued' | undefined;
-	/** The hashes that end a raw text, if one is open. */
+	/** The hashes that end the open raw text, if there is one. */
 	raw: string | undefined;
-	/** Texts in backticks and what is within them, the innermost last. */
+	/** Open texts in backticks and interpolations, innermost last. */
 	contexts: Context[];
-	/** The indentation of the lines where brackets were opened that still are. */
+	/** The indentations of the lines that opened the open brackets. */
 	brackets: number[];
-	/** What came just before, for what follows `.` and `fn`. */
+	/** The previous token, if it was `.` or `fn`. */
 	before: 'dot' | 'fn' | undefined;
 }
 
@@ -86,7 +85,7 @@ function code(stream: StringStream, state: RhaiState): string | null {
 		return blockComment(stream, state);
 	}
 	if (stream.match(/^(0x[\da-fA-F_]+|0o[0-7_]+|0b[01_]+)/)) return 'number';
-	// `1..5` is a range and `1.max(2)` a call: a dot belongs to a number before a digit only.
+	// `1..5` is a range and `1.max(2)` a call: a dot is part of a number only before a digit.
 	if (stream.match(/^\d[\d_]*(\.\d[\d_]*)?([eE][+-]?\d+)?/)) return 'number';
 	if (stream.match(/^'(\\.[^']*|[^'\\])'/)) return 'character';
 	const raw = stream.match(/^(#+)"/) as RegExpMatchArray | null;
@@ -164,7 +163,7 @@ function blockComment(stream: StringStream, state: RhaiState): string {
 	return 'comment';
 }
 
-/** To the closing quote; a line that ends with a backslash goes on in the next one. */
+/** Reads to the closing quote. A line that ends with a backslash continues on the next one. */
 function text(stream: StringStream, state: RhaiState): string {
 	state.text = 'open';
 	while (!stream.eol()) {
@@ -206,21 +205,21 @@ function template(stream: StringStream, state: RhaiState): string {
 	return 'string';
 }
 
-/** A piece of a source. */
+/** A token of a source. */
 export interface Token {
 	text: string;
-	/** What it is; `null` for spaces. */
+	/** The style; `null` for spaces. */
 	style: string | null;
-	/** Where it begins in the source. */
+	/** The offset in the source. */
 	from: number;
 }
 
-/** All pieces of a source, without the ends of lines. */
+/** Returns all tokens of a source, without line breaks. */
 export function tokens(source: string): Token[] {
 	return scan(source).found;
 }
 
-/** Whether what comes next belongs to a text or a comment. */
+/** Whether a source ends inside a text or a comment. */
 export function endsInWords(source: string): boolean {
 	const { found, state } = scan(source);
 	if (state.comment > 0 || state.text || state.raw !== undefined) return true;

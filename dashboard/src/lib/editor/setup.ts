@@ -1,5 +1,5 @@
-// The editor itself. It is large, so it is fetched when a page first shows one: nothing
-// but types may be imported from here in any other way than `import()`.
+// The editor. It is large, so it is loaded when a page first shows one. Import only types from this
+// file, or use `import()`.
 
 import {
 	acceptCompletion,
@@ -29,31 +29,31 @@ import { rhaiLanguage } from './language';
 import { type Place, rangeAt } from './position';
 import { looks } from './theme';
 
-/** How long somebody has to pause before what they typed is checked, in ms. */
+/** The pause in typing before the source is checked, in ms. */
 const CHECK_AFTER_MS = 400;
 
-/** What is wrong with a source. */
+/** An error in a source. */
 export interface Problem extends Place {
 	message: string;
 }
 
 interface Options {
 	source: string;
-	/** What the editor is called. */
+	/** The accessible name. */
 	label: string;
-	/** Whether it can only be looked at. */
+	/** Whether the source cannot be changed. */
 	readonly: boolean;
 	onchange: (source: string) => void;
 	onsave: () => void;
-	/** Runs the script; called for Control and Enter. */
+	/** Called for Control or Command and Enter. */
 	onrun: () => void;
-	/** Finds out whether a source parses. */
+	/** Parses a source. Resolves to the error, if there is one. */
 	check: (source: string) => Promise<Problem | undefined>;
 }
 
 const setFailed = StateEffect.define<number | undefined>();
 
-/** The line at which a run failed, until it is edited. */
+/** Marks the line where a run failed, until the source is edited. */
 const failedLine = StateField.define<DecorationSet>({
 	create: () => Decoration.none,
 	update(marks, transaction) {
@@ -97,7 +97,7 @@ export class Editor {
 				linter((view) => problems(view, options.check), { delay: CHECK_AFTER_MS }),
 				keymap.of([
 					{ key: 'Mod-s', preventDefault: true, run: () => (options.onsave(), true) },
-					// The default keys would insert a line.
+					// The default binding would insert a line.
 					{ key: 'Mod-Enter', preventDefault: true, run: () => (options.onrun(), true) },
 					...closeBracketsKeymap,
 					...defaultKeymap,
@@ -110,11 +110,11 @@ export class Editor {
 					indentWithTab
 				]),
 				EditorView.contentAttributes.of({
-					// It takes the focus without this too, but not every checker knows that.
+					// The element takes the focus anyway, but not every checker knows that.
 					tabindex: '0',
 					'aria-label': options.label,
 					'aria-description':
-						'Rhai source. Tab indents; to leave the editor, press Escape and then Tab. ' +
+						'Rhai source. Tab indents. To leave the editor, press Escape and then Tab. ' +
 						'Control and S, or Command and S, saves. Control and Enter, or Command and Enter, ' +
 						'saves and runs.'
 				}),
@@ -130,13 +130,13 @@ export class Editor {
 		return this.#view.state.doc.toString();
 	}
 
-	/** Puts another source in the place of this one; it can be undone. */
+	/** Replaces the source. The user can undo it. */
 	replace(source: string): void {
 		const { length } = this.#view.state.doc;
 		this.#view.dispatch({ changes: { from: 0, to: length, insert: source } });
 	}
 
-	/** Puts the cursor at a place, and the editor in front of the reader. */
+	/** Moves the cursor to a position, and scrolls to it. */
 	goTo(place: Place): void {
 		const { from } = rangeAt(this.#view.state.doc, place);
 		const scrolled = EditorView.scrollIntoView(from, { y: 'center' });
@@ -145,7 +145,7 @@ export class Editor {
 		this.#view.dom.scrollIntoView({ block: 'nearest' });
 	}
 
-	/** Marks the line at which a run failed; none takes the mark away. */
+	/** Marks the line where a run failed; `undefined` removes the mark. */
 	markFailed(line: number | undefined): void {
 		const { doc } = this.#view.state;
 		const known = line !== undefined && line >= 1 && line <= doc.lines;

@@ -1,4 +1,4 @@
-// How sources look: the page's own colours, so that the editor follows its theme.
+// The look of sources. It uses the page's colours, so that the editor follows the theme.
 
 import { HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import { EditorView } from '@codemirror/view';
@@ -103,9 +103,9 @@ const surfaces = EditorView.theme({
 		background: 'var(--sunken)',
 		color: 'var(--soft)'
 	},
-	// Its ornaments are in few fonts.
+	// Few fonts have its ornaments.
 	'.cm-collapsedLines::before, .cm-collapsedLines::after': { content: 'none !important' }
 });
 
-/** The looks of every editor. */
+/** The look of all editors. */
 export const looks = [surfaces, syntaxHighlighting(colours)];

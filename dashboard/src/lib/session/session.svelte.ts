@@ -11,8 +11,8 @@ type SessionInfo = components['schemas']['Session'];
  *  unknown ─▶ signedOut ◀─▶ signedIn ─▶ expired ─▶ signedIn (same page, nothing lost)
  * ```
  *
- * Invariant: no password and no cookie stays in the page's reach. A password is sent once,
- * to be exchanged for a cookie that only the browser sees.
+ * Invariant: the page stores no password and cannot read the cookie. It sends a password once, in
+ * exchange for a cookie that only the browser can read.
  */
 type State = 'unknown' | 'signedOut' | 'signedIn' | 'expired';
 
@@ -23,12 +23,12 @@ class Session {
 	#waiting: ((again: boolean) => void)[] = [];
 	#onend: (() => void)[] = [];
 
-	/** What a request that changes something must bring. */
+	/** The token that every request with a side effect must send. */
 	get csrfToken(): string | undefined {
 		return this.info?.csrf_token ?? undefined;
 	}
 
-	/** Asks the server who is signed in, and waits for one that does not answer. */
+	/** Asks the server who is signed in. Waits while the server is unreachable. */
 	async find(): Promise<void> {
 		for (;;) {
 			const answer = await fetch('/api/v1/auth/me').catch(() => undefined);
@@ -41,39 +41,39 @@ class Session {
 		}
 	}
 
-	/** Whether whoever is signed in may do this outside of apps: `instance_read`. */
+	/** Whether the signed-in user has a capability of the instance: `instance_read`. */
 	may(capability: string): boolean {
 		return this.info?.capabilities.includes(capability) ?? false;
 	}
 
-	/** Exchanges a password for a session; throws an {@link ApiError} when it is refused. */
+	/** Exchanges a password for a session. Throws an {@link ApiError} if it is refused. */
 	signIn(name: string, password: string): Promise<void> {
 		return this.#exchange('/api/v1/auth/login', { name, password });
 	}
 
-	/** Chooses a password by an invitation, and begins a session with it. */
+	/** Sets the password of an invited user, and starts a session. */
 	acceptInvitation(token: string, password: string): Promise<void> {
 		return this.#exchange('/api/v1/auth/invitation/accept', { token, password });
 	}
 
-	/** Goes on with a session that an answer has brought: a changed password ends the old. */
+	/** Continues with a new session, because a changed password ends the old one. */
 	renew(info: SessionInfo): void {
 		this.#begin(info);
 	}
 
-	/** Ends the session, here and on the server. */
+	/** Ends the session in this page and on the server. */
 	async signOut(): Promise<void> {
 		const headers = this.csrfToken ? { 'X-CSRF-Token': this.csrfToken } : undefined;
 		await this.#ask('/api/v1/auth/logout', { method: 'POST', headers });
 		this.ended();
 	}
 
-	/** Calls back when a session is over for good. */
+	/** Registers a callback for the end of a session. */
 	onend(callback: () => void): void {
 		this.#onend.push(callback);
 	}
 
-	/** The session is over, and nobody wants to go on with it. */
+	/** Ends the session in this page. */
 	ended(): void {
 		for (const callback of this.#onend) callback();
 		this.info = undefined;
@@ -82,8 +82,8 @@ class Session {
 	}
 
 	/**
-	 * Waits until somebody has signed in again, after an answer that the session is over.
-	 * False when there was no session to go on with.
+	 * Waits until the user has signed in again, after a response that the session has expired.
+	 * Resolves to false if there was no session, or if the user signs out.
 	 */
 	signedInAgain(): Promise<boolean> {
 		if (this.state !== 'signedIn' && this.state !== 'expired') return Promise.resolve(false);
@@ -104,7 +104,7 @@ class Session {
 	}
 
 	#begin(info: SessionInfo): void {
-		// Another user sees other things.
+		// Another user has access to other data.
 		if (this.info && this.info.principal.name !== info.principal.name) {
 			for (const callback of this.#onend) callback();
 		}

@@ -1,10 +1,10 @@
-// What a script answered, as it can be shown.
+// The response of a script, for display.
 
 import type { Schema } from '$lib/api/client';
 
 type Response = Schema['ExecuteResponse'];
 
-/** An answer's body. */
+/** The body of a response. */
 export type Shown =
 	| { kind: 'empty' }
 	| { kind: 'json'; value: unknown }
@@ -12,10 +12,10 @@ export type Shown =
 	| { kind: 'image'; address: string; size: number }
 	| { kind: 'binary'; size: number };
 
-/** Pixels only: SVG is a document, which can hold scripts. */
+/** Raster images only: an SVG is a document and can contain scripts. */
 const IMAGES = /^image\/(png|jpeg|gif|webp|avif)$/;
 
-/** Decides by content type, and by whether the body is what that says. */
+/** Reads the body by its content type, if it matches that. */
 export function shown(response: Response): Shown {
 	if (response.body === '') return { kind: 'empty' };
 	const type = contentType(response);
@@ -23,7 +23,7 @@ export function shown(response: Response): Shown {
 	if (text === undefined) {
 		const size = bytesOf(response).length;
 		if (!IMAGES.test(type)) return { kind: 'binary', size };
-		// A data: address never has the dashboard's origin, a blob: address always has.
+		// A data: URL never has the dashboard's origin. A blob: URL always has.
 		return { kind: 'image', address: `data:${type};base64,${response.body}`, size };
 	}
 	if (type === 'application/json' || type.endsWith('+json')) {
@@ -36,7 +36,7 @@ export function shown(response: Response): Shown {
 	return { kind: 'text', text };
 }
 
-/** Saves the body as a file. Its address is never of a type that a browser would show. */
+/** Saves the body as a file. Its URL never has a type that a browser would show. */
 export function save(response: Response, name: string) {
 	const blob = new Blob([bytesOf(response)], { type: 'application/octet-stream' });
 	const link = document.createElement('a');
@@ -51,7 +51,7 @@ function bytesOf({ body, body_encoding }: Response): Uint8Array<ArrayBuffer> {
 	return Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0));
 }
 
-/** The media type, without parameters. */
+/** Returns the media type without parameters. */
 export function contentType(response: Response): string {
 	const header = response.headers.find(([name]) => name?.toLowerCase() === 'content-type');
 	return (header?.[1] ?? '').split(';')[0]!.trim().toLowerCase();

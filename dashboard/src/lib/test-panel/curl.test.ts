@@ -5,7 +5,7 @@ import { newRequest, type TestRequest } from './request';
 const command = (request: Partial<TestRequest>) =>
 	curl('http://127.0.0.1:8080', '/x/shop/orders', { ...newRequest(), ...request });
 
-it('quotes what means something to a shell, and nothing else', () => {
+it('quotes only words that have characters special to a shell', () => {
 	expect(quoted('a-b_c.1/2:3@4')).toBe('a-b_c.1/2:3@4');
 	expect(quoted('')).toBe("''");
 	expect(quoted('it\'s $HOME `id` "x" \\ !')).toBe(String.raw`'it'\''s $HOME ${'`id`'} "x" \ !'`);
@@ -15,7 +15,7 @@ it('quotes what means something to a shell, and nothing else', () => {
 	expect(quoted('~')).toBe("'~'");
 });
 
-it('is short for what is simple', () => {
+it('is short for a simple request', () => {
 	expect(command({})).toBe('curl \\\n  http://127.0.0.1:8080/x/shop/orders');
 	expect(command({ method: 'HEAD' })).toContain('--head');
 	expect(command({ method: 'DELETE', query: '?a=1&b=2' })).toBe(
@@ -23,7 +23,7 @@ it('is short for what is simple', () => {
 	);
 });
 
-it('sends texts as they are, with what they are', () => {
+it('sends texts unchanged, with their content type', () => {
 	const text = `{"name":"O'Hara",\n"note":"@file $(rm)"}`;
 	const json = command({ method: 'POST', body: { kind: 'json', text } });
 	expect(json).toContain("-H 'content-type: application/json'");
@@ -42,14 +42,14 @@ it('sends texts as they are, with what they are', () => {
 	expect(own).not.toContain('not sent');
 });
 
-it('names a file and does not carry it', () => {
+it('names a file and does not contain it', () => {
 	const body = { kind: 'file', name: "my 'cat'.png", type: 'image/png' } as const;
 	const sent = command({ method: 'PUT', body });
 	expect(sent).toContain(String.raw`--data-binary '@my '\''cat'\''.png'`);
 	expect(sent).toContain("-H 'content-type: image/png'");
 });
 
-it('keeps curl from reading addresses as patterns', () => {
+it('keeps curl from reading URLs as patterns', () => {
 	expect(command({ query: 'a[]={1}' })).toContain('--globoff');
 	expect(command({ path: '/a/../b' })).toContain('--path-as-is');
 });

@@ -1,21 +1,21 @@
-// A request as a command line.
+// Converts a request to a command line.
 
 import { headersOf, type TestRequest } from './request';
 
-/** Quotes a word for a POSIX shell, where it means nothing but itself. */
+/** Quotes a word for a POSIX shell. */
 export function quoted(word: string): string {
 	if (/^[\w@%+=:,./-]+$/.test(word)) return word;
-	// Nothing is special between single quotes, but the quote that ends them.
+	// Between single quotes, only the closing quote is special.
 	return `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** The `curl` that sends a request to where the script really answers. */
+/** Returns the `curl` command that sends a request to the script's endpoint. */
 export function curl(origin: string, endpoint: string, request: TestRequest): string {
 	const { method, body } = request;
 	const query = request.query.replace(/^\?/, '');
 	const url = origin + (request.path || endpoint) + (query && `?${query}`);
 	const words = ['curl'];
-	// Brackets and braces are patterns to curl, and dots are taken out of paths.
+	// curl reads brackets and braces as patterns, and removes `.` and `..` from paths.
 	if (/[[\]{}]/.test(url)) words.push('--globoff');
 	if (/\/\.\.?(\/|$)/.test(request.path)) words.push('--path-as-is');
 	if (method === 'HEAD' && body.kind === 'none') words.push('--head');

@@ -1,4 +1,4 @@
-// What a script sees as `ctx.event`, of each kind, to begin with.
+// Example events of each kind, as a script sees them in `ctx.event`.
 
 export const EVENT_KINDS = [
 	'queue',
@@ -24,7 +24,7 @@ const OPERATIONS: Record<EventKind, string> = {
 
 const NO_ID = '00000000-0000-7000-8000-00000000000';
 
-/** An event as it could come, with all that events of its kind have. */
+/** Returns an example event with all fields of its kind. */
 export function exampleEvent(
 	kind: EventKind,
 	app: string,
@@ -79,11 +79,11 @@ function details(kind: EventKind, app: string, script: string, now: number) {
 	}
 }
 
-/** An event as it was typed; throws what is wrong with it. */
+/** Parses a typed event. Throws an error if it is invalid. */
 export function parseEvent(text: string): Record<string, unknown> {
 	const event: unknown = JSON.parse(text);
 	if (typeof event !== 'object' || event === null || Array.isArray(event)) {
-		throw new Error('an event is an object');
+		throw new Error('it is not an object');
 	}
 	if (!('kind' in event) || typeof event.kind !== 'string') throw new Error('`kind` is missing');
 	return event as Record<string, unknown>;

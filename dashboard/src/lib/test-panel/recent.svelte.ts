@@ -1,17 +1,17 @@
 import type { TestRequest } from './request';
 
-/** How many requests are kept of a script. */
+/** Maximum number of stored requests per script. */
 export const RECENT_MAX = 20;
-/** Bodies longer than this are not kept, in characters: a browser keeps 5 MB in all. */
+/** Maximum length of a stored body, in characters: a browser stores 5 MB in all. */
 const BODY_CHARS_MAX = 32_768;
-/** What lets somebody in is not kept. */
+/** Headers with credentials, whose values are not stored. */
 const SECRET = /^(authorization|proxy-authorization|cookie|x-api-key)$/i;
 
 /**
- * The requests that a script was tried with last, in this browser only.
+ * The last test requests of a script, stored only in this browser.
  *
- * Invariant: nothing of the session is in them, no file, and of headers that let
- * somebody in only the name.
+ * Invariant: they contain nothing of the session, no file, and no value of a header with
+ * credentials.
  */
 export class Recent {
 	items = $state.raw<TestRequest[]>([]);
@@ -23,11 +23,11 @@ export class Recent {
 			const kept: unknown = JSON.parse(localStorage.getItem(this.#key) ?? '[]');
 			if (Array.isArray(kept)) this.items = kept as TestRequest[];
 		} catch {
-			// What cannot be read is as good as nothing.
+			// Data that cannot be read counts as none.
 		}
 	}
 
-	/** Puts a request first; one that is there already moves there. */
+	/** Adds a request as the first one. An equal request moves to the front. */
 	add(request: TestRequest): void {
 		const kept = keepable(request);
 		const text = JSON.stringify(kept);
@@ -45,12 +45,12 @@ export class Recent {
 		try {
 			localStorage.setItem(this.#key, JSON.stringify(this.items));
 		} catch {
-			// The browser's room is used up: they stay until the page is left.
+			// The browser's storage is full. The requests stay until the user leaves the page.
 		}
 	}
 }
 
-/** A request without what is not kept. */
+/** Returns a request without the parts that are not stored. */
 export function keepable(request: TestRequest): TestRequest {
 	const { body } = request;
 	const headers = request.headers.map(({ name, value }) => ({

@@ -4,7 +4,7 @@ import { EVENT_KINDS, exampleEvent, parseEvent } from './event';
 import { keepable } from './recent.svelte';
 import { fromCaptured, isWhole, newRequest, toApi, wrongWith } from './request';
 
-it('sends files as they are', async () => {
+it('sends files unchanged', async () => {
 	const content = new File([new Uint8Array([0, 255, 10])], 'a.bin');
 	const body = { kind: 'file', name: 'a.bin', type: '', content } as const;
 	const sent = await toApi({ ...newRequest(), method: 'PUT', query: '?a=1', body });
@@ -12,7 +12,7 @@ it('sends files as they are', async () => {
 	expect(sent.headers).toEqual([['content-type', 'application/octet-stream']]);
 });
 
-it('says what is wrong before it is sent', () => {
+it('finds an invalid request before it is sent', () => {
 	const json = (text: string) => wrongWith({ ...newRequest(), body: { kind: 'json', text } });
 	expect(json('{"a": 1}')).toBeUndefined();
 	expect(json('{a}')).toMatch(/^This is not JSON/);
@@ -20,7 +20,7 @@ it('says what is wrong before it is sent', () => {
 	expect(wrongWith({ ...newRequest(), body: kept })).toMatch(/a\.png again/);
 });
 
-it('makes a request anew from one that was captured', () => {
+it('restores a captured request', () => {
 	const captured = {
 		method: 'POST',
 		path: '/x/shop/orders',
@@ -46,7 +46,7 @@ it('makes a request anew from one that was captured', () => {
 	expect(fromCaptured({ method: 'GET', body: null }).body).toEqual({ kind: 'none' });
 });
 
-it('keeps neither secrets nor files nor what is large', () => {
+it('stores no secrets, no files and no large bodies', () => {
 	const kept = keepable({
 		...newRequest(),
 		headers: [
@@ -71,7 +71,7 @@ it('has an example of every kind of event', () => {
 	expect(() => parseEvent('{}')).toThrow('kind');
 });
 
-it('shows bodies as what they are', () => {
+it('shows bodies by their type', () => {
 	const response = (type: string, body: string, body_encoding: 'text' | 'base64' = 'text') =>
 		shown({ status: 200, headers: [['Content-Type', type]], body, body_encoding });
 	expect(response('application/json; charset=utf-8', '[1]')).toEqual({ kind: 'json', value: [1] });
@@ -81,7 +81,7 @@ it('shows bodies as what they are', () => {
 	expect(response('image/png', 'AP8=', 'base64').kind).toBe('image');
 	const binary = response('application/zip', 'AP8=', 'base64');
 	expect(binary.kind === 'binary' && binary.size).toBe(2);
-	// A document, which can hold scripts, is no picture.
+	// An SVG is a document, which can contain scripts.
 	expect(response('image/svg+xml', 'AP8=', 'base64').kind).toBe('binary');
 	expect(response('image/svg+xml', '<svg/>', 'text').kind).toBe('text');
 });

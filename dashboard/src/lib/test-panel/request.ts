@@ -1,34 +1,35 @@
-// A request that somebody puts together to try a script with.
+// The request of a test.
 
 import type { Schema } from '$lib/api/client';
+import { wrongJson } from '$lib/ui/json';
 
 export const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'] as const;
 
-/** What a request carries. */
+/** The body of a request. */
 export type Body =
 	| { kind: 'none' }
 	| { kind: 'json' | 'text'; text: string }
-	/** A file of a request that was kept has only its name: its content was not kept. */
+	/** A stored request has only the name of the file, not its content. */
 	| { kind: 'file'; name: string; type: string; content?: File };
 
-/** A request to be sent. */
+/** A test request. */
 export interface TestRequest {
 	method: string;
-	/** The script's own endpoint when empty. */
+	/** The path; empty for the script's own endpoint. */
 	path: string;
-	/** Without the question mark. */
+	/** The query without the question mark. */
 	query: string;
-	/** Rows, as they are typed; those without a name are not sent. */
+	/** The typed headers. A header without a name is not sent. */
 	headers: { name: string; value: string }[];
 	body: Body;
 }
 
-/** What a form begins with. */
+/** Returns the request that the form starts with. */
 export function newRequest(): TestRequest {
 	return { method: 'GET', path: '', query: '', headers: [], body: { kind: 'none' } };
 }
 
-/** The headers that are sent: those that were typed, and what the body is if they do not say. */
+/** Returns the headers to send: the typed ones, and a content type if they have none. */
 export function headersOf({ headers, body }: TestRequest): [string, string][] {
 	const sent = headers
 		.map(({ name, value }): [string, string] => [name.trim(), value.trim()])
@@ -45,26 +46,16 @@ function contentType(body: Body): string | undefined {
 	return undefined;
 }
 
-/** Why a request cannot be sent as it is. */
+/** Returns why a request cannot be sent; `undefined` if it can. */
 export function wrongWith({ body }: TestRequest): string | undefined {
 	if (body.kind === 'json') return wrongJson(body.text);
 	if (body.kind === 'file' && !body.content) {
-		return body.name ? `Choose ${body.name} again: files are not kept.` : 'Choose a file.';
+		return body.name ? `Choose ${body.name} again: files are not stored.` : 'Choose a file.';
 	}
 	return undefined;
 }
 
-/** What is wrong with a text as JSON. */
-export function wrongJson(text: string): string | undefined {
-	try {
-		JSON.parse(text);
-		return undefined;
-	} catch (error) {
-		return `This is not JSON: ${(error as Error).message}`;
-	}
-}
-
-/** A request as the API takes it. */
+/** Converts a request for the API. */
 export async function toApi(request: TestRequest): Promise<Schema['ExecuteRequest']> {
 	const { method, path, body } = request;
 	const query = request.query.replace(/^\?/, '');
@@ -79,14 +70,14 @@ export async function toApi(request: TestRequest): Promise<Schema['ExecuteReques
 
 function toBase64(bytes: Uint8Array): string {
 	let text = '';
-	// An argument list has a length that it cannot exceed.
+	// In chunks, because the number of arguments is limited.
 	for (let start = 0; start < bytes.length; start += 0x8000) {
 		text += String.fromCharCode(...bytes.subarray(start, start + 0x8000));
 	}
 	return btoa(text);
 }
 
-/** A request that really was made, as the log of executions has kept it. */
+/** Converts a captured request, as the log of executions has it. */
 export function fromCaptured(event: unknown): TestRequest {
 	const kept = event as Schema['RecordedRequest'];
 	const headers = (kept.headers ?? []).filter(([name = '']) => !OF_THE_CONNECTION.includes(name));
@@ -102,16 +93,16 @@ export function fromCaptured(event: unknown): TestRequest {
 	};
 }
 
-/** Whether all of the body of a captured request was kept. */
+/** Whether the whole body of a captured request is stored. */
 export function isWhole(event: unknown): boolean {
 	const { body, body_bytes } = event as Schema['RecordedRequest'];
 	if (!body_bytes) return true;
 	return typeof body === 'string' && new TextEncoder().encode(body).length === body_bytes;
 }
 
-/** What the log has in the place of what lets somebody in. */
+/** The mask that the log has in place of a credential. */
 const MASK = '***';
-/** Headers that the next request has of its own. */
+/** Headers that every request sets itself. */
 const OF_THE_CONNECTION = ['host', 'connection', 'content-length', 'transfer-encoding', 'expect'];
 
 function bodyOf(body: string | null | undefined): Body {

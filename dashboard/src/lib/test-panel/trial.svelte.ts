@@ -6,7 +6,7 @@ import { newRequest, type TestRequest, toApi, wrongWith } from './request';
 
 type Answer = Schema['ExecuteAnswer'];
 
-/** What a script is tried with, and what came of it. Kept while other tabs are looked at. */
+/** The test of a script: its input and its result. It stays while other tabs are open. */
 export class Trial {
 	readonly recent: Recent;
 	mode = $state<'request' | 'event'>('request');
@@ -15,9 +15,9 @@ export class Trial {
 	event = $state('');
 	running = $state(false);
 	answer = $state.raw<Answer>();
-	/** Why there was no run. */
+	/** Why the run could not start. */
 	error = $state.raw<ApiError>();
-	/** What is wrong with what was typed, once somebody has tried to send it. */
+	/** Why the typed input is invalid. Set by an attempt to send it. */
 	wrong = $state<string>();
 
 	#script: Schema['Script'];
@@ -37,7 +37,7 @@ export class Trial {
 		return this.answer?.error ?? undefined;
 	}
 
-	/** Runs the version that is saved; one run at a time. */
+	/** Runs the saved version. One run at a time. */
 	async run(): Promise<void> {
 		if (this.running) return;
 		this.wrong = this.#whatIsWrong();

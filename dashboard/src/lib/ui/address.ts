@@ -1,9 +1,9 @@
-// What a page shows is in its address, so that it can be linked to and gone back to.
+// A page keeps its state in its URL, so that links and the browser's history work.
 
 import { goto } from '$app/navigation';
 import { page } from '$app/state';
 
-/** Changes parameters of the page's address; an empty one is taken away. */
+/** Changes parameters of the page's URL. An empty value removes the parameter. */
 export function goToParameters(
 	parameters: Record<string, string | undefined>,
 	replaceState = true
@@ -16,7 +16,7 @@ export function goToParameters(
 	return goto(url, { replaceState, keepFocus: true, noScroll: true });
 }
 
-/** Goes to another part of the page's list. */
+/** Goes to another page of the page's list. */
 export function goToOffset(offset: number): void {
 	goToParameters({ offset: offset > 0 ? String(offset) : undefined }, false);
 }

@@ -1,12 +1,12 @@
 import { connection } from '$lib/api/connection.svelte';
 
-/** The time, in whole tens of seconds, for what says how long ago something was. */
+/** The current time, updated every ten seconds, for relative times. */
 class TickingClock {
 	now = $state(Date.now());
 
 	constructor() {
 		setInterval(() => {
-			// Pages ask again with each step: not while nobody answers.
+			// Pages fetch again at each step, so there are no steps while the server is down.
 			if (!document.hidden && !connection.lost) this.now = Date.now();
 		}, 10_000);
 	}

@@ -1,26 +1,34 @@
-// How a dialog is used with the keyboard.
+// The keyboard in a dialog.
 
 const FIELD = ':is(input, select, textarea):not(:disabled, [readonly], [type="hidden"])';
 
+/** The parts of a field that decide whether it gets the focus. */
+type Field = Pick<HTMLInputElement, 'type' | 'required' | 'value'>;
+
 /**
- * What has the focus when a dialog opens: the first field that is empty if it has to be filled
- * in, or the first field, or the last button, which is the one that does it.
+ * Returns the element that has the focus when a dialog opens: its first field or, without a field,
+ * its last button, which does what the dialog asks about.
  */
 export function firstFocus(content: ParentNode): HTMLElement | undefined {
-	const fields = [...content.querySelectorAll<HTMLInputElement>(FIELD)];
-	// The name of who signs in again is there already.
-	const [first] = fields;
-	const isGiven = first?.type === 'text' && first.required && first.value !== '';
-	const missing = fields.find((field) => field.required && field.value === '');
-	const field = isGiven ? (missing ?? first) : first;
+	const field = firstField([...content.querySelectorAll<HTMLInputElement>(FIELD)]);
 	return field ?? [...content.querySelectorAll<HTMLElement>('button:not(:disabled)')].at(-1);
 }
 
-/** Control or Command and Enter submit, also from where Enter is a new line. */
+/**
+ * Returns the first field. If that is a required text that is filled in already, returns the first
+ * required field that is empty: the password of a user whose name is known.
+ */
+export function firstField<Kind extends Field>(fields: readonly Kind[]): Kind | undefined {
+	const [first] = fields;
+	if (first?.type !== 'text' || !first.required || first.value === '') return first;
+	return fields.find(({ required, value }) => required && value === '') ?? first;
+}
+
+/** Submits the dialog's form for Control or Command and Enter, also from a text of several lines. */
 export function submitKey(event: KeyboardEvent & { currentTarget: HTMLElement }): void {
 	if (event.key !== 'Enter') return;
 	const isButton = event.target instanceof HTMLButtonElement;
-	// The key that has opened the dialog and is still held must not confirm it.
+	// The key that opened the dialog, and is still pressed, must not confirm it.
 	if (event.repeat && isButton) event.preventDefault();
 	if (!(event.ctrlKey || event.metaKey) || isButton) return;
 	const form = event.currentTarget.querySelector('form');

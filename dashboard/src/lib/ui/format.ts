@@ -1,4 +1,4 @@
-// Figures as people read them.
+// Formats numbers for people.
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
@@ -13,13 +13,13 @@ const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
 	['second', 1]
 ];
 
-/** The steps of the page's clock, in seconds. */
+/** The interval of the page's clock, in seconds. */
 const CLOCK_STEP_S = 10;
 
-/** How long ago, or until when: `5 min. ago`. `at` in µs, `now` in ms. */
+/** Formats a time relative to now: `5 min. ago`. `at` is in µs, `now` in ms. */
 export function timeAgo(at: number, now: number): string {
 	const seconds = (at / 1000 - now) / 1000;
-	// The page's clock goes in steps: what has just been would be a little ahead of it.
+	// The clock lags by up to one step, so a time just past can seem to be in the future.
 	if (seconds > 0 && seconds <= CLOCK_STEP_S) return 'now';
 	for (const [unit, length] of STEPS) {
 		if (Math.abs(seconds) >= length) return relative.format(Math.round(seconds / length), unit);
@@ -27,12 +27,12 @@ export function timeAgo(at: number, now: number): string {
 	return 'now';
 }
 
-/** Date, time and zone of the viewer. `at` in µs. */
+/** Formats a time with date and the viewer's time zone. `at` is in µs. */
 export function exactTime(at: number): string {
 	return exact.format(new Date(at / 1000));
 }
 
-/** A duration from µs: `840 µs`, `12.3 ms`, `4.1 s`, `3 min`. */
+/** Formats a duration in µs: `840 µs`, `12 ms`, `4.1 s`, `3 min`. */
 export function duration(us: number | null | undefined): string {
 	if (us === null || us === undefined) return '—';
 	if (us < 1_000) return `${Math.round(us)} µs`;
@@ -43,7 +43,7 @@ export function duration(us: number | null | undefined): string {
 	return `${Math.round(us / 86_400_000_000)} days`;
 }
 
-/** A size: `512 B`, `4.2 KiB`, `31 MiB`. */
+/** Formats a size in bytes: `512 B`, `4.2 KiB`, `31 MiB`. */
 export function bytes(size: number | null | undefined): string {
 	if (size === null || size === undefined) return '—';
 	if (size < 1024) return `${size} B`;
@@ -55,7 +55,7 @@ export function bytes(size: number | null | undefined): string {
 	return `${short(value / 1024)} TiB`;
 }
 
-/** A count in words' length: `999`, `12.3 k`, `4 M`. */
+/** Formats a count in short: `999`, `1.2 k`, `4 M`. */
 export function count(value: number | null | undefined): string {
 	if (value === null || value === undefined) return '—';
 	if (value < 1_000) return String(value);
@@ -64,12 +64,12 @@ export function count(value: number | null | undefined): string {
 	return `${short(value / 1_000_000_000)} G`;
 }
 
-/** A count to the last digit: `1,234,567`. */
+/** Formats a count with all its digits: `1,234,567`. */
 export function exactCount(value: number): string {
 	return whole.format(value);
 }
 
-/** One thing or several: `1 run`, `2 runs`. */
+/** Formats a count with its noun: `1 run`, `2 runs`. */
 export function plural(value: number, one: string, many = `${one}s`): string {
 	return `${whole.format(value)} ${value === 1 ? one : many}`;
 }

@@ -12,6 +12,6 @@ it('tells how much of a body is missing', () => {
 	expect(missingBytes('grün', 5)).toBe(0);
 	expect(missingBytes('grün', 105)).toBe(100);
 	expect(missingBytes('grün', undefined)).toBe(0);
-	// Of a masked credential there can be more than there was.
+	// A mask can be longer than the credential that it replaces.
 	expect(missingBytes('longer than it was', 5)).toBe(0);
 });

@@ -1,6 +1,6 @@
-// What came in and what came out, as an execution keeps it.
+// Requests and responses, as an execution stores them.
 
-/** The value of a JSON text; `undefined` for what is none, such as one that was cut. */
+/** Parses a JSON text; `undefined` if it is not JSON, for example because it was truncated. */
 export function asJson(text: string): { value: unknown } | undefined {
 	try {
 		return { value: JSON.parse(text) as unknown };
@@ -9,7 +9,7 @@ export function asJson(text: string): { value: unknown } | undefined {
 	}
 }
 
-/** How many bytes of a body were not kept. */
+/** Returns the number of bytes of a body that are not stored. */
 export function missingBytes(body: string, bodyBytes: number | null | undefined): number {
 	const kept = new TextEncoder().encode(body).length;
 	return Math.max(0, (bodyBytes ?? kept) - kept);

@@ -3,7 +3,7 @@ type Choice = 'system' | 'light' | 'dark';
 const KEY = 'picloud-theme';
 const CHOICES: readonly Choice[] = ['system', 'light', 'dark'];
 
-/** Light or dark: as the system says, unless somebody has chosen here. */
+/** The theme: light, dark, or the system's. */
 class Theme {
 	choice = $state<Choice>('system');
 

@@ -1,10 +1,10 @@
-// What is done with many dead letters at once.
+// Actions on several dead letters.
 
 import { api, body, type Schema } from '$lib/api/client';
 
 export type BulkAction = 'replay' | 'resolve';
 
-/** The most that are sent one by one at the same time. */
+/** Maximum number of concurrent requests. */
 const AT_ONCE = 8;
 
 async function one(action: BulkAction, id: string, sameVersion: boolean): Promise<void> {
@@ -17,7 +17,7 @@ async function one(action: BulkAction, id: string, sameVersion: boolean): Promis
 	}
 }
 
-/** Deals with the chosen ones; how many were dealt with. */
+/** Runs an action on the selected dead letters. Resolves to their number. */
 export async function dealWithChosen(
 	action: BulkAction,
 	ids: string[],
@@ -29,13 +29,13 @@ export async function dealWithChosen(
 	return ids.length;
 }
 
-/** From here on the server does not count. */
+/** The server counts up to this number. */
 export const COUNTED_MAX = 10_000;
 
 /**
- * Deals with all that a filter finds, in steps of the server's; how many that were. Stops at
- * the number that was confirmed: what is replayed and fails again is a new dead letter, and must
- * not be replayed for ever.
+ * Runs an action on all dead letters that match a filter, in batches. Resolves to their number.
+ * Stops at the number that the user confirmed: a replayed event that fails again is a new dead
+ * letter, and must not be replayed forever.
  */
 export async function dealWithAll(
 	action: BulkAction,
@@ -56,7 +56,7 @@ export async function dealWithAll(
 				: api.POST('/api/v1/apps/{app}/dead-letters/resolve', { params, body: { filter } })
 		);
 		done += step.done;
-		// What was dealt with by somebody else in the meantime counts for nobody.
+		// Dead letters that another user resolved in the meantime do not count.
 		if (step.left === 0 || step.done === 0) return done;
 		if (confirmed < COUNTED_MAX && done >= confirmed) return done;
 	}

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { filterOf, queryOf } from './filter';
 
-it('reads a filter from an address and gives it to the API', () => {
+it('converts a filter from a URL to a query of the API', () => {
 	const search = new URLSearchParams('status=error&span=1h&q=a%20b&event=e1&offset=50');
 	const filter = filterOf(search);
 	expect(filter).toMatchObject({ status: 'error', span: '1h', q: 'a b', event: 'e1', offset: 50 });
@@ -17,7 +17,7 @@ it('reads a filter from an address and gives it to the API', () => {
 	});
 });
 
-it('takes no nonsense from an address', () => {
+it('ignores invalid values in a URL', () => {
 	const filter = filterOf(new URLSearchParams('span=forever&offset=-3'));
 	expect([filter.span, filter.offset]).toEqual(['', 0]);
 	expect(filterOf(new URLSearchParams('offset=x')).offset).toBe(0);

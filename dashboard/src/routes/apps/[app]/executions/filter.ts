@@ -1,7 +1,8 @@
-// Which executions are shown, as the page's address has it.
+// The filter of the executions, as the page's URL has it.
 
 import type { Schema } from '$lib/api/client';
 import { allOf, EVENT_KINDS, known } from '$lib/api/names';
+import { offsetIn } from '$lib/ui/offset';
 
 /** Every status of an execution. */
 export const STATUSES = allOf<Schema['ExecutionStatus']>({
@@ -14,7 +15,7 @@ export const STATUSES = allOf<Schema['ExecutionStatus']>({
 	crashed: true
 });
 
-/** What can start an execution, and how that is called. */
+/** The labels of everything that can start an execution. */
 export const TRIGGERS: Readonly<Record<Schema['TriggerKind'], string>> = {
 	http: 'request',
 	execute: 'test',
@@ -22,13 +23,13 @@ export const TRIGGERS: Readonly<Record<Schema['TriggerKind'], string>> = {
 	cron: 'schedule',
 	queue: 'queue',
 	pubsub: 'topic',
-	email: 'mail',
+	email: 'e-mail',
 	files: 'file change',
 	dead_letter: 'dead letter',
 	script: 'another script'
 };
 
-/** How far back the list goes, by name. */
+/** The time spans of the list. */
 export const SPANS: Readonly<Record<string, { label: string; minutes: number }>> = {
 	'15m': { label: 'last 15 minutes', minutes: 15 },
 	'1h': { label: 'last hour', minutes: 60 },
@@ -44,17 +45,16 @@ export interface ExecutionFilter {
 	q: string;
 	/** Only the attempts of this event. */
 	event: string;
-	/** Only what this execution has led to. */
+	/** Only executions that this execution caused. */
 	cause: string;
-	/** Only what came by the trigger with this id. */
+	/** Only executions of the trigger with this id. */
 	byTrigger: string;
 	offset: number;
 }
 
-/** Reads the filter from an address. */
+/** Reads the filter from a URL. */
 export function filterOf(search: URLSearchParams): ExecutionFilter {
 	const text = (name: string) => search.get(name) ?? '';
-	const offset = Number(text('offset'));
 	return {
 		script: text('script'),
 		status: known(STATUSES, text('status')),
@@ -64,11 +64,11 @@ export function filterOf(search: URLSearchParams): ExecutionFilter {
 		event: text('event'),
 		cause: text('caused_by'),
 		byTrigger: text('trigger_id'),
-		offset: Number.isSafeInteger(offset) && offset > 0 ? offset : 0
+		offset: offsetIn(search)
 	};
 }
 
-/** The filter as the API takes it. `now` in ms. */
+/** Converts the filter for the API. `now` is in ms. */
 export function queryOf(filter: ExecutionFilter, now: number) {
 	const minutes = SPANS[filter.span]?.minutes;
 	return {

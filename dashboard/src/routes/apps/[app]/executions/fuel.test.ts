@@ -10,7 +10,7 @@ const script = (name: string, runs: number, fuel_total: number): Schema['ScriptS
 	fuel_total
 });
 
-it('names the most expensive scripts, however seldom they run', () => {
+it('names the most expensive scripts, even if they run rarely', () => {
 	const cheap = Array.from({ length: 30 }, (_, each) => script(`cheap-${each}`, 1_000 - each, 10));
 	const { named, rest } = fuelShares([...cheap, script('dear', 1, 700)]);
 	expect(named).toHaveLength(NAMED_MAX);
@@ -20,13 +20,13 @@ it('names the most expensive scripts, however seldom they run', () => {
 	expect(all).toBeCloseTo(1);
 });
 
-it('does without a rest, and without any fuel', () => {
+it('works without a rest and without any fuel', () => {
 	expect(fuelShares([script('one', 1, 5)]).rest.scripts).toBe(0);
 	expect(fuelShares([script('one', 1, 0)]).named[0]!.share).toBe(0);
 	expect(fuelShares([]).named).toEqual([]);
 });
 
-it('writes shares so that small ones are not nothing', () => {
+it('does not round small shares to 0', () => {
 	expect([0, 0.0004, 0.004, 0.0961, 0.62].map(percent)).toEqual([
 		'0 %',
 		'< 0.1 %',

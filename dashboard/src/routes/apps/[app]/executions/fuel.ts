@@ -1,18 +1,18 @@
-// Which scripts take the fuel.
+// The shares of scripts in the used fuel.
 
 import type { Schema } from '$lib/api/client';
 
-/** The most scripts that are named. */
+/** Maximum number of scripts that are named. */
 export const NAMED_MAX = 10;
 
-/** A script's part of all fuel. */
+/** The share of a script in all fuel. */
 export interface FuelShare {
 	script: Schema['ScriptStats'];
 	/** From 0 to 1. */
 	share: number;
 }
 
-/** The scripts that took the most fuel, the most expensive first, and what the others took. */
+/** Returns the scripts that used the most fuel, largest share first, and the sum of the others. */
 export function fuelShares(scripts: readonly Schema['ScriptStats'][]) {
 	const total = scripts.reduce((sum, script) => sum + script.fuel_total, 0);
 	const shareOf = (fuel: number) => (total > 0 ? fuel / total : 0);
@@ -26,7 +26,7 @@ export function fuelShares(scripts: readonly Schema['ScriptStats'][]) {
 	};
 }
 
-/** A share in percent: `62 %`, `0.4 %`, `< 0.1 %`. */
+/** Formats a share in percent: `62 %`, `0.4 %`, `< 0.1 %`. */
 export function percent(share: number): string {
 	const value = share * 100;
 	if (value === 0) return '0 %';

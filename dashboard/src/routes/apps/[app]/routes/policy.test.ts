@@ -13,8 +13,8 @@ const route = (policy: Partial<Schema['Route']>): Schema['Route'] => ({
 	...policy
 });
 
-describe('what a route asks of its callers', () => {
-	it('is nothing unless the form says something', () => {
+describe('the policy of a route', () => {
+	it('is empty for an empty form', () => {
 		expect(policyOf(formOf(undefined), undefined)).toEqual({
 			auth: { mode: 'none' },
 			rate_limit: null,
@@ -23,7 +23,7 @@ describe('what a route asks of its callers', () => {
 		});
 	});
 
-	it('is the same after it was looked at', () => {
+	it('survives the conversion to a form and back', () => {
 		const policies: Partial<Schema['Route']>[] = [
 			{ auth: { mode: 'key', secrets: ['a', 'b'], header: 'x-gitlab-token' } },
 			{ auth: { mode: 'basic', user: 'ada', secrets: ['a'] } },
@@ -46,7 +46,7 @@ describe('what a route asks of its callers', () => {
 		}
 	});
 
-	it('reads names that are separated somehow', () => {
+	it('reads names separated by commas and spaces', () => {
 		const form = { ...formOf(undefined), mode: 'key' as const, secrets: ' a, b  c ' };
 		expect(policyOf(form, undefined).auth).toEqual({ mode: 'key', secrets: ['a', 'b', 'c'] });
 	});

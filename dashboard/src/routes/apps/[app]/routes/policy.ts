@@ -1,23 +1,29 @@
-// What a route asks of its callers, as the form has it and as the API has it.
+// The policy of a route, converted between the form and the API.
 
 import type { Schema } from '$lib/api/client';
 
-/** Who signs, and how. */
+/** The supported signature schemes. */
 export const PRESETS = ['standard_webhooks', 'github', 'stripe', 'slack', 'shopify'] as const;
 
-/** The fields of the form; texts as they are typed. */
+/** How the requests of a rate limit are counted. */
+export const COUNTED: readonly (readonly [Schema['RateBy'], string])[] = [
+	['all', 'together'],
+	['address', 'per address']
+];
+
+/** The fields of the form, with texts as typed. */
 export interface PolicyForm {
 	mode: 'none' | 'key' | 'basic' | 'hmac';
 	/** Names of secrets, separated by commas or spaces. */
 	secrets: string;
 	user: string;
 	preset: string;
-	/** Requests; empty for any number. */
+	/** Maximum number of requests; empty for no limit. */
 	requests: string;
 	perS: string;
-	by: string;
+	by: Schema['RateBy'];
 	concurrency: string;
-	/** Origins, separated by commas or spaces; empty where the script decides. */
+	/** Origins, separated by commas or spaces; empty if the script decides. */
 	origins: string;
 	credentials: boolean;
 }
@@ -26,12 +32,12 @@ type Policy = Pick<Schema['RouteChange'], 'auth' | 'rate_limit' | 'concurrency_m
 
 const words = (text: string) => text.split(/[\s,]+/).filter(Boolean);
 
-/** The form for a route, or for a new one. */
+/** Returns the form for a route, or for a new one. */
 export function formOf(route: Schema['Route'] | undefined): PolicyForm {
 	const auth = route?.auth;
 	const rate = route?.rate_limit;
 	return {
-		// What is not understood has to be said anew; until then nobody is let in.
+		// An unknown mode: the user has to choose again. Until then the route refuses all callers.
 		mode: auth?.mode === 'unknown' ? 'key' : (auth?.mode ?? 'none'),
 		secrets: auth && 'secrets' in auth ? auth.secrets.join(', ') : '',
 		user: auth?.mode === 'basic' ? auth.user : '',
@@ -45,7 +51,7 @@ export function formOf(route: Schema['Route'] | undefined): PolicyForm {
 	};
 }
 
-/** What the form says, for the API. What it has no field for stays as `before` has it. */
+/** Converts the form for the API. Settings without a field keep their values of `before`. */
 export function policyOf(form: PolicyForm, before: Schema['Route'] | undefined): Policy {
 	const origins = words(form.origins);
 	const cors = { ...before?.cors, origins, credentials: form.credentials };
@@ -57,7 +63,7 @@ export function policyOf(form: PolicyForm, before: Schema['Route'] | undefined):
 				: {
 						requests: Number(form.requests),
 						per_s: Number(form.perS),
-						by: form.by as Schema['RateBy']
+						by: form.by
 					},
 		concurrency_max: form.concurrency === '' ? null : Number(form.concurrency),
 		cors: origins.length === 0 ? null : cors

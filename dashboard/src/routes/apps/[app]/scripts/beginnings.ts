@@ -1,7 +1,7 @@
-/** What a new script can begin with. */
+/** The templates for a new script. */
 export const BEGINNINGS: readonly { label: string; source: string }[] = [
 	{
-		label: 'An endpoint that answers JSON',
+		label: 'An endpoint that returns JSON',
 		source: `let name = ctx.request.query.name;
 if name == () { name = "world"; }
 
@@ -18,11 +18,11 @@ log::info("a visit", #{ visits: visits });
 `
 	},
 	{
-		label: 'A worker for events',
+		label: 'An event handler',
 		source: `// Runs for every event of its triggers: see the tab "Triggers".
 let event = ctx.event;
 log::info(\`a \${event.kind} event\`, event);
 `
 	},
-	{ label: 'Nothing', source: '// The value of the last expression is the answer.\n()\n' }
+	{ label: 'An empty script', source: '// The value of the last expression is the response.\n()\n' }
 ];

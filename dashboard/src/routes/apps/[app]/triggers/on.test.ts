@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { blank, globMatches, inWords, KINDS } from './on';
 
 describe('a glob', () => {
-	// The same cases as the server's.
+	// The same cases as in the server's tests.
 	it.each([
 		['*', ''],
 		['*', 'orders'],
@@ -13,7 +13,7 @@ describe('a glob', () => {
 		['a*b*c', 'a-b-b-c'],
 		['a**c', 'ac'],
 		['*', 'two\nlines']
-	])('%s stands for %s', (glob, name) => expect(globMatches(glob, name)).toBe(true));
+	])('%s matches %s', (glob, name) => expect(globMatches(glob, name)).toBe(true));
 
 	it.each([
 		['', 'a'],
@@ -23,10 +23,10 @@ describe('a glob', () => {
 		['*.png', 'apng'],
 		['ab*ba', 'aba'],
 		['a*b*c', 'a-c-b']
-	])('%s does not stand for %s', (glob, name) => expect(globMatches(glob, name)).toBe(false));
+	])('%s does not match %s', (glob, name) => expect(globMatches(glob, name)).toBe(false));
 });
 
-it('says in words what every kind fires on', () => {
+it('describes the event of every kind', () => {
 	expect(inWords({ kind: 'kv', collection: 'orders', operations: ['insert'] })).toBe(
 		'orders (insert)'
 	);

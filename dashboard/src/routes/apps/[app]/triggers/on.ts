@@ -1,23 +1,35 @@
-// What a trigger fires on: the choices, and in words.
+// The events that a trigger can fire on.
 
 import type { Schema } from '$lib/api/client';
 
 export type TriggerOn = Schema['TriggerOn'];
 export type Kind = Exclude<TriggerOn['kind'], 'email'>;
 
-/** The kinds that a trigger can be made of, and what they are for. */
+/** The kinds of triggers that a user can create. */
 export const KINDS: readonly { kind: Kind; label: string; help: string }[] = [
-	{ kind: 'cron', label: 'Schedule', help: 'At certain times.' },
-	{ kind: 'kv', label: 'Key-value change', help: 'A key is set or deleted.' },
-	{ kind: 'queue', label: 'Queue', help: 'A message in a queue; a queue has one trigger.' },
-	{ kind: 'pubsub', label: 'Topic', help: 'A message on a topic; all that listen get it.' },
-	{ kind: 'files', label: 'File change', help: 'A file is written or deleted.' },
-	{ kind: 'dead_letter', label: 'Dead letter', help: 'Another event of the app was given up.' }
+	{ kind: 'cron', label: 'Schedule', help: 'Fires at certain times.' },
+	{ kind: 'kv', label: 'Key-value change', help: 'Fires when a key is set or deleted.' },
+	{
+		kind: 'queue',
+		label: 'Queue',
+		help: 'Fires for each message in a queue. A queue has one trigger.'
+	},
+	{
+		kind: 'pubsub',
+		label: 'Topic',
+		help: 'Fires for each message on a topic. A topic can have several triggers.'
+	},
+	{ kind: 'files', label: 'File change', help: 'Fires when a file is written or deleted.' },
+	{
+		kind: 'dead_letter',
+		label: 'Dead letter',
+		help: 'Fires when an event of the app becomes a dead letter.'
+	}
 ];
 
 export const OPERATIONS = ['insert', 'update', 'delete'] as const;
 
-/** What can be given up, and so be told of as a dead letter. */
+/** The kinds of events that can become dead letters. */
 export const SOURCE_KINDS = [
 	'http',
 	'kv',
@@ -28,7 +40,7 @@ export const SOURCE_KINDS = [
 	'script'
 ] as const satisfies readonly Schema['TriggerKind'][];
 
-/** A trigger of that kind as it is before anything is filled in. */
+/** Returns the initial values of a trigger of a kind. */
 export function blank(kind: Kind): TriggerOn {
 	const operations = [...OPERATIONS];
 	switch (kind) {
@@ -54,7 +66,7 @@ export function blank(kind: Kind): TriggerOn {
 	}
 }
 
-/** What it fires on, in one line. */
+/** Describes the events of a trigger in one line. */
 export function inWords(on: TriggerOn): string {
 	const only = (operations: readonly string[] | undefined) =>
 		!operations || operations.length === OPERATIONS.length ? '' : ` (${operations.join(', ')})`;
@@ -76,12 +88,12 @@ export function inWords(on: TriggerOn): string {
 	}
 }
 
-/** The label of a kind. */
+/** Returns the label of a kind. */
 export function kindLabel(kind: string): string {
 	return KINDS.find((known) => known.kind === kind)?.label ?? kind;
 }
 
-/** Whether a glob stands for a name: `*` for any characters, all else for itself. */
+/** Whether a glob matches a name. `*` matches any characters. */
 export function globMatches(glob: string, name: string): boolean {
 	const literal = (piece: string) => piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 	return new RegExp(`^${glob.split('*').map(literal).join('.*')}$`, 's').test(name);

@@ -5,25 +5,25 @@ import { Loaded } from '$lib/api/loaded.svelte';
 type WithSource = Schema['ScriptWithSource'];
 
 /**
- * A script that somebody works on: what is saved, and what is typed.
+ * A script in the editor: the saved source and the typed source.
  *
  * ```text
  *  saved ─ typing ─▶ unsaved ─ save ─▶ saved
- *                      ▲   └─ somebody else has saved ─▶ conflict ─ load theirs ─▶ saved
- *                      └──────────── go on ────────────────┘ └───── overwrite ─▶ saved
+ *                      ▲   └─ another user has saved ─▶ conflict ─ load theirs ─▶ saved
+ *                      └─────────── keep editing ────────┘ └────── overwrite ──▶ saved
  * ```
  *
- * Invariant: what is typed is lost only to "load theirs" and to leaving the page.
+ * Invariant: only "load theirs" and leaving the page discard the typed source.
  */
 export class OpenScript {
-	/** What is saved. */
+	/** The saved script. */
 	readonly loaded = new Loaded<WithSource>();
-	/** What is typed. */
+	/** The typed source. */
 	draft = $state('');
 	saving = $state(false);
 	/** Why the last attempt to save failed. */
 	error = $state.raw<ApiError>();
-	/** What somebody else has saved meanwhile. */
+	/** The version that another user saved in the meantime. */
 	conflict = $state.raw<WithSource>();
 
 	readonly app: string;
@@ -42,25 +42,25 @@ export class OpenScript {
 		return this.script !== undefined && lines(this.draft) !== lines(this.script.source);
 	}
 
-	/** Fetches what is saved; what is typed stays. */
+	/** Fetches the saved script. Unsaved changes stay. */
 	async load(): Promise<void> {
 		const wasUnsaved = this.unsaved;
 		await this.loaded.load(() => this.#fetch());
 		if (!wasUnsaved && this.script) this.draft = this.script.source;
 	}
 
-	/** Saves what is typed as a new version. Whether it is saved now. */
+	/** Saves the typed source as a new version. Resolves to whether it is saved. */
 	async save(): Promise<boolean> {
 		if (!this.script) return false;
 		return this.unsaved ? this.#save(this.script.version) : true;
 	}
 
-	/** Saves over what somebody else has saved. */
+	/** Saves the typed source as the version after the other user's. */
 	async overwrite(): Promise<void> {
 		if (this.conflict) await this.#save(this.conflict.version);
 	}
 
-	/** Gives what is typed up for what somebody else has saved. */
+	/** Discards the typed source for the other user's version. */
 	takeTheirs(): void {
 		if (!this.conflict) return;
 		this.loaded.data = this.conflict;
@@ -69,7 +69,7 @@ export class OpenScript {
 		this.error = undefined;
 	}
 
-	/** Changes anything but the source; throws an {@link ApiError}. */
+	/** Changes anything except the source. Throws an {@link ApiError}. */
 	async change(change: Schema['ScriptChange']): Promise<void> {
 		const saved = await this.#put(change);
 		const { source, source_sha256 } = this.script!;
@@ -83,7 +83,7 @@ export class OpenScript {
 		this.error = undefined;
 		try {
 			const saved = await this.#put({ source, expected_version: expectedVersion });
-			// The hash is only shown of versions, which are fetched.
+			// No page shows this hash. The versions are fetched with theirs.
 			this.loaded.data = { ...saved, source, source_sha256: '' };
 			this.conflict = undefined;
 			return true;
@@ -122,7 +122,7 @@ export class OpenScript {
 	}
 }
 
-/** A text with ends of lines as the editor has them, whatever system it was written on. */
+/** Converts line breaks to those of the editor. */
 function lines(text: string): string {
 	return text.replace(/\r\n?/g, '\n');
 }

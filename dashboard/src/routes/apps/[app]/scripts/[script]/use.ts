@@ -1,6 +1,6 @@
-// What the last runs of a script used, against what they may use.
+// The resource use of the last runs of a script, and its limits.
 
-/** The middle and the most of some figures; nothing of none. */
+/** Returns the median and the maximum; `undefined` without values. */
 export function spread(values: readonly number[]): { median: number; most: number } | undefined {
 	const sorted = [...values].sort((one, other) => one - other);
 	const middle = Math.floor(sorted.length / 2);
@@ -9,15 +9,15 @@ export function spread(values: readonly number[]): { median: number; most: numbe
 	return { median: (high + low) / 2, most: sorted.at(-1)! };
 }
 
-/** A limit: its name in the API, and the unit that a form has it in. */
+/** A limit: its names and its unit in the form. */
 export interface LimitKind {
 	field: 'fuel_max' | 'memory_bytes_max' | 'wall_ms_max';
-	/** Its name in what the server refuses. */
+	/** Its name in errors of the API. */
 	limit: string;
 	/** The setting that bounds it. */
 	setting: string;
 	label: string;
-	/** How many of the API's units are one of the form's. */
+	/** The unit of the form, in units of the API. */
 	unit: number;
 }
 
@@ -45,12 +45,12 @@ export const LIMITS: readonly LimitKind[] = [
 	}
 ];
 
-/** A limit as it is typed; the platform's default is nothing. */
+/** Converts a limit for the form; empty for the default. */
 export function typedLimit(value: number | null | undefined, { unit }: LimitKind): string {
 	return value === null || value === undefined ? '' : String(value / unit);
 }
 
-/** A typed limit as the API takes it; `undefined` for what is no number. */
+/** Converts a typed limit for the API; `undefined` if it is not a number above 0. */
 export function readLimit(
 	text: string | number | null,
 	{ unit }: LimitKind
