@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# What building for 64-bit ARM takes on another machine.
+# The tools for building for 64-bit ARM on another machine.
 ARM_TARGET := aarch64-unknown-linux-gnu
 ARM := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
@@ -17,18 +17,28 @@ run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
 	@.ci/dashboard
 	cargo run --release --locked --package picloud -- serve --sample
 
+# Most tests wait for something, so two of their groups run at the same time.
+TESTS := .ci/beside \
+	'.ci/timed \
+		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\" \
+		\"api=.ci/with-postgres cargo test --locked --workspace --test api\"' \
+	'.ci/timed \
+		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\" \
+		\"the rest=.ci/with-postgres .ci/rest-of-tests\"'
+
 .PHONY: test
 test: ## Everything: format, lints, guest from source, all tests on both databases, a browser
-	@.ci/install test
-	cargo fmt --all --check
-	$(MAKE) --no-print-directory check-dashboard
-	@.ci/dashboard
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --workspace --locked --no-run
-	target/debug/picloud-packer --check
-	.ci/contract 45 --seed 1 --max-examples 3
-	.ci/with-postgres npm --prefix dashboard run --silent e2e
-	.ci/with-postgres cargo test --workspace --locked
+	@.ci/timed \
+		"tools=.ci/install test" \
+		"format=cargo fmt --all --check" \
+		"dashboard: checks=make --no-print-directory check-dashboard" \
+		"dashboard: build=.ci/dashboard" \
+		"clippy=cargo clippy --workspace --all-targets --locked -- -D warnings" \
+		"documentation=RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items" \
+		"tests: build=cargo test --workspace --locked --no-run" \
+		"guest from source=target/debug/picloud-packer --check" \
+		"contract=.ci/contract 45 --seed 1 --max-examples 3" \
+		"tests=$(TESTS)"
 
 .PHONY: dashboard
 dashboard: ## Build the dashboard, which the next build of the server takes in

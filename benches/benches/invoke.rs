@@ -1,5 +1,5 @@
-//! What an execution costs: against a native engine built for each request, a
-//! cached native script, and the interpreter without a sandbox around it.
+//! The cost of an execution, compared with a native engine built per request, a cached native
+//! script, and the interpreter without a sandbox.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use picloud_benches::{
 };
 use tokio::runtime::Runtime;
 
-/// How many executions are under way at once when their cost is measured: enough
-/// that no thread ever waits, so that waking threads is not part of the cost.
+/// The number of concurrent executions while their cost is measured. It is high enough that no
+/// thread waits, so that waking threads is not part of the cost.
 const IN_FLIGHT: u64 = 16;
 
 #[expect(clippy::unwrap_used, reason = "a bench that cannot start has nothing to measure")]
@@ -59,8 +59,8 @@ fn executions(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The time that `count` executions occupy one thread: the time they take in all,
-/// times the threads that work on them.
+/// Returns the time that `count` executions occupy one thread: the total time multiplied by the
+/// number of threads.
 async fn occupied_time(
     sandboxes: &Sandboxes,
     image: &picloud::executor::Image,

@@ -1,7 +1,7 @@
-//! Events through a real script: stored, run, acknowledged, on both databases; and
-//! how soon one begins on a host that has nothing to do.
+//! Events through a real script: stored, run and acknowledged, on both databases; and how soon a
+//! script starts on an idle host.
 //!
-//! PostgreSQL is measured when PICLOUD_TEST_POSTGRES_URL names a server.
+//! Measures PostgreSQL if PICLOUD_TEST_POSTGRES_URL names a server.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-// An echo without a sandbox, a log or a database: what Node's own server takes.
+// An echo without a sandbox, a log or a database: the cost of Node's own server.
 import { createServer } from 'node:http';
 import { answer, listen } from './server.mjs';
 

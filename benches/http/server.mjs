@@ -1,4 +1,4 @@
-/** A handler that reads the body and sends what `respond` makes of it. */
+/** Returns a handler that reads the body and sends the result of `respond`. */
 export function answer(respond) {
 	return (request, response) => {
 		let body = '';
@@ -11,7 +11,7 @@ export function answer(respond) {
 	};
 }
 
-/** Listens on a free port and says which. */
+/** Listens on a free port and prints its URL. */
 export function listen(server) {
 	server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`));
 }

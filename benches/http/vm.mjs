@@ -1,5 +1,5 @@
-// An echo in a new context for every request: the isolation that Node has built in,
-// which its authors call none.
+// An echo in a new context per request: Node's built-in isolation, which its authors do not
+// consider a security boundary.
 import { createServer } from 'node:http';
 import vm from 'node:vm';
 import { answer, listen } from './server.mjs';

@@ -1,4 +1,4 @@
-//! A whole platform without a socket, with a queue whose script is run by events.
+//! A whole platform without a socket, whose events run the script of a queue.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What works off the events: it reads its event and answers.
+/// The script of the queue: reads its event and returns a value.
 const SOURCE: &str = "ctx.event.queue.payload.n + 1";
-/// How many events one measurement sends.
+/// The number of events of one measurement.
 pub const EVENTS: u64 = 5_000;
-/// How many callers append at once, each one event at a time, as requests would.
+/// The number of concurrent callers. Each appends one event at a time, like requests do.
 const CALLERS: u64 = 64;
 
-/// The databases to measure, each with the URL of a server if it needs one.
+/// Returns the databases to measure, each with the URL of its server if it has one.
 #[must_use]
 pub fn databases() -> Vec<(&'static str, Option<String>)> {
     let mut databases = vec![("sqlite", None)];
@@ -47,10 +47,10 @@ pub struct Platform {
 
 #[expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
 impl Platform {
-    /// Starts one on a fresh SQLite file, or on a fresh database of a server.
+    /// Starts a platform on a new SQLite file, or on a new database of a server.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start(server: Option<&str>) -> Self {
         let data = TempDir::new().expect("a data folder");
         let config = Config {
@@ -117,10 +117,10 @@ impl Platform {
         self.store.insert_trigger(trigger).await.expect("a trigger");
     }
 
-    /// Appends so many events, each by itself, and waits until all are done.
+    /// Appends `count` events, each in its own request, and waits until all are done.
     ///
     /// # Panics
-    /// When one is refused or given up.
+    /// If an event is refused or given up.
     pub async fn send_and_wait(&self, count: u64) {
         let each = count / CALLERS;
         let callers = (0..CALLERS).map(|caller| async move {
@@ -170,11 +170,11 @@ impl Platform {
         }
     }
 
-    /// The time from handing an event over to the start of its script, on a platform that
-    /// has nothing else to do; the sum of `count` of them.
+    /// Returns the sum of `count` times from appending an event to the start of its script, on an
+    /// otherwise idle platform.
     ///
     /// # Panics
-    /// When one is refused.
+    /// If an event is refused.
     pub async fn time_to_start(&self, count: u64) -> Duration {
         let mut sum = Duration::ZERO;
         for n in 0..count {
@@ -191,10 +191,10 @@ impl Platform {
         sum
     }
 
-    /// Ends it.
+    /// Stops the platform.
     ///
     /// # Panics
-    /// When something was not committed.
+    /// If anything could not be committed.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         self.dispatcher.await.expect("a dispatcher");

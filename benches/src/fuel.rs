@@ -1,11 +1,11 @@
-//! `picloud-bench-fuel`: the CPU that a unit of fuel buys, for every function that scripts have.
+//! `picloud-bench-fuel`: measures the CPU time per unit of fuel, for every function of scripts.
 //!
-//! CPU is that of the whole process, so that what the host does for a script, its commit
-//! included, counts. A call's part is the difference between runs with many calls and runs with
-//! none. The unit is what a unit of fuel costs in the plain loop.
+//! CPU time is that of the whole process, so it includes the host's work for a script and its
+//! commit. The cost of a call is the difference between runs with many calls and runs without. It
+//! is compared with the cost of a unit of fuel in the plain loop.
 //!
-//! With an argument only functions whose name contains it are measured. `--worst` makes each
-//! call until a limit ends the run, and prints what the run used.
+//! An argument selects the functions whose name contains it. `--worst` repeats each call until a
+//! limit ends the run, and prints what the run used.
 
 use std::fs;
 use std::time::Duration;
@@ -28,23 +28,23 @@ use tower::ServiceExt;
 type Error = Box<dyn std::error::Error>;
 
 const KEY: &str = "owner-key-of-the-bench-0123456789";
-/// How much fuel the calls of one measurement are to take, about.
+/// The approximate fuel for all calls of one measurement.
 const FUEL: u64 = 150_000_000;
-/// How many calls of the host a run makes: fewer than the limit `host_calls`.
+/// The number of host calls of a run, below the limit `host_calls`.
 const HOST_CALLS: u64 = 100;
 const OUTBOUND_CALLS: u64 = 40;
-/// How much fuel a run with calls of the host may take, about.
+/// The approximate maximum fuel of a run with host calls.
 const HOST_FUEL: u64 = 600_000_000;
-/// How often runs with calls of the host are repeated.
+/// The number of repetitions of runs with host calls.
 const HOST_RUNS: u32 = 5;
 const HOST_RUNS_MAX: u32 = 60;
-/// The most CPU per fuel that a function may cost, as a multiple of the plain loop's.
+/// The maximum CPU time per fuel of a function, as a multiple of the plain loop's.
 const RATIO_MAX: f64 = 3.0;
-/// How often a case is measured at most.
+/// The maximum number of measurements of a case.
 const MEASUREMENTS_MAX: u32 = 3;
 
 fn main() -> Result<(), Error> {
-    // The CPU of a thread that has ended is no longer told.
+    // Threads must not end, because their CPU time is no longer reported afterwards.
     let threads_stay = Duration::from_secs(24 * 3600);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(threads_stay).build()?.block_on(run())
@@ -57,7 +57,7 @@ async fn run() -> Result<(), Error> {
     let bench = Bench::start().await?;
     let plain = cases().find(|case| case.function == "loop").ok_or("no loop")?;
     let unit = bench.measure(&plain).await?.ns_per_fuel();
-    println!("The plain loop: {:.0} fuel a millisecond.\n", 1e6 / unit);
+    println!("The plain loop: {:.0} fuel per millisecond.\n", 1e6 / unit);
     let wanted = |case: &Case| {
         arguments.is_empty() || arguments.iter().any(|part| case.function.contains(part.as_str()))
     };
@@ -65,7 +65,7 @@ async fn run() -> Result<(), Error> {
     if worst { bench.worst(cases).await } else { bench.ratios(cases, unit).await }
 }
 
-/// CPU and fuel of one case.
+/// The CPU time and the fuel of one case.
 struct Measured {
     calls: u64,
     fuel: u64,
@@ -108,7 +108,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// The entries and files that the calls read.
+    /// Writes the entries and files that the calls read.
     async fn prepare(&self) -> Result<(), Error> {
         self.call("POST", "/apps", &json!({"name": "bench"})).await?;
         self.call("POST", "/apps/bench/scripts", &json!({"name": "empty", "source": "()"})).await?;
@@ -159,7 +159,7 @@ impl Bench {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// Returns CPU and fuel of `runs` runs.
+    /// Returns the CPU time and the fuel of `runs` runs.
     async fn runs(&self, script_id: &str, calls: u64, runs: u32) -> Result<(Duration, u64), Error> {
         let before = cpu()?;
         let mut fuel = 0;
@@ -179,13 +179,13 @@ impl Bench {
         let script = self.script(&name, &case.script(&self.url)).await?;
         let (_, none) = self.runs(&script, 0, 1).await?;
         let (_, one) = self.runs(&script, 1, 1).await?;
-        // A loop and a copy of a value come with each call, so that one alone says too little.
+        // The first call also pays for a loop and a copy of a value, so measure a second one.
         let (_, two) = self.runs(&script, 2, 1).await?;
         let each = (two - one).max(one - none).max(1);
         let (calls, runs) = if case.asks_the_host() {
             let calls_max = if case.call.contains("http::") { OUTBOUND_CALLS } else { HOST_CALLS };
             let calls = (HOST_FUEL / each).clamp(1, calls_max);
-            // Of cheap calls many runs, so that what else the process does matters less.
+            // Many runs of cheap calls, to reduce the influence of other work in the process.
             let runs = u32::try_from(FUEL / (calls * each)).unwrap_or(u32::MAX);
             (calls, runs.clamp(HOST_RUNS, HOST_RUNS_MAX))
         } else {
@@ -197,8 +197,8 @@ impl Bench {
         Ok(Measured { calls: calls * u64::from(runs), fuel, cpu })
     }
 
-    /// Measures a case, and once more while it seems too dear: what else the machine does can
-    /// only add.
+    /// Measures a case, and repeats it while its result is too high: other work on the machine can
+    /// only increase it.
     async fn least(&self, case: &Case, unit: f64) -> Result<Measured, Error> {
         let mut least = self.measure(case).await?;
         for _ in 1..MEASUREMENTS_MAX {
@@ -242,7 +242,7 @@ impl Bench {
                 dear.push(case.function);
             }
         }
-        if dear.is_empty() { Ok(()) } else { Err(format!("too dear: {dear:?}").into()) }
+        if dear.is_empty() { Ok(()) } else { Err(format!("too expensive: {dear:?}").into()) }
     }
 
     async fn worst(&self, cases: impl Iterator<Item = Case>) -> Result<(), Error> {
@@ -272,7 +272,7 @@ impl Bench {
     }
 }
 
-/// A server that answers every request with nothing; its address.
+/// Starts a server that answers every request with an empty body. Returns its URL.
 async fn answer_requests() -> Result<String, Error> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
@@ -280,7 +280,7 @@ async fn answer_requests() -> Result<String, Error> {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut buffer = vec![0; 1 << 20];
-                // Requests come one by one, and small ones at once.
+                // Requests arrive one at a time, and each fits into one read.
                 while let Ok(1..) = stream.read(&mut buffer).await {
                     let answer =
                         b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -294,11 +294,11 @@ async fn answer_requests() -> Result<String, Error> {
     Ok(url)
 }
 
-/// The CPU that the threads of this process have used.
+/// Returns the CPU time of this process's threads.
 fn cpu() -> Result<Duration, Error> {
     let mut ns = 0;
     for task in fs::read_dir("/proc/self/task")? {
-        // A thread may have ended meanwhile.
+        // A thread can end meanwhile.
         let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
         ns += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
     }
@@ -312,7 +312,7 @@ fn status_bytes(field: &str) -> Result<u64, Error> {
     Ok(kib << 10)
 }
 
-/// The memory that is resident now; from now on, [`peak_bytes`] counts anew.
+/// Returns the resident memory, and resets the peak that [`peak_bytes`] returns.
 fn reset_peak() -> Result<u64, Error> {
     fs::write("/proc/self/clear_refs", "5")?;
     status_bytes("VmRSS:")

@@ -17,7 +17,7 @@ const VALUES: &str = r#"
     let url = "URL";
 "#;
 
-/// Modules whose functions ask the host, which has limits of its own for a run.
+/// Modules whose functions call the host, which has limits of its own for a run.
 const OF_THE_HOST: [&str; 9] = [
     "files::",
     "http::",
@@ -33,14 +33,14 @@ const OF_THE_HOST: [&str; 9] = [
 /// One call to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// `module::name`, `type.name`, or what else is measured.
+    /// `module::name`, `type.name`, or the name of another measured construct.
     pub function: &'static str,
     /// The call, in Rhai.
     pub call: &'static str,
 }
 
 impl Case {
-    /// Whether the call asks the host.
+    /// Whether the call needs the host.
     #[must_use]
     pub fn asks_the_host(&self) -> bool {
         let makes_a_handle = ["kv::collection", "files::bucket"].contains(&self.function);
@@ -49,7 +49,7 @@ impl Case {
         (is_of_the_host && !makes_a_handle) || logs
     }
 
-    /// A script that makes the call as often as its request says.
+    /// Returns a script that repeats the call as often as its request states.
     #[must_use]
     pub fn script(&self, url: &str) -> String {
         let values = VALUES.replace("URL", url);
@@ -58,10 +58,10 @@ impl Case {
     }
 }
 
-/// All calls.
+/// Returns all calls.
 ///
 /// # Panics
-/// When a line is no case.
+/// If a line is malformed.
 #[expect(clippy::expect_used, reason = "the lines are part of the sources")]
 pub fn cases() -> impl Iterator<Item = Case> {
     let lines = include_str!("../functions.txt").lines();
@@ -72,10 +72,10 @@ pub fn cases() -> impl Iterator<Item = Case> {
     })
 }
 
-/// The names of all functions that scripts have, as `functions.txt` writes them.
+/// Returns the names of all functions of scripts, as `functions.txt` writes them.
 ///
 /// # Panics
-/// When the reference is not one.
+/// If the reference is malformed.
 #[must_use]
 #[expect(clippy::expect_used, reason = "the reference is part of the sources")]
 pub fn reference() -> BTreeSet<String> {

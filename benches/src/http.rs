@@ -1,5 +1,5 @@
-//! Requests over HTTP: the server as a process, each of its answers from a fresh sandbox
-//! and with a row in the log, against Node on the same machine in the same run.
+//! Requests over HTTP: the server as a process, with a fresh sandbox and a log row per response,
+//! compared with Node on the same machine in the same run.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::Error;
 use crate::process::{Server, start};
 
-/// How often each server is asked, in turn, so that all have the same luck.
+/// The number of rounds. Each one measures all servers in turn, so that conditions are equal.
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 3;
 
@@ -38,18 +38,18 @@ pub(crate) fn report(out: &mut String) -> Result<(), Error> {
     writeln!(out, "## Over HTTP\n")?;
     writeln!(
         out,
-        "`wrk -t1 -c16` on the same two cores: an echo of a JSON body, for PiCloud in a fresh sandbox \
-         for each request and with a row in the log of each, SQLite. Node answers without a log.\n"
+        "`wrk -t1 -c16` on the same two cores: an echo of a JSON body. PiCloud uses a fresh sandbox \
+         and a log row for each request, with SQLite. Node responds without a log.\n"
     )?;
     writeln!(
         out,
-        "| server | requests a second | PiCloud ÷ it | reach |\n| --- | ---: | ---: | ---: |"
+        "| server | requests per second | PiCloud ÷ it | target |\n| --- | ---: | ---: | ---: |"
     )?;
     writeln!(out, "| PiCloud | {ours:.0} | | |")?;
     writeln!(out, "| `node:http` | {plain:.0} | {:.2}× | 1× |", ours / plain)?;
     writeln!(
         out,
-        "| `node:vm`, a new context for each | {contexts:.0} | {:.1}× | 15× |\n",
+        "| `node:vm`, a new context per request | {contexts:.0} | {:.1}× | 15× |\n",
         ours / contexts
     )?;
     Ok(())
@@ -66,7 +66,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// What wrk counts; an answer that is no success makes the figure worthless.
+/// Returns the requests per second that wrk counts. Fails if any response is not a success.
 fn requests_a_second(url: &str) -> Result<f64, Error> {
     let output = Command::new("wrk")
         .args(["-t1", "-c16", &format!("-d{SECONDS}s"), "-s", "benches/http/post.lua", url])

@@ -1,7 +1,7 @@
-//! What the benches share: the scripts, and a script run in both worlds.
+//! Shared by the benches: the scripts, and functions to run them in a sandbox and natively.
 //!
-//! A script here sees its request as `ctx.request` in the sandbox and natively
-//! alike, so that both do the same work.
+//! A script sees its request as `ctx.request` in the sandbox and natively, so that both do the same
+//! work.
 
 pub mod events;
 pub mod functions;
@@ -22,13 +22,13 @@ use tempfile::TempDir;
 /// The body that every bench sends.
 pub const BODY: &str = r#"{"name":"Ada","items":[{"price":3,"count":2},{"price":5,"count":1}]}"#;
 
-/// Nothing but its request's body.
+/// A script that returns its request's body.
 pub const ECHO: &str = "ctx.request.body";
 
 /// An ordinary handler of twelve lines.
 pub const HANDLER: &str = include_str!("../scripts/handler.rhai");
 
-/// The interpreter's set: name and source.
+/// The scripts of the interpreter benches: name and source.
 pub const INTERPRETER: [(&str, &str); 6] = [
     ("loop", include_str!("../scripts/loop.rhai")),
     ("fib", include_str!("../scripts/fib.rhai")),
@@ -38,7 +38,7 @@ pub const INTERPRETER: [(&str, &str); 6] = [
     ("map", include_str!("../scripts/map.rhai")),
 ];
 
-/// An executor on a data folder of its own.
+/// An executor with its own data folder.
 pub struct Sandboxes {
     /// The executor.
     pub executor: Executor,
@@ -46,10 +46,10 @@ pub struct Sandboxes {
 }
 
 impl Sandboxes {
-    /// Compiles the guest anew, which takes seconds.
+    /// Compiles the guest, which takes seconds.
     ///
     /// # Panics
-    /// When there is no room for it.
+    /// If the disk has no space for it.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
     pub fn start() -> Self {
@@ -67,30 +67,30 @@ impl Sandboxes {
         Self { executor, _data: data }
     }
 
-    /// The image of a script.
+    /// Returns the image of a script.
     ///
     /// # Panics
-    /// When the script does not parse.
+    /// If the script does not parse.
     #[expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
     pub async fn image(&self, source: &str) -> Image {
         self.executor.compile(source).await.expect("a slot").expect("a script")
     }
 }
 
-/// One run, as the ingress asks for it.
+/// Runs a script once, like the ingress does.
 ///
 /// # Panics
-/// When the script fails.
+/// If the script fails.
 #[expect(clippy::expect_used, reason = "a failed run must not count as a fast one")]
 pub async fn run_once(executor: &Executor, image: Image) {
     let outcome = executor.execute(run(image)).await.expect("a slot");
     assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
 }
 
-/// One run on the thread that asks for it.
+/// Runs a script once on the caller's thread.
 ///
 /// # Panics
-/// When the script fails.
+/// If the script fails.
 #[expect(clippy::expect_used, reason = "a failed run must not count as a fast one")]
 pub async fn run_once_here(executor: &Executor, image: &Image) {
     let outcome = executor.execute_here(run(image.clone())).await.expect("a slot");
@@ -109,7 +109,7 @@ fn run(image: Image) -> Run {
     }
 }
 
-/// The request that every bench sends.
+/// Returns the request that every bench sends.
 #[must_use]
 pub fn request() -> RunRequest {
     RunRequest {
@@ -134,14 +134,14 @@ pub fn request() -> RunRequest {
     }
 }
 
-/// A native engine with everything that a script can use in a sandbox.
+/// Returns a native engine with all functions that scripts have in a sandbox.
 #[must_use]
 pub fn equipped_engine() -> Engine {
     picloud_guest::engine::build()
 }
 
-/// A native engine with Rhai's own functions only, and without metering: the fastest
-/// that the interpreter can be.
+/// Returns a native engine with only Rhai's own functions and without metering, which is the
+/// fastest configuration.
 #[must_use]
 pub fn native_engine() -> Engine {
     let mut engine = Engine::new();
@@ -149,11 +149,10 @@ pub fn native_engine() -> Engine {
     engine
 }
 
-/// One native run on a parsed script, from the bytes of the request to the bytes
-/// of the response.
+/// Runs a parsed script natively once, from the bytes of the request to the bytes of the response.
 ///
 /// # Panics
-/// When the script fails.
+/// If the script fails.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a failed run must not count as a fast one")]
 pub fn run_natively(engine: &Engine, ast: &AST) -> Vec<u8> {

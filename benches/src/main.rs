@@ -1,4 +1,4 @@
-//! `picloud-bench-report`: from criterion's figures to `docs/benchmarks.md`.
+//! `picloud-bench-report`: writes `docs/benchmarks.md` from criterion's results.
 
 mod http;
 mod process;
@@ -21,11 +21,11 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Criterion's medians, as it left them.
+/// The folder with criterion's results.
 struct Figures<'a>(&'a Path);
 
 impl Figures<'_> {
-    /// The median of a bench, in nanoseconds.
+    /// Returns the median of a bench, in nanoseconds.
     fn median_ns(&self, group: &str, bench: &str) -> Result<f64, Error> {
         let bench = bench.replace('/', "_");
         let file = self.0.join(group).join(&bench).join("new/estimates.json");
@@ -44,7 +44,7 @@ fn report(figures: &Figures<'_>) -> Result<String, Error> {
     writeln!(out, "# Benchmarks\n")?;
     writeln!(
         out,
-        "Written by `make bench`. Medians of one run, so that ratios hold on a noisy machine.\n"
+        "Written by `make bench`. Medians of one run, so that ratios are valid on a noisy machine.\n"
     )?;
     writeln!(out, "Machine: {}.\n", machine())?;
     executions(out, figures)?;
@@ -61,9 +61,8 @@ fn executions(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
         out,
         "A fresh sandbox for every execution, fuel and memory metered, against native Rhai with the \
          same functions, without isolation. *Sandbox* is the time that an execution occupies a \
-         thread while 16 are under way on all cores; *alone* is one at a time on a machine that \
-         does nothing else, most of which is the waking of two idle processors: a guest thread's, \
-         and the caller's.\n"
+         thread while 16 run on all cores. *Alone* is one at a time on an idle machine. Most of it \
+         is the time to wake two idle processors: the guest thread's and the caller's.\n"
     )?;
     writeln!(
         out,
@@ -93,8 +92,8 @@ fn executions(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
     }
     writeln!(
         out,
-        "\nThe reach is 15 times as fast as an engine built per request and at most 25 µs above a \
-         cached script, for the executor alone: what is left is in \
+        "\nThe target for the executor alone is 15 times the speed of an engine built per request, and \
+         at most 25 µs more than a cached script. The remaining cost is explained in \
          [decision 6](decisions/0006-what-a-fresh-sandbox-costs.md).\n"
     )?;
     Ok(())
@@ -122,9 +121,9 @@ fn interpreter(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
     writeln!(out, "| geometric mean | | | {mean:.2}× |\n")?;
     writeln!(
         out,
-        "The reach is 1.6×. What fuel costs of it is in \
-         [decision 16](decisions/0016-fuel-is-paid-at-branches.md), why scripts that make and drop \
-         many values cost more in [decision 5](decisions/0005-what-metering-costs.md).\n"
+        "The target is 1.6×. [Decision 16](decisions/0016-fuel-is-paid-at-branches.md) gives the cost \
+         of fuel. [Decision 5](decisions/0005-what-metering-costs.md) explains why scripts that create \
+         and drop many values cost more.\n"
     )?;
     Ok(())
 }
@@ -133,13 +132,13 @@ fn events(out: &mut String, figures: &Figures<'_>) -> Result<(), Error> {
     writeln!(out, "## Events\n")?;
     writeln!(
         out,
-        "Through a real script: {EVENTS} events, appended one by one by 64 callers and each on disk \
-         before the caller goes on, run in a sandbox each, acknowledged together with the \
-         execution's row. SQLite with `synchronous=FULL`, PostgreSQL with `fsync` on the same \
-         machine. *Idle* is the time from handing an event over to the start of its script on a \
-         host that has nothing else to do.\n"
+        "Through a real script: 64 callers append {EVENTS} events one by one. Each event is on disk \
+         before the caller continues, runs in its own sandbox, and is acknowledged together with \
+         the execution's row. SQLite with `synchronous=FULL`, PostgreSQL with `fsync` on the same \
+         machine. *Idle* is the time from appending an event to the start of its script on an idle \
+         host.\n"
     )?;
-    writeln!(out, "| database | events a second | reach | idle | reach |")?;
+    writeln!(out, "| database | events per second | target | idle | target |")?;
     writeln!(out, "| --- | ---: | ---: | ---: | ---: |")?;
     for database in ["sqlite", "postgres"] {
         let all = figures.median_ns("events", &format!("{database}/throughput"))?;
@@ -159,7 +158,7 @@ fn micros(nanos: f64) -> String {
     format!("{:.1} µs", nanos / 1000.0)
 }
 
-/// What the figures were measured on.
+/// Describes the machine of the measurements.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let read = |file| fs::read_to_string(file).unwrap_or_default();

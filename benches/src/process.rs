@@ -1,5 +1,5 @@
-//! The server as a process: how fast it starts, what it costs when nobody calls, and
-//! how soon an uploaded script can be called.
+//! The server as a process: how fast it starts, what it costs while idle, and how soon an uploaded
+//! script can be called.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -38,20 +38,20 @@ pub(crate) fn report(out: &mut String) -> Result<(), Error> {
     for number in UPLOADS..SCRIPTS {
         server.upload_and_call(&format!("idle-{number}"))?;
     }
-    // What the uploads left to do is done before the idling is measured.
+    // Wait until the work that the uploads caused is done.
     std::thread::sleep(Duration::from_secs(2));
     let before = server.cpu_ticks()?;
     std::thread::sleep(IDLE);
     let idle_ms = (server.cpu_ticks()? - before) * 1000 / ticks_per_second()?;
 
     writeln!(out, "## The process")?;
-    writeln!(out, "\n| what | measured | reach |\n| --- | ---: | ---: |")?;
+    writeln!(out, "\n| what | measured | target |\n| --- | ---: | ---: |")?;
     let millis = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
     writeln!(out, "| first start to ready, the guest compiled | {} | 10 s |", millis(first))?;
     writeln!(out, "| start to ready, code cached | {} | 300 ms |", millis(median(starts)))?;
     writeln!(
         out,
-        "| upload to the first answer, both requests | {} | 20 ms |",
+        "| upload to the first response, both requests | {} | 20 ms |",
         millis(median(uploads))
     )?;
     writeln!(out, "| CPU while idle for 60 s, {SCRIPTS} scripts | {idle_ms} ms | 10 ms |")?;
@@ -73,11 +73,11 @@ fn ticks_per_second() -> Result<u64, Error> {
 /// A running server.
 pub(crate) struct Server {
     process: Child,
-    /// Where it listens, without a scheme.
+    /// The address it listens on, without a scheme.
     pub(crate) address: String,
 }
 
-/// Starts a server on a data folder; how long it took until it was ready.
+/// Starts a server on a data folder. Returns the time until it was ready.
 pub(crate) fn start(data: &Path) -> Result<(Server, Duration), Error> {
     let started = Instant::now();
     let mut process = Command::new(BINARY)
@@ -104,7 +104,7 @@ pub(crate) fn start(data: &Path) -> Result<(Server, Duration), Error> {
 }
 
 impl Server {
-    /// The time from sending a new script to the answer of its first call.
+    /// Returns the time from sending a new script to the response of its first call.
     fn upload_and_call(&self, name: &str) -> Result<Duration, Error> {
         let source = format!("let name = \"{name}\";\n{}", picloud_benches::HANDLER);
         let script = json!({"name": name, "source": source});
@@ -115,7 +115,7 @@ impl Server {
         Ok(started.elapsed())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> Result<(), Error> {
         let body = body.to_string();
         let mut stream = TcpStream::connect(&self.address)?;
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// User and system time, in ticks (proc_pid_stat(5), fields 14 and 15).
+    /// Returns user and system time, in ticks (proc_pid_stat(5), fields 14 and 15).
     fn cpu_ticks(&self) -> Result<u64, Error> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no stat")?;

@@ -1,51 +1,33 @@
-//! The wasm exports, the one import and the panic hook.
+//! The wasm exports and the panic hook.
 //!
-//! Invariant: every buffer that the host fills was allocated by `alloc` with exactly its
-//! length, so that a reply can be owned and freed here. What `compile` and `run` answer is
-//! never freed: an instance answers once and is thrown away.
+//! Invariant: every buffer that the host fills comes from `alloc` and has exactly its length, so
+//! that the guest can own and free it. The replies of `compile` and `run` are never freed: an
+//! instance replies once and is discarded.
 #![expect(unsafe_code, reason = "the ABI is raw pointers by nature")]
 
 use picloud_shared::{ABI_VERSION, Slice, calls, codec};
 
-#[link(wasm_import_module = "picloud")]
-unsafe extern "C" {
-    #[link_name = "call"]
-    fn picloud_call(op: u32, ptr: u32, len: u32) -> u64;
-}
+use crate::import::exchange;
 
 unsafe extern "C" {
-    /// The linker's: its address is the end of the stack, and it has no value.
+    /// Defined by the linker: its address is the end of the stack, and it has no value.
     static __stack_high: u8;
 }
 
-/// Hands `request` to the host and returns the bytes of its reply.
-pub(crate) fn exchange(op: calls::Op, request: &[u8]) -> Vec<u8> {
-    // SAFETY: the host reads `len` bytes at `ptr`, which are borrowed here, and replies
-    // with no bytes or with all of a buffer that it obtained from `alloc` below and filled.
-    unsafe {
-        let packed = picloud_call(op as u32, request.as_ptr() as u32, request.len() as u32);
-        let Slice { ptr, len } = Slice::unpack(packed);
-        if len == 0 {
-            return Vec::new();
-        }
-        Vec::from_raw_parts(ptr as *mut u8, len as usize, len as usize)
-    }
-}
-
-/// The version of the contract that this module speaks.
+/// Returns the version of the contract that this module implements.
 #[unsafe(no_mangle)]
 pub extern "C" fn abi_version() -> u32 {
     ABI_VERSION
 }
 
-/// Where the stack ends, which lies first in memory and grows downwards.
+/// Returns the end of the stack, which is first in memory and grows downwards.
 #[unsafe(no_mangle)]
 pub extern "C" fn stack_end() -> u32 {
     (&raw const __stack_high).addr() as u32
 }
 
-/// A buffer of `len` bytes for the host to fill: the storage of a vector whose capacity is
-/// exactly `len`.
+/// Allocates a buffer of `len` bytes for the host to fill: the storage of a vector with exactly
+/// this capacity.
 #[unsafe(no_mangle)]
 pub extern "C" fn alloc(len: u32) -> *mut u8 {
     let mut buffer = Vec::new();
@@ -57,10 +39,10 @@ pub extern "C" fn alloc(len: u32) -> *mut u8 {
 /// Parses the source in `len` bytes at `ptr`.
 ///
 /// # Safety
-/// The range must be one that `alloc` gave out and the host has filled.
+/// The range must come from `alloc`, and the host must have filled it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn compile(ptr: *const u8, len: u32) -> u64 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let source = unsafe { std::slice::from_raw_parts(ptr, len as usize) };
     answer(&crate::script::compile(source))
 }
@@ -68,22 +50,22 @@ pub unsafe extern "C" fn compile(ptr: *const u8, len: u32) -> u64 {
 /// Runs the compiled script on the request in `len` bytes at `ptr`.
 ///
 /// # Safety
-/// The range must be one that `alloc` gave out and the host has filled.
+/// The range must come from `alloc`, and the host must have filled it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn run(ptr: *const u8, len: u32) -> u64 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let request = unsafe { std::slice::from_raw_parts(ptr, len as usize) };
     answer(&crate::script::run(request))
 }
 
-/// The place in the compiled script of the instruction at `address`, packed.
+/// Returns the packed position of the instruction at `address` in the compiled script.
 #[unsafe(no_mangle)]
 pub extern "C" fn place(address: u32) -> u64 {
     crate::script::place(address).pack()
 }
 
-/// Runs once when the module is packed, never afterwards: wasmtime-wizer calls
-/// this export, keeps the memory it leaves behind and removes the export.
+/// Runs once when the module is packed: wasmtime-wizer calls this export, keeps the memory that it
+/// leaves behind and removes the export.
 #[unsafe(export_name = "wizer-initialize")]
 pub extern "C" fn initialize() {
     std::panic::set_hook(Box::new(|panic| {

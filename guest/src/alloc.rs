@@ -1,10 +1,9 @@
-//! The allocator: free lists for small blocks, the standard library's for large ones.
+//! The allocator: free lists for small blocks, the standard library's allocator for large ones.
 //!
-//! What matters for small blocks is that an allocation is a few instructions. Their sizes
-//! are rounded up to classes of 16 bytes; a freed block goes to the list of its class and is
-//! handed out again. Larger blocks come from the allocator that Rust uses on this target
-//! (dlmalloc), which joins neighbours that are free: memory is spent by what is held, not by
-//! what has passed through.
+//! Small blocks must be allocated in a few instructions. Their sizes are rounded up to classes of
+//! 16 bytes. A freed block goes to the list of its class and is reused. Larger blocks come from
+//! Rust's allocator for this target (dlmalloc), which joins adjacent free blocks. Memory use
+//! therefore depends on the live blocks, not on all blocks ever allocated.
 //!
 //! Invariant: wasm memory only grows through `memory.grow`, which the host bounds.
 #![expect(unsafe_code, reason = "an allocator is raw memory by nature")]
@@ -17,7 +16,7 @@ use std::alloc::System;
 const GRAIN: usize = 16;
 const SMALL_MAX: usize = 512;
 const CLASSES: usize = SMALL_MAX / GRAIN;
-/// What small blocks are cut from.
+/// The size of the chunks that small blocks are cut from.
 const CHUNK: usize = 16 << 10;
 
 struct Heap {
@@ -40,7 +39,7 @@ unsafe impl Sync for Allocator {}
 static ALLOCATOR: Allocator =
     Allocator(UnsafeCell::new(Heap { next: 0, end: 0, free: [null_mut(); CLASSES] }));
 
-/// The class of a small block; `None` for a large one.
+/// Returns the class of a small block; `None` for a large one.
 fn class_of(layout: Layout) -> Option<usize> {
     let size = layout.size().max(1);
     (size <= SMALL_MAX && layout.align() <= GRAIN).then(|| size.div_ceil(GRAIN) - 1)
@@ -50,7 +49,7 @@ impl Heap {
     unsafe fn allocate(&mut self, class: usize) -> *mut u8 {
         let head = self.free[class];
         if !head.is_null() {
-            // SAFETY: the list holds blocks that were freed and nobody uses.
+            // SAFETY: the list holds freed blocks, which are unused.
             self.free[class] = unsafe { (*head).next };
             return head.cast();
         }
@@ -63,8 +62,7 @@ impl Heap {
         start as *mut u8
     }
 
-    /// Begins a new chunk, and leaves the rest of the old one, which is smaller than a
-    /// small block.
+    /// Starts a new chunk. The rest of the old one, which is smaller than a small block, is lost.
     fn refill(&mut self) -> bool {
         // SAFETY: neither is zero, and the alignment is a power of two.
         let chunk = unsafe { System.alloc(Layout::from_size_align_unchecked(CHUNK, GRAIN)) };
@@ -77,14 +75,14 @@ impl Heap {
     }
 }
 
-// SAFETY: blocks never overlap: each comes from a chunk or from a free list, or from the
-// system's allocator, and its layout tells which.
+// SAFETY: blocks never overlap. Each comes from a chunk, a free list or the system's allocator, and
+// its layout determines which.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match class_of(layout) {
             // SAFETY: one thread, and no allocation happens inside.
             Some(class) => unsafe { (*self.0.get()).allocate(class) },
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees it.
             None => unsafe { System.alloc(layout) },
         }
     }
@@ -95,23 +93,23 @@ unsafe impl GlobalAlloc for Allocator {
                 // SAFETY: one thread, and no allocation happens inside.
                 let heap = unsafe { &mut *self.0.get() };
                 let block: *mut Block = ptr.cast();
-                // SAFETY: the caller gives the block back, and it holds 16 bytes.
+                // SAFETY: the caller frees the block, and it holds at least 16 bytes.
                 unsafe { (*block).next = heap.free[class] };
                 heap.free[class] = block;
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees it.
             None => unsafe { System.dealloc(ptr, layout) },
         }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise: `size` fits the alignment.
+        // SAFETY: the caller guarantees that `size` fits the alignment.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (class_of(layout), class_of(wanted)) {
             (Some(old), Some(new)) if old == new => ptr,
-            // SAFETY: the caller's promise for `ptr`.
+            // SAFETY: the caller guarantees it for `ptr`.
             (None, None) => unsafe { System.realloc(ptr, layout, size) },
-            // SAFETY: the caller's promise for `ptr`.
+            // SAFETY: the caller guarantees it for `ptr`.
             _ => unsafe {
                 let moved = self.alloc(wanted);
                 if !moved.is_null() {

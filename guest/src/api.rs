@@ -1,9 +1,9 @@
-//! What a script can use: one file per service, registered here.
+//! The functions that scripts can use: one file per service, registered here.
 //!
 //! ```text
 //! options   the object of named options that some functions take
-//! page      a part of a list
-//! value     what scripts hand to each other
+//! page      one page of a list
+//! value     values passed between scripts
 //! ```
 
 use rhai::Engine;
@@ -29,7 +29,7 @@ pub(crate) mod value;
 
 macro_rules! services {
     ($($name:ident),+ $(,)?) => {
-        /// Gives `engine` every service as a module of its name.
+        /// Registers every service with `engine`, as a module with the service's name.
         pub(crate) fn register(engine: &mut Engine) {
             $(engine.register_static_module(
                 stringify!($name),
@@ -56,7 +56,7 @@ services! {
     time,
 }
 
-/// A parameter that may be a text or a blob, as bytes.
+/// Returns the bytes of a parameter that can be a text or a blob.
 pub(crate) fn bytes_of(value: &Dynamic) -> Result<Vec<u8>, Box<EvalAltResult>> {
     if let Ok(text) = value.as_immutable_string_ref() {
         Ok(text.as_bytes().to_vec())

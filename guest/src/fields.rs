@@ -1,7 +1,7 @@
-//! The fields of `ctx` that a script asks for and that do not exist.
+//! Finds fields of `ctx` in a script that do not exist.
 //!
-//! A missing property is `()`, so that `ctx.requst.body` fails at `body`, which is right. What
-//! is wrong is found when the script is compiled, and said when it fails there.
+//! A missing property is `()`, so that `ctx.requst.body` fails at `body`, which is correct. The
+//! misspelling is found when the script is compiled, and reported if the script fails there.
 
 use picloud_shared::execution::Position;
 use rhai::{AST, ASTNode, BinaryExpr, Expr};
@@ -12,11 +12,11 @@ use crate::request::{EVENT_FIELDS, EVENT_KINDS, EXECUTION_FIELDS, FIELDS, REQUES
 /// The name of the constant.
 const CONTEXT: &str = "ctx";
 
-/// What is wrong, by the place at which a script fails for it.
+/// The errors, by the position at which a script fails because of them.
 pub(crate) struct MissingFields(Vec<(Position, String)>);
 
 impl MissingFields {
-    /// Those of a script.
+    /// Finds the missing fields of a script.
     pub(crate) fn of(tree: &AST) -> Self {
         let mut missing = Vec::new();
         tree.walk(&mut |path| {
@@ -30,13 +30,13 @@ impl MissingFields {
         Self(missing)
     }
 
-    /// What to say of a failure at this place.
+    /// Returns the message for a failure at this position.
     pub(crate) fn at(&self, place: Position) -> Option<&str> {
         self.0.iter().find(|(at, _)| *at == place).map(|(_, said)| &**said)
     }
 }
 
-/// What can fail in `ctx.a.b.c`, and where: at what follows on a field that is missing.
+/// Returns the possible failures of `ctx.a.b.c`: each at the field after a missing one.
 fn missing_in(chain: &BinaryExpr) -> Vec<(Position, String)> {
     let mut missing = Vec::new();
     let Some((first, Some(second))) = link(&chain.rhs) else { return missing };
@@ -65,7 +65,7 @@ fn missing_in(chain: &BinaryExpr) -> Vec<(Position, String)> {
     missing
 }
 
-/// The same for what follows on `ctx.event`.
+/// Returns the possible failures of what follows on `ctx.event`.
 fn missing_in_event(chain: &Expr) -> Vec<(Position, String)> {
     let Some((first, Some(second))) = link(chain) else { return Vec::new() };
     let at = position(second.start_position());
@@ -93,7 +93,7 @@ fn absent(field: &str, instead: &str) -> String {
     format!("there is no {CONTEXT}.{field}: {instead} has started this run")
 }
 
-/// The name of a link of a chain, and what follows on it.
+/// Returns the name of a link in a chain, and the rest of the chain.
 fn link(expr: &Expr) -> Option<(&str, Option<&Expr>)> {
     match expr {
         Expr::Property(name, ..) => Some((&name.2, None)),

@@ -1,18 +1,18 @@
-//! The Rhai interpreter as a wasm module: what runs inside every sandbox.
+//! The Rhai interpreter as a wasm module, which runs inside every sandbox.
 //!
 //! ```text
-//! abi       the exports and the one import; with `alloc` the only unsafe code
-//! engine    builds the interpreter, once, before the module is packed
-//! script    compile and run: source in, answer out
+//! abi       the exports; with `import` and `alloc` the only unsafe code
+//! import    the only import
+//! engine    builds the interpreter once, when the module is packed
+//! script    compiles and runs a script
 //! request   from the contract's request to the script's `ctx`
 //! response  from the script's value to the contract's response
 //! host      typed host calls
-//! api/      what a script can use, one file per service
+//! api/      the functions that scripts can use, one file per service
 //! ```
 //!
-//! Invariant: nothing here reads a clock, a random source or any other state of
-//! its surroundings but through a host call, so a run is a function of its
-//! request and the host's answers.
+//! Invariant: the guest reads the clock, random numbers and all other outside state only through
+//! host calls. A run is a function of its request and the host's replies.
 
 #[cfg(target_arch = "wasm32")]
 mod abi;
@@ -22,6 +22,7 @@ mod api;
 pub mod engine;
 mod fields;
 mod host;
+mod import;
 mod place;
 mod request;
 mod response;

@@ -1,8 +1,8 @@
-//! Places in a script.
+//! Positions in a script.
 
 use picloud_shared::execution::Position;
 
-/// Returns a place of the interpreter in the contract's form.
+/// Converts a position of the interpreter to the contract's type.
 pub(crate) fn position(position: rhai::Position) -> Position {
     Position {
         line: position.line().unwrap_or(0) as u32,

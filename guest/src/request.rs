@@ -1,4 +1,4 @@
-//! From the contract's request to the script's `ctx`.
+//! Turns the contract's request into the script's `ctx`.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use rhai::{Array, Blob, Dynamic, EvalAltResult, Map};
 
 use crate::api::json;
 
-/// The fields of `ctx`; a run has `event` or `request`.
+/// The fields of `ctx`. A run has either `event` or `request`.
 pub(crate) const FIELDS: [&str; 5] = ["app", "event", "execution", "request", "script"];
-/// Those of `ctx.execution`.
+/// The fields of `ctx.execution`.
 pub(crate) const EXECUTION_FIELDS: [&str; 3] = ["attempt", "id", "version"];
-/// Those of `ctx.request`.
+/// The fields of `ctx.request`.
 pub(crate) const REQUEST_FIELDS: [&str; 13] = [
     "body",
     "files",
@@ -28,7 +28,7 @@ pub(crate) const REQUEST_FIELDS: [&str; 13] = [
     "remote_address",
 ];
 
-/// Those of `ctx.event`, beside the details under the name of its kind.
+/// The fields of `ctx.event`, besides the details under the name of its kind.
 pub(crate) const EVENT_FIELDS: [&str; 7] =
     ["app", "attempt", "created_at", "depth", "id", "kind", "operation"];
 /// The kinds of events, and the fields of their details.
@@ -56,11 +56,11 @@ pub(crate) const EVENT_KINDS: [(&str, &[&str]); 7] = [
     ("script", &["caller", "name", "payload"]),
 ];
 
-/// The value of `ctx`. Objects become values by `from_map`: `into` would build them anew.
+/// Returns the value of `ctx`. Uses `from_map`, because `into` would copy the objects.
 ///
 /// # Errors
-/// When an event is no JSON, or a body that was announced as JSON or text is none,
-/// which the host has ruled out.
+/// Fails if an event is not JSON, or a body is not the JSON or text that it was announced as. The
+/// host has already checked both.
 pub(crate) fn context(request: RunRequest) -> Result<Map, Box<EvalAltResult>> {
     let info = request.execution;
     let mut execution = Map::new();
@@ -111,12 +111,12 @@ fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
     Ok(request)
 }
 
-/// An object of the pairs; where a name comes more than once, the last one wins.
+/// Returns an object of the pairs. If a name occurs more than once, its last value counts.
 fn pairs(pairs: Vec<(String, String)>) -> Dynamic {
     Dynamic::from_map(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
 }
 
-/// An object of the pairs: each name with an array of all its values.
+/// Returns an object of the pairs, with an array of all values for each name.
 fn all(pairs: &[(String, String)]) -> Dynamic {
     let mut values: BTreeMap<&str, Array> = BTreeMap::new();
     for (name, value) in pairs {
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(of("request"), REQUEST_FIELDS);
     }
 
-    /// The host's tests send each event of the guide, and compare it with what arrives.
+    /// The host's tests send each event of the guide and compare it with `ctx.event`.
     #[test]
     fn the_fields_of_events_are_those_of_the_guide() {
         let guide = include_str!("../../docs/events.md");

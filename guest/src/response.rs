@@ -1,4 +1,4 @@
-//! From the script's value to the contract's response.
+//! Turns the script's value into the contract's response.
 
 use std::mem::ManuallyDrop;
 
@@ -11,24 +11,24 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 
-/// The response that a script's value stands for.
+/// Returns the response that a script's value represents.
 ///
-/// An object with no other keys than `status`, `headers` and `body` is a response
-/// in full; any other value is the JSON body of a 200, a blob its bytes.
+/// An object whose only keys are `status`, `headers` and `body` is a complete response. A blob is
+/// the body of a 200. Any other value is the JSON body of a 200.
 ///
 /// # Errors
-/// When `status` is no integer, `headers` no object of texts, or the value has no
+/// Fails if `status` is not an integer, `headers` is not an object of texts, or the value has no
 /// JSON form.
 pub(crate) fn respond(value: Dynamic) -> Result<HttpResponse, Box<EvalAltResult>> {
     if value.as_map_ref().is_ok_and(|map| is_response(&map)) {
         respond_in_full(value.cast())
     } else {
-        // Never given back: see `script::run`.
+        // Never freed; see `script::run`.
         respond_with(&ManuallyDrop::new(value))
     }
 }
 
-/// `#{ status: "ok" }` is a document, `#{ status: 404 }` a response.
+/// `#{ status: "ok" }` is a document, and `#{ status: 404 }` is a response.
 fn is_response(map: &Map) -> bool {
     let known = |key: &str| matches!(key, "status" | "headers" | "body");
     !map.is_empty()
@@ -73,8 +73,7 @@ fn respond_in_full(mut map: Map) -> Result<HttpResponse, Box<EvalAltResult>> {
     Ok(HttpResponse { status, headers, body, content_type: content_type.to_owned() })
 }
 
-/// Each value is a text, a number or a flag, or an array of these for a header
-/// that is sent more than once.
+/// Each value is a text, a number or a flag. An array of these sends the header more than once.
 fn response_headers(headers: Dynamic) -> Result<Vec<(String, String)>, Box<EvalAltResult>> {
     let kind = headers.type_name();
     let headers = headers

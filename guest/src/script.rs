@@ -1,14 +1,14 @@
-//! Compile and run: the two things the guest is there for.
+//! Compiles and runs a script.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 
-use picloud_shared::calls::LimitExceeded;
 use picloud_shared::codec;
 use picloud_shared::execution::{
     Answer, AnswerKind, CompileError, CompileReply, Compiled, Position, RunError, RunErrorKind,
     RunReply, RunRequest,
 };
+use picloud_shared::limit::LimitExceeded;
 use rhai::grain::{Compiler, SharedProgram, Vm};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 #[cfg(target_arch = "wasm32")]
@@ -24,20 +24,20 @@ thread_local! {
     static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
 }
 
-/// A compiled script: bytecode to run, with the places of its instructions.
+/// A compiled script: its bytecode and the positions of its instructions.
 struct Script {
     program: SharedProgram,
     missing_fields: MissingFields,
-    /// What natives such as `map` call the script's functions back by. `None` without
-    /// functions.
+    /// Wrappers through which natives such as `map` call the script's functions. `None` if the
+    /// script has no functions.
     #[cfg(target_arch = "wasm32")]
     library: Option<Shared<Module>>,
 }
 
-/// Parses `source` and keeps the result for [`run`].
+/// Compiles `source` and stores the result for [`run`].
 ///
 /// # Errors
-/// [`CompileError`] with the place when it is no Rhai script, or no UTF-8.
+/// [`CompileError`] with the position if the source is not valid Rhai or not UTF-8.
 pub fn compile(source: &[u8]) -> CompileReply {
     let source = std::str::from_utf8(source).map_err(|error| CompileError {
         message: format!("the source is not UTF-8 after byte {}", error.valid_up_to()),
@@ -62,7 +62,7 @@ pub fn compile(source: &[u8]) -> CompileReply {
 /// Runs the compiled script on an encoded [`RunRequest`].
 ///
 /// # Errors
-/// [`RunError`] with the place when the script threw or reached a limit.
+/// [`RunError`] with the position if the script threw or reached a limit.
 pub fn run(request: &[u8]) -> RunReply {
     let request: RunRequest =
         codec::decode(request).map_err(|error| internal(&error.to_string()))?;
@@ -82,7 +82,7 @@ pub fn run(request: &[u8]) -> RunReply {
             let value = script.run(engine, scope);
             value.and_then(|value| answer(kind, value)).map_err(|error| {
                 let mut error = failed(error, call_depth_max);
-                // The interpreter does not know the place of every error.
+                // The interpreter does not know the position of every error.
                 if error.position == Position::NONE {
                     error.position = script.place(instruction());
                 }
@@ -97,8 +97,8 @@ pub fn run(request: &[u8]) -> RunReply {
     })
 }
 
-/// The place in the compiled script of the instruction at `address`, or of the one before
-/// it that has a place.
+/// Returns the position of the instruction at `address`, or of the last one before it that has a
+/// position.
 pub fn place(address: u32) -> Position {
     SCRIPT.with_borrow(|script| match script {
         Some(script) => script.place(address),
@@ -106,7 +106,7 @@ pub fn place(address: u32) -> Position {
     })
 }
 
-/// The address of the instruction under way.
+/// Returns the address of the current instruction.
 #[cfg(target_arch = "wasm32")]
 fn instruction() -> u32 {
     Vm::instruction().load(std::sync::atomic::Ordering::Relaxed)
@@ -117,7 +117,7 @@ fn instruction_ptr() -> u32 {
     std::ptr::from_ref(Vm::instruction()).addr() as u32
 }
 
-/// Outside of the module Rhai is the published one, without our edits.
+/// Outside of wasm Rhai is the published crate, without our edits.
 #[cfg(not(target_arch = "wasm32"))]
 fn instruction() -> u32 {
     u32::MAX
@@ -139,8 +139,8 @@ impl Script {
         }
     }
 
-    /// The place of the instruction at `address`, or of the one before it in the same
-    /// function that has a place.
+    /// Returns the position of the instruction at `address`, or of the last one before it in the
+    /// same function that has a position.
     fn place(&self, address: u32) -> Position {
         let functions = self.program.functions();
         let starts = functions.iter().map(|function| function.chunk.entry());
@@ -150,8 +150,8 @@ impl Script {
     }
 
     fn run(&self, engine: &Engine, scope: Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
-        // Neither is given back, like all that a run leaves: the instance is thrown
-        // away with it, and freeing a request piece by piece is a fifth of an echo.
+        // Neither is freed: the instance is discarded after the run, and freeing a request piece by
+        // piece takes a fifth of the time of an echo.
         let mut scope = ManuallyDrop::new(scope);
         let mut vm = ManuallyDrop::new(Vm::new(engine));
         self.eval(&mut vm, &mut scope)
@@ -165,17 +165,17 @@ impl Script {
         }
     }
 
-    /// Outside of the module Rhai is the published one, without our edits.
+    /// Outside of wasm Rhai is the published crate, without our edits.
     #[cfg(not(target_arch = "wasm32"))]
     fn eval(&self, vm: &mut Vm<'_>, scope: &mut Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
         vm.eval_with_callbacks(scope, &self.program)
     }
 }
 
-/// What the last value of a script becomes.
+/// Converts the last value of a script to the requested kind of result.
 ///
 /// # Errors
-/// When it has no such form.
+/// Fails if the value has no such form.
 pub fn answer(kind: AnswerKind, value: Dynamic) -> Result<Answer, Box<EvalAltResult>> {
     Ok(match kind {
         AnswerKind::Response => Answer::Response(response::respond(value)?),
@@ -192,10 +192,10 @@ fn internal(message: &str) -> RunError {
     }
 }
 
-/// The error in the contract's words: the innermost cause, and its place, which
-/// travels apart from the words.
+/// Converts an error to the contract's type: the message of the innermost cause, and its position
+/// as a field of its own.
 pub fn failed(mut error: Box<EvalAltResult>, call_depth_max: u32) -> RunError {
-    // A cause in a callback's empty body has no place: its caller's is the next best.
+    // A cause in a callback's empty body has no position. The position of its caller comes closest.
     let mut place = error.position();
     while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
     | EvalAltResult::ErrorInModule(_, inner, _) = *error
@@ -237,7 +237,7 @@ fn limit_reached(limit: LimitExceeded) -> (RunErrorKind, String, Option<String>)
     (RunErrorKind::Limit(limit), message, None)
 }
 
-/// What was thrown, for a person: an object's `message` where it has one.
+/// Returns a message for a thrown value: the `message` of an object, if it has one.
 fn in_words(thrown: &Dynamic, json: Option<&str>) -> String {
     if thrown.is_unit() {
         return "the script threw an empty value".to_owned();

@@ -1,7 +1,7 @@
-//! What the server's log says of an answer: a line for each in the access log, and the cause
-//! of an internal error, by the id that its caller was told.
+//! The response log: the access log, with one line per response, and the causes of internal errors
+//! under the ids that callers were told.
 //!
-//! Invariant: no line has a credential of a caller.
+//! Invariant: no line contains a credential of a caller.
 
 use std::error::Error as StdError;
 
@@ -18,32 +18,32 @@ use crate::error::{InternalCause, internal_answer};
 use crate::requests::mask;
 use crate::telemetry::ACCESS;
 
-/// The header that names an execution.
+/// The header with the id of an execution.
 const EXECUTION: &str = "x-picloud-execution-id";
-/// Where the API has the things of an app.
+/// The prefix of the API paths that belong to an app.
 const API_OF_APPS: &str = "/api/v1/apps/";
 
-/// What a script's answer is about; an extension of it.
+/// The app and path of a script's response; an extension of the response.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// The app's name.
     pub app: String,
-    /// The path of the request, without credentials among its parameters.
+    /// The path of the request, with credentials in its parameters masked.
     pub path: String,
 }
 
-/// What is logged of answers, and by which clock and addresses. Cheap to clone.
+/// The settings of the response log. Cheap to clone.
 #[derive(Clone)]
 pub struct AnswerLog {
-    /// Makes the ids of internal errors.
+    /// Generates the ids of internal errors.
     pub clock: Clock,
-    /// Knows where a request comes from.
+    /// Finds the address of the caller.
     pub auth: Auth,
-    /// Whether each answer has a line.
+    /// Whether the access log is on.
     pub logs_access: bool,
 }
 
-/// Middleware that logs answers.
+/// Middleware that logs responses.
 pub async fn log_answer(State(log): State<AnswerLog>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let caller = match log.logs_access {
@@ -85,7 +85,7 @@ impl Line<'_> {
             target: ACCESS,
             status = self.answer.status().as_u16(),
             duration_us = u64::try_from(duration_us).unwrap_or(u64::MAX),
-            // Of an answer that is sent as it is made nobody knows it yet.
+            // Unknown for a streamed response.
             bytes = self.answer.body().size_hint().exact(),
             caller,
             app,
@@ -95,13 +95,13 @@ impl Line<'_> {
     }
 }
 
-/// The app that a request was about, empty if it was about none.
+/// Returns the app of a request; empty if it concerns none.
 fn app_of<'a>(subject: Option<&'a Subject>, uri: &'a Uri) -> &'a str {
     let of_api = || uri.path().strip_prefix(API_OF_APPS)?.split('/').next();
     subject.map(|subject| &*subject.app).or_else(of_api).unwrap_or_default()
 }
 
-/// The path and query without credentials.
+/// Returns the path and query without credentials.
 fn shown(subject: Option<&Subject>, uri: &Uri) -> String {
     let path = subject.map_or(uri.path(), |subject| &*subject.path);
     match uri.query() {
@@ -110,13 +110,13 @@ fn shown(subject: Option<&Subject>, uri: &Uri) -> String {
     }
 }
 
-/// An error and what caused it, the outermost first.
+/// Returns an error and its causes, outermost first.
 fn in_full(error: &(dyn StdError + 'static)) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Some errors say what their cause says.
+        // Some errors already include the text of their cause.
         if !said.contains(&text) {
             said = format!("{said}: {text}");
         }

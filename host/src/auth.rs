@@ -1,26 +1,26 @@
-//! Who calls, and what they may do.
+//! Authentication and authorisation: identifies callers and decides what they can do.
 //!
 //! ```text
-//! caller      who has sent a request, and by what that is known
-//! capability  roles, capabilities and scopes: who may do what; pure
-//! owner_key   the key of the owner
-//! api_keys    the keys of programs
-//! audit       what a caller does, as it is kept
-//! accounts    users: the first one, passwords, invitations
+//! caller      the sender of a request, and how it was authenticated
+//! capability  roles, capabilities and scopes; pure
+//! owner_key   the owner key
+//! api_keys    API keys of programs
+//! audit       audit entries for what a caller does
+//! accounts    users: the first owner, sign-in, invitations
 //! passwords   argon2id
-//! oidc        signing in by an identity provider
-//! sessions    a browser that has signed in, by its cookie
-//! cookies     the names of the platform's cookies, and how they are set and read
+//! oidc        signing in with an identity provider
+//! sessions    sessions of signed-in browsers
+//! cookies     the platform's cookies: names, setting and reading
 //! devices     browsers that have signed in before
-//! browser_key the key of what browsers keep for us
-//! tries       how fast one may try to sign in
-//! rates       how often a principal may ask for what takes CPU
-//! registrant  whether a trigger may go on; pure
-//! proxies     whose word is taken for where a request came from
-//! key_hash    what is kept of a key
+//! browser_key the key that protects the cookies browsers store
+//! tries       slows down repeated sign-in attempts
+//! rates       rate limits for requests that take CPU
+//! registrant  whether a trigger can still fire; pure
+//! proxies     trusted proxies and their X-Forwarded headers
+//! key_hash    the stored hash of a key
 //! ```
 //!
-//! Invariant: the admin API is never open; there is no setting that opens it.
+//! Invariant: the admin API is never open; no setting opens it.
 
 mod accounts;
 mod api_keys;
@@ -86,26 +86,26 @@ use passwords::Passwords;
 use rates::Rates;
 use tries::{KeyTries, Tries};
 
-/// What callers are recognised by.
+/// How callers are authenticated.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// How long sessions last.
+    /// The lifetime of sessions.
     pub sessions: SessionSettings,
-    /// Whose word is taken for where a request came from.
+    /// The proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// The only host that the dashboard is on; every host without one.
+    /// The only host that serves the dashboard; `None` for every host.
     pub dashboard_host: Option<Hostname>,
-    /// The first owner's password, if it is not to be made.
+    /// The first owner's password; `None` to generate one.
     pub admin_password: Option<FirstPassword>,
-    /// The identity provider, if there is one.
+    /// The identity provider, if one is configured.
     pub oidc: Option<OidcSettings>,
-    /// How often a principal may ask for what takes CPU.
+    /// The rate limits for requests that take CPU.
     pub rates: RateSettings,
-    /// The largest body of a request to the API, in bytes, whatever its path allows.
+    /// The largest body of any request to the API, in bytes.
     pub body_bytes_max: usize,
 }
 
-/// Recognises callers. Cheap to clone.
+/// Authenticates callers. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth {
     inner: Arc<Inner>,
@@ -129,20 +129,19 @@ struct Inner {
     tests: Rates,
 }
 
-/// What the start of a server found out about keys and accounts.
+/// The result of starting authentication.
 pub struct Started {
-    /// What recognises callers from now on.
+    /// Authenticates callers from now on.
     pub auth: Auth,
-    /// The owner key, if there was none and it has just been made: to be printed once.
+    /// The owner key, if it has just been generated: to be printed once.
     pub generated: Option<OwnerKey>,
-    /// The password of the user `admin`, if both have just been made: to be printed once.
+    /// The password of the user `admin`, if both have just been created: to be printed once.
     pub first_password: Option<FirstPassword>,
 }
 
 impl Auth {
-    /// Loads the owner key's hash. A configured key replaces it, and ends the sessions
-    /// of another one; when there is neither, a key is made. When there is no user, the
-    /// owner `admin` is made.
+    /// Loads the owner key's hash. A configured key replaces the stored one and ends its sessions.
+    /// Generates a key if neither exists, and creates the owner `admin` if there is no user.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
@@ -179,9 +178,8 @@ impl Auth {
         Ok(Started { auth, generated: found.generated, first_password })
     }
 
-    /// Puts a new owner key in the place of the one in the database; `None` when
-    /// there was none. The old one ends at once, also at servers that are running, and with
-    /// it its sessions and the API keys that were made with it.
+    /// Replaces the owner key in the database; `None` if there was no key. The old key stops working
+    /// at once, on running servers too. Its sessions and the API keys created with it end too.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
@@ -189,15 +187,15 @@ impl Auth {
         owner_key::reset(store, clock).await
     }
 
-    /// Whether this is the owner key. The database is asked for each, so that a key that was
-    /// replaced is refused at once; while it is away, nothing can be changed, and the one that
-    /// this server has started with will do.
+    /// Whether this is the owner key. Each check reads the database, so that a replaced key is
+    /// refused at once. While the database is unavailable, nothing can be changed, and the key that
+    /// this server started with is accepted.
     ///
     /// # Errors
-    /// `RateLimited` for a network that has tried too many that could be guessed.
+    /// `RateLimited` if the network has tried too many keys that could be guessed.
     async fn is_owner_key(&self, key: &[u8], network: Option<IpAddr>) -> Result<bool> {
         let inner = &*self.inner;
-        // Nobody guesses 256 random bits.
+        // A key of 256 random bits cannot be guessed.
         let is_made = owner_key::is_made(key);
         let network = network.filter(|_| !is_made && !api_keys::is_key(key));
         if let Some(network) = network {
@@ -219,8 +217,8 @@ impl Auth {
         }
     }
 
-    /// Whether the request shows a key of the platform: the owner key, or what has the form
-    /// of an API key.
+    /// Whether the request carries a key of the platform: the owner key, or a key in the form of an
+    /// API key.
     #[must_use]
     pub fn shows_a_key(&self, headers: &HeaderMap) -> bool {
         let is_one =
@@ -228,12 +226,12 @@ impl Auth {
         key_of(headers).is_some_and(is_one)
     }
 
-    /// Whether whoever has sent this request to a script may see what is logged of it.
-    /// What goes wrong while that is looked up is a no.
+    /// Whether the sender of this request to a script can see its log. An error of the check counts
+    /// as no.
     pub async fn sees_logs(&self, app_id: &AppId, request: &Parts) -> bool {
         let Some(key) = key_of(&request.headers) else { return false };
-        // Callers of scripts show keys of their own, which are no tries of the owner's: those
-        // are not counted here, and a short one, which could be guessed, tells nothing.
+        // Callers of scripts also send their own keys. These are not attempts at the owner key, so
+        // they are not counted, and a short key, which could be guessed, is never checked.
         if key.len() < owner_key::NEW_KEY_CHARS_MIN {
             return false;
         }
@@ -241,12 +239,11 @@ impl Auth {
         self.allow(&caller, app_id, Capability::AppReadLogs, Resource::App).await.is_ok()
     }
 
-    /// Who has sent a request: whoever has the key in it, else whoever is signed in by
-    /// its cookie.
+    /// Identifies the caller of a request: by its key, or else by the session cookie.
     ///
     /// # Errors
-    /// `Unauthorized`; `Forbidden` for a request that another site may have made a
-    /// browser send; `Unavailable` from the store.
+    /// - `Unauthorized` without valid credentials.
+    /// - `Forbidden` if another site may have sent it. `Unavailable` from the store.
     pub async fn recognise(&self, request: &Parts) -> Result<Caller> {
         let headers = &request.headers;
         let mut caller = match key_of(headers) {
@@ -254,7 +251,7 @@ impl Auth {
                 let caller = self.caller_with(key, Some(self.network(request))).await?;
                 caller.ok_or_else(Error::unauthorized)?
             }
-            // Whoever shows anything of the kind means that.
+            // A request with an `Authorization` header never falls back to the cookie.
             None if headers.contains_key(header::AUTHORIZATION) => {
                 return Err(Error::unauthorized());
             }
@@ -290,31 +287,31 @@ impl Auth {
                 return Ok(caller);
             }
         }
-        let message = "the session is over: sign in again";
+        let message = "the session has expired: sign in again";
         Err(Error::Unauthorized(Refusal::new("session_expired", message)))
     }
 
-    /// Refuses a sign-in from a page of another origin, or on a host that is not the
-    /// dashboard's.
+    /// Refuses a sign-in from a page of another origin, or on a host that does not serve the
+    /// dashboard.
     fn check_sign_in(&self, request: &Parts) -> Result<()> {
         sessions::check_site(&request.headers)?;
         if self.is_dashboard_host(&request.headers) {
             return Ok(());
         }
-        let message = "this host is not the dashboard's";
+        let message = "this host does not serve the dashboard";
         Err(Error::Forbidden(Refusal::new("not_the_dashboard", message)))
     }
 
-    /// Whoever has just begun a session.
+    /// Returns the caller of a session that has just begun.
     ///
     /// # Errors
-    /// `Unauthorized` if they are gone already; `Unavailable` from the store.
+    /// `Unauthorized` if the user was just deleted or disabled; `Unavailable` from the store.
     pub async fn signed_in_as(&self, principal: Principal, session: Session) -> Result<Caller> {
         let caller = self.caller_as(principal, Via::Session(session)).await?;
         caller.ok_or_else(Error::unauthorized)
     }
 
-    /// The principal as they are now; nobody if they are gone or may not sign in.
+    /// Returns the principal's current state; `None` if the user is deleted or disabled.
     async fn caller_as(&self, principal: Principal, via: Via) -> Result<Option<Caller>> {
         let Principal::User(id) = &principal else { return Ok(Some(Caller::owner(via))) };
         match self.inner.store.find_user(id).await {
@@ -342,7 +339,7 @@ impl Auth {
         self.inner.tests.count(&caller.principal, self.inner.clock.now_us())
     }
 
-    /// What a caller may do in an app, by their role there.
+    /// Returns the caller's role in an app.
     ///
     /// # Errors
     /// `Unavailable` from the store.
@@ -352,8 +349,8 @@ impl Auth {
         app_id: &AppId,
     ) -> Result<Option<store::AppRole>> {
         match caller.user_id() {
-            // Others need no membership, and a member's is looked up each time, so that
-            // who has lost it has lost it.
+            // Others need no membership. A member's role is read each time, so that a lost role
+            // applies at once.
             Some(id) if caller.role == InstanceRole::Member => {
                 Ok(self.inner.store.find_app_role(app_id, id).await?)
             }
@@ -361,10 +358,10 @@ impl Auth {
         }
     }
 
-    /// Whether a caller may do something in an app; `resource` is what they asked for.
+    /// Checks that a caller has a capability in an app; `resource` is the requested resource.
     ///
     /// # Errors
-    /// `NotFound(resource)` if they may not even see the app; `Forbidden`.
+    /// `NotFound(resource)` if the caller cannot see the app; `Forbidden` without the capability.
     pub async fn allow(
         &self,
         caller: &Caller,
@@ -376,14 +373,14 @@ impl Auth {
         caller.check_in(app_id, app_role, capability, resource)
     }
 
-    /// The address that a request came from; see [`TrustedProxies::caller`].
+    /// The address of the request's sender; see [`TrustedProxies::caller`].
     #[must_use]
     pub fn caller_address(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         self.inner.settings.trusted_proxies.caller(extensions, headers)
     }
 
-    /// Whether a request was sent to the host that the dashboard is on, so that a page which
-    /// answers it may have the dashboard's origin.
+    /// Whether the request was sent to the dashboard's host. Only then can its response get the
+    /// dashboard's origin.
     #[must_use]
     pub fn is_dashboard_host(&self, headers: &HeaderMap) -> bool {
         let Some(dashboard) = &self.inner.settings.dashboard_host else { return true };
@@ -391,15 +388,14 @@ impl Auth {
         matches!(host, Ok(Some(host)) if host == *dashboard)
     }
 
-    /// Whether a request came by TLS; see [`TrustedProxies::is_https`].
+    /// Whether the request came by TLS; see [`TrustedProxies::is_https`].
     #[must_use]
     pub fn is_https(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
         self.inner.settings.trusted_proxies.is_https(extensions, headers)
     }
 
-    /// Middleware that lets only callers through who are recognised, and says who it
-    /// is; everybody else gets 401 or 403. A caller is recognised again when the body has
-    /// arrived: it may take its time, and what they were allowed may be over by then.
+    /// Middleware that authenticates callers; others get 401 or 403. It authenticates again after
+    /// the body has arrived, because the caller's rights can end while a slow body is sent.
     pub async fn require_caller(
         State(auth): State<Self>,
         request: Request,
@@ -425,12 +421,12 @@ impl Auth {
     }
 }
 
-/// The key that a request shows.
+/// Returns the key in a request's `Authorization` header.
 fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()))
 }
 
-/// The credentials of the scheme `Bearer`, whose name has no case (RFC 9110,
+/// Returns the credentials of the scheme `Bearer`, whose name is case-insensitive (RFC 9110,
 /// section 11.1).
 fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, credentials) = authorization.split_at_checked("Bearer ".len())?;

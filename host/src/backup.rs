@@ -1,28 +1,27 @@
-//! Backups: all that is kept, copied while servers work, and the way back.
+//! Backups of all stored data, made while servers run, and their restore.
 //!
 //! ```text
-//! DEST/backup.json        what it is, and when it was made
+//! DEST/backup.json        the manifest, with the time of the backup
 //! DEST/picloud.db         SQLite: the database          PostgreSQL: picloud.dump
 //! DEST/files/APP/BLOB     the contents of files
 //! DEST/master.key         the master key, unless it is in the environment
 //! ```
 //!
-//! A blob never changes, but one whose file was replaced is swept. The copy of the
-//! database is of one moment, and every blob that it describes has to be in the backup:
+//! A blob never changes, but the blob of a replaced file is swept. The copy of the database shows
+//! one moment, and the backup must contain every blob that it describes:
 //!
-//! 1. The blobs that are described now are copied: the long part.
-//! 2. The database is copied. Its moment is in this step.
-//! 3. The blobs that it describes and step 1 did not see are copied. They are younger
-//!    than this round, and what is swept is older than an hour
-//!    (`orchestrator/retention.rs`). Should one be gone all the same, because the round
-//!    took longer, the round is repeated; a second one has only to copy what is new.
+//! 1. Copy the blobs that are described now: the long part.
+//! 2. Copy the database. Its moment lies in this step.
+//! 3. Copy the blobs that it describes and step 1 did not see. They are younger than this round,
+//!    and a freed blob is kept for a while (`retention/sweep.rs`). If one is missing because the
+//!    round took longer, the round is repeated. A second round only copies new blobs.
 //!
-//! A blob that was gone before the moment and is described at it is lost: no sweep can
-//! have taken it. It is reported, and everything else is kept.
+//! A blob that was missing before the moment, and is described at it, is lost: no sweep can have
+//! removed it. It is reported, and everything else is stored.
 //!
-//! Invariant: DEST has its name only when everything in it is on disk; until then it is
-//! called `DEST.unfinished`, and the next backup to DEST takes the place of one that was interrupted.
-//! Invariant: what is backed up is not changed, and no server is waited for or stopped.
+//! Invariant: DEST only gets its name when everything in it is on disk. Until then it is called
+//! `DEST.unfinished`; the next backup to DEST replaces an interrupted one.
+//! Invariant: the source is not changed, and servers are neither stopped nor waited for.
 
 mod files;
 mod key;
@@ -52,36 +51,36 @@ pub use manifest::{Manifest, MasterKeyOf};
 pub use restore::restore;
 pub use unfinished::check_restored;
 
-/// The copy of an SQLite database.
+/// The file name of the copy of an SQLite database.
 const SQLITE_COPY: &str = "picloud.db";
-/// The dump of a PostgreSQL database.
+/// The file name of the dump of a PostgreSQL database.
 const POSTGRES_DUMP: &str = "picloud.dump";
-/// How much of a file is hashed at once.
+/// The number of bytes of a file hashed at once.
 const HASHED_AT_ONCE_BYTES: usize = 1 << 20;
-/// Rounds after which files that come and go are taken for lost.
+/// The number of rounds after which missing files count as lost.
 const ROUNDS_MAX: usize = 5;
 
-/// Why there is no backup, or nothing was restored, in words for the owner.
+/// The error of a backup or a restore, in words for operators.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Failed(String);
 
 type Result<T, E = Failed> = std::result::Result<T, E>;
 
-/// Makes a backup of what `config` leads to, in the folder `dest`, which must not exist.
+/// Backs up the data that `config` refers to, into the folder `dest`, which must not exist.
 ///
 /// # Errors
-/// When something cannot be read or written; then there is no `dest`. Files that are
-/// lost are no error: the manifest names them.
+/// If something cannot be read or written; `dest` does not exist then. Lost files are not an error:
+/// the manifest lists them.
 pub async fn back_up(config: &Config, clock: &Clock, dest: &Path) -> Result<Manifest> {
     run(Backup::begin(config, dest)?, clock).await
 }
 
-/// The same without the master key: secrets, and the credentials in stored requests, open only
-/// with the key from elsewhere.
+/// Backs up without the master key. Secrets, and the credentials in stored requests, can then only
+/// be opened with a key from elsewhere.
 ///
 /// # Errors
-/// As [`back_up`].
+/// As for [`back_up`].
 pub async fn back_up_without_master_key(
     config: &Config,
     clock: &Clock,
@@ -96,31 +95,30 @@ async fn run(mut backup: Backup, clock: &Clock) -> Result<Manifest> {
     match backup.run(clock).await {
         Ok(manifest) => Ok(manifest),
         Err(failed) => {
-            // We have made it, under a name that nobody else uses.
+            // We created the folder, under a name that no other process uses.
             let _ = fs::remove_dir_all(&backup.folder);
             Err(failed)
         }
     }
 }
 
-/// A backup that is being made. Its steps are public for tests of what happens between
-/// them.
+/// A backup in progress. Its steps are public for tests of changes between them.
 pub struct Backup {
     url: DatabaseUrl,
     dest: PathBuf,
-    /// Where it is until it is whole.
+    /// The folder's name until the backup is complete.
     folder: PathBuf,
     files: Copying,
     key: CopiedKey,
-    /// Held for as long as it is made.
+    /// Held until the backup ends.
     _lock: File,
 }
 
 impl Backup {
-    /// Makes the folder.
+    /// Creates the folder.
     ///
     /// # Errors
-    /// When there is one already, or no data folder.
+    /// If the folder exists, or there is no data folder.
     pub fn begin(config: &Config, dest: &Path) -> Result<Self> {
         let url = config.database_url().map_err(failed("the database"))?;
         let data = open(&config.data).map_err(failed_at("the data folder", &config.data))?;
@@ -128,7 +126,7 @@ impl Backup {
         let key = CopiedKey::read(config)?;
         let dest = std::path::absolute(dest).map_err(failed_at("the backup", dest))?;
         if dest.symlink_metadata().is_ok() {
-            return Err(Failed(format!("{} is there already", dest.display())));
+            return Err(Failed(format!("{} already exists", dest.display())));
         }
         let mut folder = dest.clone().into_os_string();
         folder.push(".unfinished");
@@ -152,8 +150,8 @@ impl Backup {
         Ok(manifest)
     }
 
-    /// Rounds, until one has seen every blob that the database describes: the ones that
-    /// are lost.
+    /// Repeats rounds until one has seen every blob that the database describes. Returns the lost
+    /// ones.
     async fn copy_rounds(&mut self) -> Result<BTreeSet<Lost>> {
         let mut round = 1;
         loop {
@@ -167,19 +165,19 @@ impl Backup {
         }
     }
 
-    /// Step 1: the blobs that are described now. Which of them are gone.
+    /// Step 1: copies the blobs that are described now. Returns the missing ones.
     ///
     /// # Errors
-    /// When the database or a blob cannot be read, or a copy not written.
+    /// If the database or a blob cannot be read, or a copy cannot be written.
     pub async fn copy_files_of_now(&mut self) -> Result<BTreeSet<Lost>> {
         let now = Snapshot::open(&self.url).await.map_err(failed(&self.url))?;
         self.copy_files_of(now).await
     }
 
-    /// Step 2: the database. It is seen as its copy is.
+    /// Step 2: copies the database. Returns a snapshot of the same moment.
     ///
     /// # Errors
-    /// When it cannot be copied.
+    /// If it cannot be copied.
     pub async fn copy_database(&mut self) -> Result<Snapshot> {
         let mut source = Snapshot::open(&self.url).await.map_err(failed(&self.url))?;
         let copy = self.folder.join(database_copy(&self.url));
@@ -189,7 +187,7 @@ impl Backup {
             sync(&copy)?;
             return Ok(source);
         }
-        // That of a round before.
+        // The copy of a previous round.
         if copy.exists() {
             fs::remove_file(&copy).map_err(failed_at("the copy", &copy))?;
         }
@@ -199,10 +197,10 @@ impl Backup {
         see_copy(&copy).await
     }
 
-    /// Step 3: the blobs that are described in a snapshot. Which of them are gone.
+    /// Step 3: copies the blobs described in a snapshot. Returns the missing ones.
     ///
     /// # Errors
-    /// When the snapshot or a blob cannot be read, or a copy not written.
+    /// If the snapshot or a blob cannot be read, or a copy cannot be written.
     pub async fn copy_files_of(&mut self, mut moment: Snapshot) -> Result<BTreeSet<Lost>> {
         let gone = self.files.copy_all(&mut moment).await?;
         moment.close().await.map_err(failed(&self.url))?;
@@ -210,12 +208,12 @@ impl Backup {
     }
 }
 
-/// The file name of the database's copy.
+/// Returns the file name of the database's copy.
 fn database_copy(url: &DatabaseUrl) -> &'static str {
     if url.file().is_some() { SQLITE_COPY } else { POSTGRES_DUMP }
 }
 
-/// The SHA-256 of a file's content, in hex.
+/// Returns the SHA-256 of a file's content, in hexadecimal.
 fn sha256_of(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(failed_at("cannot read", path))?;
     let (mut hash, mut part) = (Sha256::new(), vec![0; HASHED_AT_ONCE_BYTES]);
@@ -227,7 +225,7 @@ fn sha256_of(path: &Path) -> Result<String> {
     }
 }
 
-/// The copy of an SQLite database, to be read.
+/// Opens the copy of an SQLite database for reading.
 async fn see_copy(copy: &Path) -> Result<Snapshot> {
     let url = DatabaseUrl::sqlite_file(copy).map_err(failed_at("the copy", copy))?;
     Snapshot::open(&url).await.map_err(failed(&url))
@@ -242,12 +240,12 @@ fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(failed_at("cannot keep", path))
 }
 
-/// What failed, and why.
+/// Returns a function that turns an error into one with its subject.
 fn failed<E: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(E) -> Failed {
     move |error| Failed(format!("{what}: {error}"))
 }
 
-/// What failed, where, and why.
+/// Returns a function that turns an error into one with its subject and path.
 fn failed_at<E: std::fmt::Display>(what: &str, path: &Path) -> impl FnOnce(E) -> Failed {
     move |error| Failed(format!("{what} {}: {error}", path.display()))
 }

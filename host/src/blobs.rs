@@ -1,11 +1,11 @@
 //! The contents of files, in the data folder: `files/{app}/{blob}`.
 //!
-//! A blob is written under another name, synced and renamed, and never changed: a
-//! file that is written again gets another blob. Which blobs are files is what the
-//! store says; the others are removed from outside (`orchestrator/sweep.rs`).
+//! A blob is written under a temporary name, synced and renamed, and never changed. Writing a file
+//! again creates another blob. The store knows which blobs belong to files; the others are removed
+//! by `retention/sweep.rs`.
 //!
-//! Invariant: an app's blobs are reached through a capability for its folder, and by
-//! ids that we have made: what a script calls a file is never a path.
+//! Invariant: an app's blobs are accessed through a capability for its folder and by generated ids.
+//! A script's file name is never used as a path.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -18,22 +18,22 @@ use uuid::Uuid;
 
 use crate::error::{DISK_FULL_RETRY_AFTER_S, Error, Refusal};
 
-/// The folder in the data folder that holds them.
+/// The name of their folder in the data folder.
 pub const FILES_FOLDER: &str = "files";
 
-/// What a name begins with until its content is on disk.
+/// The prefix of a blob's name until its content is on disk.
 const TEMPORARY: &str = "new-";
 
 /// The error message for a file that does not fit on the disk.
 pub const FULL: &str = "the disk of the data folder, which holds the files, is full";
 
-/// Whether there was no room for it.
+/// Whether the error means that the disk is full.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// The refusal of a file whose content could not be written to the data folder.
+/// Returns the refusal of a file whose content could not be written to the data folder.
 #[must_use]
 pub fn refuse(error: &io::Error) -> Error {
     let refusal = if is_full(error) {
@@ -44,16 +44,16 @@ pub fn refuse(error: &io::Error) -> Error {
     Error::Unavailable { refusal, retry_after_s: DISK_FULL_RETRY_AFTER_S }
 }
 
-/// What an entry says of its blob.
+/// The description of a blob in an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     /// The blob's name.
     pub blob: Uuid,
-    /// Its size.
+    /// The size in bytes.
     pub size_bytes: i64,
-    /// What kind of content it is.
+    /// The media type of the content.
     pub content_type: String,
-    /// Its SHA-256 in hexadecimal.
+    /// The SHA-256 of the content, in hexadecimal.
     pub sha256: String,
 }
 
@@ -62,10 +62,10 @@ pub struct Described {
 pub struct Blobs(Arc<Dir>);
 
 impl Blobs {
-    /// The blobs in the data folder `data`.
+    /// Opens the blobs in the data folder `data`, creating their folder if it is missing.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn open(data: &Dir) -> io::Result<Self> {
         let opened = data.create_dir_all(FILES_FOLDER).and_then(|()| data.open_dir(FILES_FOLDER));
         let named = |error: io::Error| {
@@ -78,7 +78,7 @@ impl Blobs {
     /// Writes a blob; it is on disk when this returns.
     ///
     /// # Errors
-    /// When it cannot be written, for want of room for example; nothing is left then.
+    /// If it cannot be written, for example because the disk is full; nothing is left behind then.
     pub(crate) async fn put(
         &self,
         app: &str,
@@ -102,16 +102,16 @@ impl Blobs {
     /// Reads a blob.
     ///
     /// # Errors
-    /// When it is not there or cannot be read.
+    /// If it does not exist or cannot be read.
     pub async fn get(&self, app: &str, described: &Described) -> io::Result<Vec<u8>> {
         let (folders, app, blob) = (Arc::clone(&self.0), app.to_owned(), described.blob);
         blocking(move || folders.open_dir(&app)?.read(blob.to_string())).await
     }
 
-    /// The blobs in the data folder `data`, if it has a folder for them.
+    /// Opens the blobs in the data folder `data`, if it has a folder for them.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the folder cannot be read.
     pub fn find(data: &Dir) -> io::Result<Option<Self>> {
         match data.open_dir(FILES_FOLDER) {
             Ok(folders) => Ok(Some(Self(Arc::new(folders)))),
@@ -120,12 +120,11 @@ impl Blobs {
         }
     }
 
-    /// Copies a blob to another folder. What it is copied to is as it was written, or
-    /// it is not there.
+    /// Copies a blob to another folder. The copy is complete, or it does not exist.
     ///
     /// # Errors
-    /// `NotFound` when there is no such blob, `InvalidData` when it is not what is
-    /// described, others when it cannot be read or written.
+    /// `NotFound` if the blob does not exist, `InvalidData` if it does not match its description,
+    /// others if it cannot be read or written.
     pub async fn copy(&self, app: &str, described: &Described, to: &Self) -> io::Result<()> {
         let (folders, app, described) = (Arc::clone(&self.0), app.to_owned(), described.clone());
         let to = Arc::clone(&to.0);
@@ -139,10 +138,10 @@ impl Blobs {
         .await
     }
 
-    /// The apps that have a folder here.
+    /// Lists the apps that have a folder here.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub async fn apps(&self) -> io::Result<Vec<String>> {
         let folders = Arc::clone(&self.0);
         blocking(move || {
@@ -152,11 +151,11 @@ impl Blobs {
         .await
     }
 
-    /// The names in an app's folder that are not the blobs of `kept` and were made before
-    /// `made_before`, µs: blobs, and what is left of some that were never finished.
+    /// Lists the names in an app's folder that were created before `made_before`, µs, and are not
+    /// blobs of `kept`: orphaned blobs, and temporary files that were never finished.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub async fn orphans(
         &self,
         app: &str,
@@ -180,11 +179,11 @@ impl Blobs {
         .await
     }
 
-    /// Removes names from an app's folder; another node may have removed some already.
-    /// Returns how many it removed.
+    /// Removes files from an app's folder; another node can have removed some already. Returns the
+    /// number removed.
     ///
     /// # Errors
-    /// When one of them cannot be removed; what was removed before stays removed.
+    /// If one of them cannot be removed; those removed before stay removed.
     pub async fn remove(&self, app: &str, names: Vec<String>) -> io::Result<u64> {
         let (folders, app) = (Arc::clone(&self.0), app.to_owned());
         blocking(move || {
@@ -207,14 +206,14 @@ impl Blobs {
     }
 }
 
-/// When a blob was made: its id says (RFC 9562, section 5.7).
+/// Returns when a blob was created, from its id (RFC 9562, section 5.7).
 fn made_us(blob: Uuid) -> i64 {
     let made = blob.get_timestamp().map_or((0, 0), |made| made.to_unix());
     i64::try_from(made.0).unwrap_or(0) * 1_000_000 + i64::from(made.1) / 1000
 }
 
-/// An app's folder, made with its first blob. Its own name has to be on disk too, or a
-/// power cut would take it with all that is in it.
+/// Opens an app's folder, which is created with its first blob. The folder's own name must be on
+/// disk too, or a power cut would delete it with its contents.
 fn folder_of(folders: &Dir, app: &str) -> io::Result<Dir> {
     if !folders.is_dir(app) {
         folders.create_dir_all(app)?;

@@ -1,7 +1,7 @@
-//! Time and randomness, as parameters: the only file that reads either.
+//! Time and randomness as parameters: the only file that reads either.
 //!
-//! Invariant: nothing else in the host asks the system for the time of day or for
-//! random bytes (`clippy.toml` enforces it), so a test can decide both.
+//! Invariant: nothing else in the host reads the system's time of day or random bytes
+//! (`clippy.toml` enforces this), so that a test can control both.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
-/// Where the host's time and randomness come from. Cheap to clone.
+/// The source of the host's time and randomness. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock {
     now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
@@ -19,15 +19,14 @@ pub struct Clock {
     followed: Option<Arc<RwLock<Option<Reading>>>>,
 }
 
-/// When a clock was read, and what it showed.
+/// The instant of a clock reading, and the time read.
 type Reading = (Instant, i64);
 
 impl Clock {
-    /// The system's clock and random generator.
+    /// Returns the system's clock and random generator.
     ///
     /// # Panics
-    /// When the operating system gives no random bytes: no key and no id could be
-    /// trusted from then on.
+    /// If the operating system provides no random bytes: no key and no id could be trusted then.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a host without randomness must not go on")]
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads them")]
@@ -42,7 +41,7 @@ impl Clock {
         Self { followed: Some(Arc::default()), ..system }
     }
 
-    /// A clock of the caller's making.
+    /// Returns a clock with the given functions.
     pub fn new(
         now_us: impl Fn() -> i64 + Send + Sync + 'static,
         fill: impl Fn(&mut [u8]) + Send + Sync + 'static,
@@ -50,17 +49,16 @@ impl Clock {
         Self { now_us: Arc::new(now_us), fill: Arc::new(fill), followed: None }
     }
 
-    /// Shows what the database's clock shows from now on, so that all nodes have one time,
-    /// whatever their machines' clocks say: `at` it showed `us`, in microseconds since 1970.
-    /// Between two readings the time that passes is measured by a clock that nobody sets. A
-    /// clock of a test's making follows nothing.
+    /// Follows the database's clock, so that all nodes use the same time whatever their own clocks
+    /// say. At `at` the database's clock showed `us`, in microseconds since 1970. Between two
+    /// readings a monotonic clock measures the time. A clock with given functions follows nothing.
     pub fn follow(&self, at: Instant, us: i64) {
         if let Some(followed) = &self.followed {
             *followed.write().unwrap_or_else(PoisonError::into_inner) = Some((at, us));
         }
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn now_us(&self) -> i64 {
         let reading = self
@@ -75,7 +73,7 @@ impl Clock {
         }
     }
 
-    /// `N` random bytes, fit for keys.
+    /// Returns `N` random bytes, suitable for keys.
     #[must_use]
     pub fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -83,8 +81,8 @@ impl Clock {
         bytes
     }
 
-    /// A new id: a UUID of version 7, so that ids sort by their time of creation
-    /// (RFC 9562, section 5.7).
+    /// Returns a new id: a UUID of version 7, so that ids sort by their time of creation (RFC 9562,
+    /// section 5.7).
     #[must_use]
     pub fn new_id(&self) -> Uuid {
         let unix_ms = u64::try_from(self.now_us().div_euclid(1000)).unwrap_or(0);

@@ -1,9 +1,10 @@
 //! The command line.
 //!
-//! Invariant: what a command was asked for goes to standard output, everything
-//! about it to standard error; the exit code is 0 if it was done, 1 if it was
-//! refused or failed, 2 if the command line or a setting makes no sense.
+//! Invariant: a command writes its result to standard output and messages about it to standard
+//! error. The exit code is 0 on success, 1 for a refusal or a failure, 2 for an invalid command
+//! line or setting.
 
+mod address;
 mod apps;
 mod backup;
 mod client;
@@ -11,7 +12,6 @@ mod consent;
 mod data;
 mod dead_letters;
 mod deploy;
-mod detail;
 #[cfg(test)]
 mod documented;
 mod domains;
@@ -30,21 +30,23 @@ mod master_key;
 mod members;
 mod names;
 mod outbound;
+mod output;
 mod owner_key;
 mod purge;
 mod routes;
+mod rows;
 mod scripts;
 mod secrets;
 mod settings;
+mod stdout;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod time;
 mod triggers;
 mod users;
 
 use std::fmt;
-use std::io::Write;
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,24 +55,26 @@ use picloud::clock::Clock;
 use picloud::config::{Config, Loaded};
 use picloud::telemetry;
 
+use address::ScriptAddress;
 use client::Client;
+use stdout::{print, print_bytes, print_to_reader};
 
-/// The exit code for a command line or a setting that makes no sense.
+/// The exit code for an invalid command line or setting.
 pub(crate) const EXIT_USAGE: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  picloud serve --sample              start the server, with an app to look at
+  picloud serve --sample              start the server, with a sample app
   curl http://127.0.0.1:8080/x/sample/hello
 
-  export PICLOUD_OWNER_KEY=pco_...    the key that the first start has printed
+  export PICLOUD_OWNER_KEY=pco_...    the key that the first start prints
   picloud deploy hello.rhai --app demo
   picloud invoke demo/hello --data '{\"name\": \"Ada\"}'
   picloud logs demo/hello --follow
   picloud events send demo --queue mails --data '{\"to\": \"ada@example.com\"}'
-  picloud dead-letters list demo      what was given up, and why
+  picloud dead-letters list demo      failed events, and why they failed
 
-Settings come from PICLOUD_* environment variables. `picloud config` prints those of the server.";
+Settings come from PICLOUD_* environment variables. `picloud config` prints the server's.";
 
 /// A self-hosted serverless platform: upload a Rhai script, get an HTTP endpoint.
 #[derive(Parser)]
@@ -84,104 +88,104 @@ pub(crate) struct Command {
 enum Verb {
     /// Start the server
     Serve {
-        /// Make an app `sample` with a script `hello`, if there is none
+        /// Create an app `sample` with a script `hello`, unless it exists
         #[arg(long)]
         sample: bool,
-        /// Use this data folder with this database, although they belong to two instances
+        /// Use this data folder with this database, even if they belong to different instances
         #[arg(long)]
         adopt_data_folder: bool,
     },
-    /// Upload a script and print the URL at which it answers
+    /// Upload a script and print its URL
     Deploy(deploy::Deploy),
-    /// Run a script once and print what it answers
+    /// Run a script once and print its response
     Invoke(invoke::Invoke),
-    /// Print what ran lately, or what runs from now on
+    /// Print recent runs, or follow new ones
     Logs(logs::Logs),
-    /// A run with everything that is known of it
+    /// Show a run with its error, log, request, response and cause
     #[command(subcommand)]
     Executions(executions::ExecutionsCommand),
-    /// The spaces in which scripts live: list, make, rename, delete
+    /// List, create, rename and delete apps
     #[command(subcommand)]
     Apps(apps::AppsCommand),
-    /// Where scripts answer, who is let in, and how often
+    /// Manage routes: paths, authentication and limits
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
-    /// The scripts of an app, and whether anybody can call them
+    /// Manage an app's scripts and their endpoints
     #[command(subcommand)]
     Scripts(scripts::ScriptsCommand),
-    /// Run an older version of a script again
+    /// Make an older version of a script current again
     Rollback(scripts::Rollback),
-    /// Host names of an app: claim, prove, approve, release
+    /// Manage an app's domains: claim, verify, approve, release
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
-    /// What makes a script run besides a request: messages, schedules, changes
+    /// Manage triggers: run scripts on messages, schedules and changes
     #[command(subcommand)]
     Triggers(triggers::TriggersCommand),
-    /// Send messages, see what waits to be carried out, and cancel it
+    /// Send messages; list and cancel pending events
     #[command(subcommand)]
     Events(events::EventsCommand),
-    /// Events whose script failed too often: look, replay, resolve
+    /// Show, replay and resolve events whose attempts all failed
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
-    /// The keys of an app's collections: list, get, set, delete
+    /// List, read, set and delete keys in an app's collections
     #[command(subcommand)]
     Kv(kv::KvCommand),
-    /// The files of an app's buckets: list, get, put, delete
+    /// List, read, store and delete files in an app's buckets
     #[command(subcommand)]
     Files(files::FilesCommand),
-    /// The private hosts that an app's scripts can call
+    /// Manage the private hosts that an app's scripts can call
     #[command(subcommand)]
     Outbound(outbound::OutboundCommand),
-    /// Who may do what in an app
+    /// Manage the members of an app and their roles
     #[command(subcommand)]
     Members(members::MembersCommand),
-    /// Keys for programs: make, list, revoke
+    /// Create, list and revoke API keys for programs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// The people who sign in, and what they may do
+    /// Manage users and their roles
     #[command(subcommand)]
     Users(users::UsersCommand),
-    /// What an app's scripts know and nobody sees
+    /// Set and delete secrets that an app's scripts can read
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
-    /// Print every setting of the server with its value, its default and its unit
+    /// Print all settings of the server with value, default and unit
     Config(settings::Settings),
-    /// Copy all that is kept into a new folder, also while the server works
+    /// Copy all data into a new folder, even while the server runs
     ///
-    /// It works on the data itself, so it has to run where PICLOUD_DATA and
-    /// PICLOUD_DATABASE_URL lead to the server's. PostgreSQL is dumped by pg_dump.
+    /// It reads the data directly, so run it where PICLOUD_DATA and PICLOUD_DATABASE_URL are those
+    /// of the server. PostgreSQL is dumped with pg_dump.
     Backup(backup::Backup),
     /// Fill an empty data folder and database from a backup
     ///
-    /// The folder of PICLOUD_DATA and the database of PICLOUD_DATABASE_URL are filled,
-    /// and refused if they hold anything. PostgreSQL is filled by pg_restore.
+    /// It fills the folder of PICLOUD_DATA and the database of PICLOUD_DATABASE_URL, and fails if
+    /// they are not empty. PostgreSQL is filled with pg_restore.
     Restore(backup::Restore),
-    /// Write the SQLite database anew, without the room of deleted rows
+    /// Rewrite the SQLite database without the space of deleted rows
     ///
-    /// It works in the database, and no server may use that. It needs as much room as the
-    /// database takes. Databases of release 0.1 give room back to the disk only after this.
+    /// Stop the server first. It needs as much free disk space as the database has.
+    /// Databases of release 0.1 give space back to the disk only after this.
     Compact,
-    /// Whether the server is ready: exit code 0 if it is, 1 if not
+    /// Check whether the server is ready: exit code 0 if it is, 1 if not
     Health(health::Health),
-    /// Compile the interpreter into the data folder; `serve` does it by itself
+    /// Compile the interpreter into the data folder; `serve` does this itself
     #[command(hide = true)]
     CompileGuest,
-    /// The key of the admin API
+    /// Reset the owner key of the admin API
     #[command(subcommand)]
     OwnerKey(owner_key::OwnerKeyCommand),
-    /// The key that all secrets are encrypted under
+    /// Rotate the key that encrypts all secrets
     #[command(subcommand)]
     MasterKey(master_key::MasterKeyCommand),
 }
 
-/// How a command finds the server.
+/// How a command connects to the server.
 #[derive(clap::Args)]
 struct Server {
-    /// Where the server is [default: PICLOUD_URL, or http://127.0.0.1:8080]
+    /// The server's address [default: PICLOUD_URL, or http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// An API key or the owner key [default: PICLOUD_API_KEY, else PICLOUD_OWNER_KEY,
-    /// which other users of this machine cannot read]
+    /// An API key or the owner key [default: PICLOUD_API_KEY, else PICLOUD_OWNER_KEY; other users
+    /// of this machine can see an option, but not a variable]
     #[arg(long, value_name = "KEY")]
     key: Option<OwnerKey>,
 }
@@ -196,28 +200,7 @@ impl Server {
     }
 }
 
-/// A script, as `APP/SCRIPT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ScriptAddress {
-    app: String,
-    script: String,
-}
-
-impl std::str::FromStr for ScriptAddress {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('/') {
-            Some((app, script)) if !app.is_empty() && !script.is_empty() => {
-                Ok(Self { app: app.to_owned(), script: script.to_owned() })
-            }
-            _ => Err("a script is named APP/SCRIPT, like demo/hello"),
-        }
-    }
-}
-
-/// Why a command was not carried out, in words for a person. It ends the command
-/// with exit code 1.
+/// Why a command failed, as a text for people. It ends the command with exit code 1.
 struct Failure(String);
 
 impl Failure {
@@ -227,7 +210,7 @@ impl Failure {
 }
 
 impl Command {
-    /// Carries the command out.
+    /// Runs the command.
     pub(crate) async fn run(self, Loaded { config, warnings }: Loaded) -> ExitCode {
         if !matches!(self.verb, Verb::Serve { .. }) {
             for warning in &warnings {
@@ -291,8 +274,8 @@ fn compile_guest(config: &Config) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compiling takes some 200 MB for some seconds, which an allocator does not give
-/// back: it is done in a process that ends.
+/// Compiles the interpreter in a separate process. Compiling takes about 200 MB for some seconds,
+/// which the allocator would not give back.
 async fn compile_guest_apart(config: &Config) -> Result<(), Failure> {
     if picloud::has_compiled_guest(config).map_err(Failure::new)? {
         return Ok(());
@@ -305,31 +288,7 @@ async fn compile_guest_apart(config: &Config) -> Result<(), Failure> {
         Ok(compiled) => String::from_utf8_lossy(&compiled.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
-    // The server does it itself, and says why if it cannot.
-    tracing::warn!(failure, "the interpreter could not be compiled in a process of its own");
+    // The server then compiles it itself, and reports its own error.
+    tracing::warn!(failure, "compiling the interpreter in a separate process failed");
     Ok(())
-}
-
-/// Writes text to standard output, fit for a terminal. A reader who has seen enough is no error.
-fn print(text: impl AsRef<str>) -> Result<(), Failure> {
-    print_to_reader(text).map(drop)
-}
-
-/// [`print`] for what has no end of its own: breaks when nobody reads any more.
-fn print_to_reader(text: impl AsRef<str>) -> Result<ControlFlow<()>, Failure> {
-    write_out(terminal::visible(text.as_ref()).as_bytes())
-}
-
-/// Writes bytes to standard output as they are.
-fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
-    write_out(bytes).map(drop)
-}
-
-fn write_out(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => Ok(ControlFlow::Continue(())),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-        Err(error) => Err(Failure(format!("cannot write to standard output: {error}"))),
-    }
 }

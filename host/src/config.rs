@@ -1,11 +1,10 @@
-//! The settings, and the one place that reads the environment.
+//! The settings, and the only place that reads the environment.
 //!
-//! Each setting is one row of [`SETTINGS`]: its name, its unit, what it is for,
-//! how it is read and how it is shown. Its default is what [`Config::default`]
-//! holds.
+//! Each setting is one row of [`SETTINGS`]: its name, its unit, its description, how it is parsed
+//! and how it is printed. Its default is the value in [`Config::default`].
 //!
-//! Invariant: nothing else in the host reads an environment variable.
-//! Invariant: a wrong value stops the start; no value is corrected silently.
+//! Invariant: no other module of the host reads an environment variable.
+//! Invariant: an invalid value stops the start; no value is corrected silently.
 
 mod log_filter;
 mod settings;
@@ -17,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::auth::{self, OidcSettings, OwnerKey};
-use crate::executor::entries::FILE_BYTES_MAX;
+use crate::events::rules::FILE_BYTES_MAX;
 use crate::hostname::Hostname;
 use crate::limits::Limits;
 use crate::orchestrator::{EventSettings, IngressSettings};
@@ -30,44 +29,44 @@ use crate::telemetry::{LogFormat, Logging};
 
 pub use settings::{SETTINGS, Setting};
 
-/// What every variable of ours begins with.
+/// The prefix of PiCloud's variables.
 const PREFIX: &str = "PICLOUD_";
 
-/// Every setting of a process.
+/// All settings of a process.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the server listens.
+    /// The address that the server listens on.
     pub listen: SocketAddr,
     /// The data folder.
     pub data: PathBuf,
-    /// Makes the data folder the database's, whatever instance it belonged to: of the command
-    /// line, not of a variable that would stay.
+    /// Whether to assign the data folder to this database, even if it belonged to another instance.
+    /// It comes from the command line, because a variable would stay set.
     pub adopt_data_folder: bool,
     /// The database, if it is not the one in the data folder.
     pub database: Option<DatabaseUrl>,
-    /// How many bytes of the disk of an SQLite database are kept free for tidying up; 0 for none.
+    /// Disk space that an SQLite database reserves for cleaning up, in bytes; 0 for none.
     pub disk_reserve_bytes: u64,
-    /// How many connections read the database at once.
+    /// The number of connections that read the database.
     pub readers: Readers,
-    /// What no execution gets more of.
+    /// The ceiling for the limits of every execution.
     pub ceiling: Limits,
-    /// The largest request body that a script is given, in bytes.
+    /// The largest request body that a script receives, in bytes.
     pub request_bytes_max: u64,
-    /// How much of a form is read.
+    /// The limits for parsing forms.
     pub form_limits: FormLimits,
-    /// The memory that all request bodies may take together, in bytes.
+    /// The memory limit for all request bodies together, in bytes.
     pub body_budget_bytes: u64,
-    /// What no caller may take more of.
+    /// The limits of every connection.
     pub connections: ConnectionLimits,
     /// The storage limits of each app.
     pub storage_max: Storage,
-    /// How many executions run at once.
+    /// The most executions that run at the same time.
     pub concurrency_max: usize,
-    /// How many executions wait for a slot at once; more are refused.
+    /// The most executions that wait for a slot. Further ones are refused.
     pub queue_max: usize,
-    /// How long an execution waits for a slot, in milliseconds.
+    /// The timeout for waiting for a slot, in milliseconds.
     pub queue_timeout_ms: u64,
-    /// What compiled scripts may take in memory, in bytes.
+    /// The memory limit for compiled scripts, in bytes.
     pub image_cache_bytes_max: u64,
     /// How long executions are kept, in days.
     pub execution_log_retention_days: u32,
@@ -77,35 +76,35 @@ pub struct Config {
     pub abandoned_executions_retention_days: u32,
     /// How long the audit log is kept, in days.
     pub audit_retention_days: u32,
-    /// How events are carried out.
+    /// How events are run.
     pub events: EventSettings,
-    /// What an app gets that has no limits of its own.
+    /// The limits of an app without its own.
     pub ingress: IngressSettings,
-    /// Hosts that scripts reach although they have no public address.
+    /// Hosts that scripts can call although they have no public address.
     pub private_hosts: Vec<PrivateHost>,
-    /// The owner key, if it is not the one in the database.
+    /// The owner key; `None` for the one in the database.
     pub owner_key: Option<OwnerKey>,
-    /// The key that the command line calls with, if it is not the owner key.
+    /// The key that the command line uses; `None` for the owner key.
     pub api_key: Option<OwnerKey>,
-    /// What callers are recognised by.
+    /// How callers are authenticated.
     pub auth: auth::Settings,
-    /// The identity provider's settings, as far as they are set.
+    /// The settings of the identity provider, as far as they are set.
     pub oidc: OidcConfig,
-    /// The master key, if it is not the one in the data folder.
+    /// The master key; `None` for the one in the data folder.
     pub master_key: Option<MasterKey>,
-    /// The master key before.
+    /// The previous master key.
     pub master_key_previous: Option<MasterKey>,
-    /// The DNS server for proofs of domains; `None` for the system's.
+    /// The DNS server that verifies domains; `None` for the system's.
     pub dns_server: Option<SocketAddr>,
-    /// What is logged, as a filter of `tracing`.
+    /// The log filter, in the syntax of `tracing`.
     pub log: String,
-    /// How it is logged.
+    /// The format of the log.
     pub log_format: LogFormat,
-    /// Whether each answer has a line in the log.
+    /// Whether the log has a line for each response.
     pub access_log: bool,
-    /// Where the command line finds the server, without a slash at its end.
+    /// The address of the server for the command line, without a slash at the end.
     pub url: String,
-    /// Where a test has this process killed.
+    /// The point at which a test kills this process.
     #[cfg(debug_assertions)]
     pub crash_at: Option<crate::faults::CrashAt>,
 }
@@ -153,24 +152,24 @@ impl Default for Config {
     }
 }
 
-/// What is set about the identity provider.
+/// The settings of the identity provider.
 #[derive(Clone, Debug, Default)]
 pub struct OidcConfig {
-    /// Its issuer.
+    /// The provider's issuer.
     pub issuer: Option<String>,
-    /// What PiCloud is called there.
+    /// PiCloud's client id at the provider.
     pub client_id: Option<String>,
-    /// What it proves itself with there.
+    /// PiCloud's client secret at the provider.
     pub client_secret: Option<ClientSecret>,
-    /// What the button says.
+    /// The label of the sign-in button.
     pub name: Option<String>,
-    /// Whether whoever it knows becomes a member.
+    /// Whether users of the provider become members without an invitation.
     pub sign_up: bool,
-    /// Where browsers find PiCloud, without a slash at its end.
+    /// PiCloud's address for browsers, without a slash at the end.
     pub public_url: Option<String>,
 }
 
-/// `Debug` does not show it.
+/// A client secret. `Debug` does not show it.
 #[derive(Clone)]
 pub struct ClientSecret(pub String);
 
@@ -180,27 +179,27 @@ impl std::fmt::Debug for ClientSecret {
     }
 }
 
-/// What was read, and what is odd about it but does not matter.
+/// The settings, and warnings about the environment.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// Sentences about variables that nothing reads.
+    /// Warnings about variables that no setting reads.
     pub warnings: Vec<String>,
 }
 
-/// A variable with a value that cannot be used.
+/// A variable with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongValue {
     /// The variable.
     pub name: &'static str,
-    /// What it was set to; stars for a secret.
+    /// The value; stars for a secret.
     pub given: String,
-    /// What it may be set to.
+    /// The allowed values.
     pub allowed: String,
 }
 
-/// All wrong values at once, so that they can be put right at once.
+/// All invalid values together, so that they can be corrected in one go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<WrongValue>);
@@ -212,21 +211,21 @@ impl std::fmt::Display for WrongValue {
 }
 
 impl Config {
-    /// The settings of this process.
+    /// Reads the settings of this process.
     ///
     /// # Errors
-    /// [`ConfigError`] with every variable whose value is wrong.
+    /// [`ConfigError`] with every variable whose value is invalid.
     pub fn from_env() -> Result<Loaded, ConfigError> {
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self::read(variables)
     }
 
-    /// The settings that these variables make; those of others are ignored, and an
-    /// empty value is none.
+    /// Reads the settings from these variables. Ignores other variables, and treats an empty value
+    /// as not set.
     ///
     /// # Errors
-    /// [`ConfigError`] with every variable whose value is wrong.
+    /// [`ConfigError`] with every variable whose value is invalid.
     pub fn read(
         variables: impl IntoIterator<Item = (String, OsString)>,
     ) -> Result<Loaded, ConfigError> {
@@ -267,13 +266,13 @@ impl Config {
         Ok(Loaded { config, warnings })
     }
 
-    /// What callers are recognised by.
+    /// Returns how callers are authenticated.
     ///
     /// # Errors
-    /// When the identity provider is set up in part.
+    /// If the identity provider is configured only in part.
     pub fn auth(&self) -> Result<auth::Settings, &'static str> {
         let mut settings = self.auth.clone();
-        // What is tried with a request comes as text, which may be twice as long.
+        // The test panel sends a body as text, which can be twice as long.
         let largest = self.request_bytes_max.saturating_mul(2).max(FILE_BYTES_MAX as u64);
         settings.body_bytes_max = usize::try_from(largest).unwrap_or(usize::MAX);
         let oidc = &self.oidc;
@@ -295,27 +294,27 @@ impl Config {
         Ok(settings)
     }
 
-    /// The hosts on which this process is meant to be found, so that nobody else has them.
+    /// Returns the hosts under which this process is reachable, so that no app can claim them.
     #[must_use]
     pub fn own_hosts(&self) -> Vec<String> {
         let urls = [self.oidc.public_url.as_deref(), Some(self.url.as_str())];
         let uris = urls.into_iter().flatten().filter_map(|url| url.parse::<http::Uri>().ok());
         let hosts = uris.filter_map(|uri| Hostname::parse(uri.host()?).ok());
         let mut hosts: Vec<_> = hosts.chain(self.auth.dashboard_host.clone()).collect();
-        // What means a machine itself is reserved everywhere.
+        // Names of the local machine are reserved on every node.
         hosts.retain(|host| !host.is_local());
         hosts.sort();
         hosts.dedup();
         hosts.iter().map(ToString::to_string).collect()
     }
 
-    /// What is logged, and how.
+    /// Returns the filter and the format of the log.
     #[must_use]
     pub fn logging(&self) -> Logging {
         Logging { filter: self.log.clone(), format: self.log_format, logs_access: self.access_log }
     }
 
-    /// Where the master key comes from.
+    /// Returns the source of the master key.
     #[must_use]
     pub fn key_settings(&self) -> KeySettings {
         KeySettings {
@@ -325,11 +324,11 @@ impl Config {
         }
     }
 
-    /// The database: the one that was set, or the SQLite file `picloud.db` in the
-    /// data folder.
+    /// Returns the database: the configured one, or the SQLite file `picloud.db` in the data
+    /// folder.
     ///
     /// # Errors
-    /// When the current folder, which a relative data folder starts from, is gone.
+    /// If the current folder is deleted, and the data folder is relative to it.
     pub fn database_url(&self) -> Result<DatabaseUrl, DatabaseUrlError> {
         match &self.database {
             Some(url) => Ok(url.clone()),
@@ -341,7 +340,7 @@ impl Config {
 fn unknown(name: &str) -> String {
     match value::nearest(name, SETTINGS.iter().map(|setting| setting.name)) {
         Some(nearest) => format!("{name} is not a setting; did you mean {nearest}?"),
-        None => format!("{name} is not a setting; `picloud config` prints them all"),
+        None => format!("{name} is not a setting; `picloud config` lists them all"),
     }
 }
 

@@ -1,17 +1,17 @@
-//! When a schedule fires.
+//! Cron schedules, and when they fire.
 //!
 //! ```text
-//! grammar    what a schedule may say
-//! dst        from wall-clock times to instants, also on the two odd days of a year
-//! missed     what is made up for when the clock has gone on without us
-//! policies   the choices, by name
+//! grammar    the syntax of schedules
+//! dst        from wall-clock times to instants, including daylight-saving changes
+//! missed     firings that were missed
+//! policies   the options, by name
 //! ```
 //!
-//! The dialect is in `grammar`; the library `croner` is given only what that accepts, but
+//! `grammar` defines the syntax. The library `croner` gets only expressions that it accepts, except
 //! for schedules that an older release stored.
 //!
-//! Invariant: no clock and no I/O. Instants are microseconds since
-//! 1970-01-01T00:00:00Z; schedules fire on whole seconds.
+//! Invariant: no clock and no I/O. Instants are microseconds since 1970-01-01T00:00:00Z; schedules
+//! fire on whole seconds.
 
 mod dst;
 mod grammar;
@@ -32,35 +32,34 @@ pub use self::policies::{Dst, Misfire, Overlap};
 
 const US_PER_SECOND: i64 = 1_000_000;
 
-/// The longest expression.
+/// The maximum length of an expression.
 pub const EXPRESSION_BYTES_MAX: usize = 256;
 
-/// How far a search goes. A 29 February on a given weekday can be 40 years away, when
-/// a year that is no leap year lies between, such as 2100.
+/// How many days a search covers. A 29 February on a given weekday can be 40 years away if a year
+/// such as 2100, which is not a leap year, lies between.
 const DAYS_AHEAD_MAX: u64 = 50 * 366;
 
-/// Where the search begins that shows that an expression fires at all:
-/// 2000-01-01T00:00:00Z.
+/// The start of the search that checks whether an expression ever fires: 2000-01-01T00:00:00Z.
 const PROBE_US: i64 = 946_684_800 * US_PER_SECOND;
 
 /// A cron expression in a time zone.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Decides about days.
+    /// Matches the days.
     pattern: CronPattern,
     seconds: Vec<u32>,
     minutes: Vec<u32>,
     hours: Vec<u32>,
     clock: WallClock,
-    /// Why it would be refused today, if an older release stored it.
+    /// Why this release would refuse the expression, if an older release stored it.
     objection: Option<Refused>,
 }
 
 impl Schedule {
-    /// Reads an expression and the name of an IANA time zone.
+    /// Parses an expression and the name of an IANA time zone.
     ///
     /// # Errors
-    /// When one of them is not understood, or when the schedule would never fire.
+    /// `Refused` if one of them is invalid, or if the schedule never fires.
     pub fn parse(expression: &str, zone: &str, dst: Dst) -> Result<Self, Refused> {
         if expression.len() > EXPRESSION_BYTES_MAX {
             let reason = format!("it has more than {EXPRESSION_BYTES_MAX} bytes");
@@ -70,12 +69,12 @@ impl Schedule {
         Self::of_library(expression, &normal, zone, dst)
     }
 
-    /// Reads a stored schedule. One that only an older release accepted still means what
-    /// it meant to that release: the library reads it as it is, and
-    /// [`Schedule::objection`] says what is wrong with it.
+    /// Parses a stored schedule. An expression that only an older release accepted keeps its
+    /// meaning: the library parses it unchanged, and [`Schedule::objection`] returns what is wrong
+    /// with it.
     ///
     /// # Errors
-    /// When not even the library understands it.
+    /// `Refused` if the library cannot parse it either.
     pub fn parse_stored(expression: &str, zone: &str, dst: Dst) -> Result<Self, Refused> {
         Self::parse(expression, zone, dst).or_else(|refused| {
             let schedule = Self::of_library(expression, expression, zone, dst)?;
@@ -83,13 +82,13 @@ impl Schedule {
         })
     }
 
-    /// Returns why the schedule would be refused if it were made today.
+    /// Returns why this release would refuse the schedule, if it would.
     #[must_use]
     pub fn objection(&self) -> Option<&Refused> {
         self.objection.as_ref()
     }
 
-    /// Reads `normal`, which stands for `expression`, as the library understands it.
+    /// Parses `normal`, the normal form of `expression`, with the library.
     fn of_library(expression: &str, normal: &str, zone: &str, dst: Dst) -> Result<Self, Refused> {
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
         let pattern = match parser.build().parse(normal) {
@@ -117,8 +116,8 @@ impl Schedule {
         }
     }
 
-    /// The first firing strictly after an instant; none when there is none for 50
-    /// years, or the calendar ends.
+    /// Returns the first firing strictly after an instant; `None` if it is more than 50 years away,
+    /// or if the calendar ends.
     #[must_use]
     pub fn next_after(&self, us: i64) -> Option<i64> {
         let after = us.div_euclid(US_PER_SECOND);
@@ -132,16 +131,16 @@ impl Schedule {
         next?.checked_mul(US_PER_SECOND)
     }
 
-    /// The first `n` firings strictly after an instant, in order.
+    /// Returns the first `n` firings strictly after an instant, in order.
     #[must_use]
     pub fn upcoming(&self, after_us: i64, n: usize) -> Vec<i64> {
         let next = |us: &i64| self.next_after(*us);
         std::iter::successors(self.next_after(after_us), next).take(n).collect()
     }
 
-    /// Walks over the wall-clock times that match, each taken as its first instant or,
-    /// with `again`, as its last. Either way later times are later instants, so the
-    /// first one that is late enough is the one.
+    /// Steps through the matching wall-clock times, each taken as its first instant or, with
+    /// `again`, as its last. Later times are later instants in both cases, so the first one after
+    /// `after` is the result.
     fn first_after(&self, after: i64, again: bool) -> Option<i64> {
         let mut local = self.clock.start_of_walk(after, again)?;
         let last_day = local.date().checked_add_days(Days::new(DAYS_AHEAD_MAX))?;
@@ -156,7 +155,7 @@ impl Schedule {
         }
     }
 
-    /// The first wall-clock time at or after `from` that matches.
+    /// Returns the first wall-clock time at or after `from` that matches.
     fn next_match(&self, from: NaiveDateTime, last_day: NaiveDate) -> Option<NaiveDateTime> {
         if self.matches_day(from.date())
             && let Some(time) = self.next_time(from.time())
@@ -191,8 +190,8 @@ impl Schedule {
     }
 }
 
-/// Whether hour or minute begin with `*`, so that the schedule is about time that
-/// passes and not about a time of the day.
+/// Whether the hour or minute begins with `*`, so that the schedule describes intervals and not a
+/// time of day.
 fn is_elapsing(expression: &str) -> bool {
     let fields: Vec<&str> = expression.split_whitespace().collect();
     let without_seconds = fields.len().saturating_sub(5);

@@ -1,4 +1,4 @@
-//! The data folder: nobody else reads it, and one server at a time has its SQLite database.
+//! The data folder: only its owner can read it, and only one server uses its SQLite database.
 //!
 //! ```text
 //!  open to others ─┬─ ours ──▶ mode 0700
@@ -12,23 +12,23 @@ use std::path::{Path, PathBuf};
 
 use crate::secrets::{KEY_FILE, NEXT_KEY_FILE};
 
-/// The database in the folder, unless it is elsewhere.
+/// The database's file in the folder, unless it is configured elsewhere.
 pub const DATABASE_FILE: &str = "picloud.db";
-/// What follows the name of the database's file in that of its lock.
+/// The suffix of the database's file name that gives its lock's.
 const LOCK_SUFFIX: &str = ".lock";
-/// The mode of the folder, and of a file in it.
+/// The modes of the folder and of its files.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Why the folder is not used, with what mends it.
+/// The folder cannot be used; the message says how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub(crate) String);
 
-/// Makes the folder if it is missing, and closes it to others.
+/// Creates the folder if it is missing, and makes it private.
 ///
 /// # Errors
-/// When it cannot be made, or others can read what is secret in it.
+/// If the folder cannot be created, or if others can read secrets in it.
 pub fn prepare(folder: &Path) -> Result<(), Unusable> {
     let shown = folder.display();
     let failed = |error: std::io::Error| match error.kind() {
@@ -45,7 +45,7 @@ pub fn prepare(folder: &Path) -> Result<(), Unusable> {
     }
     if is_ours(&about) && close(folder).is_ok() {
         tracing::info!(
-            "the data folder {shown} was open to others (mode {mode:04o}); it is not now"
+            "the data folder {shown} was open to others (mode {mode:04o}); it is private now"
         );
         return Ok(());
     }
@@ -55,8 +55,8 @@ pub fn prepare(folder: &Path) -> Result<(), Unusable> {
             let file = file.display();
             return Err(Unusable(format!(
                 "others can read {file}: the data folder {shown} is open to them (mode \
-                 {mode:04o}) and is another user's; `chmod 600 {file}`, or as its owner `chmod \
-                 700 {shown}`"
+                 {mode:04o}) and belongs to another user; run `chmod 600 {file}`, or as its \
+                 owner `chmod 700 {shown}`"
             )));
         }
     }
@@ -66,8 +66,8 @@ pub fn prepare(folder: &Path) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// Why a database's file cannot be read and written: it is a folder, belongs to somebody else, or
-/// is on a disk that is read-only. `None` when it can, and when it does not exist.
+/// Returns why a database's file cannot be read and written: it is a folder, belongs to another
+/// user, or is on a read-only disk. `None` if it can be used, or if it does not exist.
 #[must_use]
 pub fn why_unusable(database: &Path) -> Option<String> {
     match OpenOptions::new().read(true).write(true).open(database) {
@@ -76,12 +76,12 @@ pub fn why_unusable(database: &Path) -> Option<String> {
     }
 }
 
-/// Holds an SQLite database for this process until it is dropped.
+/// Locks an SQLite database for this process until the file is dropped.
 ///
 /// # Errors
-/// When another server has it, or the lock cannot be made.
+/// If another server uses it, or if the lock cannot be created.
 pub fn lock(database: &Path) -> Result<File, Unusable> {
-    // SQLite gives its other files the mode of this one.
+    // SQLite creates its other files with the mode of this one.
     let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(database);
     let failed =
         |path: &Path, error: std::io::Error| Unusable(format!("{}: {error}", path.display()));
@@ -91,7 +91,7 @@ pub fn lock(database: &Path) -> Result<File, Unusable> {
         }
         _ => {}
     }
-    // One of before may be open to others. It is refused by `prepare` where that is a danger.
+    // The database of an older release can be open to others. `prepare` refuses dangerous cases.
     let _ = fs::set_permissions(database, fs::Permissions::from_mode(FILE_MODE));
     let mut path = database.as_os_str().to_owned();
     path.push(LOCK_SUFFIX);
@@ -102,7 +102,7 @@ pub fn lock(database: &Path) -> Result<File, Unusable> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Unusable(format!(
-            "another server uses the database {}: end that one first, or use PostgreSQL for \
+            "another server uses the database {}: stop it first, or use PostgreSQL for \
              several",
             database.display()
         ))),
@@ -114,12 +114,12 @@ fn close(folder: &Path) -> std::io::Result<()> {
     fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
 }
 
-/// Whether it is this process's user who owns it.
+/// Whether this process's user owns it.
 fn is_ours(about: &fs::Metadata) -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == about.uid())
 }
 
-/// Whether somebody else can get into a folder of this mode and read the file.
+/// Whether other users can enter a folder of this mode and read the file.
 fn is_readable_for_others(folder_mode: u32, file: &Path) -> bool {
     let Ok(about) = fs::metadata(file) else { return false };
     let mode = about.permissions().mode();

@@ -3,12 +3,12 @@
 //! ```text
 //! current    the table of the newest definitions, read again when they change
 //! matching   which script answers a request; pure
-//! path_tree  the paths of an app or a domain; pure
+//! path_tree  a tree of path patterns, one per app or domain; pure
 //! triggers   which triggers an event fires; pure
-//! glob       patterns of names; pure
+//! glob       name patterns with `*`; pure
 //! ```
 //!
-//! Invariant: nothing here changes a definition.
+//! Invariant: no code here changes a definition.
 
 mod current;
 pub(crate) mod glob;
@@ -17,4 +17,4 @@ mod path_tree;
 mod triggers;
 
 pub use current::{Current, REMADE_MAX, definitions_move};
-pub use matching::{Found, Match, MethodRules, RouteRules, Table, Target};
+pub use matching::{Lookup, Match, MethodRules, RouteRules, Table, Target};

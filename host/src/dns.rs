@@ -1,7 +1,7 @@
-//! Looks up TXT records, which prove whose a domain is.
+//! Looks up TXT records, which prove the ownership of domains.
 //!
-//! Invariant: every answer is fresh. A record that was made a moment ago is found as soon as
-//! the DNS server knows it, so nothing is cached here.
+//! Invariant: every answer is fresh. Nothing is cached here, so that a new record is found as soon
+//! as the DNS server knows it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,37 +12,37 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 
-/// How long one try waits for an answer, and how many tries there are.
+/// The timeout of one try, and the number of tries.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 const TRIES: usize = 2;
-/// The most records that are looked at; a name with more is not meant for us.
+/// The maximum number of records examined; a name with more is not meant for PiCloud.
 const RECORDS_MAX: usize = 50;
 
-/// Asks a DNS server. Cheap to clone.
+/// A client of a DNS server. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Resolver {
     server: Option<SocketAddr>,
 }
 
-/// The DNS could not be asked.
+/// The DNS query failed.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct DnsError(#[from] NetError);
 
 impl Resolver {
-    /// Asks this server, or those that the operating system is configured with.
+    /// Returns a resolver for this server, or for those in the operating system's configuration.
     #[must_use]
     pub fn new(server: Option<SocketAddr>) -> Self {
         Self { server }
     }
 
-    /// The texts of a name's TXT records; none if it has none. A record's parts are one text
-    /// (RFC 7208, section 3.3).
+    /// Returns the texts of a name's TXT records; empty without any. The parts of a record are
+    /// joined (RFC 7208, section 3.3).
     ///
     /// # Errors
-    /// When no server answers, or the system's configuration cannot be read.
+    /// If no server answers, or if the system's configuration cannot be read.
     pub async fn texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        // The final dot keeps the system's search list out.
+        // The final dot disables the system's search list.
         let found = match self.resolver()?.txt_lookup(format!("{name}.")).await {
             Ok(found) => found,
             Err(error) if error.is_no_records_found() => return Ok(Vec::new()),

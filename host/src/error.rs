@@ -1,11 +1,11 @@
-//! What the platform answers when it does not do what was asked.
+//! The errors of the platform, and their HTTP responses.
 //!
-//! One [`Error`], whose variants are what the *caller* can do about it, and one
-//! mapping to a status and `{"error":{"code","message", …details}}`.
+//! One [`Error`], whose variants are what the *caller* can do about it, and one mapping to a status
+//! and `{"error":{"code","message", …details}}`.
 //!
-//! Invariant: nothing internal is shown. What went wrong inside is logged, once,
-//! when the answer leaves (`answers.rs`).
-//! Invariant: a code, once published, keeps its meaning; messages may change.
+//! Invariant: no internal detail is shown. The cause of an internal error is logged once, when the
+//! response is sent (`answers.rs`).
+//! Invariant: a published code keeps its meaning; messages can change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,109 +14,115 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::hostname::NoHost;
+use crate::json::Verbatim;
 use crate::limits::OverCeiling;
 
-/// The result of whatever answers a request.
+/// The result of handling a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// After how many seconds a caller who was told that something is unavailable
-/// may try again.
+/// The `Retry-After` of most unavailable resources, in seconds.
 pub const RETRY_AFTER_S: u32 = 1;
-/// And while a disk is full.
+/// The `Retry-After` while a disk is full, in seconds.
 pub const DISK_FULL_RETRY_AFTER_S: u32 = 30;
-/// The codes of what fails because the database is in no state for it.
+/// The codes of errors during an outage of the database.
 const STORE_OUTAGES: [&str; 2] = ["store_unavailable", "disk_full"];
 
-/// Why a request was not carried out, sorted by what the caller can do.
+/// An error of a request, sorted by what the caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// 400: change the request.
+    /// 400: correct the request.
     #[error("{0}")]
     Invalid(Refusal),
-    /// 401: say who you are.
+    /// 401: authenticate.
     #[error("{0}")]
     Unauthorized(Refusal),
-    /// 403: ask somebody who may.
+    /// 403: ask a user with access.
     #[error("{0}")]
     Forbidden(Refusal),
-    /// 404: ask for something else.
+    /// 404: request something else.
     #[error("{0}")]
     NotFound(Refusal),
     /// 405: use another method.
-    #[error("this path does not answer this method")]
+    #[error("this path does not support this method")]
     MethodNotAllowed,
     /// 408: send faster.
     #[error("{0}")]
     TooSlow(Refusal),
-    /// 409: look at what is there now.
+    /// 409: check the current state.
     #[error("{0}")]
     Conflict(Refusal),
-    /// 413: send less.
+    /// 413: send less data.
     #[error("{0}")]
     TooLarge(Refusal),
-    /// 415: send the body in another coding.
+    /// 415: use another content coding.
     #[error("{refusal}")]
     Unsupported {
-        /// What is wrong with this one.
+        /// The code and message.
         refusal: Refusal,
-        /// The codings that are accepted, as `Accept-Encoding` names them.
+        /// The supported codings, in the form of `Accept-Encoding`.
         accepted: &'static str,
     },
-    /// 422: the request was understood, but what it holds is not acceptable: a
-    /// source that does not parse, a limit that cannot be granted.
+    /// 422: the request is well formed, but its content is not acceptable, for example a script
+    /// that does not compile or a limit above its ceiling.
     #[error("{0}")]
     Unprocessable(Refusal),
     /// 507: delete something first.
     #[error("{0}")]
     StorageFull(Refusal),
-    /// 429: slow down.
+    /// 429: send fewer requests.
     #[error("{refusal}")]
     RateLimited {
-        /// What there was too much of.
+        /// The limit that was exceeded.
         refusal: Refusal,
-        /// When to come back, in seconds.
+        /// The `Retry-After`, in seconds.
         retry_after_s: u32,
     },
-    /// 503: come back.
+    /// 503: retry later.
     #[error("{refusal}")]
     Unavailable {
-        /// What is missing.
+        /// The unavailable resource.
         refusal: Refusal,
-        /// When to come back, in seconds.
+        /// The `Retry-After`, in seconds.
         retry_after_s: u32,
     },
-    /// 500: nothing; it is a mistake in PiCloud. Logged, never shown.
+    /// 500: a bug in PiCloud. Logged, never shown.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What an error says: a code for programs, a message for people, and details.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+/// An error: a code for programs, a message for people, and details.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
 pub struct Refusal {
     /// Stable, `snake_case`.
     #[schema(value_type = String, example = "script_not_found")]
     pub code: Cow<'static, str>,
-    /// One sentence, without a full stop.
+    /// One sentence, without a final full stop.
     pub message: String,
-    /// Members of the answer beside `code` and `message`.
-    #[serde(flatten)]
+    /// Further members of the error object, besides `code` and `message`.
+    #[serde(flatten, deserialize_with = "read_verbatim")]
     pub details: BTreeMap<String, Value>,
 }
 
-/// The body of every answer that is an error.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+/// Deserializes details exactly as they were written, see [`Verbatim`].
+fn read_verbatim<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    let details = BTreeMap::<String, Verbatim>::deserialize(from)?;
+    Ok(details.into_iter().map(|(name, Verbatim(value))| (name, value)).collect())
+}
+
+/// The body of every error response.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
 pub struct ErrorBody {
-    /// What went wrong.
+    /// The error.
     pub error: Refusal,
 }
 
 impl Refusal {
-    /// A refusal without details.
+    /// Returns a refusal without details.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), details: BTreeMap::new() }
     }
@@ -128,7 +134,7 @@ impl Refusal {
         self
     }
 
-    /// A value that is not acceptable: code `field_invalid`, detail `field`.
+    /// Returns the refusal of an invalid value: code `field_invalid`, detail `field`.
     #[must_use]
     pub fn field(field: &str, reason: &str) -> Self {
         Self::new("field_invalid", format!("{field} {reason}")).with("field", field)
@@ -142,19 +148,19 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Error {
-    /// A mistake in PiCloud.
+    /// Returns the error for a bug in PiCloud.
     pub fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(error.into())
     }
 
-    /// Nobody has said who is calling: code `unauthorized`.
+    /// Returns the error for a missing credential: code `unauthorized`.
     #[must_use]
     pub fn unauthorized() -> Self {
         let message = "the owner key is needed: send it as `Authorization: Bearer KEY`";
         Self::Unauthorized(Refusal::new("unauthorized", message))
     }
 
-    /// There is no such thing: code `{resource}_not_found`.
+    /// Returns the error for a missing resource: code `{resource}_not_found`.
     #[must_use]
     pub fn not_found(resource: impl std::fmt::Display) -> Self {
         Self::NotFound(Refusal::new(
@@ -163,14 +169,14 @@ impl Error {
         ))
     }
 
-    /// The header `Host` names no host, or several: code `host_invalid`.
+    /// Returns the error for an invalid or repeated header `Host`: code `host_invalid`.
     #[must_use]
     pub fn host_invalid(why: NoHost) -> Self {
         Self::Invalid(Refusal::new("host_invalid", format!("the header Host {why}")))
     }
 
-    /// A body is not the JSON that is wanted: code `body_invalid`, with `line` and `column`
-    /// where the text itself is wrong.
+    /// Returns the error for a body that is not the expected JSON: code `body_invalid`. Details
+    /// `line` and `column` give the position of a syntax error.
     #[must_use]
     pub fn body_invalid(error: &serde_json::Error) -> Self {
         let refusal = Refusal::new("body_invalid", format!("the body is not valid: {error}"));
@@ -180,13 +186,13 @@ impl Error {
         })
     }
 
-    /// A body did not come in time: code `body_too_slow`.
+    /// Returns the error for a body that did not arrive in time: code `body_too_slow`.
     #[must_use]
     pub fn body_too_slow() -> Self {
         Self::TooSlow(Refusal::new("body_too_slow", "the request's body did not arrive in time"))
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -207,7 +213,7 @@ impl Error {
         }
     }
 
-    /// What the caller is told.
+    /// Returns the part of the error that the caller sees.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
@@ -228,8 +234,8 @@ impl Error {
         }
     }
 
-    /// Logs that `what` failed in the background; as a warning, except in an outage of the database,
-    /// which the store logs itself.
+    /// Logs that `what` failed in the background, as a warning. An outage of the database is only
+    /// logged at debug level, because the store logs it itself.
     pub fn tell(&self, what: &str) {
         match self {
             Self::Unavailable { refusal, .. } if STORE_OUTAGES.contains(&&*refusal.code) => {
@@ -256,12 +262,12 @@ impl Error {
     }
 }
 
-/// The cause of an internal error: an extension of the answer, which does not say it. It is
-/// logged where the answer leaves.
+/// The cause of an internal error, as an extension of the response, whose body omits it. It is
+/// logged when the response is sent.
 #[derive(Clone, Debug)]
 pub struct InternalCause(pub Arc<dyn std::error::Error + Send + Sync>);
 
-/// The answer for an internal error that is in the log by this id.
+/// Returns the response for an internal error that is logged under this id.
 pub fn internal_answer(id: &str) -> Response {
     let message = format!("internal error; the server's log has its cause under the id {id}");
     let error = Refusal::new("internal", message).with("id", id);

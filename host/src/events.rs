@@ -1,12 +1,14 @@
-//! Events: their form, their limits, and the events that follow from a change.
+//! Events: their JSON form, their limits, and which events a change causes.
 //!
 //! ```text
 //! form      the event as a script sees it; pure
-//! payload   how large and how deep a payload may be
-//! intake    the one constructor of an event
-//! effects   what a run wants to change, and what it has seen
-//! causes    what follows from effects: entries and events; pure but for the ids
-//! retry     whether and when a failed event is tried again; pure
+//! payload   the limits on the size and depth of a payload
+//! intake    the only constructor of an event
+//! rules     the rules for names, delays, lifetimes and files
+//! sent      an event that a run or a caller sends
+//! effects   the changes that a run wants to make, and its reads
+//! causes    from effects to entries and events; pure except for the ids
+//! retry     whether and when a failed event is retried; pure
 //! ```
 
 pub(crate) mod causes;
@@ -15,5 +17,7 @@ pub(crate) mod form;
 mod intake;
 pub mod payload;
 pub mod retry;
+pub mod rules;
+pub mod sent;
 
-pub(crate) use intake::{Common, brought_by};
+pub(crate) use intake::{Common, Fired, replayed};

@@ -1,38 +1,39 @@
-//! The data plane: every execution in its own sandbox.
+//! The data plane: runs every execution in its own sandbox.
 //!
 //! ```text
-//! engine     wasmtime and the guest in it
+//! engine     wasmtime, and the guest in it
 //! module     the guest as wasm and as compiled code
-//! metering   what an execution's fuel is a measure of
-//! charges    what the host's work costs in fuel
+//! metering   the cost of the guest's instructions in fuel
+//! charges    the cost of the host's work in fuel
 //! code_cache the guest's compiled code in the data folder
-//! pool       execution slots; how many runs at once, and who waits
-//! image      a compiled script as what it changed in memory
+//! pool       execution slots: how many runs at once, and the queue for them
+//! image      a compiled script as the memory that compiling changed
 //! called     the scripts that a run calls, and their images
-//! run        one execution from a fresh instance to its outcome
+//! run        one execution, from a fresh instance to its outcome
 //! sandbox    the state of one run: limits, log, effects
-//! hostcalls  the guest's one import and its exhaustive match
+//! hostcalls  the guest's only import and its exhaustive match
 //! services/  one file per service
-//! entries    what the services for keys and files share
-//! room       whether an app may keep what a run writes
-//! outbound   requests to the outside
-//! response   what a script may answer
-//! outcome    what a run came to
+//! entries    shared by the services for keys and files
+//! room       checks the storage limits of an app during a run
+//! outbound   outbound HTTP requests
+//! response   checks the response of a script
+//! outcome    the result of a run
 //! ```
 //!
-//! Guests run on threads of their own, never on those that accept requests.
+//! Guests run on their own threads, never on those that accept requests.
 //!
-//! Invariant: nothing here knows who asked for a run or where its row is kept.
-//! Invariant: what a run came to says nothing of the secrets that it and those that it
-//! called have read, but for its response.
-//! Invariant: a run reads from the store and never writes to it: what it changes is
-//! its outcome's effects, and its caller's to commit.
+//! Invariant: the executor does not know who asked for a run or where its row is stored.
+//! Invariant: apart from its response, an outcome reveals no secret that the run or its called
+//! scripts have read.
+//! Invariant: a run reads from the store and never writes to it. Its changes are the outcome's
+//! effects, which the caller commits.
 
 mod called;
 mod charges;
 mod code_cache;
 mod engine;
 pub(crate) mod entries;
+mod host;
 mod hostcalls;
 mod image;
 mod memory;
@@ -73,7 +74,7 @@ use called::CalledScripts;
 use outbound::Outbound;
 use platform::Platform;
 use pool::{AppSlot, Slot};
-use sandbox::Scope;
+use sandbox::RunContext;
 use spent::Spent;
 
 pub use image::Image;
@@ -82,21 +83,21 @@ pub use platform::Backing;
 pub use pool::Saturated;
 pub use settings::{Settings, StartError};
 
-/// One run to be made.
+/// One run to start.
 pub struct Run {
     /// The compiled script.
     pub image: Image,
-    /// What it is told.
+    /// Its input.
     pub request: RunRequest,
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
-    /// The app whose it is; a run without one has nothing but the sandbox.
+    /// The app it belongs to. A run without an app has only the sandbox.
     pub app_id: Option<AppId>,
-    /// Its id.
+    /// The id of its execution.
     pub execution_id: ExecutionId,
-    /// The id of the first attempt at the same work; its own if it is that.
+    /// The execution id of the first attempt at the same work; the own id on the first attempt.
     pub first_execution_id: ExecutionId,
-    /// What is open to the app's requests, beside what is open to all.
+    /// The private hosts open to the app, in addition to those open to all apps.
     pub private_hosts: Arc<PrivateHosts>,
 }
 
@@ -117,12 +118,11 @@ struct Inner {
 }
 
 impl Executor {
-    /// Loads the guest's compiled code, or compiles it when the cache has none,
-    /// and sets the slots up.
+    /// Loads the guest's compiled code, or compiles it if it is not cached, and creates the slots.
+    /// Without a backing, scripts have only their sandbox.
     ///
     /// # Errors
-    /// When the data folder cannot be written, or wasmtime refuses the machine.
-    /// Without a backing, scripts have nothing but their sandbox.
+    /// Fails if the data folder cannot be written, or if wasmtime does not support the machine.
     pub fn start(
         settings: &Settings,
         clock: Clock,
@@ -153,7 +153,7 @@ impl Executor {
     /// Whether [`Executor::start`] will find compiled code.
     ///
     /// # Errors
-    /// When wasmtime refuses the machine.
+    /// Fails if wasmtime does not support the machine.
     pub fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
         engine::has_compiled_guest(settings)
     }
@@ -161,38 +161,37 @@ impl Executor {
     /// Compiles the guest into the data folder, for a later [`Executor::start`].
     ///
     /// # Errors
-    /// As [`Executor::start`].
+    /// Same as [`Executor::start`].
     pub fn compile_guest(settings: &Settings) -> Result<(), StartError> {
         engine::compile_guest(settings)
     }
 
-    /// Parses a source in a sandbox and keeps the result for the first call.
+    /// Parses a source in a sandbox and caches the result for the first call.
     ///
     /// # Errors
-    /// [`Saturated`] when no slot came free in time.
+    /// [`Saturated`] if no slot comes free in time.
     pub async fn check(&self, source: &str) -> Result<Result<(), CompileError>, Saturated> {
         Ok(self.compile(source).await?.map(drop))
     }
 
-    /// Parses a source in a sandbox and keeps nothing: what somebody is still writing
-    /// must not push out the images of scripts that run.
+    /// Parses a source in a sandbox. Does not cache the result, so that checking a draft never
+    /// evicts a deployed script.
     ///
     /// # Errors
-    /// [`Saturated`] when no slot came free in time.
+    /// [`Saturated`] if no slot comes free in time.
     pub async fn parse(&self, source: &str) -> Result<Result<(), CompileError>, Saturated> {
         Ok(self.compile_anew(source.to_owned()).await?.map(drop))
     }
 
-    /// The image of a source that was compiled lately, by the SHA-256 of the
-    /// source in hexadecimal.
+    /// Returns the cached image of a source, by the SHA-256 of the source in hexadecimal.
     pub async fn image(&self, source_sha256: &str) -> Option<Image> {
         self.inner.images.get(source_sha256).await
     }
 
-    /// The image of a source; concurrent calls for one source compile it once.
+    /// Returns the image of a source. Concurrent calls for one source compile it once.
     ///
     /// # Errors
-    /// [`Saturated`] when no slot came free in time.
+    /// [`Saturated`] if no slot comes free in time.
     pub async fn compile(&self, source: &str) -> Result<Result<Image, CompileError>, Saturated> {
         let images = &self.inner.images;
         images.get_or_compile(source, async |source| self.compile_anew(source).await).await
@@ -212,28 +211,28 @@ impl Executor {
     /// Runs a compiled script once, in a fresh sandbox.
     ///
     /// # Errors
-    /// [`Saturated`] when no slot came free in time. A script's failure is an
-    /// [`Outcome`], whose effects are then none.
+    /// [`Saturated`] if no slot comes free in time. A script's failure is an [`Outcome`] without
+    /// effects.
     pub async fn execute(&self, run: Run) -> Result<Outcome, Saturated> {
         let slot = self.inner.pool.get(run.app_id.as_ref()).await?;
         let here = self.clone();
         self.inner.threads.run(async move { Ok(here.execute_in(slot, run).await) }).await
     }
 
-    /// [`Executor::execute`] on the caller's own thread, which a script that burns CPU
-    /// holds up: for measuring what a run costs without the two changes of thread.
+    /// Runs a compiled script on the caller's own thread, which a script that uses CPU blocks.
+    /// Measures the cost of a run without the two thread switches.
     ///
     /// # Errors
-    /// As [`Executor::execute`].
+    /// Same as [`Executor::execute`].
     pub async fn execute_here(&self, run: Run) -> Result<Outcome, Saturated> {
         let slot = self.inner.pool.get(run.app_id.as_ref()).await?;
         Ok(self.execute_in(slot, run).await)
     }
 
     async fn execute_in(&self, slot: AppSlot, run: Run) -> Outcome {
-        let scope = self.scope(&run);
-        let revealed = scope.as_ref().map(|scope| scope.revealed.clone());
-        let scope = scope.map(|scope| (scope, Effects::default(), Spent::default()));
+        let context = self.context(&run);
+        let revealed = context.as_ref().map(|context| context.revealed.clone());
+        let context = context.map(|context| (context, Effects::default(), Spent::default()));
         let inner = &self.inner;
         let Run { image, request, limits, .. } = run;
         let credentials = match &request.input {
@@ -241,7 +240,7 @@ impl Executor {
             Input::Event(_) => Vec::new(),
         };
         let mut outcome =
-            run::execute(&inner.engine, &inner.clock, &image, request, limits, scope).await;
+            run::execute(&inner.engine, &inner.clock, &image, request, limits, context).await;
         drop(slot);
         if outcome.failure.is_some() {
             outcome.effects.discard();
@@ -253,8 +252,8 @@ impl Executor {
         outcome
     }
 
-    fn scope(&self, run: &Run) -> Option<Scope> {
-        Some(Scope {
+    fn context(&self, run: &Run) -> Option<RunContext> {
+        Some(RunContext {
             platform: self.inner.platform.clone()?,
             scripts: Arc::new(CalledScripts::new(self.clone())),
             app_id: run.app_id.clone()?,
@@ -269,7 +268,7 @@ impl Executor {
         })
     }
 
-    /// The contents of files, for the API and for sweeping.
+    /// Returns the contents of files, for the API and for sweeping.
     #[must_use]
     pub fn blobs(&self) -> Option<&Blobs> {
         self.inner.platform.as_ref().map(|platform| &platform.blobs)
@@ -283,7 +282,7 @@ impl Executor {
         &self.inner.engine
     }
 
-    /// How busy the slots are.
+    /// Returns how many slots are in use.
     #[must_use]
     pub fn slots(&self) -> Slots {
         self.inner.pool.slots()
@@ -310,8 +309,7 @@ impl GuestThreads {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs `work` to its end even when the caller goes away, so that a caller who
-    /// hangs up leaves no execution without a row.
+    /// Runs `work` to its end even if the caller disconnects, so that every execution has a row.
     async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Saturated>> + Send + 'static,
@@ -330,8 +328,7 @@ impl GuestThreads {
 impl Drop for GuestThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // Waiting for the threads is not allowed inside of async code, where
-            // the last clone may be dropped.
+            // The last clone can be dropped in async code, which must not wait for the threads.
             runtime.shutdown_background();
         }
     }

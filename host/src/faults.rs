@@ -1,36 +1,36 @@
-//! Named moments at which a test has this process killed, exactly then and as hard as
-//! a power cut would, or told to stop.
+//! Fault injection: named points at which a test can kill this process, as hard as a power cut
+//! would, or tell it to stop.
 //!
 //! ```text
 //!  claim ─▶ AfterClaim ─▶ run ─▶ AfterRun ─▶ BEGIN … InsideCommit ─▶ COMMIT ─▶ AfterCommit ─▶ told
 //! ```
 //!
-//! Invariant: a release build has nothing of it: there, passing a point is nothing and
-//! no variable arms one.
-//! Invariant: it depends on nobody, so that every room may say where its points are.
+//! Invariant: release builds contain no fault injection: a point does nothing there, and no
+//! variable arms one.
+//! Invariant: it depends on no other module, so that every module can define its points.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A moment in the life of an event.
+/// A point in the processing of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// Events were claimed and the claim is committed; none of them runs yet.
+    /// Events are claimed and the claim is committed; none of them runs yet.
     AfterClaim,
-    /// An event's script has run; nothing of it is written.
+    /// An event's script has run; nothing is written yet.
     AfterRun,
-    /// Runs are written, in a transaction that is not committed yet.
+    /// Runs are written in a transaction that is not committed yet.
     InsideCommit,
-    /// They are committed, and nobody has been told.
+    /// Runs are committed, but no result has been reported yet.
     AfterCommit,
 }
 
 impl Point {
-    /// All of them.
+    /// All points.
     pub const ALL: [Self; 4] =
         [Self::AfterClaim, Self::AfterRun, Self::InsideCommit, Self::AfterCommit];
 
-    /// Its name.
+    /// Returns the point's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,19 +42,19 @@ impl Point {
     }
 }
 
-/// Which passage of which point ends the process: `POINT:COUNT` to kill it, `POINT:COUNT:stop` to
-/// tell it to stop; from 1.
+/// The pass of a point that ends the process, from 1: `POINT:COUNT` kills it, `POINT:COUNT:stop`
+/// tells it to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrashAt {
     /// The point.
     pub point: Point,
-    /// The passage.
+    /// The number of the pass.
     pub count: u64,
-    /// Whether it is told to stop (SIGTERM) and not killed (SIGKILL).
+    /// Whether to tell the process to stop (SIGTERM) instead of killing it (SIGKILL).
     pub stops: bool,
 }
 
-/// What tells it to stop.
+/// The suffix that selects stopping.
 const STOP: &str = ":stop";
 
 impl fmt::Display for CrashAt {
@@ -92,18 +92,18 @@ mod armed {
 
     use super::{CrashAt, Point};
 
-    /// What `config` reads it from. No setting: nobody who runs a server needs it.
+    /// The environment variable that arms a point. Not a setting, because operators do not need it.
     pub(crate) const VARIABLE: &str = "PICLOUD_CRASH_AT";
 
     static CRASH_AT: OnceLock<CrashAt> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    /// From now on this process does not survive that passage.
+    /// Arms a point of this process.
     pub(crate) fn arm(at: CrashAt) {
         CRASH_AT.get_or_init(|| at);
     }
 
-    /// Passes a point, or does not.
+    /// Passes a point, which ends the process if it is armed.
     pub(crate) fn point(point: Point) {
         let Some(at) = CRASH_AT.get().filter(|at| at.point == point) else { return };
         if PASSED.fetch_add(1, Ordering::Relaxed) + 1 == at.count {
@@ -111,14 +111,14 @@ mod armed {
                 let _ = kill_process(getpid(), Signal::TERM);
                 return;
             }
-            // Not `abort`, which may dump core and can be caught.
+            // Not `abort`, which can dump core and can be caught.
             let _ = kill_process(getpid(), Signal::KILL);
             std::process::abort();
         }
     }
 }
 
-/// Nothing, in a release.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub(crate) fn point(_: Point) {}
 

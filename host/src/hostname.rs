@@ -1,9 +1,9 @@
-//! The one form in which host names are compared. Pure.
+//! The normal form in which host names are compared. Pure.
 //!
-//! A host comes from the header `Host`, from a claim of a domain, from a setting or from the
-//! database. Each is brought into the form of the URL Standard (<https://url.spec.whatwg.org/#host-parsing>),
-//! as a browser does before it asks: lower case, international names in their `xn--` form,
-//! addresses in their one notation. The port and one final dot are dropped.
+//! A host comes from the header `Host`, a domain claim, a setting or the database. Each is
+//! converted to the form of the URL Standard (<https://url.spec.whatwg.org/#host-parsing>), as
+//! browsers do before a request: lower case, international names as `xn--`, addresses in one
+//! notation. The port and a final dot are dropped.
 //!
 //! Invariant: no other code compares host names as text.
 
@@ -14,9 +14,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::{HeaderMap, Uri, header};
 use url::Host;
 
-/// The name of the machine itself (RFC 6761, section 6.3).
+/// The name of the local machine (RFC 6761, section 6.3).
 const LOCALHOST: &str = "localhost";
-/// The longest name in the DNS, in bytes.
+/// The maximum length of a DNS name, in bytes.
 const NAME_BYTES_MAX: usize = 253;
 
 /// A host in its normal form.
@@ -28,34 +28,34 @@ pub enum Hostname {
     Address(IpAddr),
 }
 
-/// Hosts that nobody may claim: those of the dashboard and of the API on any node, and all
-/// that mean a machine itself.
+/// The hosts that no app can claim: those of the dashboard and API on any node, and all local
+/// hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReservedHosts(HashSet<Hostname>);
 
 impl ReservedHosts {
-    /// These names, as they are configured or stored, and all local hosts.
+    /// Returns these configured or stored names, and all local hosts.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self(names.into_iter().filter_map(|name| Hostname::parse(name).ok()).collect())
     }
 
-    /// Whether nobody may claim this host.
+    /// Whether no app can claim this host.
     #[must_use]
     pub fn includes(&self, host: &Hostname) -> bool {
         host.is_local() || self.0.contains(host)
     }
 }
 
-/// The text names no host.
+/// The text is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is no host")]
+#[error("is not a valid host")]
 pub struct NoHost;
 
 impl Hostname {
-    /// The host of a text like `shop.example`, `Shop.Example.:8080`, `[::1]:80` or `::1`.
+    /// Parses a text like `shop.example`, `Shop.Example.:8080`, `[::1]:80` or `::1`.
     ///
     /// # Errors
-    /// When it names none.
+    /// `NoHost` if the text is not a host.
     pub fn parse(text: &str) -> Result<Self, NoHost> {
         let text = text.trim_ascii();
         if is_normal(text) {
@@ -75,10 +75,10 @@ impl Hostname {
         }
     }
 
-    /// The host that a request is meant for (RFC 9110, section 7.2); none if it names none.
+    /// Returns the host that a request is for (RFC 9110, section 7.2); `None` if it has none.
     ///
     /// # Errors
-    /// When it names several, or what it names is no host.
+    /// `NoHost` if the request names several hosts, or an invalid one.
     pub fn of_request(headers: &HeaderMap, uri: &Uri) -> Result<Option<Self>, NoHost> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
@@ -92,8 +92,7 @@ impl Hostname {
         Self::parse(host).map(Some)
     }
 
-    /// Whether it means a machine itself and not a name in the DNS: such a host is nobody's
-    /// to claim.
+    /// Whether the host means a machine itself, not a DNS name. No app can claim such a host.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -105,7 +104,7 @@ impl Hostname {
         }
     }
 
-    /// The name, if it is one.
+    /// Returns the DNS name, unless the host is an address.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -125,24 +124,23 @@ impl fmt::Display for Hostname {
     }
 }
 
-/// Whether the URL Standard leaves this text as it is. Most requests are of this form, and
-/// need no parsing.
+/// Whether the text is already in normal form. Most requests are, and need no parsing.
 fn is_normal(text: &str) -> bool {
     let is_plain = |label: &str| {
         !label.is_empty()
             && !label.starts_with("xn--")
             && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     };
-    // What ends in a number is an address.
+    // A name whose last label is a number is an address.
     let last = text.rsplit('.').next().unwrap_or_default();
     text.len() <= NAME_BYTES_MAX
         && last.starts_with(|first: char| first.is_ascii_lowercase())
         && text.split('.').all(is_plain)
 }
 
-/// Whether a name in ASCII can stand in the DNS: letters, digits, hyphens and underscores in
-/// labels that are not empty, 253 bytes at most (RFC 1035, section 2.3.4). The URL Standard
-/// also takes `a,b` and `*`, which other software reads as a list or as a pattern.
+/// Whether an ASCII name is a valid DNS name: non-empty labels of letters, digits, hyphens and
+/// underscores, at most 253 bytes (RFC 1035, section 2.3.4). The URL Standard also accepts `a,b`
+/// and `*`, which other software reads as a list or a pattern.
 fn is_dns_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -151,8 +149,8 @@ fn is_dns_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label)
 }
 
-/// The text before the port, an IPv6 address in its brackets. The port may be any number, or
-/// empty (RFC 3986, section 3.2.3).
+/// Returns the text before the port, with brackets for an IPv6 address. The port can be any number,
+/// or empty (RFC 3986, section 3.2.3).
 fn without_port(text: &str) -> Result<&str, NoHost> {
     let end = match text.strip_prefix('[') {
         Some(inner) => inner.find(']').ok_or(NoHost)? + 2,

@@ -1,20 +1,20 @@
-//! The instance that a database and a data folder belong to.
+//! Checks that a database and a data folder belong to the same instance.
 //!
 //! ```text
 //!  database        data folder     start
 //!  same id         same id         yes
+//!  same id         same id         yes
 //!  another id      another id      refused
-//!  new             no id, empty    yes: a new instance, whose id both get
-//!  new             id, files, key  refused: the database is the wrong one, or is lost
+//!  new             no id, empty    yes: a new instance, both get its id
+//!  new             id, files, key  refused: it is another database, or its data is lost
 //!  used            no id           yes, unless all files are of apps that it does not have
-//!  used, no id     id              refused
 //! ```
 //!
-//! A server on the wrong database would take every stored file for one that nobody needs.
-//! Whoever wants a refused pair all the same says so once, with `--adopt-data-folder`.
+//! A server on the wrong database would treat every stored file as an orphan. The option
+//! `--adopt-data-folder` accepts a refused pair once.
 //!
-//! Invariant: nothing is written to the database or the folder before they are known to
-//! belong together.
+//! Invariant: nothing is written to the database or the folder before they are known to belong
+//! together.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -28,56 +28,56 @@ use crate::data_folder::Unusable;
 use crate::secrets::KEY_FILE;
 use crate::store::{self, AppId, DatabaseUrl, Snapshot, Store};
 
-/// The setting that holds the database's id.
+/// The setting that stores the database's id.
 const SETTING: &str = "instance_id";
-/// The file that holds the data folder's id.
+/// The file that stores the data folder's id.
 const ID_FILE: &str = "instance";
 
-/// What a database says of the instance that it belongs to.
+/// The instance that a database belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InDatabase<'a> {
     /// No server has used it.
     New,
-    /// It was used by a release without ids.
+    /// A release without instance ids has used it.
     Unnamed,
-    /// Its id.
+    /// The database's id.
     Id(&'a str),
 }
 
-/// What a data folder says of the instance that it belongs to.
+/// The instance that a data folder belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InFolder<'a> {
-    /// It holds nothing of an instance.
+    /// It contains no data of an instance.
     Empty,
-    /// It holds a master key or files of apps that the database has, and no id.
+    /// It has no id, but a master key or files of apps that are in the database.
     Unnamed,
-    /// It holds files, all of apps that the database does not have, and no id.
+    /// It has no id, and only files of apps that are not in the database.
     Foreign,
-    /// Its id.
+    /// The folder's id.
     Id(&'a str),
 }
 
-/// Why a database and a data folder are not used together.
+/// The reason why a database and a data folder do not belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mismatch {
-    /// The database is new, the folder is not.
+    /// The database is new, but the folder is not.
     NewDatabase,
-    /// They are of two instances.
+    /// They belong to different instances.
     OtherInstance,
 }
 
-/// A data folder and a database that belong together, or that somebody wants to.
+/// A data folder and a database that can be used together.
 #[derive(Debug)]
 pub struct Pair {
-    /// The folder's id; none if it has no id yet or is to get another.
+    /// The folder's id; `None` if it has none yet or gets another one.
     folder_id: Option<String>,
 }
 
-/// Looks at the database and the data folder before a server uses them. `adopt` says that
-/// the folder is to be the database's, whatever it was before.
+/// Checks the database and the data folder before a server uses them. With `adopt`, the folder
+/// becomes the database's, whatever it was before.
 ///
 /// # Errors
-/// When they do not belong together, or one of them cannot be read.
+/// If they do not belong together, or if one of them cannot be read.
 pub async fn check(
     url: &DatabaseUrl,
     folder: &Path,
@@ -107,11 +107,11 @@ pub async fn check(
     }
 }
 
-/// [`check`] for a command that changes the database or a key without a server: it makes no new
-/// instance.
+/// Checks as [`check`] does, for a command that changes the database or a key without a server. It
+/// never creates an instance.
 ///
 /// # Errors
-/// As [`check`]; when no server has used the database.
+/// As for [`check`]; also if no server has used the database.
 pub async fn check_used(
     url: &DatabaseUrl,
     folder: &Path,
@@ -125,10 +125,10 @@ pub async fn check_used(
 }
 
 impl Pair {
-    /// Gives the database and the folder the same id, where they lack it.
+    /// Stores the same id in the database and the folder, where it is missing.
     ///
     /// # Errors
-    /// When one of them cannot be written.
+    /// If one of them cannot be written.
     pub async fn join(
         self,
         store: &Store,
@@ -137,7 +137,7 @@ impl Pair {
         folder: &Path,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         store.insert_setting(SETTING, &new_id, now).await?;
-        // Another node may have been first.
+        // Another node can have stored its id first.
         let id = store.find_setting(SETTING).await?.unwrap_or(new_id);
         if self.folder_id.as_ref() != Some(&id) {
             write_id(folder, &id)?;
@@ -169,20 +169,20 @@ fn refused(mismatch: Mismatch, url: &DatabaseUrl, folder: &Path) -> Unusable {
     };
     Unusable(format!(
         "{what}. Either correct PICLOUD_DATABASE_URL or PICLOUD_DATA, or restore the database: a \
-         backup's copy in the place of this one, or `picloud restore` into an empty folder. Or \
+         backup's copy instead of this one, or `picloud restore` into an empty folder. Or \
          start once with `picloud serve --adopt-data-folder`: the folder then belongs to this \
          database, whose master key must be the one there; files of other apps stay and are not \
          used"
     ))
 }
 
-/// What the database says of itself.
+/// The facts about an instance in a database.
 #[derive(Default)]
 struct Seen {
     /// Whether a server has used it.
     was_used: bool,
     id: Option<String>,
-    /// Whether one of the asked apps is in it.
+    /// Whether any of the given apps exists in it.
     has_an_app: bool,
 }
 
@@ -204,7 +204,7 @@ async fn look(url: &DatabaseUrl, apps: &[AppId]) -> Result<Seen, store::Error> {
     Ok(seen)
 }
 
-/// The apps that have a folder for their files which is not empty.
+/// Lists the apps that have a non-empty folder of files.
 fn apps_with_files(folder: &Path) -> Result<Vec<AppId>, Unusable> {
     let files = folder.join(FILES_FOLDER);
     let failed = |error: std::io::Error| Unusable(format!("{}: {error}", files.display()));
@@ -234,7 +234,7 @@ fn read_id(folder: &Path) -> Result<Option<String>, Unusable> {
     }
 }
 
-/// Under another name first: a file that was cut off would stop every later start.
+/// Writes the id under a temporary name first: an incomplete file would stop every later start.
 fn write_id(folder: &Path, id: &str) -> Result<(), Unusable> {
     let (path, new) = (folder.join(ID_FILE), folder.join("instance.new"));
     let written = OpenOptions::new()

@@ -1,11 +1,11 @@
-//! JSON of the API, read so that an object is an object.
+//! Reads JSON of the API, without accepting arrays as objects.
 //!
-//! A derived `Deserialize` of a struct takes an array too, and its items as the fields in the
-//! order of the source. Nobody means that, and nothing names what is set: it is refused here,
-//! at any depth.
+//! A derived `Deserialize` of a struct also accepts an array, whose items are the fields in source
+//! order. No caller means that, and the array does not name its fields. It is refused here at any
+//! depth.
 //!
-//! A body is read twice: as it always was, which says what is wrong with it by line and column,
-//! and then by [`Objects`], which gives no array to a struct.
+//! A body is read twice: first as usual, which reports errors by line and column, then by
+//! [`Objects`], which refuses an array for a struct.
 
 mod verbatim;
 
@@ -24,7 +24,7 @@ pub use verbatim::Verbatim;
 /// Reads a JSON text.
 ///
 /// # Errors
-/// As `serde_json`; for an array in the place of an object.
+/// As for `serde_json`; also for an array instead of an object.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     let text = without_bom(text);
     let read = serde_json::from_slice(text)?;
@@ -32,7 +32,7 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     Ok(read)
 }
 
-/// Refuses a JSON text that has an array where a `T` has an object.
+/// Refuses a JSON text that has an array where `T` has an object.
 ///
 /// # Errors
 /// For such an array.
@@ -41,17 +41,17 @@ pub fn check_objects<T: DeserializeOwned>(text: &[u8]) -> Result<(), Error> {
     T::deserialize(Objects(value)).map(drop)
 }
 
-/// Checks that a body is JSON that a script can read: at most 127 levels deep, and no number
+/// Checks that a body is JSON that a script can read: at most 127 levels deep, and without numbers
 /// out of range.
 ///
 /// # Errors
-/// As `serde_json`.
+/// As for `serde_json`.
 pub fn check_well_formed(text: &[u8]) -> Result<(), Error> {
     serde_json::from_slice::<WellFormed>(without_bom(text)).map(drop)
 }
 
-/// For a field that is an object inside of an enum with a tag, whose content serde copies
-/// before [`Objects`] could see what is read from it.
+/// Deserializes a field that is an object inside a tagged enum. serde copies the enum's content
+/// before [`Objects`] can see how it is read.
 ///
 /// # Errors
 /// For an array.
@@ -63,7 +63,7 @@ where
     Ok(Option::<Object<T>>::deserialize(from)?.map(|object| object.0))
 }
 
-/// What is read from an object alone.
+/// A value that can only be read from an object.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -86,7 +86,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
     }
 }
 
-/// A JSON value that gives no array to a struct.
+/// A JSON value that refuses to be read as a struct if it is an array.
 struct Objects(Value);
 
 impl<'de> IntoDeserializer<'de, Error> for Objects {
@@ -135,7 +135,7 @@ impl<'de> Deserializer<'de> for Objects {
         }
     }
 
-    /// Also of the content of an enum's variant with fields.
+    /// Also used for the content of an enum variant with fields.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Array(_) => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
@@ -162,7 +162,7 @@ impl<'de> Deserializer<'de> for Objects {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.0 {
-            // The name of a variant is a text; serde also reads `{"name": null}` as one.
+            // A variant's name is a text; serde also accepts `{"name": null}`.
             Value::Object(fields) if fields.values().all(Value::is_null) => {
                 Err(de::Error::invalid_type(Unexpected::Map, &visitor))
             }
@@ -180,7 +180,7 @@ impl<'de> Deserializer<'de> for Objects {
     }
 }
 
-/// Whether this is what a visitor says that it expects.
+/// Whether the visitor's expectation contains this text.
 fn says<'de>(visitor: &impl Visitor<'de>, what: &str) -> bool {
     struct Expected<'v, V>(&'v V);
     impl<'de, V: Visitor<'de>> std::fmt::Display for Expected<'_, V> {
@@ -191,8 +191,7 @@ fn says<'de>(visitor: &impl Visitor<'de>, what: &str) -> bool {
     Expected(visitor).to_string().contains(what)
 }
 
-/// Any JSON value, read exactly as the guest reads it, depth and numbers included,
-/// but kept nowhere.
+/// Any JSON value, read with the guest's limits on depth and numbers, but not stored.
 struct WellFormed;
 
 impl<'de> Deserialize<'de> for WellFormed {

@@ -1,32 +1,31 @@
-//! Every limit of an execution: its name, its default, its ceiling.
+//! The limits of an execution: names, defaults and ceilings.
 //!
 //! ```text
-//! ceiling   from the environment; nobody gets more
+//! ceiling   from the environment; the maximum for every script
 //!   ▲
-//! budget    per script; asking for more than the ceiling is refused by name
+//! budget    per script; a budget above the ceiling is refused with the limit's name
 //!   ▲
-//! default   what a script gets that asks for nothing, never above the ceiling
+//! default   for a script without a budget, never above the ceiling
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-/// One WebAssembly page, the unit in which a guest's memory grows.
+/// The size of a WebAssembly page, the unit in which a guest's memory grows.
 pub const WASM_PAGE_BYTES: u64 = 65_536;
 
-/// The least memory a script can ask for: the interpreter itself needs most of it.
+/// The minimum memory of a script: the interpreter itself needs most of it.
 pub const MEMORY_BYTES_MIN: u64 = 8 << 20;
 
-/// Fuel that is worth about a millisecond of CPU on the machine of
-/// `docs/benchmarks.md`. One unit is about one wasm instruction, and is paid where the
-/// code branches.
+/// The fuel for about a millisecond of CPU time on the machine of `docs/benchmarks.md`. One unit is
+/// about one wasm instruction, and is charged where the code branches.
 pub const FUEL_PER_MS: u64 = 8_000_000;
 
-/// What one execution may use.
+/// The limits of one execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// `fuel`: wasm instructions.
     pub fuel_max: u64,
-    /// `memory_bytes`: linear memory, the interpreter included.
+    /// `memory_bytes`: linear memory, including the interpreter.
     pub memory_bytes_max: u64,
     /// `wall_ms`: milliseconds from the start of the run to its end.
     pub wall_ms_max: u64,
@@ -34,30 +33,30 @@ pub struct Limits {
     pub response_bytes_max: u64,
     /// `log_bytes`: messages and data of all log lines.
     pub log_bytes_max: u64,
-    /// `log_lines`: log lines.
+    /// `log_lines`: the number of log lines.
     pub log_lines_max: u64,
-    /// Characters of one log line's message; what is over is cut off.
+    /// The number of characters of one log line's message; longer messages are truncated.
     pub log_line_chars_max: usize,
-    /// `host_calls`: calls of the host, log lines not counted.
+    /// `host_calls`: host calls, without log lines.
     pub host_calls_max: u64,
-    /// `outbound_calls`: requests to the outside.
+    /// `outbound_calls`: outbound requests.
     pub outbound_calls_max: u64,
     /// `effects`: changed entries and sent events.
     pub effects_max: u64,
-    /// `effects_bytes`: their values and payloads, as JSON, and their names.
+    /// `effects_bytes`: the names of effects, and their values and payloads as JSON.
     pub effects_bytes_max: u64,
     /// `list_bytes`: the names and values of the entries of one listing.
     pub list_bytes_max: u64,
     /// `value_bytes`: a value or a payload, as JSON.
     pub value_bytes_max: u64,
-    /// `host_call_bytes`: the request of one host call.
+    /// `host_call_bytes`: the size of one host call's request.
     pub host_call_bytes_max: u64,
-    /// `call_depth`: script functions calling each other.
+    /// `call_depth`: the depth of nested script function calls.
     pub call_depth_max: u32,
 }
 
 impl Limits {
-    /// What a script gets that asks for nothing.
+    /// The limits of a script without a budget.
     pub const DEFAULT: Self = Self {
         fuel_max: 100 * FUEL_PER_MS,
         memory_bytes_max: 32 << 20,
@@ -76,7 +75,7 @@ impl Limits {
         call_depth_max: 64,
     };
 
-    /// What no script gets more of, unless the environment says otherwise.
+    /// The default ceilings, which the environment can change.
     pub const CEILING: Self = Self {
         fuel_max: 5_000 * FUEL_PER_MS,
         memory_bytes_max: 256 << 20,
@@ -84,11 +83,10 @@ impl Limits {
         ..Self::DEFAULT
     };
 
-    /// The limits of a run under this ceiling.
+    /// Returns the limits of a run under this ceiling.
     ///
     /// # Errors
-    /// [`OverCeiling`] when the budget asks for more than the ceiling allows, or
-    /// for less than a run needs.
+    /// [`OverCeiling`] if the budget is above the ceiling, or below what a run needs.
     pub fn grant(&self, budget: &Budget) -> Result<Self, OverCeiling> {
         let pick = |limit, asked: Option<u64>, least, default: u64, ceiling| match asked {
             Some(asked) if asked > ceiling || asked < least => {
@@ -117,8 +115,8 @@ impl Limits {
         })
     }
 
-    /// [`Self::grant`] for a budget that was accepted under another ceiling: what
-    /// is too much is cut to what is allowed now.
+    /// Returns the limits for a budget that was accepted under another ceiling. Values above the
+    /// current ceiling are reduced to it.
     #[must_use]
     pub fn grant_at_most(&self, budget: &Budget) -> Self {
         let pick =
@@ -136,28 +134,28 @@ impl Limits {
     }
 }
 
-/// What a script asks for; `None` is the default.
+/// A script's requested limits; `None` means the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
-    /// Wasm instructions.
+    /// The number of wasm instructions.
     pub fuel_max: Option<u64>,
-    /// Bytes of linear memory.
+    /// The linear memory in bytes.
     pub memory_bytes_max: Option<u64>,
-    /// Milliseconds.
+    /// The wall-clock time in milliseconds.
     pub wall_ms_max: Option<u64>,
 }
 
-/// A script asked for what it cannot have.
+/// A script requested a limit that it cannot get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{limit}: {asked} asked, {least} to {most} allowed")]
 pub struct OverCeiling {
     /// The limit's name.
     pub limit: &'static str,
-    /// What was asked.
+    /// The requested value.
     pub asked: u64,
-    /// What must be asked at least.
+    /// The minimum.
     pub least: u64,
-    /// What may be asked at most.
+    /// The maximum.
     pub most: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The one binary: the server and the command line.
+//! The `picloud` binary: the server and the command line.
 
 mod command;
 

@@ -1,14 +1,14 @@
-//! The control plane: the admin API under `/api/v1`, the probes, the metrics and
-//! the page at `/`.
+//! The control plane: the admin API under `/api/v1`, the probes, the metrics and the page at `/`.
 //!
-//! One file per resource; what they share is how a request is read ([`extract`]),
-//! what things may be called ([`names`]) and how lists are paged ([`lists`]).
+//! Each resource has its own file. They share how requests are read ([`extract`]), the rules for
+//! names ([`names`]) and the paging of lists ([`lists`]).
 //!
-//! Invariant: whatever is under `/api/v1`, also a path that does not exist, needs a key
-//! or a session; only signing in and the API's own description do not.
-//! Invariant: each handler asks for a capability before it looks at what was sent.
-//! Invariant: nothing here runs a script; a source is only parsed.
+//! Invariant: every path under `/api/v1`, even one that does not exist, needs a key or a session.
+//! The only exceptions are signing in and the API's own description.
+//! Invariant: each handler checks a capability before it reads the request's content.
+//! Invariant: the manager never runs a script; it only parses sources.
 
+pub mod api;
 mod api_keys;
 mod app_stats;
 mod apps;
@@ -20,21 +20,25 @@ mod conditional;
 mod dashboard;
 mod dead_letters;
 mod domains;
+mod entries;
+mod events;
 mod executions;
+mod extensible;
 mod extract;
 mod hardening;
 mod health;
-mod ingress;
+mod ingress_policy;
 mod instance;
 mod invitations;
 mod lists;
 mod members;
 mod names;
 mod oidc;
+mod omitted;
 mod openapi;
-mod outbound;
 mod outbox;
 mod policies;
+mod private_hosts;
 mod route_pattern;
 mod routes;
 mod sample;
@@ -62,84 +66,61 @@ use utoipa_axum::routes;
 
 use crate::auth::{Auth, Caller, Capability, Change, Principal, stop_reason};
 use crate::clock::Clock;
+use crate::definitions::Current;
 use crate::dns::Resolver;
 use crate::error::{Error, Refusal, Result};
 use crate::executor::Executor;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
-use crate::store::{App, AppId, Resource, Script, ScriptId, Store, TriggerDetail};
+use crate::store::{App, AppId, EventId, Resource, Script, ScriptId, Store, TriggerDetail};
 
 pub use instance::About;
 pub use sample::create_sample;
 
-/// What the handlers work with. Cheap to clone.
+/// The services and settings of the handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct ControlPlane {
-    /// Where everything is kept.
+    /// The database, read through the admin API's connections.
     pub store: Store,
+    /// The newest definitions.
+    pub definitions: Arc<Current>,
     /// Parses sources.
     pub executor: Executor,
     /// Seals secrets.
     pub secrets: Secrets,
-    /// Times and ids.
+    /// Provides times and ids.
     pub clock: Clock,
-    /// Recognises callers.
+    /// Identifies callers.
     pub auth: Auth,
-    /// What `/metrics` tells.
+    /// The metrics that `/metrics` returns.
     pub metrics: Metrics,
-    /// What no script may ask more of.
+    /// The limits that no script can exceed.
     pub ceiling: Limits,
-    /// How many events may follow from each other.
+    /// The maximum body size of an operation that takes a value, in bytes.
+    pub request_bytes_max: usize,
+    /// The maximum length of a chain of events that cause each other.
     pub depth_max: i64,
-    /// Finds the proofs of domains.
+    /// Looks up the proofs of domains.
     pub resolver: Resolver,
-    /// What is known of this process.
+    /// Information about this process.
     pub about: Arc<About>,
-    addressing: Arc<Mutex<()>>,
+    /// Notifies the callers that wait for a cancelled event.
+    pub on_cancelled: Arc<dyn Fn(&EventId) + Send + Sync>,
+    /// Held from the check that an address (an endpoint or a route) is free until it is taken. An
+    /// instance has only one manager, so no other process takes addresses.
+    pub addressing: Arc<Mutex<()>>,
 }
 
 impl ControlPlane {
-    /// Puts the parts together.
-    #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is another part, and it is called once")]
-    pub fn new(
-        store: Store,
-        executor: Executor,
-        secrets: Secrets,
-        clock: Clock,
-        auth: Auth,
-        metrics: Metrics,
-        ceiling: Limits,
-        depth_max: i64,
-        resolver: Resolver,
-        about: About,
-    ) -> Self {
-        let about = Arc::new(about);
-        let addressing = Arc::default();
-        Self {
-            store,
-            executor,
-            secrets,
-            clock,
-            auth,
-            metrics,
-            ceiling,
-            depth_max,
-            resolver,
-            about,
-            addressing,
-        }
-    }
-
-    /// The app of that name, if the caller may do this in it.
+    /// Returns the app with that name, if the caller has the capability in it.
     async fn app(&self, caller: &Caller, name: &str, capability: Capability) -> Result<App> {
         let app = self.store.find_app_by_name(name).await?;
         self.auth.allow(caller, &app.id, capability, Resource::App).await?;
         Ok(app)
     }
 
-    /// The script of that id, if the caller may do this in its app.
+    /// Returns the script with that id, if the caller has the capability in its app.
     async fn script(
         &self,
         caller: &Caller,
@@ -151,20 +132,20 @@ impl ControlPlane {
         Ok(script)
     }
 
-    /// The store for one change that the caller makes: what is written, is written with
-    /// its entry in the audit log.
+    /// Returns the store for one change by the caller. It writes the audit entry together with the
+    /// change.
     fn change(&self, caller: &Caller, change: Change) -> Store {
         self.store.on_behalf(caller.entry(&self.clock, change))
     }
 
-    /// The script of that id, if it is the app's.
+    /// Returns the script with that id, if it belongs to the app.
     async fn script_of(&self, app_id: &AppId, id: &ScriptId) -> Result<Script> {
         let script = self.store.find_script(id).await?;
         if script.app_id == *app_id { Ok(script) } else { Err(Error::not_found(Resource::Script)) }
     }
 
-    /// Has a principal's triggers go on that may: the messages that came to their queues
-    /// while they had stopped are theirs.
+    /// Resumes a principal's triggers that can fire again. They get the messages that arrived in
+    /// their queues while they were stopped.
     async fn resume_triggers_of(&self, principal: &Principal) -> Result<()> {
         for trigger in self.store.list_triggers_of(&principal.to_string()).await? {
             let is_queue = matches!(trigger.detail, TriggerDetail::Queue { .. });
@@ -175,16 +156,14 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Held from looking whether an address (an endpoint, a route) is free until it
-    /// is taken. An instance has one manager, so that nobody else takes any.
+    /// Locks [`ControlPlane::addressing`].
     async fn lock_addresses(&self) -> MutexGuard<'_, ()> {
         self.addressing.lock().await
     }
 }
 
-/// Everything that the control plane answers. `data_plane` are the operations of
-/// the API that run scripts; their paths start at `/api/v1`, and they are guarded
-/// and described like all others.
+/// Returns the router of the control plane. `data_plane` has the operations of the API that run
+/// scripts. Their paths start at `/api/v1`, and they are guarded and described like the others.
 pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router {
     let large = extract::LargeBodies::of(data_plane.get_openapi());
     let doc = describe(data_plane.get_openapi().clone());
@@ -216,15 +195,15 @@ pub fn router(control_plane: ControlPlane, data_plane: OpenApiRouter) -> Router 
         .layer(from_fn(compression::protect))
 }
 
-/// The description of everything that [`router`] answers, made from the handlers;
-/// `data_plane` is that of the operations that run scripts.
+/// Returns the OpenAPI description of everything that [`router`] serves, generated from the
+/// handlers. `data_plane` describes the operations that run scripts.
 #[must_use]
 pub fn describe(data_plane: OpenApi) -> serde_json::Value {
     let api = api().merge(sign_in()).into_openapi();
     openapi::document(api.merge_from(data_plane), probes().into_openapi())
 }
 
-/// The admin API; every path starts at `/api/v1`.
+/// The admin API. Every path starts at `/api/v1`.
 fn api() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::default()
         .routes(routes!(sessions::get_session))
@@ -242,7 +221,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(members::set_member, members::delete_member))
         .routes(routes!(apps::list_apps, apps::create_app))
         .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
-        .routes(routes!(ingress::get_ingress, ingress::update_ingress))
+        .routes(routes!(ingress_policy::get_ingress, ingress_policy::update_ingress))
         .routes(routes!(domains::list_domains, domains::claim_domain))
         .routes(routes!(domains::release_domain))
         .routes(routes!(domains::verify_domain))
@@ -259,7 +238,7 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(secrets::put_secret, secrets::delete_secret))
-        .routes(routes!(outbound::get_outbound, outbound::put_outbound))
+        .routes(routes!(private_hosts::get_outbound, private_hosts::put_outbound))
         .routes(routes!(outbox::list_outbox))
         .routes(routes!(outbox::list_backlog))
         .routes(routes!(outbox::get_event))
@@ -285,9 +264,11 @@ fn api() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(schedules::preview_schedule))
         .routes(routes!(instance::get_instance))
         .routes(routes!(instance::list_settings))
+        .merge(entries::api())
+        .merge(events::api())
 }
 
-/// What of the admin API is for whoever is not known yet.
+/// The endpoints of the admin API for callers that are not signed in.
 fn sign_in() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::default()
         .routes(routes!(sessions::sign_in))
@@ -298,7 +279,7 @@ fn sign_in() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(invitations::accept_invitation))
 }
 
-/// What a supervisor asks.
+/// The endpoints for supervisors.
 fn probes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::default()
         .routes(routes!(health::get_live))
@@ -307,7 +288,7 @@ fn probes() -> OpenApiRouter<ControlPlane> {
 }
 
 async fn unknown_path() -> Error {
-    Error::NotFound(Refusal::new("path_not_found", "nothing answers this path"))
+    Error::NotFound(Refusal::new("path_not_found", "the path does not exist"))
 }
 
 async fn wrong_method() -> Error {

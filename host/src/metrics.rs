@@ -1,8 +1,8 @@
 //! The metrics of a process.
 //!
-//! Invariant: metrics hold numbers and fixed names, never text of a script or a request, so
-//! that their number is bounded. The one exception is the names of a bounded number of apps:
-//! see [`work`].
+//! Invariant: metrics contain only numbers and fixed names, never text of a script or a request, so
+//! that the number of series is bounded. The only exception is the names of a bounded number of
+//! apps: see [`work`].
 
 mod work;
 
@@ -19,30 +19,30 @@ use prometheus_client::registry::Registry;
 
 pub use self::work::{APPS_MAX, Backlog, Firings};
 
-/// How busy the execution slots are.
+/// The state of the execution slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
-    /// Number of slots.
+    /// The number of slots.
     pub size: usize,
-    /// Number of slots in which something runs.
+    /// The number of slots in use.
     pub in_use: usize,
-    /// Number of executions that wait for a slot.
+    /// The number of executions that wait for a slot.
     pub waiting: usize,
 }
 
-/// How much all apps store together, of what one limit counts.
+/// The storage use of all apps, for one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The name of the limit.
     pub limit: &'static str,
-    /// Number of things or bytes.
+    /// The number of resources or bytes.
     pub used: i64,
-    /// Number of writes that this process has refused because of the limit.
+    /// The number of writes that this process has refused because of the limit.
     pub refused: u64,
 }
 
-/// Upper bounds of the buckets of execution times, in seconds: from what an
-/// ordinary script takes to the longest wall-clock time by default.
+/// The upper bounds of the execution time buckets, in seconds: from the time of a typical script to
+/// the default maximum wall-clock time.
 const DURATION_BUCKETS_S: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0];
 
@@ -56,7 +56,7 @@ struct ByLimit {
     limit: &'static str,
 }
 
-/// The counters of a process. Cheap to clone; every clone counts the same.
+/// The metrics of a process. Cheap to clone; every clone counts the same.
 #[derive(Clone)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -107,49 +107,45 @@ impl Default for Metrics {
 impl Inner {
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("executions", "Executions by their status", self.executions.clone());
+        registry.register("executions", "Executions by status", self.executions.clone());
         registry.register(
             "execution_duration_seconds",
-            "Time that executions took",
+            "Duration of executions",
             self.execution_duration.clone(),
         );
         registry.register("fuel", "Wasm instructions of all executions", self.fuel.clone());
         registry.register(
             "http_requests",
-            "Requests answered, by the class of their status",
+            "HTTP responses by status class",
             self.http_requests.clone(),
         );
-        registry.register("slots", "How many executions can run at once", self.slots.clone());
-        registry.register("slots_in_use", "Executions that run now", self.slots_in_use.clone());
+        registry.register("slots", "Maximum number of concurrent executions", self.slots.clone());
+        registry.register("slots_in_use", "Running executions", self.slots_in_use.clone());
         registry.register(
             "slots_waiting",
-            "Executions that wait for a slot",
+            "Executions waiting for a slot",
             self.slots_waiting.clone(),
         );
-        registry.register("store_up", "1 while the database answers", self.store_up.clone());
-        registry.register(
-            "storage",
-            "What all apps keep together, by the limit of each app",
-            self.storage.clone(),
-        );
+        registry.register("store_up", "1 if the database is reachable", self.store_up.clone());
+        registry.register("storage", "Storage use of all apps, by limit", self.storage.clone());
         registry.register(
             "freed_file_bytes",
-            "Contents of files that were overwritten or deleted and are not removed yet",
+            "Bytes of overwritten or deleted files that are not removed yet",
             self.freed_file_bytes.clone(),
         );
         registry.register(
             "storage_refused",
-            "Writes that were refused because their app's storage is full, by the limit",
+            "Writes refused because the app's storage is full, by limit",
             self.storage_refused.clone(),
         );
         registry.register(
             "request_body_bytes",
-            "Bytes of request bodies that are held now",
+            "Bytes of request bodies in memory",
             self.body_bytes.clone(),
         );
         registry.register(
             "request_bodies_refused",
-            "Request bodies that found no memory",
+            "Request bodies refused because the memory budget was exhausted",
             self.bodies_refused.clone(),
         );
         self.work.register(registry);
@@ -157,34 +153,34 @@ impl Inner {
 }
 
 impl Metrics {
-    /// Counts an event that was given up.
+    /// Counts a dead letter.
     pub fn buried(&self, kind: &'static str) {
         self.inner.work.buried(kind);
     }
 
-    /// Counts what became of the firings of a schedule.
+    /// Counts the firings of a schedule by outcome.
     pub fn fired(&self, firings: Firings) {
         self.inner.work.fired(firings);
     }
 
-    /// Notes how many enabled schedules cannot be read.
+    /// Records the number of enabled schedules that cannot be read.
     pub fn cannot_read_schedules(&self, count: usize) {
         self.inner.work.cannot_read_schedules(count);
     }
 
-    /// Starts the counters of dead letters of these kinds at 0, so that the first dead letter
-    /// is an increase.
+    /// Starts the dead letter counters of these kinds at 0, so that the first dead letter is an
+    /// increase.
     pub fn start_kinds(&self, kinds: impl IntoIterator<Item = &'static str>) {
         self.inner.work.start_kinds(kinds);
     }
 
-    /// Notes what waits in the outboxes of all apps.
+    /// Records the events in the outboxes of all apps.
     pub fn waits(&self, backlog: Backlog) {
         self.inner.work.waits(backlog);
     }
 
-    /// Notes the number of unresolved dead letters: of all apps, and of each of at most
-    /// [`APPS_MAX`] apps by its name.
+    /// Records the number of unresolved dead letters: of all apps, and of at most [`APPS_MAX`] apps
+    /// by name.
     pub fn unresolved_dead_letters(
         &self,
         all: i64,
@@ -193,20 +189,19 @@ impl Metrics {
         self.inner.work.unresolved(all, by_app);
     }
 
-    /// Notes how old the knowledge of the definitions is.
+    /// Records the age of the last check for changed definitions.
     pub fn definitions_age(&self, age: Duration) {
         self.inner.work.definitions_age(age);
     }
 
-    /// Counts an ended execution: its status, how long it took in microseconds,
-    /// and its fuel.
+    /// Counts a finished execution: its status, its duration in microseconds, and its fuel.
     pub fn executed(&self, status: &'static str, duration_us: i64, fuel_used: u64) {
         self.inner.executions.get_or_create(&ByStatus { status }).inc();
         self.inner.execution_duration.observe(duration_us as f64 / 1e6);
         self.inner.fuel.inc_by(fuel_used);
     }
 
-    /// Counts an answered HTTP request.
+    /// Counts a handled HTTP request.
     pub fn answered(&self, status: u16) {
         let status = match status {
             ..200 => "1xx",
@@ -218,8 +213,8 @@ impl Metrics {
         self.inner.http_requests.get_or_create(&ByStatus { status }).inc();
     }
 
-    /// Notes how much all apps store together. `freed_bytes` are contents of files that wait to
-    /// be removed.
+    /// Records the storage use of all apps. `freed_bytes` is the size of file contents that will be
+    /// removed.
     pub fn keeps(&self, stored: impl IntoIterator<Item = Stored>, freed_bytes: i64) {
         self.inner.freed_file_bytes.set(freed_bytes);
         for Stored { limit, used, refused } in stored {
@@ -229,16 +224,16 @@ impl Metrics {
         }
     }
 
-    /// The bytes of request bodies that are held now, and the number of refused bodies.
+    /// Returns the gauge of request body bytes in memory, and the counter of refused bodies.
     #[must_use]
     pub fn bodies(&self) -> (Gauge<u64, AtomicU64>, Counter) {
         (self.inner.body_bytes.clone(), self.inner.bodies_refused.clone())
     }
 
-    /// All metrics in the OpenMetrics text format, with these for the moment.
+    /// Returns all metrics in the OpenMetrics text format, with the given current values.
     ///
     /// # Errors
-    /// Never in practice: a `String` takes everything.
+    /// Never in practice: a `String` accepts everything.
     pub fn encode(&self, slots: &Slots, store_is_up: bool) -> Result<String, std::fmt::Error> {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.inner.slots.set(gauge(slots.size));

@@ -1,31 +1,31 @@
-//! What brings work to the executor and its results back.
+//! Sends requests and events to the executor, and its results back.
 //!
 //! ```text
-//! ingress/   HTTP in and out again; the test panel's endpoint
-//! work       what is to be run, and how it ended
-//! run        one run from its target to its commit
-//! rows       what is kept of a run
-//! answer     the first answer to an idempotency key
-//! inbox      callers who wait for the answer to an event
-//! dispatcher the loop that carries out events
-//! deliver    one event from its claim to its acknowledgement
-//! scheduler  schedules that come due
-//! retention  what is old goes
+//! ingress/   public requests and their responses
+//! execute    the endpoints of the test panel
+//! work       a run's input and origin, and its outcome
+//! run        one run, from its target to its commit
+//! tries      reruns while the data that a run reads keeps changing
+//! rows       the rows that record a run
+//! answer     the stored response to an idempotency key
+//! inbox      callers that wait for the response to an event
+//! dispatcher the loop that delivers events
+//! deliver    one event, from its claim to its acknowledgement
+//! scheduler  fires due schedules
 //! ```
 //!
-//! Invariant: it never talks to the manager; both meet in the store.
+//! Invariant: it never calls the manager. Both share the store.
 
 mod answer;
 mod deliver;
 pub mod dispatcher;
+pub mod execute;
 mod inbox;
 pub mod ingress;
-pub mod remains;
-pub mod retention;
 mod rows;
 mod run;
 pub mod scheduler;
-pub mod sweep;
+mod tries;
 mod work;
 
 use std::sync::Arc;
@@ -45,51 +45,53 @@ use crate::metrics::Metrics;
 use crate::requests::form::FormLimits;
 use crate::secrets::Secrets;
 use crate::shares::Shares;
-use crate::store::{self, AppId, Backoff, Commit, Committed, Store};
+use crate::store::{self, AppId, Backoff, Commit, Committed, EventId, Store};
 
-/// What the orchestrator works with.
+/// The services and settings that the orchestrator uses.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where definitions come from and rows go.
+    /// The database.
     pub store: Store,
-    /// What runs scripts.
+    /// The newest definitions.
+    pub definitions: Arc<Current>,
+    /// Runs scripts.
     pub executor: Executor,
-    /// What routes are guarded with.
+    /// Reads the secrets of apps, which protect routes and stored requests.
     pub secrets: Secrets,
-    /// Time and ids.
+    /// Provides the time and ids.
     pub clock: Clock,
-    /// Who sees more than a caller.
+    /// Identifies callers who can see a script's errors.
     pub auth: Auth,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
-    /// What no script gets more of.
+    /// The limits that no script can exceed.
     pub ceiling: Limits,
     /// The largest request body, in bytes.
     pub request_bytes_max: usize,
-    /// How much of a form is read.
+    /// The limits for parsing forms.
     pub form_limits: FormLimits,
-    /// Whether each answer has a line in the log.
+    /// Whether each response is logged.
     pub logs_access: bool,
-    /// How events are carried out.
+    /// The settings for delivering events.
     pub events: EventSettings,
-    /// What an app gets that has no limits of its own.
+    /// The limits of apps that set none of their own.
     pub ingress: IngressSettings,
-    /// Names this process.
+    /// The name of this process.
     pub node: String,
 }
 
-/// How events are carried out.
+/// The settings for delivering events.
 #[derive(Clone, Debug)]
 pub struct EventSettings {
-    /// How many run at once.
+    /// The maximum number of events that run at once.
     pub concurrency: usize,
-    /// How many may lead to one another.
+    /// The maximum length of a chain of events that cause each other.
     pub depth_max: i64,
-    /// What to do when a script fails, unless its trigger says otherwise.
+    /// The retry policy of triggers that set none of their own.
     pub retry: retry::Policy,
-    /// For how long a claim holds without being renewed, in milliseconds.
+    /// The time after which a claim expires unless it is renewed, in milliseconds.
     pub lease_ms: u64,
-    /// For how long the caller of a `durable` route waits, in milliseconds.
+    /// The time that the caller of a `durable` route waits, in milliseconds.
     pub reply_wait_ms: u64,
 }
 
@@ -125,32 +127,30 @@ impl EventSettings {
     }
 }
 
-/// As whom runs what a request from outside has started: a route is the app's, whoever
-/// has made it.
+/// The principal of runs that an outside request starts. A route belongs to the app, no matter who
+/// created it.
 const OWNER: &str = "owner";
 
-/// Runs scripts for whoever asks. Cheap to clone.
+/// Runs scripts for requests and events. Cheap to clone.
 #[derive(Clone)]
 pub struct Orchestrator {
     parts: Arc<Parts>,
-    definitions: Arc<Current>,
     inbox: Arc<inbox::Inbox>,
     throttle: Arc<Throttle>,
-    /// The revision of the definitions that the throttle has seen last.
+    /// The revision of the definitions that the throttle was last updated with.
     throttled_by: Arc<AtomicI64>,
-    turns: Arc<run::Turns>,
-    /// How many events run at once, so that requests find slots.
+    turns: Arc<tries::Turns>,
+    /// Limits how many events run at once, so that requests find free slots.
     event_slots: Arc<Shares<AppId>>,
 }
 
 impl Orchestrator {
-    /// An orchestrator that has not read the definitions yet.
+    /// Creates an orchestrator that has not read the definitions yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let throttle = Throttle::new(parts.clock.clone(), parts.ingress.clone());
         Self {
             event_slots: Arc::new(Shares::new(parts.events.concurrency)),
-            definitions: Arc::new(Current::new(parts.store.clone(), parts.metrics.clone())),
             parts: Arc::new(parts),
             inbox: Arc::default(),
             throttle: Arc::new(throttle),
@@ -159,13 +159,18 @@ impl Orchestrator {
         }
     }
 
-    /// The table of the definitions as of now.
+    /// Tells the callers that wait for this event that it was cancelled.
+    pub fn tell_cancelled(&self, id: &EventId) {
+        self.inbox.cancel(id);
+    }
+
+    /// Returns the current table of the definitions.
     ///
     /// # Errors
-    /// From the store, when the definitions have to be read.
+    /// Errors of the store if the definitions must be read.
     async fn table(&self) -> Result<Arc<Table>, store::Error> {
-        let table = self.definitions.table().await?;
-        // Whoever has read it: a commit reads the table too.
+        let table = self.parts.definitions.table().await?;
+        // Compared on every read, because commits read the table too.
         let revision = table.revision();
         if self.throttled_by.swap(revision, Ordering::Relaxed) != revision {
             self.throttle.forget_all_but(&table);
@@ -173,11 +178,11 @@ impl Orchestrator {
         Ok(table)
     }
 
-    /// [`Current::commit`].
+    /// Calls [`Current::commit`].
     async fn commit_with(
         &self,
         make: impl FnMut(&Table) -> Result<Commit, Error>,
     ) -> Result<Committed, Error> {
-        Ok(self.definitions.commit(make).await?.0)
+        Ok(self.parts.definitions.commit(make).await?.0)
     }
 }

@@ -1,8 +1,8 @@
-//! Hosts without a public address that scripts may reach all the same.
+//! Private hosts: hosts without a public address that scripts can call by permission.
 //!
-//! Invariant: an entry opens exactly what it names: that host, as it stands in the
-//! address, and where it has a port, that port. An address is not opened by a name that
-//! resolves to it, nor a name by its address.
+//! Invariant: an entry opens exactly what it names: that host as written in the URL, and only its
+//! port if it has one. A name does not open the address it resolves to, and an address does not
+//! open names.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -10,21 +10,21 @@ use std::str::FromStr;
 
 use url::Url;
 
-/// The longest host name, by RFC 1035.
+/// The maximum length of a host name (RFC 1035).
 const HOST_CHARS_MAX: usize = 253;
 
-/// A host, and perhaps a port.
+/// A host, optionally with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateHost {
-    /// As a URL has it: a name in lower case, or an address, an IPv6 one in brackets.
+    /// The host as in a URL: a name in lower case, or an address, with brackets for IPv6.
     host: String,
-    /// Any when there is none.
+    /// The port; `None` allows any port.
     port: Option<u16>,
 }
 
-/// The text names no host.
+/// The text is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("host names or addresses, each perhaps with a port, like intranet:8080 or [fd00::1]")]
+#[error("host names or addresses, optionally with a port, like intranet:8080 or [fd00::1]")]
 pub struct PrivateHostError;
 
 impl FromStr for PrivateHost {
@@ -52,7 +52,7 @@ impl FromStr for PrivateHost {
             && url.fragment().is_none();
         let is_host = known.starts_with('[')
             || known.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        // What is written in another way than it is meant opens what nobody expects.
+        // A host that is written in another notation could open an unexpected host.
         let is_meant = known == bare(host).to_ascii_lowercase();
         if is_plain && is_host && is_meant && (1..=HOST_CHARS_MAX).contains(&known.len()) {
             Ok(Self { host: known.to_owned(), port })
@@ -71,24 +71,24 @@ impl fmt::Display for PrivateHost {
     }
 }
 
-/// Hosts that are open to somebody.
+/// A list of private hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrivateHosts(Vec<PrivateHost>);
 
 impl PrivateHosts {
-    /// These hosts.
+    /// Returns a list of these hosts.
     #[must_use]
     pub fn new(hosts: Vec<PrivateHost>) -> Self {
         Self(hosts)
     }
 
-    /// Hosts as they are stored, separated by spaces. What names none opens nothing.
+    /// Parses stored hosts, separated by spaces. Invalid entries are ignored.
     #[must_use]
     pub fn of_text(text: &str) -> Self {
         Self(text.split_whitespace().filter_map(|host| host.parse().ok()).collect())
     }
 
-    /// Whether a host of a URL is open at a port.
+    /// Whether a URL's host is open at a port.
     pub(super) fn open(&self, host: &str, port: u16) -> bool {
         let host = bare(host);
         let opens = |entry: &PrivateHost| {
@@ -98,7 +98,7 @@ impl PrivateHosts {
     }
 }
 
-/// A host without the dot that marks a full name.
+/// Returns a host without the final dot of a full name.
 fn bare(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }

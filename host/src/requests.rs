@@ -1,24 +1,24 @@
-//! Requests that are stored before they are run, and what may be shown of a request.
+//! Stored requests, and the parts of a request that can be shown.
 //!
 //! ```text
-//! coding   compression taken off a body
-//! body     how a script sees a body: JSON, text (`charset`), the fields and files of a `form`
-//! mask     credentials taken out, by the names of headers, parameters and form fields
+//! coding   decompression of a body
+//! body     a body as a script sees it: JSON, text (`charset`), the fields and files of a `form`
+//! mask     removal of credentials, by the names of headers, parameters and form fields
 //!
-//!  request ─▶ stored: masked, and beside it `sealed`, what was masked
+//!  request ─▶ stored: masked, with the originals in `sealed`
 //!                ├─▶ shown   without `sealed`
-//!                ├─▶ run     with what was sealed put back
-//!                └─▶ again   the same, edited or not, sealed anew
+//!                ├─▶ run     with the originals restored
+//!                └─▶ again   the same, edited or not, sealed again
 //! ```
 //!
-//! Invariant: no credential of a caller is stored or shown in the clear. Rows from before are
-//! stored in the clear until they are done or deleted; they are shown masked, and sealed when
-//! they are replayed.
+//! Invariant: no credential of a caller is stored or shown in clear. Rows of older releases stay in
+//! clear until they are done or deleted. They are shown masked, and sealed when they are replayed.
 
 pub mod body;
 mod charset;
 pub mod coding;
 pub mod form;
+pub mod idempotency;
 pub mod mask;
 mod media_type;
 mod refusals;
@@ -45,27 +45,27 @@ use crate::store::{AppId, Json};
 /// Names and values, in order.
 pub type Pairs = Vec<(String, String)>;
 
-/// A request as it is stored. Its body is base64, so that nothing is lost.
+/// A stored request. The body is base64, which preserves every byte.
 #[derive(Clone, Serialize, Deserialize)]
 struct StoredRequest {
     method: String,
     path: String,
     params: Pairs,
     query: Pairs,
-    /// The query as it came; none in a row from before, or where it says what `query` says.
+    /// The query as received; `None` in a row of an older release, or if it equals `query`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     raw_query: Option<String>,
     headers: Pairs,
     remote_address: String,
     body: String,
     body_kind: BodyKind,
-    /// What was masked: [`Originals`] as JSON, sealed. `None` when nothing was, or in a row
-    /// from before.
+    /// The masked values: [`Originals`] as JSON, sealed. `None` if nothing was masked, or in a row
+    /// of an older release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
 }
 
-/// What was masked in a request.
+/// The values that were masked in a request.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct Originals {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ struct Originals {
     body: Option<String>,
 }
 
-/// What was sealed does not open: its master key is lost, or it is damaged.
+/// The sealed values cannot be opened: their master key is lost, or they are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the credentials in the stored request are sealed under a master key that this server does \
@@ -90,16 +90,16 @@ struct Originals {
 )]
 pub struct CredentialsLost;
 
-/// Why a stored request was not read.
+/// The error of reading a stored request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was sealed does not open.
+    /// The sealed values cannot be opened.
     #[error(transparent)]
     Lost(#[from] CredentialsLost),
-    /// The key was not found or not made.
+    /// The key could not be found or created.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    /// The body of an edited request is not what the request says: why.
+    /// The body of an edited request is invalid, with the reason.
     #[error("{0}")]
     Body(String),
     /// Never in practice: every part has a JSON form.
@@ -107,11 +107,10 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// The payload of a request that is to be stored, with its credentials sealed by a key of its
-/// app.
+/// Returns the payload of a request to store, with its credentials sealed by a key of its app.
 ///
 /// # Errors
-/// `Secrets` when the key cannot be found or made.
+/// `Secrets` if the key cannot be found or created.
 pub async fn to_store(
     (secrets, clock): (&Secrets, &Clock),
     app_id: &AppId,
@@ -133,7 +132,7 @@ pub async fn to_store(
     seal((secrets, clock), app_id, clear).await
 }
 
-/// The request that was stored as this payload; nothing if the payload is not one.
+/// Returns the request stored in this payload; `None` if the payload is not a request.
 ///
 /// # Errors
 /// `Lost`, `Secrets`.
@@ -146,10 +145,10 @@ pub async fn of_stored(
     let Ok(stored) = payload.to::<StoredRequest>() else { return Ok(None) };
     let stored = unsealed(secrets, app_id, stored).await?;
     let Ok(raw) = STANDARD.decode(stored.body) else { return Ok(None) };
-    // It had this shape when it was stored; an edited one may have none.
+    // The shape was valid when the request was stored; after an edit it can be invalid.
     let shape = body::shape(content_type(&stored.headers), &raw, limits).await;
     let shape = shape.unwrap_or_else(|_| Shape { kind: stored.body_kind, ..Shape::default() });
-    // The query may have been edited.
+    // The query can have been edited.
     let raw_query = stored.raw_query.filter(|raw_query| read_query(raw_query) == stored.query);
     Ok(Some(HttpRequest {
         method: stored.method,
@@ -167,7 +166,7 @@ pub async fn of_stored(
     }))
 }
 
-/// The names and values of a query, decoded, in order.
+/// Returns the names and values of a query, decoded, in order.
 #[must_use]
 pub fn read_query(query: &str) -> Pairs {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
@@ -177,7 +176,7 @@ fn written(query: &Pairs) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish()
 }
 
-/// A stored request as it may be shown.
+/// Returns a stored request in the form that can be shown.
 #[must_use]
 pub fn shown(payload: &Json) -> Value {
     match payload.to::<StoredRequest>() {
@@ -189,11 +188,11 @@ pub fn shown(payload: &Json) -> Value {
     }
 }
 
-/// The payload of a stored request that is to be run once more, sealed anew. In the place of
-/// what is stored comes `edited`, in which masked values stand for what they are shown for.
+/// Returns the payload of a stored request that runs again, sealed again. If `edited` is given, it
+/// replaces the stored request; its masked values keep their originals.
 ///
 /// # Errors
-/// As [`of_stored`]; `Lost` only if a masked value is left to be put back; `Body`.
+/// As for [`of_stored`]; `Lost` only if a masked value needs its original; `Body`.
 pub async fn again(
     place: (&Secrets, &Clock),
     app_id: &AppId,
@@ -213,7 +212,7 @@ pub async fn again(
         return Ok(Json::from_text(edited.to_string()));
     };
     check_body(&new)?;
-    // A row from before has its originals in the clear.
+    // A row of an older release has its originals in clear.
     let originals = match opened(place.0, app_id, &stored).await {
         Ok(None) => masked(stored).1,
         Ok(Some(originals)) => originals,
@@ -271,7 +270,7 @@ async fn opened(
     Ok(Some(serde_json::from_str(&text).map_err(|_| CredentialsLost)?))
 }
 
-/// The request without the values of credentials, and those values.
+/// Returns the request with credentials masked, and their values.
 fn masked(mut request: StoredRequest) -> (StoredRequest, Originals) {
     let mut originals = Originals::default();
     let shown = mask::path(&request.path, &request.params).into_owned();
@@ -295,12 +294,12 @@ fn masked(mut request: StoredRequest) -> (StoredRequest, Originals) {
     (request, originals)
 }
 
-/// Masks the values of credentials; their names and values are what is returned.
+/// Masks the values of credentials. Returns their names and values.
 pub fn mask_headers(headers: &mut Pairs) -> Pairs {
     mask_pairs(headers, |name, value| mask::header(name, value).into_owned())
 }
 
-/// Puts values back where [`mask_headers`] has masked them.
+/// Restores values that [`mask_headers`] has masked.
 pub fn fill_headers(headers: &mut Pairs, originals: Pairs) {
     fill_pairs(headers, originals, |name, value| mask::header(name, value).into_owned());
 }
@@ -316,7 +315,7 @@ fn mask_pairs(pairs: &mut Pairs, shown: impl Fn(&str, &str) -> String) -> Pairs 
     originals
 }
 
-/// The body, in base64, if something in it is masked.
+/// Returns the body with credentials masked, in base64, if it contains any.
 fn masked_body(request: &StoredRequest) -> Option<String> {
     let raw = STANDARD.decode(&request.body).ok()?;
     match mask::body(content_type(&request.headers), &raw) {
@@ -330,7 +329,7 @@ fn content_type(headers: &Pairs) -> &str {
     found.map_or("", |(_, value)| value)
 }
 
-/// The request with the originals where it shows what they are shown as.
+/// Restores the originals wherever the request shows their masked form.
 fn filled(mut request: StoredRequest, originals: Originals) -> StoredRequest {
     if let Some(path) = originals.path
         && mask::path(&path, &originals.params) == request.path
@@ -364,7 +363,7 @@ fn fill_pairs(pairs: &mut Pairs, mut originals: Pairs, shown: impl Fn(&str, &str
     }
 }
 
-/// Whether a masked value stands in the place of one that would have to be put back.
+/// Whether a masked value still needs its original.
 fn has_masks(request: &StoredRequest) -> bool {
     let is_mask =
         |(name, value): &(String, String)| value == secrets::MASK && secrets::is_credential(name);

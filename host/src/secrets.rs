@@ -1,18 +1,18 @@
-//! Secrets of apps: what a script needs to know and nobody should see.
+//! Secrets of apps: values that scripts need and that must not be shown.
 //!
 //! ```text
-//! master_key  the key that all others are wrapped with
-//! key_file    where the master key is, unless it is in the environment
-//! envelope    a value and its own key, encrypted
-//! rotation    another master key for the secrets that there are
+//! master_key  the key that wraps all other keys
+//! key_file    the master key's file, unless the key is in the environment
+//! envelope    encryption of a value with its own key
+//! rotation    re-wrapping of secrets with another master key
 //! requests    credentials in stored requests
-//! credentials which headers and fields hold credentials
-//! masking     values taken out of what is logged and stored
+//! credentials the headers and fields that hold credentials
+//! masking     removal of values from logs and stored data
 //! ```
 //!
-//! Invariant: a value is in the clear only in memory, while it is set or used.
-//! Invariant: whoever sets a secret cannot read it back here; only a run of its app and
-//! the ingress for its app are given it.
+//! Invariant: a value is in clear only in memory, while it is set or used.
+//! Invariant: a value cannot be read back through the API. Only runs of its app, and the ingress
+//! for its app, get it.
 
 mod credentials;
 mod envelope;
@@ -40,28 +40,28 @@ pub use master_key::{MasterKey, MasterKeyError};
 pub use requests::RequestKey;
 pub use rotation::{Rotated, rotate};
 
-/// The most secrets that an app has.
+/// The maximum number of secrets of an app.
 pub const SECRETS_MAX: i64 = 200;
-/// The largest value, in bytes.
+/// The maximum size of a value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 32 << 10;
-/// How many keys of stored requests are kept in memory.
+/// The maximum number of cached keys of stored requests.
 const REQUEST_KEYS_MAX: u64 = 10_000;
-/// How much memory encrypted secrets may take that were read lately, in bytes.
+/// The maximum memory of the cache of encrypted secrets, in bytes.
 const CACHE_BYTES_MAX: u64 = 4 << 20;
 
-/// A value in the clear, wiped when it is dropped. `Debug` does not show it.
+/// A value in clear, wiped when it is dropped. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
-    /// The value itself.
+    /// Returns the value.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The value without the byte order mark that some editors put before a text.
+    /// Returns the value without a leading byte order mark, which some editors add.
     #[must_use]
     pub fn without_bom(self) -> Self {
         match self.0.strip_prefix('\u{feff}') {
@@ -83,37 +83,37 @@ impl std::fmt::Debug for SecretValue {
     }
 }
 
-/// Why a secret was not set or not read.
+/// The error of setting or reading a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// It is there, and this process cannot open it.
-    #[error("the secret {name} of app {app_id} does not open with the master key {key_id}")]
+    /// The secret exists, but this process cannot open it.
+    #[error("the secret {name} of app {app_id} cannot be opened with the master key {key_id}")]
     Sealed {
-        /// Whose it is.
+        /// The app it belongs to.
         app_id: AppId,
         /// Its name.
         name: String,
-        /// What it is wrapped with, according to the database.
+        /// The id of the master key that wraps it, according to the database.
         key_id: String,
     },
 }
 
-/// Why the server cannot start with these keys, in words for its owner.
+/// The error that stops the server's start because of its keys, in words for operators.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyError(String);
 
-/// Where the master key comes from.
+/// The source of the master key.
 #[derive(Clone, Debug)]
 pub struct KeySettings {
-    /// The data folder; the key is in there when it is not configured.
+    /// The data folder, which contains the key unless it is configured.
     pub data: PathBuf,
-    /// The key.
+    /// The configured key.
     pub configured: Option<MasterKey>,
-    /// The key before, whose secrets are put under the new one.
+    /// The previous key, whose secrets are re-wrapped with the new one.
     pub previous: Option<MasterKey>,
 }
 
@@ -123,7 +123,7 @@ pub struct Secrets {
     inner: Arc<Inner>,
 }
 
-/// A row as of a revision of the store; encrypted, so that no value stays in memory.
+/// A row and the store's revision when it was read; encrypted, so that no value stays in memory.
 type Seen = (u64, Option<Arc<store::Secret>>);
 
 struct Inner {
@@ -131,15 +131,15 @@ struct Inner {
     clock: Clock,
     keys: Keys,
     rows: Cache<(AppId, String), Seen>,
-    /// By app and id; the one that seals now has no id here.
+    /// By app and id; the id is `None` for the key that seals new requests.
     request_keys: Cache<(AppId, Option<String>), RequestKey>,
 }
 
 /// The master keys of a process.
 struct Keys {
-    /// What new secrets are wrapped with.
+    /// The key that wraps new secrets.
     newest: MasterKey,
-    /// What opens secrets that are not yet under the newest.
+    /// The key of secrets that are not yet wrapped by the newest.
     previous: Option<MasterKey>,
 }
 
@@ -153,12 +153,12 @@ impl Keys {
 }
 
 impl Secrets {
-    /// Finds the master key, or makes one at the first start, and puts every secret
-    /// that is still under the previous one under it.
+    /// Finds the master key, or creates one at the first start. Re-wraps every secret that the
+    /// previous key wraps.
     ///
     /// # Errors
-    /// When the key is damaged, readable for others, or not the one that the secrets in
-    /// the database are under.
+    /// If the key is damaged, if other users can read it, or if it is not the key of the secrets in
+    /// the database.
     pub async fn start(
         store: &Store,
         clock: &Clock,
@@ -177,11 +177,11 @@ impl Secrets {
         Ok(Self { inner: Arc::new(Inner { store, clock, keys, rows, request_keys }) })
     }
 
-    /// Sets an app's secret through `store`, which is the same store as this one's, for
-    /// somebody. Its name and its size are the caller's to check.
+    /// Sets an app's secret through `store`, which adds a principal's audit entry to the same
+    /// store. The caller checks the name and the size.
     ///
     /// # Errors
-    /// As [`Store::put_secret`].
+    /// As for [`Store::put_secret`].
     pub async fn set(
         &self,
         store: &Store,
@@ -211,10 +211,10 @@ impl Secrets {
         Ok(store.put_secret(secret, SECRETS_MAX).await?)
     }
 
-    /// The value of an app's secret, if there is one.
+    /// Returns the value of an app's secret, if it exists.
     ///
     /// # Errors
-    /// `Sealed` when it does not open, which is for the operator to see to.
+    /// `Sealed` if it cannot be opened, which an operator must fix.
     pub async fn reveal(&self, app_id: &AppId, name: &str) -> Result<Option<SecretValue>, Error> {
         let Some(row) = self.find(app_id, name).await? else {
             return Ok(None);
@@ -236,8 +236,8 @@ impl Secrets {
     async fn find(&self, app_id: &AppId, name: &str) -> Result<Option<Arc<store::Secret>>, Error> {
         let Inner { store, rows, .. } = &*self.inner;
         let key = (app_id.clone(), name.to_owned());
-        // Before the reading, like the definitions: a change in between costs another
-        // reading and never an old value.
+        // Read first, like the definitions: a change in between costs another read, and never
+        // returns an old value.
         let revision = store.revision();
         if let Some((seen_at, row)) = rows.get(&key).await
             && seen_at == revision

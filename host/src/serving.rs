@@ -1,20 +1,19 @@
-//! Connections: accepting them, and what no caller may take more of.
+//! HTTP connections: accepting them, and their limits.
 //!
 //! ```text
-//!            ┌── nothing for the idle timeout: closed ◀──┐
-//!  accept ─▶ head ──────▶ request ─▶ answer ─────────▶ idle ──┐
-//!             │ ▲ too slow: closed                            │ a byte comes
-//!             │ └─────────────────────────────────────────────┘
+//!            ┌── nothing within the idle timeout: closed ◀──┐
+//!  accept ─▶ head ──────▶ request ─▶ response ────────▶ idle ──┐
+//!             │ ▲ too slow: closed                             │ a byte arrives
+//!             │ └──────────────────────────────────────────────┘
 //!             └─ too large: 431   see `target`: 4xx, 501   body too slow: 408
 //! ```
 //!
-//! HTTP/1.1 only: what speaks HTTP/2 to the world is the proxy in front.
+//! HTTP/1.1 only: the proxy in front handles HTTP/2.
 //!
-//! Invariant: at most so many connections are open as are allowed; others wait in the
-//! system's queue.
-//! Invariant: whoever sends nothing, or reads nothing, does not keep a connection.
-//! Invariant: an answer is not lost because the caller was still sending when it was made.
-//! Invariant: all bodies together take no more memory than `budget` allows.
+//! Invariant: the number of open connections is limited; other callers wait in the system's queue.
+//! Invariant: a caller that sends nothing, or reads nothing, does not keep its connection.
+//! Invariant: a response is not lost because the caller was still sending.
+//! Invariant: all request bodies together take no more memory than `budget` allows.
 
 mod body;
 mod budget;
@@ -47,28 +46,28 @@ pub use budget::{BodiesFull, BodyBudget, HeldBody, hold_body};
 use progress::{Progress, Watched};
 pub use whole::{read_body, refuse_announced};
 
-/// How long accepting rests when the system has no more files to open.
+/// The pause in accepting when the system's limit of open files is reached.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What no caller may take more of.
+/// The limits of connections and requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How many connections are open at once.
+    /// The maximum number of open connections.
     pub connections_max: usize,
-    /// How long the head of a request may take from its first byte, the first one's from
-    /// the opening of its connection, in milliseconds. Looked at as often, so that it may be
-    /// twice as much.
+    /// The timeout for the head of a request, in milliseconds, from its first byte or, for the
+    /// first request, from the opening of the connection. It is checked at the same interval, so
+    /// the actual time can be twice as long.
     pub header_timeout_ms: u64,
-    /// How long a connection stays open without a request, or while its caller reads
-    /// nothing, in milliseconds.
+    /// The timeout for a connection without a request, or whose caller reads nothing, in
+    /// milliseconds.
     pub idle_timeout_ms: u64,
-    /// How long the whole body of a request may take, in milliseconds.
+    /// The timeout for the whole body of a request, in milliseconds.
     pub body_timeout_ms: u64,
-    /// The largest head of a request, in bytes.
+    /// The maximum size of the head of a request, in bytes.
     pub header_bytes_max: u64,
-    /// The most headers of a request.
+    /// The maximum number of headers of a request.
     pub headers_max: usize,
-    /// The longest path and query of a request, in bytes.
+    /// The maximum length of the path and query of a request, in bytes.
     pub uri_bytes_max: usize,
 }
 
@@ -77,8 +76,8 @@ impl Default for ConnectionLimits {
         Self {
             connections_max: 10_000,
             header_timeout_ms: 30_000,
-            // Longer than proxies keep theirs, so that they close first: Caddy after two
-            // minutes, nginx and the load balancers of clouds after one.
+            // Longer than the timeouts of proxies, so that they close first: two minutes for Caddy,
+            // one for nginx and the load balancers of cloud providers.
             idle_timeout_ms: 150_000,
             body_timeout_ms: 60_000,
             header_bytes_max: 64 << 10,
@@ -91,8 +90,8 @@ impl Default for ConnectionLimits {
 /// Hyper's own default, for which it needs no allocation.
 const HEADERS_MAX: usize = 100;
 
-/// Accepts connections until `told` ends, then waits until every request under way is
-/// answered.
+/// Accepts connections until `told` completes. Then waits until every pending request has its
+/// response.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -106,7 +105,7 @@ pub async fn serve(
     let mut told = std::pin::pin!(told);
     loop {
         let accepted = async {
-            // Before accepting: who is not accepted waits, and takes nothing here.
+            // Acquired first: a connection that is not accepted yet uses no resources here.
             let permit = Arc::clone(&connections).acquire_owned().await;
             (listener.accept().await, permit)
         };
@@ -122,7 +121,7 @@ pub async fn serve(
             }
         };
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let one = connection(stream, peer, router.clone(), Arc::clone(&limits), stopped.clone());
         tokio::spawn(async move {
@@ -132,11 +131,12 @@ pub async fn serve(
     }
     drop(listener);
     stop.send_replace(());
-    // Whoever has all permits is alone.
+    // All permits are available when all connections are closed.
     let _ = connections.acquire_many(most).await;
 }
 
-/// A caller who has gone again is none; else the system has no more of something.
+/// Pauses after a system limit was reached, but not if the peer disconnected before it was
+/// accepted.
 async fn rest_after(error: &std::io::Error) {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -157,7 +157,7 @@ async fn connection(
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress)));
     let mut http = http1::Builder::new();
     http.max_header_size(usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX));
-    // A caller that has sent all it wants to may close its side at once, and is answered.
+    // A caller that has sent everything can close its side at once, and still gets its response.
     http.half_close(true);
     if limits.headers_max != HEADERS_MAX {
         http.max_headers(limits.headers_max);
@@ -185,7 +185,7 @@ async fn connection(
                 return;
             }
             () = progress.overdue() => {
-                tracing::debug!(%peer, "a connection was closed: nothing came, or too slowly");
+                tracing::debug!(%peer, "a connection was closed: timeout");
                 return;
             }
             _ = stopped.changed(), if !is_stopping => {
@@ -196,24 +196,24 @@ async fn connection(
     }
 }
 
-/// Middleware that answers what no route may see. It stands inside of the log of answers, so
-/// that refused requests have their lines there.
+/// Middleware that refuses requests that no route must see. It runs inside the response log, so
+/// that refused requests are logged too.
 pub async fn check_target(request: Request<Body>, next: Next) -> Response {
     let most = request.extensions().get::<UriBytesMax>().copied();
     let refused = most.and_then(|UriBytesMax(most)| target::check(&request, most).err());
     let Some(mut refused) = refused else { return next.run(request).await };
     if !refused.status().is_success() {
-        // Nobody knows where the next request begins.
+        // The beginning of the next request is unknown.
         refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     *refused
 }
 
-/// The longest path and query: an extension of requests that came through a socket.
+/// The maximum length of path and query, as an extension of requests from a socket.
 #[derive(Clone, Copy)]
 struct UriBytesMax(usize);
 
-/// What the router answers.
+/// Returns the router's response.
 fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,

@@ -1,11 +1,11 @@
-//! A number of places that apps share: one app never takes them all.
+//! Fair sharing of slots between apps: one app never takes all slots.
 //!
-//! Whoever waits for a place waits first among the others of its app, which has a part of the
-//! places at most, and then among all. So at most that part of any app stands before somebody
-//! of another app, and the rest of the places is free for the others.
+//! A request for a place first waits among its own app's requests, which get only a part of the
+//! places, and then among all requests. So at most this part of any app precedes a request of
+//! another app, and the other places stay free for other apps.
 //!
-//! Invariant: what an app may hold does not depend on who waits: nobody is sent away once it
-//! holds a place.
+//! Invariant: an app's maximum does not depend on who waits: a place is never taken away from its
+//! holder.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,20 +20,20 @@ pub struct Shares<K> {
     own_max: usize,
 }
 
-/// The right to a place, until it is dropped.
+/// A place, held until this is dropped.
 pub struct Share {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
-/// How many of `places` one owner may hold: three quarters, and never all but of one.
+/// Returns how many of `places` one owner can hold: three quarters, but at least one.
 #[must_use]
 pub fn own_max(places: usize) -> usize {
     (places - places.div_ceil(4)).max(1)
 }
 
 impl<K: Eq + Hash + Clone> Shares<K> {
-    /// So many places.
+    /// Creates this number of places.
     #[must_use]
     pub fn new(places: usize) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl<K: Eq + Hash + Clone> Shares<K> {
     /// Waits for a place.
     ///
     /// # Errors
-    /// After [`Shares::close`].
+    /// If [`Shares::close`] was called.
     pub async fn take(&self, owner: &K) -> Result<Share, AcquireError> {
         let own = self.own(owner);
         let own = own.acquire_owned().await?;
@@ -54,7 +54,7 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         Ok(Share { _own: own, _all: all })
     }
 
-    /// Gives no more places: who waits is sent away.
+    /// Closes the shares: all waiting and later calls fail.
     pub fn close(&self) {
         self.all.close();
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         if let Some(own) = all.get(owner) {
             return Arc::clone(own);
         }
-        // Nobody holds or waits for what only the map knows.
+        // Only this map refers to such an entry: nothing holds or waits for its places.
         all.retain(|_, own| Arc::strong_count(own) > 1);
         let own = Arc::new(Semaphore::new(self.own_max));
         if self.all.is_closed() {

@@ -1,15 +1,14 @@
-//! Everything that is kept: one [`Store`] over SQLite (the default) or PostgreSQL.
+//! All persistent data: one [`Store`] over SQLite (the default) or PostgreSQL.
 //!
-//! All reads go through two small pools, one for scripts and one for the admin API, so that
-//! neither waits for the other ([`Store::for_admin`]). All writes go through one grouped writer
-//! ([`writer`]), and the rows of finished runs through a bounded buffer
-//! ([`commit`]). The functions are spread over one file per table family.
+//! Reads use two small pools, one for scripts and one for the admin API, so that neither waits for
+//! the other ([`Store::for_admin`]). Writes go through one grouped writer ([`writer`]); the rows of
+//! finished runs go through a bounded buffer ([`commit`]). Each table family has its own file.
 //!
-//! Invariant: no other module writes SQL, and this one uses none of the modules
-//! above it. It reads no clock and no randomness: times (`*_at`, microseconds since
-//! 1970) and ids come from the caller.
+//! Invariant: no other module contains SQL, and the store uses none of the modules above it. It
+//! reads no clock and no randomness: times (`*_at`, microseconds since 1970) and ids come from the
+//! caller.
 //! Invariant: an idle store executes no statement.
-//! Invariant: what `Ok` was answered for is on disk, except [`Store::record`].
+//! Invariant: a write that returned `Ok` is on disk, except after [`Store::record`].
 
 mod abandoned;
 mod api_keys;
@@ -34,9 +33,9 @@ mod listing;
 mod members;
 mod names;
 mod outage;
-mod outbound;
 mod outbox;
 mod policies;
+mod private_hosts;
 mod readers;
 mod refusals;
 mod remains;
@@ -64,7 +63,9 @@ pub use app_secrets::AppSecret;
 pub use apps::{App, AppChange, NewApp};
 pub use audit::{AuditEntry, AuditFilter};
 pub use blobs::FreedBlob;
-pub use commit::{Caused, CollectionKey, Commit, Committed, End, Ending, Read, Stamp, Write};
+pub use commit::{
+    Caused, CollectionKey, Commit, Committed, Disposition, Read, Settlement, Stamp, Write,
+};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use definitions::{
     AppIngress, DEFINITIONS_AGE_MAX, Definitions, DomainDefinition, RouteDefinition,
@@ -115,6 +116,7 @@ pub use triggers::{
 };
 pub use users::{NewInvitation, User, UserChange};
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -139,10 +141,10 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 /// How long [`Store::ping`] waits for the database.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What can be chosen of a store.
+/// The options of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How many connections read at once.
+    /// The number of read connections of each pool.
     pub readers: Readers,
     /// The storage limits of each app.
     pub storage_max: Storage,
@@ -157,29 +159,43 @@ impl Default for Settings {
 /// A part of a list. The store does not cap `limit`; the API does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// At most so many rows.
+    /// The maximum number of rows.
     pub limit: i64,
     /// Number of rows to skip.
     pub offset: i64,
 }
 
-/// What the database's clock showed at an instant.
+/// A reading of the database's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatabaseTime {
-    /// When it was read.
+    /// The instant of the reading.
     pub at: std::time::Instant,
-    /// What it showed, in microseconds since 1970.
+    /// The time read, in microseconds since 1970.
     pub us: i64,
 }
 
-/// The database. Cheap to clone; every clone is the same store.
+/// A handle to the database that only reads. The executor gets no other. Cheap to clone.
+#[derive(Clone)]
+pub struct Reads {
+    inner: Arc<Inner>,
+    /// Whether reads use the admin API's connections.
+    is_admin: bool,
+}
+
+/// A handle to the database. Cheap to clone; every clone is the same store.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
-    /// What is noted beside each write; see [`Store::on_behalf`].
+    reads: Reads,
+    /// The audit entry written with each write; see [`Store::on_behalf`].
     entry: Option<Arc<AuditEntry>>,
-    /// Whether it reads by the admin API's connections.
-    is_admin: bool,
+}
+
+impl Deref for Store {
+    type Target = Reads;
+
+    fn deref(&self) -> &Reads {
+        &self.reads
+    }
 }
 
 struct Inner {
@@ -191,17 +207,17 @@ struct Inner {
     committer: Committer,
     handover: Handover,
     signals: Signals,
-    /// Whether writes get through.
+    /// Whether writes succeed.
     writes: Arc<Writes>,
-    /// Whether the definitions that were read are the newest.
+    /// Whether the definitions read are the newest.
     currency: Currency,
     storage: StorageLimits,
-    /// What the database's clock showed last, and when.
+    /// The last reading of the database's clock, and its instant.
     clock_seen: Mutex<Option<(Instant, i64)>>,
     _listening: Option<Listening>,
 }
 
-/// The task that hears of other nodes; it ends with the store.
+/// The task that listens for changes by other nodes; it ends with the store.
 struct Listening(JoinHandle<()>);
 
 impl Drop for Listening {
@@ -211,18 +227,17 @@ impl Drop for Listening {
 }
 
 impl Store {
-    /// [`Store::open_with`] the default settings.
+    /// Opens the database with the default settings; see [`Store::open_with`].
     pub async fn open(url: &DatabaseUrl) -> Result<Self> {
         Self::open_with(url, Settings::default()).await
     }
 
-    /// Opens the database, creating the SQLite file (not its folder) if it is
-    /// missing, and applies the migrations that it lacks.
+    /// Opens the database. Creates a missing SQLite file (not its folder) and applies pending
+    /// migrations.
     ///
     /// Must be called inside a tokio runtime, which then runs the writer.
-    /// Errors: `Unavailable` if the database cannot be reached, `Schema` if a newer
-    /// release has used it and this one must not, `Internal` if a migration that it has
-    /// was changed since.
+    /// Errors: `Unavailable` if the database cannot be reached, `Schema` if a newer release has
+    /// used it and this release must not, `Internal` if an applied migration has changed since.
     pub async fn open_with(url: &DatabaseUrl, settings: Settings) -> Result<Self> {
         let Settings { readers, storage_max } = settings;
         sqlx::any::install_default_drivers();
@@ -244,7 +259,7 @@ impl Store {
                 signals: signals.clone(),
                 currency: currency.clone(),
             };
-            // So that the time is known from the start.
+            // The first look makes the database's time known from the start.
             ear.look(&mut listener).await.map_err(Error::unavailable)?;
             Some(Listening(tokio::spawn(ear.pass_on(listener))))
         } else {
@@ -259,8 +274,7 @@ impl Store {
         );
         let handover = Handover::default();
         let storage = StorageLimits::new(storage_max);
-        Ok(Self {
-            entry: None,
+        let reads = Reads {
             is_admin: false,
             inner: Arc::new(Inner {
                 dialect,
@@ -283,25 +297,26 @@ impl Store {
                 clock_seen: Mutex::default(),
                 _listening: listening,
             }),
-        })
+        };
+        Ok(Self { reads, entry: None })
     }
 
-    /// Commits what was recorded, waits for the writes under way, and closes
-    /// every connection. Later calls answer `Unavailable`.
+    /// Commits recorded rows, waits for pending writes, and closes every connection. Later calls
+    /// return `Unavailable`.
     ///
     /// Errors: `Unavailable` if recorded rows could not be committed; they are lost.
     pub async fn close(&self) -> Result<()> {
         let recorded = self.inner.recorder.close().await;
-        // The readers first: SQLite's last connection folds the write-ahead log
-        // into the database, and that is the writer's to do.
+        // Readers close first: the last SQLite connection folds the write-ahead log into the
+        // database, and that must be the writer.
         self.inner.reads.close().await;
         self.inner.admin_reads.close().await;
         self.inner.writer.close().await;
         recorded
     }
 
-    /// `Ok` if the database answers within 2 seconds, and takes writes. After one that failed,
-    /// another is made.
+    /// Returns `Ok` if the database answers within 2 seconds and accepts writes. After a failed
+    /// write it tries another write.
     pub async fn ping_writes(&self) -> Result<()> {
         self.check_room()?;
         self.ping().await?;
@@ -331,7 +346,7 @@ impl Store {
         }
     }
 
-    /// `Ok` if the database answers within 2 seconds.
+    /// Returns `Ok` if the database answers within 2 seconds.
     pub async fn ping(&self) -> Result<()> {
         let query = sqlx::query("SELECT 1").execute(self.reads());
         match tokio::time::timeout(PING_TIMEOUT, query).await {
@@ -340,76 +355,74 @@ impl Store {
         }
     }
 
-    /// Refuses what makes the database grow while its disk is full.
+    /// Refuses writes that make the database grow while its disk is full.
     ///
-    /// Errors: `Full`.
+    /// Errors: `Full` while the disk is full.
     pub fn check_room(&self) -> Result<()> {
         self.inner.writes.check_room()
     }
 
-    /// The size of the database in bytes, as the database itself counts it.
+    /// Returns the size of the database in bytes, as the database itself reports it.
     pub async fn size_bytes(&self) -> Result<i64> {
         Ok(sqlx::query_scalar(self.inner.dialect.size_query()).fetch_one(self.reads()).await?)
     }
 
-    /// Grows with every commit that changed an app, a domain, a script, a
-    /// route, a trigger or a secret. A cache that was filled at an older revision must be filled again.
+    /// Returns a number that grows with every commit that changes an app, domain, script, route,
+    /// trigger or secret. A cache filled at an older revision must be refilled.
     #[must_use]
     pub fn revision(&self) -> u64 {
         *self.inner.signals.revision.borrow()
     }
 
-    /// [`Store::revision`] as a channel, to wait for a change.
+    /// Returns [`Store::revision`] as a channel, to wait for a change.
     #[must_use]
     pub fn watch_revision(&self) -> watch::Receiver<u64> {
         self.inner.signals.revision.subscribe()
     }
 
-    /// Changes with every commit after which there may be something to claim.
+    /// Returns a channel that changes with every commit that can make an event claimable.
     #[must_use]
     pub fn watch_outbox(&self) -> watch::Receiver<u64> {
         self.inner.signals.outbox.subscribe()
     }
 
-    /// Changes with every commit of this process that frees contents of files.
+    /// Returns a channel that changes with every commit of this process that frees file contents.
     #[must_use]
     pub fn watch_freed_blobs(&self) -> watch::Receiver<u64> {
         self.inner.signals.freed.subscribe()
     }
 
-    /// Changes with every commit that may leave work behind that is done in parts.
+    /// Returns a channel that changes with every commit that can leave clean-up work.
     #[must_use]
     pub fn watch_remains(&self) -> watch::Receiver<u64> {
         self.inner.signals.remains.subscribe()
     }
 
-    /// When there may be something to claim on a database that others use too; changes with
-    /// every look at it.
+    /// Returns the time at which an event can become claimable on a shared database. The channel
+    /// changes with every look at the database.
     #[must_use]
     pub fn watch_due_at(&self) -> watch::Receiver<Option<Instant>> {
         self.inner.signals.due_at.subscribe()
     }
 
-    /// What the clock of a database that others use too showed at the last look; changes with
-    /// every look.
+    /// Returns the last reading of a shared database's clock. The channel changes with every look.
     #[must_use]
     pub fn watch_time(&self) -> watch::Receiver<Option<DatabaseTime>> {
         self.inner.signals.time.subscribe()
     }
 
-    /// Whether other processes may use the same database.
+    /// Returns whether other processes can use the same database.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.dialect.is_shared()
     }
 
-    /// Hands over the row of a finished run and returns as soon as the buffer
-    /// has room, usually at once. The row is committed within 25 ms and the time
-    /// of a commit; a crash before that loses it. A row whose id is already
-    /// there changes nothing.
+    /// Queues the row of a finished run. Returns once the buffer has space, usually at once. The
+    /// row is committed within 25 ms plus the time of one commit; a crash before that loses it. A
+    /// row whose id already exists changes nothing.
     ///
-    /// While the database is unavailable rows are kept; once the buffer is full
-    /// this waits, so a caller who cannot wait puts a timeout around it.
+    /// Rows stay buffered while the database is unavailable. When the buffer is full, this waits; a
+    /// caller that cannot wait must use a timeout.
     /// Errors: `Invalid` for a script name with NUL, `Unavailable` after `close`.
     pub async fn record(&self, row: Execution) -> Result<()> {
         self.inner.recorder.record(row).await
@@ -417,7 +430,7 @@ impl Store {
 
     /// Waits until every row recorded before this call is committed.
     ///
-    /// Errors: `Unavailable` if that was tried and failed; the rows are kept.
+    /// Errors: `Unavailable` if the commit failed; the rows stay buffered.
     pub async fn flush(&self) -> Result<()> {
         self.inner.recorder.flush().await
     }
@@ -431,7 +444,7 @@ impl Store {
         let Some(entry) = self.entry.clone() else {
             return self.inner.writer.submit(move |_| touches, operation).await;
         };
-        // What people add would use up the room that is kept for tidying up.
+        // Additions would use up the disk space reserved for deletions.
         if !entry.is_done_without_room() {
             self.check_room()?;
         }
@@ -447,7 +460,7 @@ impl Store {
     }
 }
 
-/// Runs an operation, and notes in the same transaction who had it done.
+/// Runs an operation and writes its audit entry in the same transaction.
 fn write_with_entry<'c, T, F>(
     connection: &'c mut AnyConnection,
     operation: F,

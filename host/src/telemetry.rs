@@ -2,37 +2,36 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct Logging {
-    /// A filter of `tracing`.
+    /// The filter, in the syntax of `tracing`.
     pub filter: String,
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Whether each answer has a line.
+    /// Whether each response gets a line.
     pub logs_access: bool,
 }
 
 /// The target of the access log's lines.
 pub const ACCESS: &str = "picloud::access";
 
-/// Added to each filter: PostgreSQL's notices, for example that a table exists already, are no
-/// news.
+/// Added to each filter, to hide notices of PostgreSQL, for example that a table already exists.
 const QUIET: &str = "sqlx::postgres::notice=warn";
 
-/// Writes log lines to standard error from now on.
+/// Starts writing log lines to standard error.
 ///
 /// # Errors
-/// When logging was set up before, or the filter does not parse.
+/// If logging was already set up, or if the filter is invalid.
 pub fn start(logging: &Logging) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let access = if logging.logs_access { "info" } else { "off" };
     let filter = format!("{QUIET},{},{ACCESS}={access}", logging.filter);

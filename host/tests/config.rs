@@ -88,7 +88,7 @@ fn a_server_that_does_not_run_is_named() {
     assert!(said.contains("is `picloud serve` running at http://127.0.0.1:1?"), "{said}");
 }
 
-/// What the files around the program call a setting is one, so that none is set in vain.
+/// Every setting that the packaging and the documentation name exists.
 #[test]
 fn what_is_packaged_and_documented_names_settings_that_exist() {
     // Read by Caddy and by Compose.

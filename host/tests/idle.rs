@@ -1,14 +1,8 @@
-//! What a host with nothing to do asks of its database: counted, statement by
-//! statement, as sqlx logs them.
+//! Counts the statements that an idle server executes, as sqlx logs them.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "support/compiled_guest.rs"]
-mod compiled_guest;
-#[path = "support/database.rs"]
-#[expect(dead_code, reason = "the store's tests look behind the store, these do not")]
-mod database;
-
+use picloud_testing::{compiled_guest, database};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

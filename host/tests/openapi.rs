@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use picloud::manager;
-use picloud::orchestrator::ingress;
+use picloud::orchestrator::execute;
 use serde_json::Value;
 
 fn described() -> Value {
-    manager::describe(ingress::api().into_openapi())
+    manager::describe(execute::api().into_openapi())
 }
 
 /// `UPDATE_SNAPSHOTS=1 cargo test --test openapi` writes it anew.
@@ -50,8 +50,8 @@ fn free_forms(schema: &Value, place: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The dashboard and the CLI have their types from the description. What it leaves open they
-/// would have to write by hand.
+/// The dashboard takes its types from the description, so a field without a type must be any
+/// JSON.
 #[test]
 fn only_what_scripts_and_callers_make_has_no_type() {
     let doc = described();
@@ -63,7 +63,7 @@ fn only_what_scripts_and_callers_make_has_no_type() {
         }
     }
     let expected = [
-        // What was changed, of anything.
+        // A resource of any kind.
         "AuditEntry.after",
         "AuditEntry.before",
         // Values and payloads are any JSON.

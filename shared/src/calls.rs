@@ -1,11 +1,9 @@
-//! Everything a guest can ask of the host: one table, which is the ABI's
-//! specification.
+//! All host calls of a guest in one table, which is the specification of the ABI.
 //!
-//! The guest calls by type ([`Call`]), the host matches on [`Op`] exhaustively,
-//! so a call that one side lacks does not compile.
+//! The guest calls by type ([`Call`]), and the host matches on [`Op`] exhaustively. A call that one
+//! side lacks does not compile.
 //!
-//! Invariant: an operation number is never reused, not even for a call that has
-//! been removed.
+//! Invariant: an operation number is never reused, not even that of a removed call.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -21,45 +19,29 @@ pub mod scripts;
 pub mod secrets;
 pub mod time;
 
-/// One host call: a request type that names its number and its reply.
+use crate::limit::LimitExceeded;
+
+/// One host call: a request type with its number and its reply type.
 pub trait Call: Serialize + DeserializeOwned {
     /// The operation number.
     const OP: Op;
-    /// What the host answers.
+    /// The type of the host's reply.
     type Reply: Serialize + DeserializeOwned;
 }
 
-/// What a host call answers: the reply, or why there is none.
+/// The result of a host call: the reply, or an error.
 pub type HostResult<T> = Result<T, HostError>;
 
-/// Why the host did not serve a call.
+/// The reason why the host did not serve a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostError {
-    /// A named limit was reached. The execution ends; a script cannot catch it.
+    /// A named limit was reached. The execution ends, and the script cannot catch this.
     Limit(LimitExceeded),
     /// The call failed. A script can catch it.
     Failed {
-        /// What went wrong, for the author of the script.
+        /// The error message, for the author of the script.
         message: String,
     },
-}
-
-/// Which limit was reached, and by how much.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LimitExceeded {
-    /// The limit's name, such as `log_bytes`.
-    pub limit: String,
-    /// What the execution would have used.
-    pub used: u64,
-    /// What it was allowed.
-    pub allowed: u64,
-}
-
-impl std::fmt::Display for LimitExceeded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { limit, used, allowed } = self;
-        write!(f, "limit {limit} exceeded: {used} used, {allowed} allowed")
-    }
 }
 
 macro_rules! calls {
@@ -75,7 +57,7 @@ macro_rules! calls {
             /// Every operation, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$op),+];
 
-            /// The operation with this number, if there is one.
+            /// Returns the operation with this number, if it exists.
             #[must_use]
             pub fn from_number(number: u32) -> Option<Self> {
                 match number {
@@ -95,43 +77,43 @@ macro_rules! calls {
 calls! {
     /// Appends a line to the execution's log.
     LogWrite = 1: log::Write => ();
-    /// The wall clock, in microseconds since the Unix epoch.
+    /// Returns the current time, in microseconds since the Unix epoch.
     TimeNow = 2: time::Now => time::Instant;
-    /// The seed of this execution's random numbers.
+    /// Returns the seed of this execution's random numbers.
     RandomSeed = 3: random::Seed => random::SeedBytes;
-    /// Tells why the guest is about to trap.
+    /// Reports the panic because of which the guest is about to trap.
     GuestPanicked = 4: guest::Panicked => ();
-    /// The entry of a key, if there is one.
+    /// Returns the entry of a key, if it exists.
     KvGet = 5: kv::Get => Option<kv::Entry>;
-    /// Sets a value; answers whether it was set.
+    /// Sets a value; returns whether it was set.
     KvSet = 6: kv::Set => bool;
-    /// Deletes an entry; answers whether there was one.
+    /// Deletes an entry; returns whether it existed.
     KvDelete = 7: kv::Delete => bool;
-    /// A part of a collection.
+    /// Lists a part of a collection.
     KvList = 8: kv::List => kv::Listed;
-    /// Adds to a number; answers the new one.
+    /// Adds to a number; returns the new number.
     KvIncrement = 9: kv::Increment => i64;
-    /// Puts a message into a queue; answers its id.
+    /// Puts a message into a queue; returns its id.
     QueueSend = 10: queue::Send => String;
     /// Publishes a message.
     PubsubPublish = 11: pubsub::Publish => ();
-    /// Runs another script now; answers its last value.
+    /// Runs another script now; returns its last value.
     ScriptsCall = 12: scripts::Call => crate::execution::ScriptValue;
-    /// Runs another script later; answers the event's id.
+    /// Runs another script later; returns the event's id.
     ScriptsEnqueue = 13: scripts::Enqueue => String;
-    /// Sends a request to the outside.
+    /// Sends an outbound HTTP request.
     HttpSend = 14: http::Send => http::Answer;
     /// Writes a file.
     FilesPut = 15: files::Put => ();
-    /// The content of a file, if there is one.
+    /// Returns the content of a file, if it exists.
     FilesGet = 16: files::Get => Option<files::Content>;
-    /// What is known about a file, if there is one.
+    /// Returns the metadata of a file, if it exists.
     FilesStat = 17: files::Stat => Option<files::File>;
-    /// Deletes a file; answers whether there was one.
+    /// Deletes a file; returns whether it existed.
     FilesDelete = 18: files::Delete => bool;
-    /// A part of a bucket.
+    /// Lists a part of a bucket.
     FilesList = 19: files::List => files::Listed;
-    /// The value of a secret.
+    /// Returns the value of a secret.
     SecretsGet = 20: secrets::Get => String;
 }
 

@@ -1,13 +1,13 @@
-//! The one codec of the boundary: postcard, a compact binary format over serde.
+//! The codec of the boundary: postcard, a compact binary format for serde.
 //!
-//! Invariant: decoding never panics and never allocates more than the input
-//! could describe; bytes left over are an error.
+//! Invariant: decoding never panics and never allocates more than the input can describe. Leftover
+//! bytes are an error.
 //!
 //! Source: <https://postcard.jamesmunns.com/wire-format>.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Why bytes could not be read as the expected type.
+/// The bytes cannot be decoded as the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError;
 
@@ -22,8 +22,8 @@ impl std::error::Error for DecodeError {}
 /// Encodes a message.
 ///
 /// # Panics
-/// Never for the types of this crate: the writer is a growing vector and every
-/// sequence knows its length.
+/// Never for the types of this crate: a vector grows as needed, and every sequence knows its
+/// length.
 #[must_use]
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     #[expect(
@@ -36,7 +36,7 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// Decodes a message that must fill `bytes` exactly.
 ///
 /// # Errors
-/// [`DecodeError`] for truncated, malformed or left-over bytes.
+/// [`DecodeError`] if the bytes are truncated, malformed or too many.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match postcard::take_from_bytes(bytes) {
         Ok((message, [])) => Ok(message),

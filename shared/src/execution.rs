@@ -1,66 +1,66 @@
-//! What the host hands to `compile` and `run`, and what they answer.
+//! The requests and replies of `compile` and `run`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::calls::LimitExceeded;
+use crate::limit::LimitExceeded;
 
-/// A place in a script.
+/// A position in a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// From 1; 0 when unknown.
+    /// The line, from 1; 0 if unknown.
     pub line: u32,
-    /// In characters, from 1; 0 when unknown.
+    /// The column in characters, from 1; 0 if unknown.
     pub column: u32,
 }
 
 impl Position {
-    /// An unknown place.
+    /// An unknown position.
     pub const NONE: Self = Self { line: 0, column: 0 };
 
-    /// The place as one number: what the guest's export `place` returns.
+    /// Packs the position into one number, which the guest's export `place` returns.
     #[must_use]
     pub fn pack(self) -> u64 {
         u64::from(self.line) << 32 | u64::from(self.column)
     }
 
-    /// The place that [`Position::pack`] made `packed` of.
+    /// The inverse of [`Position::pack`].
     #[must_use]
     pub fn unpack(packed: u64) -> Self {
         Self { line: (packed >> 32) as u32, column: packed as u32 }
     }
 }
 
-/// Why a source is no script.
+/// The reason why a source does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompileError {
-    /// The parser's words.
+    /// The parser's message.
     pub message: String,
-    /// Where it stopped.
+    /// The position of the error.
     pub position: Position,
 }
 
-/// The answer of `compile`.
+/// The reply of `compile`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
-    /// Where in guest memory the address of the instruction under way lies, as four
-    /// little-endian bytes. The host reads it when a run did not answer, and asks the
-    /// export `place` which place of the script that is.
+    /// The place in guest memory of the current instruction's address, as four little-endian bytes.
+    /// The host reads it after a run that trapped, and asks the export `place` for the position in
+    /// the script.
     pub instruction_ptr: u32,
 }
 
-/// The answer of `compile`.
+/// The reply of `compile`.
 pub type CompileReply = Result<Compiled, CompileError>;
 
-/// Everything one run gets to see.
+/// All input of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
-    /// Who runs: `ctx.execution`, `ctx.app`, `ctx.script`.
+    /// The identity of the run: `ctx.execution`, `ctx.app`, `ctx.script`.
     pub execution: ExecutionInfo,
-    /// What started it.
+    /// The request or event that started it.
     pub input: Input,
-    /// What the script's last value becomes.
+    /// How the script's last value is returned.
     pub answer: AnswerKind,
-    /// How deep script functions may call each other.
+    /// The maximum depth of nested script function calls.
     pub call_depth_max: u32,
 }
 
@@ -75,45 +75,45 @@ pub struct ExecutionInfo {
     pub script: String,
     /// The script's version.
     pub version: i64,
-    /// From 1.
+    /// The attempt, counted from 1.
     pub attempt: u32,
 }
 
-/// What started a run.
+/// The request or event that started a run.
 #[expect(clippy::large_enum_variant, reason = "there is one in a run, and it is encoded at once")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// A request: `ctx.request`.
     Http(HttpRequest),
-    /// An event: `ctx.event`, JSON text.
+    /// An event: `ctx.event`, as JSON text.
     Event(String),
 }
 
 /// A request as a script sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
-    /// Upper case.
+    /// The method, in upper case.
     pub method: String,
-    /// Percent-encoded, as it came, without the query.
+    /// The path without the query, percent-encoded as it was sent.
     pub path: String,
     /// The path parameters of the route, decoded.
     pub params: Vec<(String, String)>,
-    /// The query, decoded, in order; a name may come more than once.
+    /// The query, decoded, in order. A name can occur more than once.
     pub query: Vec<(String, String)>,
-    /// The query as it came, without `?`.
+    /// The query as it was sent, without `?`.
     pub raw_query: String,
-    /// Names in lower case; values of one name are joined with `, `.
+    /// The headers, with names in lower case. Values of the same name are joined with `, `.
     pub headers: Vec<(String, String)>,
     /// The address of the caller.
     pub remote_address: String,
     /// The body's bytes, without their `Content-Encoding`.
-    #[serde(with = "bytes")]
+    #[serde(with = "serde_bytes")]
     pub raw: Vec<u8>,
-    /// How `ctx.request.body` is made of them.
+    /// How `ctx.request.body` is made from the bytes.
     pub body: BodyKind,
-    /// The body as a text, where that is not in UTF-8.
+    /// The body as text if its charset is not UTF-8.
     pub text: Option<String>,
-    /// The fields of a form, in order; a name may come more than once.
+    /// The fields of a form, in order. A name can occur more than once.
     pub form: Vec<(String, String)>,
     /// The files of a form, in order.
     pub files: Vec<FormFile>,
@@ -124,28 +124,28 @@ pub struct HttpRequest {
 pub struct FormFile {
     /// The name of the form's field.
     pub name: String,
-    /// What the sender calls the file. It is no path.
+    /// The file name that the sender gave. It is not a path.
     pub file_name: String,
-    /// What kind of content the sender says it is.
+    /// The content type that the sender gave.
     pub content_type: String,
-    /// Its bytes.
-    #[serde(with = "bytes")]
+    /// The content.
+    #[serde(with = "serde_bytes")]
     pub content: Vec<u8>,
 }
 
-/// A text's bytes without the byte order mark that some programs put before UTF-8.
+/// Returns a text without the byte order mark that some programs put before UTF-8.
 #[must_use]
 pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// How a body is shown to a script.
+/// The form in which a script sees a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BodyKind {
     /// No body: `()`.
     #[default]
     Empty,
-    /// Parsed. The host has checked that it parses.
+    /// The parsed value. The host has checked that it parses.
     Json,
     /// A string. The host has checked that it is UTF-8.
     Text,
@@ -153,20 +153,20 @@ pub enum BodyKind {
     Binary,
 }
 
-/// What a script's last value becomes.
+/// How a script's last value is returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnswerKind {
-    /// An [`Answer::Response`].
+    /// As an [`Answer::Response`].
     #[default]
     Response,
-    /// An [`Answer::Value`].
+    /// As an [`Answer::Value`].
     Value,
 }
 
-/// The answer of `run`.
+/// The reply of `run`.
 pub type RunReply = Result<Answer, RunError>;
 
-/// What a script answered, as [`RunRequest::answer`] asked for it.
+/// The result of a script, in the form that [`RunRequest::answer`] asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// For an HTTP caller.
@@ -175,58 +175,58 @@ pub enum Answer {
     Value(ScriptValue),
 }
 
-/// A value that one script hands to another: all that JSON and blobs can hold.
+/// A value passed between scripts: everything that JSON and blobs can represent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptValue {
-    /// JSON text, with `null` in the place of each blob.
+    /// JSON text, with `null` in place of each blob.
     pub json: String,
-    /// The blobs, in the order of their places.
+    /// The blobs, in the order of those `null`s.
     pub blobs: Vec<ScriptBlob>,
 }
 
 /// A blob in a [`ScriptValue`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptBlob {
-    /// Which `null` of the JSON text it stands for, from 0.
+    /// The index of its `null` among all `null`s of the JSON text, from 0.
     pub null: u32,
     /// Its content.
-    #[serde(with = "bytes")]
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
 impl ScriptValue {
-    /// The size that counts against a limit, in bytes.
+    /// Returns the size that counts against a limit, in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.json.len() + self.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>()
     }
 }
 
-/// What a script answered.
+/// The response of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpResponse {
-    /// As the script gave it; the host checks it.
+    /// The status as the script gave it; the host checks it.
     pub status: i64,
-    /// As the script gave them; the host checks them.
+    /// The headers as the script gave them; the host checks them.
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
-    #[serde(with = "bytes")]
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
-    /// The content type that follows from the value, unless a header says
-    /// otherwise; empty for none.
+    /// The content type that follows from the value, unless a header states one; empty if the body
+    /// has no type.
     pub content_type: String,
 }
 
-/// Why a run has no answer.
+/// The reason why a run has no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunError {
-    /// What kind of end it was.
+    /// The kind of error.
     pub kind: RunErrorKind,
-    /// In words.
+    /// The error message.
     pub message: String,
-    /// What was thrown, as JSON text, when it was more than a string.
+    /// The thrown value as JSON text, if it is neither a string nor empty.
     pub thrown: Option<String>,
-    /// Where.
+    /// The position of the error.
     pub position: Position,
 }
 
@@ -237,30 +237,4 @@ pub enum RunErrorKind {
     Script,
     /// A named limit was reached.
     Limit(LimitExceeded),
-}
-
-/// Bytes as one block: serde's default for a vector visits every byte.
-pub(crate) mod bytes {
-    use serde::{Deserializer, Serializer, de::Visitor};
-
-    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytes)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a block of bytes")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-        }
-        from.deserialize_byte_buf(Bytes)
-    }
 }

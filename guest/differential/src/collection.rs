@@ -1,10 +1,10 @@
-//! Arrays, and the functions that call back.
+//! Generates arrays, and callbacks of native functions.
 
 use crate::kind::{Kind, Signature};
 use crate::program::Generator;
 
 impl Generator {
-    /// An expression that gives an array of `held`.
+    /// Returns an expression that evaluates to an array of `held`.
     pub(crate) fn array(&mut self, held: &Kind, depth: usize) -> String {
         let kind = Kind::Array(Box::new(held.clone()));
         match self.random.below(9) {
@@ -36,7 +36,7 @@ impl Generator {
         }
     }
 
-    /// What a native function calls back: a closure, a pointer, or a name as a text.
+    /// Returns a callback for a native function: a closure, a pointer, or a name as text.
     fn callback(&mut self, parameters: Vec<Kind>, result: Kind, depth: usize) -> String {
         let signature = Signature { parameters, result };
         let pointer = self.pointer(&signature, depth);
@@ -46,7 +46,7 @@ impl Generator {
         }
     }
 
-    /// A method that changes the array `name`, or asks it something.
+    /// Returns a statement with a method that changes or reads the array `name`.
     pub(crate) fn change_array(&mut self, name: &str, held: &Kind) -> String {
         let value = self.expression(held, 1);
         match self.random.below(18) {
@@ -62,8 +62,8 @@ impl Generator {
             12 => {
                 let order = self.callback(vec![held.clone(), held.clone()], Kind::Int, 1);
                 match held {
-                    // Both kinds of ranges are in there. Where the order is no number, types are
-                    // ordered by their ids, which differ between machines.
+                    // Ranges have two types. If a callback returns no number, Rhai orders types by
+                    // their ids, which differ between machines.
                     Kind::Range => format!("{name}.sort(|a, b| 0);"),
                     _ => format!("{name}.sort({order});"),
                 }
@@ -90,7 +90,7 @@ impl Generator {
                 self.let_of(&format!("{name}.index_of({test})"), Kind::Int)
             }
             _ => {
-                // The elements are `this` to what `for_each` calls.
+                // `for_each` calls back with the element as `this`.
                 let step = if *held == Kind::Int {
                     "this += 1".to_owned()
                 } else {
@@ -101,7 +101,7 @@ impl Generator {
         }
     }
 
-    /// `let NAME = value;`, with the variable in scope from then on.
+    /// Writes `let NAME = value;`, and puts the variable in scope.
     fn let_of(&mut self, value: &str, kind: Kind) -> String {
         let name = self.name("v");
         let line = format!("let {name} = {value};");

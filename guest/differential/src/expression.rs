@@ -1,14 +1,14 @@
-//! Expressions of a wanted type. A few have another type on purpose: errors are compared
-//! like values.
+//! Generates expressions of a requested type. A few have another type on purpose, because errors
+//! are compared like values.
 
 use crate::kind::{KEYS, Kind, Signature};
 use crate::program::{Generator, Variable, names};
 
-/// Percentage of expressions that have a wrong type.
+/// The percentage of expressions with a wrong type.
 const WRONG_PERCENT: usize = 1;
 
 impl Generator {
-    /// An expression of `kind`, at most `depth` operations deep.
+    /// Returns an expression of `kind`, at most `depth` operations deep.
     pub(crate) fn expression(&mut self, kind: &Kind, depth: usize) -> String {
         // The parser refuses a literal condition of another type.
         if *kind != Kind::Bool && self.random.chance(WRONG_PERCENT) {
@@ -37,7 +37,7 @@ impl Generator {
         }
     }
 
-    /// A variable of the kind, or a part of one.
+    /// Returns a variable of the kind, or a part of one.
     fn read(&mut self, kind: &Kind, depth: usize) -> Option<String> {
         if self.this.as_ref() == Some(kind) && self.random.chance(40) {
             return Some("this".to_owned());
@@ -54,7 +54,7 @@ impl Generator {
         Some(self.part(&variable, depth))
     }
 
-    /// An element or a property.
+    /// Returns an element or a property.
     pub(crate) fn part(&mut self, variable: &Variable, depth: usize) -> String {
         let name = &variable.name;
         if let Kind::Array(held) = &variable.kind {
@@ -66,7 +66,7 @@ impl Generator {
                 1 => format!("{name}[-1]"),
                 2 => format!("{name}[{}]", self.random.below(4)),
                 3 => format!("({name}?[{}])", self.random.below(3)),
-                // Not beyond the end, whatever is in it by now.
+                // Never out of bounds, regardless of the array's current length.
                 4..=6 => {
                     let other = self.literal(held, 0);
                     format!("({name}.get({}) ?? {other})", self.random.below(3))
@@ -127,7 +127,7 @@ impl Generator {
         }
     }
 
-    /// `if`, `switch` and the like as expressions.
+    /// Returns `if`, `switch` and similar constructs as expressions.
     fn choice(&mut self, kind: &Kind, depth: usize) -> String {
         let (first, second) = (self.expression(kind, depth), self.expression(kind, depth));
         let condition = self.expression(&Kind::Bool, depth);
@@ -171,7 +171,7 @@ impl Generator {
         }
     }
 
-    /// A call of a function written before this place.
+    /// Returns a call of a function that was written earlier.
     pub(crate) fn call_by_name(&mut self, kind: &Kind, depth: usize) -> Option<String> {
         let fitting: Vec<_> = self
             .functions
@@ -202,7 +202,7 @@ impl Generator {
         list.join(", ")
     }
 
-    /// A call of a function pointer: of a variable's, or of one made on the spot.
+    /// Returns a call of a function pointer, from a variable or created in place.
     fn call_by_pointer(&mut self, kind: &Kind, depth: usize) -> String {
         let held = self.some_variable(|variable| match &variable.kind {
             Kind::Pointer(signature) => signature.result == *kind,
@@ -230,7 +230,7 @@ impl Generator {
         }
     }
 
-    /// A closure, a function's name, `Fn("…")`, or a curried one.
+    /// Returns a closure, a function's name, `Fn("…")`, or a curried pointer.
     pub(crate) fn pointer(&mut self, signature: &Signature, depth: usize) -> String {
         let named: Vec<_> = self
             .functions
@@ -283,7 +283,7 @@ impl Generator {
         }
     }
 
-    /// An operator or a method that gives `kind`.
+    /// Returns an operator or a method call that evaluates to `kind`.
     fn operation(&mut self, kind: &Kind, depth: usize) -> String {
         match kind {
             Kind::Unit | Kind::Pointer(_) => self.literal(kind, depth),
@@ -381,7 +381,7 @@ impl Generator {
                     "<<" | "**" => format!("(({first} % 8) {operator} abs({second} % 5))"),
                     "*" => format!("(({first} % 999) * ({second} % 999))"),
                     "+" | "-" => format!("(({first} % 99999) {operator} ({second} % 99999))"),
-                    // Zero as a divisor now and then.
+                    // Sometimes the divisor is zero.
                     "/" | "%" if !self.random.chance(10) => {
                         format!("({first} {operator} {})", 1 + self.random.below(9))
                     }

@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 
-/// The type of an expression, as far as the generator keeps track of it.
+/// The type of an expression, as precisely as the generator tracks it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     Unit,
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Pointer(Box<Signature>),
 }
 
-/// What a function takes and returns.
+/// The types of a function's parameters and result.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Signature {
     pub(crate) parameters: Vec<Kind>,
@@ -42,7 +42,7 @@ impl Kind {
         }
     }
 
-    /// A type without function pointers: what a variable or a parameter holds.
+    /// Returns a type without function pointers, for a variable or a parameter.
     pub(crate) fn plain(random: &mut Random, depth: usize) -> Self {
         match random.below(if depth == 0 { 10 } else { 16 }) {
             0..=9 => Self::scalar(random),

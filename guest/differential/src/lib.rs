@@ -1,8 +1,8 @@
-//! Random programs, and what native Rhai makes of them.
+//! Generates random programs, and runs them in native Rhai.
 //!
-//! The guest runs bytecode. Its results must be those of Rhai's tree walker, for every
-//! program. This package writes typed random programs, a function of a seed each, and
-//! has the reference that the guest is compared with.
+//! The guest runs bytecode. For every program its result must equal that of Rhai's tree walker.
+//! This package generates typed random programs from seeds, and has the reference that the guest is
+//! compared with.
 //!
 //! ```text
 //! program     a program, its functions and the variables in scope
@@ -23,7 +23,7 @@ mod statement;
 
 pub use reference::{Answer, CALL_DEPTH_MAX, reference};
 
-/// The source of the program with this seed: the same on every machine.
+/// Returns the source of the program with this seed, which is the same on every machine.
 #[must_use]
 pub fn program(seed: u64) -> String {
     program::Generator::new(seed).program()

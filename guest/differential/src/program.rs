@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::kind::{Kind, Signature};
 use crate::random::Random;
 
-/// How deep statements nest.
+/// The maximum nesting of statements.
 pub(crate) const NESTING_MAX: usize = 3;
 
 /// A variable in scope.
@@ -21,23 +21,23 @@ pub(crate) struct Variable {
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) signature: Signature,
-    /// What `this` is in its body.
+    /// The type of `this` in its body, if it has one.
     pub(crate) this: Option<Kind>,
 }
 
-/// Writes one program.
+/// Generates one program.
 pub(crate) struct Generator {
     pub(crate) random: Random,
     text: String,
     names: usize,
     /// One list per open block, the innermost last.
     scopes: Vec<Vec<Variable>>,
-    /// Those that the code being written may call.
+    /// The functions that the current code can call.
     pub(crate) functions: Vec<Function>,
     pub(crate) this: Option<Kind>,
     pub(crate) in_function: bool,
     pub(crate) loops: usize,
-    /// How many more statements and loops may be written: keeps a program short.
+    /// The number of statements and loops left to write, which keeps a program short.
     pub(crate) budget: usize,
 }
 
@@ -56,7 +56,7 @@ impl Generator {
         }
     }
 
-    /// The program's source.
+    /// Returns the program's source.
     pub(crate) fn program(mut self) -> String {
         for _ in 0..self.random.below(5) {
             self.function();
@@ -66,7 +66,7 @@ impl Generator {
             self.statement(0);
         }
         let end = self.everything_in_scope();
-        // Functions are found wherever they are written.
+        // Rhai finds functions no matter where they are written.
         if self.random.chance(50) {
             format!("{body}{}{end}\n", self.text)
         } else {
@@ -74,7 +74,7 @@ impl Generator {
         }
     }
 
-    /// A function without captured variables; it calls only those written before it, so
+    /// Writes a function without captured variables. It only calls functions written earlier, so
     /// that every program ends.
     fn function(&mut self) {
         let name = self.name("f");
@@ -106,8 +106,8 @@ impl Generator {
         self.functions.push(Function { name, signature, this });
     }
 
-    /// An array of the texts of all variables: what two interpreters are compared by. The
-    /// names of closures differ between them, so that pointers are left out.
+    /// Returns an array of the texts of all variables, by which two interpreters are compared.
+    /// Leaves out pointers, because the names of closures differ.
     fn everything_in_scope(&mut self) -> String {
         let mut end = String::from("[");
         for variable in self.scopes.iter().flatten() {
@@ -124,7 +124,7 @@ impl Generator {
 
     pub(crate) fn name(&mut self, prefix: &str) -> String {
         self.names += 1;
-        // Now and then a name that is taken: shadowing.
+        // Sometimes a name that is taken, to test shadowing.
         if self.random.chance(6) && prefix == "v" {
             let visible: Vec<&Variable> = self.scopes.iter().flatten().collect();
             if !visible.is_empty() {
@@ -148,7 +148,7 @@ impl Generator {
         }
     }
 
-    /// Variables of a kind, the shadowed ones left out.
+    /// Returns the variables of a kind, without shadowed ones.
     pub(crate) fn variables(&self, wanted: impl Fn(&Variable) -> bool) -> Vec<Variable> {
         let mut seen = Vec::new();
         let mut found = Vec::new();
@@ -177,7 +177,7 @@ impl Generator {
         self.line(&format!("}}{tail}"));
     }
 
-    /// What `write` writes, instead of appending it to the program.
+    /// Returns the text that `write` writes, instead of appending it to the program.
     pub(crate) fn apart(&mut self, write: impl FnOnce(&mut Self)) -> String {
         let outer = std::mem::take(&mut self.text);
         self.scopes.push(Vec::new());

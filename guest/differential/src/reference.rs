@@ -1,4 +1,4 @@
-//! Native Rhai: the published crate, walking the tree.
+//! Native Rhai: the published crate with its tree walker.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,19 +8,19 @@ use picloud_guest::{engine, script};
 use picloud_shared::execution::AnswerKind;
 use rhai::{Dynamic, Engine, EvalAltResult, Map, Scope};
 
-/// What a program came to.
+/// The result of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Its last value as JSON text, or the message of its error and what was thrown.
+    /// Its last value as JSON text, or the message of its error and the thrown value.
     pub result: Result<String, (String, Option<String>)>,
-    /// What it printed.
+    /// The lines it printed.
     pub printed: Vec<String>,
 }
 
-/// How deep a program's functions call each other, in both interpreters.
+/// The maximum depth of nested function calls, in both interpreters.
 pub const CALL_DEPTH_MAX: u32 = 32;
 
-/// A program that takes longer is no use as a comparison.
+/// The operation limit of a program. Longer ones are not compared.
 const OPERATIONS_MAX: u64 = 300_000;
 
 thread_local! {
@@ -28,8 +28,8 @@ thread_local! {
     static ENGINE: Engine = build();
 }
 
-/// The guest's functions and settings, and every limit that Rhai has: its defaults differ
-/// between debug and release builds.
+/// Returns an engine with the guest's functions and settings. Sets every limit of Rhai, because the
+/// defaults differ between debug and release builds.
 fn build() -> Engine {
     let mut engine = engine::build();
     let printed = PRINTED.with(Rc::clone);
@@ -47,14 +47,13 @@ fn build() -> Engine {
 }
 
 impl Answer {
-    /// Without what may differ:
+    /// Removes everything that can differ:
     ///
-    /// - The names of closures are hashes, which differ between a machine of 32 bits and one
-    ///   of 64.
-    /// - Places within the text of an error: the guest knows some that the walker does not, and
-    ///   some to another character.
-    /// - The number of the argument in a data race: where the receiver of a method is a part of
-    ///   a variable, the walker counts it.
+    /// - The names of closures, which are hashes and differ between 32-bit and 64-bit machines.
+    /// - Positions within the text of an error. The guest knows some that the walker does not, and
+    ///   some differ in the column.
+    /// - The number of the argument in a data race. The walker counts the receiver of a method if
+    ///   that is a part of a variable.
     #[must_use]
     pub fn comparable(self) -> Self {
         let plain =
@@ -93,11 +92,11 @@ fn without_numbers_of_races(text: &str) -> String {
     })
 }
 
-/// What the name of a closure begins with.
+/// The start of a closure's name.
 const CLOSURE: &str = "anon$";
 
-/// What native Rhai makes of a source. `None` when it does not parse, takes too many
-/// operations, or makes native Rhai panic.
+/// Runs a source in native Rhai. Returns `None` if it does not parse, takes too many operations, or
+/// makes native Rhai panic.
 #[must_use]
 pub fn reference(source: &str) -> Option<Answer> {
     PRINTED.with(|printed| printed.borrow_mut().clear());
@@ -124,7 +123,7 @@ fn walk(engine: &Engine, source: &str) -> Option<Result<Dynamic, Box<EvalAltResu
     }
 }
 
-/// Whether this, or the cause of an error in a function that a native called, is the limit.
+/// Whether the error, or its cause in a function called by a native, is the operation limit.
 fn took_too_many_operations(error: &EvalAltResult) -> bool {
     match error {
         EvalAltResult::ErrorTooManyOperations(_) => true,

@@ -1,4 +1,4 @@
-//! Statements.
+//! Generates statements.
 
 use crate::kind::{KEYS, Kind, Signature};
 use crate::program::{Generator, NESTING_MAX, Variable};
@@ -52,7 +52,7 @@ impl Generator {
         self.declare(name, Kind::Pointer(Box::new(signature)), false);
     }
 
-    /// To a variable, now and then to a constant.
+    /// Writes an assignment to a variable, sometimes to a constant.
     fn assignment(&mut self) {
         let constants = self.random.chance(4);
         let Some(Variable { name, kind, .. }) =
@@ -76,7 +76,7 @@ impl Generator {
         operators[self.random.below(operators.len())]
     }
 
-    /// To an element, a property, a character, a bit or a byte, also several levels down.
+    /// Writes an assignment to an element, property, character, bit or byte, possibly nested.
     fn part_assignment(&mut self) {
         let inside = |variable: &Variable| {
             matches!(
@@ -168,7 +168,7 @@ impl Generator {
                 (self.expression(&Kind::Array(Box::new(held.clone())), 1), held)
             }
         };
-        // Long ranges would take all of the program's operations.
+        // Long ranges would use up the program's operations.
         let item = self.name("v");
         let counter = self.random.chance(45).then(|| self.name("i"));
         let head = match &counter {
@@ -186,7 +186,7 @@ impl Generator {
         });
     }
 
-    /// `while`, `loop`, `do … while`, `do … until`: each ends after a few rounds.
+    /// Writes `while`, `loop`, `do … while` or `do … until`, each with a few iterations.
     fn counted_loop(&mut self, depth: usize) {
         let counter = self.name("n");
         let rounds = 1 + self.random.below(4);
@@ -199,7 +199,7 @@ impl Generator {
         };
         self.block(&head, &tail, |own| {
             own.line(&format!("{counter} += 1;"));
-            // Also where a `continue` below would skip the end.
+            // First, so that a `continue` below cannot skip it.
             own.line(&format!("if {counter} > {rounds} {{ break; }}"));
             own.loops += 1;
             own.statements(depth + 1);
@@ -225,7 +225,7 @@ impl Generator {
         let outer = self.some_variable(|it| it.kind == Kind::Text && !it.constant);
         self.block(&head, "", |own| {
             if variable {
-                // An error's place differs between bytecode and tree.
+                // The position of an error differs between bytecode and tree.
                 own.line(&format!(
                     "if type_of({caught}) == \"map\" {{ {caught}.remove(\"line\"); \
                      {caught}.remove(\"position\"); }}"
@@ -256,7 +256,7 @@ impl Generator {
         });
     }
 
-    /// Changes `this` where there is one, or a variable through a function that does.
+    /// Writes a change of `this` if there is one, or of a variable through a function that does.
     fn this_change(&mut self) {
         if let Some(this) = self.this.clone() {
             let value = self.expression(&this, 1);
@@ -289,7 +289,7 @@ impl Generator {
         }
     }
 
-    /// `break`, `continue`, `return` or `print`.
+    /// Writes `break`, `continue`, `return` or `print`.
     fn leave(&mut self) {
         let condition = self.expression(&Kind::Bool, 1);
         let how = match self.random.below(4) {
@@ -307,7 +307,7 @@ impl Generator {
         self.line(&format!("if {condition} {{ {how} }}"));
     }
 
-    /// What has no indexer, no property or no function, and is written or read all the same.
+    /// Writes an access to a value without the indexer, property or function that it uses.
     fn misfit(&mut self) {
         let kind = Kind::plain(&mut self.random, 1);
         let name = self.name("v");
@@ -331,13 +331,13 @@ impl Generator {
         self.line(&format!(
             "try {{ {line} }} catch ({caught}) {{ print(`${{{caught}.error}} ${{{caught}.message}}`); }}"
         ));
-        // Whatever it is by now.
+        // The variable can have any type now.
         self.line(&format!("let {name} = `${{{name}}}`;"));
         self.declare(name, Kind::Text, false);
     }
 }
 
-/// A value that a loop can assign to a variable it is made of, without growing for ever.
+/// Returns a value that a loop can assign to a variable it is built from, without endless growth.
 fn bounded(kind: &Kind, value: String) -> String {
     match kind {
         Kind::Text => format!("({value}).sub_string(0, 40)"),

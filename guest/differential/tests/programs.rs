@@ -1,14 +1,12 @@
-//! Random programs: the guest's results are native Rhai's.
+//! Tests that the guest returns the same as native Rhai for random programs.
 //!
-//! `PICLOUD_DIFFERENTIAL_PROGRAMS` says how many, `PICLOUD_DIFFERENTIAL_SEED` which one is
-//! the first. A failure prints the seed and the source; the same seed repeats it.
-
-#[path = "support/guest.rs"]
-mod guest;
+//! `PICLOUD_DIFFERENTIAL_PROGRAMS` sets their number, `PICLOUD_DIFFERENTIAL_SEED` the first seed. A
+//! failure prints the seed and the source; the same seed repeats it.
 
 use picloud_differential::{Answer, program, reference};
+use picloud_testing::guest;
 
-/// How many programs `make test` runs.
+/// The number of programs that `make test` runs.
 const PROGRAMS: u64 = 2_000;
 
 fn variable(name: &str, default: u64) -> u64 {
@@ -33,7 +31,7 @@ async fn random_programs_give_what_native_rhai_gives() {
         let Some(expected) = reference(&source) else { continue };
         let answer = guest.run(&source).await;
         if is_over_fuel(&answer) {
-            // The reference counts operations, whatever each costs.
+            // The reference counts operations, regardless of their cost.
             costly += 1;
             continue;
         }
@@ -47,11 +45,11 @@ async fn random_programs_give_what_native_rhai_gives() {
         );
     }
     println!(
-        "from seed {first}: {answered} programs answered, {failed} failed, in both the same; \
-         {costly} took more fuel than there is"
+        "from seed {first}: {answered} programs succeeded, {failed} failed, in both the same; \
+         {costly} exceeded the fuel limit"
     );
-    assert!(costly * 1000 <= programs, "too many programs take more fuel than there is");
-    // Programs that do not parse compare nothing.
+    assert!(costly * 1000 <= programs, "too many programs exceed the fuel limit");
+    // Programs that do not parse are not compared.
     assert!((answered + failed) * 10 >= programs * 9, "too few programs were compared");
     assert!(answered * 3 >= programs, "too few programs reach their end");
 }

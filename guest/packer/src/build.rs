@@ -1,5 +1,5 @@
-//! Cargo for `wasm32-unknown-unknown`, so that the bytes depend on nothing but the
-//! sources and the compiler.
+//! Runs cargo for `wasm32-unknown-unknown`, so that the bytes depend only on the sources and the
+//! compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,16 @@ use crate::{Error, interpreter};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The stack inside linear memory, below the data, so that running over its end
-/// traps instead of writing over the heap. A little more than the 2 MiB that a page
-/// table covers: what ordinary scripts use lies in the second one, and the kernel, asked
-/// after each run for the pages that were written, skips the first as a whole.
+/// The stack in linear memory. It is below the data, so that an overflow traps instead of
+/// overwriting the heap. It is a little larger than the 2 MiB that a page table covers: ordinary
+/// scripts use the second table, and the kernel skips the first when it collects written pages
+/// after a run.
 const STACK_BYTES: usize = (2 << 20) + (64 << 10);
 
 /// Builds the guest and returns the module as the linker wrote it.
 ///
-/// # Errors
-/// When the target's standard library is missing, naming the ways to get it, or
-/// when the build fails.
+/// Fails if the target's standard library is missing, with instructions to install it, or if the
+/// build fails.
 pub fn build(root: &Path) -> Result<Vec<u8>, Error> {
     let build_std = std::env::var_os("PICLOUD_GUEST_BUILD_STD").is_some();
     if !build_std && !has_target_std()? {
@@ -34,14 +33,14 @@ pub fn build(root: &Path) -> Result<Vec<u8>, Error> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(&workspace)
-        // Only a module: beside a library for Rust cargo would leave out `lto`.
+        // Only a module: if cargo also built a Rust library, it would disable `lto`.
         .args(["rustc", "--package", "picloud-guest", "--lib"])
         .args(["--crate-type", "cdylib"])
         .args(["--profile", "guest", "--target", TARGET])
         .arg("--target-dir")
         .arg(root.canonicalize()?.join("target/guest"))
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&workspace)?.join("\u{1f}"))
-        // `ahash` bakes random numbers into its build unless told which.
+        // `ahash` compiles random numbers into the build unless this variable is set.
         .env("CONST_RANDOM_SEED", "picloud")
         .env_remove("RUSTFLAGS");
     if build_std {
@@ -51,17 +50,17 @@ pub fn build(root: &Path) -> Result<Vec<u8>, Error> {
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "rust-lld");
     }
     if !cargo.status()?.success() {
-        return Err("the guest does not build".into());
+        return Err("the guest failed to build".into());
     }
     interpreter::check_lock(root, &workspace)?;
     let module = root.join(format!("target/guest/{TARGET}/guest/picloud_guest.wasm"));
     Ok(fs::read(module)?)
 }
 
-/// The first line of `rustc --version`: what the bytes depend on besides sources.
+/// Returns the first line of `rustc --version`. The bytes depend on it and the sources.
 ///
 /// # Errors
-/// When there is no rustc.
+/// Fails if rustc is missing.
 pub fn rustc_version() -> Result<String, Error> {
     Ok(rustc(&["--version"])?.trim().to_owned())
 }
@@ -79,7 +78,7 @@ fn rustc(arguments: &[&str]) -> Result<String, Error> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Panic messages name files: the folders they lie in must not reach the module.
+/// Panic messages contain file names. The folders of this machine must not end up in the module.
 fn rustflags(workspace: &Path) -> Result<Vec<String>, Error> {
     let workspace = workspace.canonicalize()?;
     let cargo_home = match std::env::var_os("CARGO_HOME") {
@@ -90,12 +89,12 @@ fn rustflags(workspace: &Path) -> Result<Vec<String>, Error> {
         format!("--remap-path-prefix={}=/picloud", workspace.display()),
         "-Clink-arg=--stack-first".to_owned(),
         format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
-        // Every call of a metered function saves and loads its fuel, so inlining pays
-        // more here than natively: a few per cent for a module a third larger.
+        // Every call of a metered function saves and loads its fuel, so inlining helps more here
+        // than natively: a few per cent faster for a module a third larger.
         "-Cllvm-args=-inline-threshold=800".to_owned(),
     ];
-    // Below `registry/src` lies one folder a registry, whose name differs between
-    // mirrors of the same packages.
+    // `registry/src` has one folder per registry, whose name differs between mirrors of the same
+    // packages.
     let registries = cargo_home.join("registry/src");
     if let Ok(folders) = fs::read_dir(&registries) {
         for folder in folders {

@@ -1,5 +1,5 @@
-//! Pre-initialisation: the interpreter is built here, once, instead of at the
-//! start of every execution.
+//! Pre-initialisation: builds the interpreter here once, instead of at the start of every
+//! execution.
 //!
 //! Source: <https://docs.wasmtime.dev/wizer.html>.
 
@@ -10,11 +10,10 @@ use crate::Error;
 
 const INITIALISER: &str = "wizer-initialize";
 
-/// Runs the module's initialiser and returns the module with the memory it left.
+/// Runs the module's initialiser and returns the module with the resulting memory.
 ///
 /// # Errors
-/// When the initialiser traps, or asks anything of the host: what it does must be
-/// the same everywhere.
+/// Fails if the initialiser traps or makes a host call: its result must be the same everywhere.
 pub fn initialise(module: &[u8]) -> Result<Vec<u8>, Error> {
     futures::executor::block_on(async {
         let wizer = Wizer::new();

@@ -1,5 +1,5 @@
-//! What script images rely on, proven of the finished module: everything that a
-//! script's compilation changes lies in linear memory.
+//! Proves the property of the finished module that script images rely on: compiling a script
+//! changes only linear memory.
 
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
@@ -11,10 +11,9 @@ const EXPORTS: [&str; 7] =
 /// Checks the module's shape.
 ///
 /// # Errors
-/// When it imports anything but `picloud.call`, exports anything but the
-/// contract's names, has a start function, a memory or table of somebody else's,
-/// or more than one mutable global: the stack pointer, which is back at its start
-/// whenever no guest function runs.
+/// Fails if it imports anything but `picloud.call`, exports anything but the contract's names, has
+/// a start function, or has a foreign memory or table. Also fails if it has a mutable global
+/// besides the stack pointer, which is back at its start whenever no guest function runs.
 pub fn inspect(module: &[u8]) -> Result<(), Error> {
     let mut mutable_globals = 0;
     let mut memories = 0;
@@ -43,7 +42,7 @@ pub fn inspect(module: &[u8]) -> Result<(), Error> {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    // The linker also exports where data ends and the heap begins.
+                    // The linker also exports the end of the data and the start of the heap.
                     if export.kind != ExternalKind::Global {
                         exports.push(export.name.to_owned());
                     }

@@ -1,4 +1,4 @@
-//! The interpreter's sources with our edits, and the workspace that the guest is built in.
+//! The interpreter's sources with our edits, and the workspace in which the guest is built.
 //!
 //! ```text
 //! registry's rhai ──copy──► target/guest/workspace/rhai ◄── guest/rhai/*.toml
@@ -6,9 +6,9 @@
 //! Cargo.toml, Cargo.lock ─► target/guest/workspace/Cargo.{toml,lock}
 //! ```
 //!
-//! Rhai's bytecode differs from its tree walker in a few places. Each file in `guest/rhai`
-//! mends one: it says why, and which text is replaced by which. The repository holds the
-//! edits only, and everything else in it uses Rhai as it was published.
+//! Rhai's bytecode VM differs from its tree walker in a few places. Each file in `guest/rhai` fixes
+//! one of them: it says why, and which text replaces which. The repository contains only the edits.
+//! All other packages use Rhai as published.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,14 +21,14 @@ use crate::{EDITS_PATH, Error};
 
 const WORKSPACE_PATH: &str = "target/guest/workspace";
 
-/// What is copied from the repository into the workspace.
+/// The paths that are copied from the repository into the workspace.
 const OWN: [&str; 4] = ["guest/Cargo.toml", "guest/src", "shared/Cargo.toml", "shared/src"];
 
 /// One file of `guest/rhai`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Edits {
-    /// What the published sources do wrong.
+    /// The error in the published sources.
     #[serde(rename = "why")]
     _why: String,
     edit: Vec<Edit>,
@@ -37,9 +37,9 @@ struct Edits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Edit {
-    /// From the root of Rhai's package.
+    /// The path within Rhai's package.
     file: PathBuf,
-    /// Occurs exactly once.
+    /// The text to replace, which occurs exactly once.
     find: String,
     replace: String,
 }
@@ -47,7 +47,7 @@ struct Edit {
 /// Writes the workspace and returns its folder.
 ///
 /// # Errors
-/// When Rhai's sources cannot be found, or an edit does not fit them.
+/// Fails if Rhai's sources cannot be found, or if an edit does not match them.
 pub fn workspace(root: &Path) -> Result<PathBuf, Error> {
     let workspace = root.join(WORKSPACE_PATH);
     let mut files = BTreeMap::new();
@@ -62,10 +62,10 @@ pub fn workspace(root: &Path) -> Result<PathBuf, Error> {
     Ok(workspace)
 }
 
-/// Checks that the build took every package but Rhai as the repository's lock file names it.
+/// Checks that the build used every package except Rhai exactly as Cargo.lock names it.
 ///
 /// # Errors
-/// When a package has another version or checksum there, or is missing.
+/// Fails if a package is missing there or has another version or checksum.
 pub fn check_lock(root: &Path, workspace: &Path) -> Result<(), Error> {
     let ours = crate::sources::packages(&root.join("Cargo.lock"))?;
     let built: BTreeSet<String> = crate::sources::packages(&workspace.join("Cargo.lock"))?
@@ -75,12 +75,12 @@ pub fn check_lock(root: &Path, workspace: &Path) -> Result<(), Error> {
     match built.difference(&ours).next() {
         None => Ok(()),
         Some(other) => {
-            Err(format!("the guest was built with {other}, which Cargo.lock has not").into())
+            Err(format!("the guest was built with {other}, which is not in Cargo.lock").into())
         }
     }
 }
 
-/// The folder of Rhai's package, as cargo has unpacked it.
+/// Returns the folder of Rhai's package, as cargo unpacked it.
 fn published(root: &Path) -> Result<PathBuf, Error> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -114,7 +114,7 @@ fn edit(files: &mut BTreeMap<PathBuf, Vec<u8>>, root: &Path) -> Result<(), Error
             let place = format!("{}, {}", name.display(), file.display());
             let source = files.get_mut(&Path::new("rhai").join(&file));
             let source = source.ok_or_else(|| format!("{place}: there is no such file"))?;
-            // Some of the published files have the line ends of Windows.
+            // Some of the published files have Windows line endings.
             let text = std::str::from_utf8(source)?.replace("\r\n", "\n");
             match text.matches(&find).count() {
                 1 => *source = text.replacen(&find, &replace, 1).into_bytes(),
@@ -125,7 +125,7 @@ fn edit(files: &mut BTreeMap<PathBuf, Vec<u8>>, root: &Path) -> Result<(), Error
     Ok(())
 }
 
-/// The repository's manifest, for guest and contract alone and with the edited Rhai.
+/// Returns the repository's manifest, reduced to guest and contract and with the edited Rhai.
 fn manifest(root: &Path) -> Result<String, Error> {
     let mut manifest: toml::Table = toml::from_str(&fs::read_to_string(root.join("Cargo.toml"))?)?;
     let workspace = manifest
@@ -157,8 +157,8 @@ fn read_into(files: &mut BTreeMap<PathBuf, Vec<u8>>, from: &Path, to: &Path) -> 
     Ok(())
 }
 
-/// Makes the folder hold these files and no others. A file that is right already is left
-/// alone: cargo builds anew what has been written.
+/// Makes the folder contain exactly these files. Does not touch unchanged files, because cargo
+/// rebuilds everything that was written.
 fn write(folder: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<(), Error> {
     let mut there = BTreeMap::new();
     if folder.is_dir() {

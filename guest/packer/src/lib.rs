@@ -1,16 +1,15 @@
-//! The packer: from the guest's sources to `guest/picloud_guest.wasm`.
+//! The packer: builds `guest/picloud_guest.wasm` from the guest's sources.
 //!
 //! ```text
-//! sources     which files and package versions the module is made of, as a hash
-//! interpreter Rhai with our edits, and the workspace that the guest is built in
+//! sources     hashes the files and package versions that the module is built from
+//! interpreter Rhai with our edits, and the workspace in which the guest is built
 //! build       cargo for wasm32-unknown-unknown
 //! initialise  runs the module's initialiser and keeps its memory (wasmtime-wizer)
-//! inspect     proves what script images rely on
-//! lock        what `guest/picloud_guest.lock` says of the module
+//! inspect     proves the property that script images rely on
+//! lock        reads, writes and compares `guest/picloud_guest.lock`
 //! ```
 //!
-//! Invariant: the same sources, the same rustc and the same packages give the same
-//! bytes.
+//! Invariant: the same sources, rustc and packages produce the same bytes.
 
 pub mod build;
 pub mod initialise;
@@ -19,14 +18,14 @@ pub mod interpreter;
 pub mod lock;
 pub mod sources;
 
-/// Why the module could not be made.
+/// The error of a build.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The module, relative to the workspace's root.
+/// The path of the module, relative to the workspace's root.
 pub const MODULE_PATH: &str = "guest/picloud_guest.wasm";
 
-/// The edits of the interpreter, relative to the workspace's root.
+/// The path of the edits of the interpreter, relative to the workspace's root.
 pub const EDITS_PATH: &str = "guest/rhai";
 
-/// What is known about the module, relative to the workspace's root.
+/// The path of the lock file, relative to the workspace's root.
 pub const LOCK_PATH: &str = "guest/picloud_guest.lock";

@@ -1,5 +1,5 @@
-//! `picloud-packer`: writes the guest module, or with `--check` compares a fresh
-//! build with the committed one and writes nothing.
+//! `picloud-packer`: writes the guest module. With `--check`, compares a fresh build with the
+//! committed module and writes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -42,8 +42,8 @@ fn pack(check: bool) -> Result<(), Error> {
     }
     let committed = Lock::read(root)?;
     if fresh.rustc != committed.rustc {
-        // Other compilers give other bytes. What can be compared is what they
-        // were made of; that the result works, the host's suite shows.
+        // Other compilers produce other bytes, so only the sources are compared. The host's tests
+        // show whether the result works.
         println!(
             "the committed guest was built by {}, this is {}: bytes not compared",
             committed.rustc, fresh.rustc
@@ -52,6 +52,6 @@ fn pack(check: bool) -> Result<(), Error> {
     }
     fresh.same_sources(&committed)?;
     fresh.same_module(&committed)?;
-    println!("{MODULE_PATH} is what its sources give: sha256 {}", fresh.module_sha256);
+    println!("{MODULE_PATH} matches its sources: sha256 {}", fresh.module_sha256);
     Ok(())
 }

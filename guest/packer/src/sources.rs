@@ -1,5 +1,5 @@
-//! What the module is made of: the sources of guest, contract and packer, the edits of the
-//! interpreter, the build settings, and the versions of every package that the guest uses.
+//! The inputs of the module: the sources of guest, contract and packer, the edits of the
+//! interpreter, the build settings, and the versions of all packages that the guest uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,10 +20,10 @@ const PLACES: [&str; 7] = [
     "shared/src",
 ];
 
-/// A hash over all of it, in hexadecimal.
+/// Returns a hash of all inputs, in hexadecimal.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Fails if a file cannot be read.
 pub fn hash(root: &Path) -> Result<String, Error> {
     let mut files = Vec::new();
     for place in PLACES {
@@ -34,7 +34,7 @@ pub fn hash(root: &Path) -> Result<String, Error> {
     for file in files {
         let name = file.strip_prefix(root)?.to_string_lossy().into_owned();
         let content = fs::read(&file)?;
-        // Lengths keep the end of one part from passing as the start of the next.
+        // The lengths keep the end of one part from being read as the start of the next.
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
         hash.update((content.len() as u64).to_le_bytes());
@@ -72,10 +72,10 @@ struct Package {
     dependencies: Vec<String>,
 }
 
-/// `name version checksum` of every package in a lock file.
+/// Returns `name version checksum` of every package in a lock file.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Fails if the file cannot be read.
 pub fn packages(lock: &Path) -> Result<BTreeSet<String>, Error> {
     let lock: CargoLock = toml::from_str(&fs::read_to_string(lock)?)?;
     Ok(lock.package.iter().map(Package::identity).collect())
@@ -88,7 +88,7 @@ impl Package {
     }
 }
 
-/// [`packages`] that the guest is built with, as the repository's lock file names them.
+/// Returns the packages that the guest is built with, as in [`packages`], from Cargo.lock.
 fn guest_packages(root: &Path) -> Result<BTreeSet<String>, Error> {
     let lock: CargoLock = toml::from_str(&fs::read_to_string(root.join("Cargo.lock"))?)?;
     let mut by_name: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
@@ -98,7 +98,7 @@ fn guest_packages(root: &Path) -> Result<BTreeSet<String>, Error> {
     let mut found = BTreeSet::new();
     let mut open = vec!["picloud-guest".to_owned()];
     while let Some(wanted) = open.pop() {
-        // An entry is `name`, or `name version` where several are locked.
+        // An entry is `name`, or `name version` if several versions are locked.
         let mut words = wanted.split(' ');
         let (name, version) = (words.next().unwrap_or_default(), words.next());
         for package in by_name.get(name).into_iter().flatten() {

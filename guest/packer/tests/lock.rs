@@ -1,4 +1,4 @@
-//! The committed module and its sources belong together.
+//! Tests that the committed module matches its sources.
 
 use std::fs;
 use std::path::Path;

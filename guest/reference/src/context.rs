@@ -1,17 +1,17 @@
-//! The members of `ctx`, as the guide has them in its tables.
+//! The members of `ctx`, read from the tables in the scripting guide.
 
 use serde::Serialize;
 
 /// A member of `ctx`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// From `ctx` on: `ctx.request.method`.
+    /// The path, starting with `ctx`: `ctx.request.method`.
     pub path: String,
-    /// What it is.
+    /// The description.
     pub doc: String,
 }
 
-/// What the rows say that begin with a member of `ctx`.
+/// Returns the members of `ctx` from the rows that start with one.
 pub(crate) fn members(guide: &str) -> Vec<Member> {
     let rows = guide.lines().filter_map(|line| line.strip_prefix("| `ctx."));
     rows.filter_map(|row| row.split_once("` | ")).flat_map(|(name, doc)| row(name, doc)).collect()
@@ -20,7 +20,7 @@ pub(crate) fn members(guide: &str) -> Vec<Member> {
 fn row(name: &str, doc: &str) -> Vec<Member> {
     let doc = doc.trim_end_matches('|').trim();
     let path = format!("ctx.{name}");
-    // A row of an event's details lists what they have: `queue`, `payload`.
+    // The row of an event's details lists their fields: `queue`, `payload`.
     let is_details = path.starts_with("ctx.event.") && doc.starts_with('`') && name != "event.kind";
     let within = doc.split('`').skip(1).step_by(2).filter(|_| is_details);
     let within = within.map(|name| Member { path: format!("{path}.{name}"), doc: String::new() });

@@ -1,15 +1,14 @@
-//! What a script can use, as data: `docs/functions.json`, which the dashboard's editor
-//! completes from and shows.
+//! The functions and values that a script can use, as data: `docs/functions.json`. The dashboard's
+//! editor uses it for completion and help.
 //!
 //! ```text
-//! metadata   what the interpreter knows of its functions, read
-//! signature  how an author of Rhai would write a function down
+//! metadata   reads the interpreter's metadata about its functions
+//! signature  writes a function's signature in the terms of Rhai
 //! context    the members of `ctx`, from the scripting guide
 //! ```
 //!
-//! Invariant: nothing is said here that is not said at its place already: of a function
-//! in the doc comment beside it, of a service at the head of its file, of `ctx` in the
-//! guide.
+//! Invariant: all text here comes from its one source: of a function from its doc comment, of a
+//! service from the head of its file, of `ctx` from the guide.
 
 mod context;
 mod metadata;
@@ -22,11 +21,11 @@ use serde::Serialize;
 
 pub use context::Member;
 
-/// The guest's sources and the guide, from this package.
+/// The guest's sources and the guide, relative to this package.
 const API: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/api");
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scripting.md");
 
-/// What went wrong: a file that cannot be read, or metadata in another form.
+/// A file that cannot be read, or metadata in an unknown format.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that a script can use.
@@ -34,11 +33,11 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub struct Reference {
     /// The services.
     pub modules: Vec<Module>,
-    /// What the services have.
+    /// The functions of the services.
     pub functions: Vec<Function>,
-    /// What Rhai itself has.
+    /// The functions of Rhai itself.
     pub standard: Vec<Function>,
-    /// `ctx` and what is in it.
+    /// `ctx` and its members.
     pub context: Vec<Member>,
 }
 
@@ -47,40 +46,40 @@ pub struct Reference {
 pub struct Module {
     /// Its name: `kv`.
     pub name: String,
-    /// What it is for.
+    /// Its description.
     pub doc: String,
 }
 
 /// A function, or a method of a value, with all its forms.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Function {
-    /// The service that it belongs to; none of Rhai's own.
+    /// The service that it belongs to; `None` for Rhai's own functions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
-    /// The kind of value whose method it is: `Collection`, `array`.
+    /// The type of value that it is a method of: `Collection`, `array`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     /// Its name.
     pub name: String,
-    /// How it can be called, the shortest first.
+    /// The ways to call it, the shortest first.
     pub forms: Vec<Form>,
 }
 
 /// One way to call a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Form {
-    /// As an author of Rhai would write it: `kv::collection(name: text) -> Collection`.
+    /// The signature in the terms of Rhai: `kv::collection(name: text) -> Collection`.
     pub signature: String,
     /// The names of its parameters.
     pub parameters: Vec<String>,
-    /// What it does.
+    /// Its description.
     pub doc: String,
 }
 
-/// Collects it.
+/// Collects the reference.
 ///
 /// # Errors
-/// When a source or the guide cannot be read.
+/// Fails if a source or the guide cannot be read.
 pub fn reference() -> Result<Reference, Error> {
     let metadata = metadata::Metadata::of(&picloud_guest::engine::build())?;
     let modules = metadata.module_names().map(module).collect::<Result<_, _>>()?;
@@ -92,7 +91,7 @@ pub fn reference() -> Result<Reference, Error> {
     })
 }
 
-/// A service with what the first sentence of its file says after its name.
+/// Returns a service. Its description is the first paragraph of its file, after the name.
 fn module(name: &str) -> Result<Module, Error> {
     let source = fs::read_to_string(Path::new(API).join(format!("{name}.rs")))?;
     let head = source.lines().map_while(|line| line.strip_prefix("//!"));
@@ -102,7 +101,7 @@ fn module(name: &str) -> Result<Module, Error> {
     Ok(Module { name: name.to_owned(), doc: sentence(doc) })
 }
 
-/// Begins with a capital letter.
+/// Capitalises the first letter.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())

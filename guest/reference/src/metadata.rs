@@ -1,4 +1,4 @@
-//! What the interpreter knows of its functions.
+//! The interpreter's metadata about its functions.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use serde::Deserialize;
 use crate::signature::{kind, signature};
 use crate::{Error, Form, Function};
 
-/// Kinds of values whose methods Rhai's functions are.
+/// The types whose methods are functions of Rhai.
 const VALUES: [&str; 8] = ["array", "blob", "char", "closure", "float", "int", "object", "range"];
-/// What is not written after a value although its first parameter is one.
+/// Functions that are not written as methods, although their first parameter is a value.
 const PLAIN: [&str; 6] = ["blob", "debug", "max", "min", "print", "range"];
-/// What is there only because this package asks for it, or always refuses.
+/// Functions that exist only for this package, or always fail.
 const LEFT_OUT: [&str; 2] = ["get_fn_metadata_list", "sleep"];
-/// Kinds of numbers that no script has: literals are `i64` and `f64`.
+/// The number types that scripts do not have: literals are `i64` and `f64`.
 const FOREIGN_NUMBERS: [&str; 11] =
     ["i8", "u8", "i16", "u16", "i32", "u32", "u64", "i128", "u128", "f32", "usize"];
 
@@ -51,7 +51,7 @@ struct Parameter {
 
 impl Metadata {
     /// # Errors
-    /// When Rhai writes something else than what is read here.
+    /// Fails if Rhai's format differs from the one read here.
     pub(crate) fn of(engine: &Engine) -> Result<Self, Error> {
         Ok(serde_json::from_str(&engine.gen_fn_metadata_to_json(true)?)?)
     }
@@ -60,7 +60,7 @@ impl Metadata {
         self.modules.keys().map(String::as_str)
     }
 
-    /// The functions of every service. What is `global` is a method of its first parameter.
+    /// Returns the functions of all services. A `global` one is a method of its first parameter.
     pub(crate) fn functions(&self) -> Vec<Function> {
         let of_module = |(module, listed): (&String, &Listed)| {
             let forms = listed.functions.iter().map(|known| {
@@ -73,7 +73,7 @@ impl Metadata {
         self.modules.iter().flat_map(of_module).collect()
     }
 
-    /// Rhai's own functions, each with the first paragraph of what is said about it.
+    /// Returns Rhai's own functions, each with the first paragraph of its doc comment.
     pub(crate) fn standard(&self) -> Vec<Function> {
         let forms = self.functions.iter().filter(|known| known.is_for_scripts()).map(|known| {
             let plain = PLAIN.contains(&known.name.as_str());
@@ -89,7 +89,7 @@ fn is_value(kind: &str) -> bool {
 }
 
 impl Known {
-    /// The kind of the first parameter, if it has to be of one.
+    /// Returns the type of the first parameter, if it requires one.
     fn first_kind(&self) -> Option<&str> {
         kind(self.params.first()?.rust.as_deref()?)
     }
@@ -122,21 +122,21 @@ impl Known {
     }
 }
 
-/// Without the slashes, and in one line.
+/// Removes the slashes and joins the lines.
 fn first_paragraph(comment: &str) -> String {
     let lines = comment.lines().map(|line| line.trim_start().trim_start_matches("///").trim());
     lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// One entry a name, in the order of names, with its forms from short to long.
+/// Groups the forms by name, in order of the names and from short to long.
 fn grouped(module: Option<&String>, forms: Vec<(Option<String>, String, Form)>) -> Vec<Function> {
     let mut by_name: BTreeMap<(Option<String>, String), Vec<Form>> = BTreeMap::new();
     for (of, name, form) in forms {
         by_name.entry((of, name)).or_default().push(form);
     }
     let function = |((of, name), mut forms): ((Option<String>, String), Vec<Form>)| {
-        // The interpreter keeps them in the order of their hashes, which differs from one
-        // build to the next; of two that are written alike the words decide.
+        // The interpreter stores them in the order of their hashes, which differs between builds.
+        // If two have the same signature, their text decides the order.
         let key = |form: &Form| (form.parameters.len(), form.signature.clone(), form.doc.clone());
         forms.sort_by_cached_key(key);
         forms.dedup_by(|later, first| later.signature == first.signature);

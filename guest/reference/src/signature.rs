@@ -1,6 +1,6 @@
-//! How an author of Rhai would write a function down.
+//! Writes the signature of a function in the terms of Rhai.
 
-/// A type of Rust in a script's words; none where any value will do.
+/// Returns the name that scripts use for a Rust type; `None` if any value is accepted.
 pub(crate) fn kind(rust: &str) -> Option<&str> {
     let rust = rust.trim_start_matches("&mut ").trim_start_matches('&');
     let rust = match rust.strip_prefix("Result<") {
@@ -21,7 +21,7 @@ pub(crate) fn kind(rust: &str) -> Option<&str> {
     }
 }
 
-/// `set(key: text, value) -> bool`; what answers nothing has no arrow.
+/// `set(key: text, value) -> bool`; a function without a result has no arrow.
 pub(crate) fn signature(name: &str, parameters: &[(&str, &str)], answer: &str) -> String {
     let parameters: Vec<_> = parameters
         .iter()

@@ -1,4 +1,4 @@
-//! The reference is what the interpreter has, and the guide tells all of it.
+//! Tests that the reference matches the interpreter, and that the guide covers all of it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -18,7 +18,7 @@ fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
-/// `UPDATE_SNAPSHOTS=1 cargo test -p picloud-reference` writes it anew.
+/// `UPDATE_SNAPSHOTS=1 cargo test -p picloud-reference` writes the file again.
 #[test]
 fn the_committed_reference_is_what_the_interpreter_has() {
     let file = docs("functions.json");
@@ -28,7 +28,7 @@ fn the_committed_reference_is_what_the_interpreter_has() {
     }
     assert!(
         fs::read_to_string(&file).unwrap() == fresh,
-        "docs/functions.json is not what the guest's functions say; run the tests with \
+        "docs/functions.json does not match the guest's doc comments; run the tests with \
          UPDATE_SNAPSHOTS=1"
     );
 }
@@ -61,7 +61,7 @@ fn the_guide_tells_every_function() {
     }
 }
 
-/// A service's own section, and the rows of tables that begin with it.
+/// Returns a service's own section, and the table rows that start with it.
 fn parts_about(module: &str, guide: &str) -> String {
     let mut told = String::new();
     let mut inside = false;
@@ -92,7 +92,7 @@ fn ctx_has_the_members_that_the_guide_tells_and_no_others() {
     }
 }
 
-/// The paths of all members of `ctx`, but of objects only what is in them.
+/// Returns the paths of all members of `ctx`. Objects count only through their members.
 fn seen_by_a_script(input: Input) -> BTreeSet<String> {
     engine::install();
     script::compile(b"#{ seen: ctx }").unwrap();

@@ -1,4 +1,4 @@
-//! `crypto::*`: hashes and signatures, in the guest, so that fuel bounds them.
+//! `crypto::*`: hashes and signatures, computed in the guest so that fuel bounds them.
 
 use hmac::{Hmac, Mac};
 use rhai::plugin::*;
@@ -16,21 +16,20 @@ fn keyed(key: &Dynamic, data: &Dynamic) -> Result<Hmac<Sha256>, Box<EvalAltResul
 
 #[export_module]
 pub(crate) mod functions {
-    /// SHA-256 of a text or blob, in hexadecimal.
+    /// Returns the SHA-256 of a text or blob, in hexadecimal.
     #[rhai_fn(return_raw)]
     pub fn sha256(data: Dynamic) -> Result<String, Box<EvalAltResult>> {
         Ok(hex::encode(Sha256::digest(bytes_of(&data)?)))
     }
 
-    /// HMAC-SHA-256 (RFC 2104) of a text or blob, in hexadecimal.
+    /// Returns the HMAC-SHA-256 (RFC 2104) of a text or blob, in hexadecimal.
     #[rhai_fn(return_raw)]
     pub fn hmac_sha256(key: Dynamic, data: Dynamic) -> Result<String, Box<EvalAltResult>> {
         Ok(hex::encode(keyed(&key, &data)?.finalize().into_bytes()))
     }
 
-    /// Whether a hexadecimal signature, with or without `sha256=` before it, is
-    /// the HMAC-SHA-256 of the data. Takes the same time for every signature of
-    /// the right length.
+    /// Whether a hexadecimal signature, with or without the prefix `sha256=`, is the HMAC-SHA-256
+    /// of the data. Takes the same time for every signature of the right length.
     #[rhai_fn(return_raw)]
     pub fn verify_hmac(
         key: Dynamic,
@@ -42,8 +41,7 @@ pub(crate) mod functions {
         Ok(hex::decode(signature).is_ok_and(|signature| mac.verify_slice(&signature).is_ok()))
     }
 
-    /// Whether two texts or blobs are equal, in a time that tells nothing about
-    /// where they differ.
+    /// Whether two texts or blobs are equal. The time it takes does not reveal where they differ.
     #[rhai_fn(return_raw)]
     pub fn constant_time_eq(left: Dynamic, right: Dynamic) -> Result<bool, Box<EvalAltResult>> {
         Ok(bytes_of(&left)?.ct_eq(&bytes_of(&right)?).into())

@@ -11,7 +11,7 @@ use crate::host;
 const TEXT: &str = "text/plain; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 
-/// A script's handle on a bucket.
+/// A script's handle to a bucket.
 #[derive(Clone)]
 pub(crate) struct Bucket(ImmutableString);
 
@@ -58,7 +58,7 @@ impl Bucket {
     }
 }
 
-/// What is known about a file, as a script sees it.
+/// Returns a file's metadata as a script sees it.
 fn shown(file: File) -> Map {
     let mut shown = Map::new();
     shown.insert("path".into(), file.path.into());
@@ -73,16 +73,16 @@ fn shown(file: File) -> Map {
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// A handle on a bucket.
+    /// A handle to a bucket.
     pub type Bucket = super::Bucket;
 
-    /// The bucket of that name. It needs no making; a name that is none is an error
-    /// of the first thing that is done with it.
+    /// Returns the bucket with that name. Buckets do not have to be created first. An invalid name
+    /// fails at the first operation on the bucket.
     pub fn bucket(name: ImmutableString) -> Bucket {
         super::Bucket(name)
     }
 
-    /// Writes a text or blob, over a file that may be there.
+    /// Writes a text or blob to a file. Replaces an existing file.
     #[rhai_fn(global, return_raw)]
     pub fn put(
         context: NativeCallContext<'_>,
@@ -94,8 +94,7 @@ pub(crate) mod functions {
         bucket.write(&context, path, &content, content_type)
     }
 
-    /// Writes a text or blob and says what kind of content it is, such as
-    /// `image/png`.
+    /// Writes a text or blob to a file, with a content type such as `image/png`.
     #[rhai_fn(global, return_raw, name = "put")]
     pub fn put_as(
         context: NativeCallContext<'_>,
@@ -107,7 +106,7 @@ pub(crate) mod functions {
         bucket.write(&context, path, &content, content_type)
     }
 
-    /// A file's content as a blob, or `()` when there is none.
+    /// Returns a file's content as a blob, or `()` if the file does not exist.
     #[rhai_fn(global, return_raw)]
     pub fn get(
         context: NativeCallContext<'_>,
@@ -117,8 +116,8 @@ pub(crate) mod functions {
         Ok(bucket.read(&context, path)?.map_or(Dynamic::UNIT, Dynamic::from_blob))
     }
 
-    /// A file's content as a text, or `()` when there is none. One that is not UTF-8
-    /// is an error.
+    /// Returns a file's content as a text, or `()` if the file does not exist. Fails if the content
+    /// is not UTF-8.
     #[rhai_fn(global, return_raw)]
     pub fn get_text(
         context: NativeCallContext<'_>,
@@ -132,9 +131,8 @@ pub(crate) mod functions {
         }
     }
 
-    /// What is known about a file, `#{ path, size, content_type, sha256, version }`,
-    /// or `()` when there is none. The version of a file that this run has written
-    /// is 0.
+    /// Returns a file's metadata, `#{ path, size, content_type, sha256, version }`, or `()` if the
+    /// file does not exist. The version is 0 if this run has written the file.
     #[rhai_fn(global, return_raw)]
     pub fn stat(
         context: NativeCallContext<'_>,
@@ -146,7 +144,7 @@ pub(crate) mod functions {
         Ok(file.map_or(Dynamic::UNIT, |file| Dynamic::from_map(shown(file))))
     }
 
-    /// Deletes a file. Whether there was one.
+    /// Deletes a file. Returns whether it existed.
     #[rhai_fn(global, return_raw)]
     pub fn delete(
         context: NativeCallContext<'_>,
@@ -157,14 +155,14 @@ pub(crate) mod functions {
         host::call(&context, &Delete { bucket, path: path.to_owned() })
     }
 
-    /// The first 100 files in the order of their paths, `#{ items, cursor }`, each
-    /// as `stat` gives it.
+    /// Lists the first 100 files in the order of their paths, as `#{ items, cursor }`. Each item is
+    /// like the result of `stat`.
     #[rhai_fn(global, return_raw)]
     pub fn list(context: NativeCallContext<'_>, bucket: Bucket) -> Result<Map, Box<EvalAltResult>> {
         bucket.part(&context, "", LIMIT_DEFAULT, None)
     }
 
-    /// The first 100 files whose paths begin with the prefix.
+    /// Lists the first 100 files whose paths start with the prefix.
     #[rhai_fn(global, return_raw, name = "list")]
     pub fn list_prefix(
         context: NativeCallContext<'_>,
@@ -174,7 +172,7 @@ pub(crate) mod functions {
         bucket.part(&context, prefix, LIMIT_DEFAULT, None)
     }
 
-    /// The first files whose paths begin with the prefix, 1 to 1000.
+    /// Lists up to `limit` files (1 to 1000) whose paths start with the prefix.
     #[rhai_fn(global, return_raw, name = "list")]
     pub fn list_limit(
         context: NativeCallContext<'_>,
@@ -185,7 +183,7 @@ pub(crate) mod functions {
         bucket.part(&context, prefix, limit, None)
     }
 
-    /// The files after the cursor of the part before; `()` begins at the start.
+    /// Lists the files after the cursor of the previous page; `()` starts at the beginning.
     #[rhai_fn(global, return_raw, name = "list")]
     pub fn list_after(
         context: NativeCallContext<'_>,

@@ -1,6 +1,6 @@
-//! `http::*`: requests to the outside.
+//! `http::*`: outbound HTTP requests.
 //!
-//! `message` says how values become headers and bodies, and back.
+//! `message` converts values to headers and bodies, and back.
 
 mod message;
 
@@ -12,8 +12,7 @@ use self::message::{CONTENT_TYPE, answer, content, headers};
 use super::options::Options;
 use crate::host;
 
-/// Sends a request; `body` is the function's own parameter where it has one, else an
-/// option.
+/// Sends a request. `body` is a parameter of some functions and an option of the others.
 fn send(
     context: &NativeCallContext<'_>,
     function: &'static str,
@@ -47,15 +46,14 @@ fn send(
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// Sends a GET request. The answer, `#{ status, headers, body }`.
+    /// Sends a GET request. Returns the response, `#{ status, headers, body }`.
     #[rhai_fn(return_raw)]
     pub fn get(context: NativeCallContext<'_>, url: &str) -> Result<Map, Box<EvalAltResult>> {
         send(&context, "http::get", "GET", url, None, Map::new())
     }
 
-    /// Sends a GET request with options: `headers`, an object; `body`; `timeout` in
-    /// milliseconds; `redirects`, how many are followed, 0 to 10; `idempotency_key`, true
-    /// to send one.
+    /// Sends a GET request with options: `headers`, an object; `body`; `timeout` in milliseconds;
+    /// `redirects`, the maximum number to follow, 0 to 10; `idempotency_key`, true to send one.
     #[rhai_fn(return_raw, name = "get")]
     pub fn get_with(
         context: NativeCallContext<'_>,
@@ -71,7 +69,7 @@ pub(crate) mod functions {
         send(&context, "http::head", "HEAD", url, None, Map::new())
     }
 
-    /// Sends a HEAD request with options, as `http::get`.
+    /// Sends a HEAD request with options; see `http::get`.
     #[rhai_fn(return_raw, name = "head")]
     pub fn head_with(
         context: NativeCallContext<'_>,
@@ -87,7 +85,7 @@ pub(crate) mod functions {
         send(&context, "http::delete", "DELETE", url, None, Map::new())
     }
 
-    /// Sends a DELETE request with options, as `http::get`.
+    /// Sends a DELETE request with options; see `http::get`.
     #[rhai_fn(return_raw, name = "delete")]
     pub fn delete_with(
         context: NativeCallContext<'_>,
@@ -97,8 +95,8 @@ pub(crate) mod functions {
         send(&context, "http::delete", "DELETE", url, None, options)
     }
 
-    /// Sends a POST request. A text is sent as text, a blob as its bytes, `()` as
-    /// nothing, any other body as JSON.
+    /// Sends a POST request. A text is sent as text, a blob as its bytes, `()` as an empty body,
+    /// and any other value as JSON.
     #[rhai_fn(return_raw)]
     pub fn post(
         context: NativeCallContext<'_>,
@@ -108,9 +106,8 @@ pub(crate) mod functions {
         send(&context, "http::post", "POST", url, Some(&body), Map::new())
     }
 
-    /// Sends a POST request with options: `headers`, an object; `timeout` in
-    /// milliseconds; `redirects`, how many are followed, 0 to 10; `idempotency_key`, true
-    /// to send one.
+    /// Sends a POST request with options: `headers`, an object; `timeout` in milliseconds;
+    /// `redirects`, the maximum number to follow, 0 to 10; `idempotency_key`, true to send one.
     #[rhai_fn(return_raw, name = "post")]
     pub fn post_with(
         context: NativeCallContext<'_>,
@@ -121,7 +118,7 @@ pub(crate) mod functions {
         send(&context, "http::post", "POST", url, Some(&body), options)
     }
 
-    /// Sends a PUT request, as `http::post`.
+    /// Sends a PUT request; see `http::post`.
     #[rhai_fn(return_raw)]
     pub fn put(
         context: NativeCallContext<'_>,
@@ -131,7 +128,7 @@ pub(crate) mod functions {
         send(&context, "http::put", "PUT", url, Some(&body), Map::new())
     }
 
-    /// Sends a PUT request with options, as `http::post`.
+    /// Sends a PUT request with options; see `http::post`.
     #[rhai_fn(return_raw, name = "put")]
     pub fn put_with(
         context: NativeCallContext<'_>,
@@ -142,7 +139,7 @@ pub(crate) mod functions {
         send(&context, "http::put", "PUT", url, Some(&body), options)
     }
 
-    /// Sends a PATCH request, as `http::post`.
+    /// Sends a PATCH request; see `http::post`.
     #[rhai_fn(return_raw)]
     pub fn patch(
         context: NativeCallContext<'_>,
@@ -152,7 +149,7 @@ pub(crate) mod functions {
         send(&context, "http::patch", "PATCH", url, Some(&body), Map::new())
     }
 
-    /// Sends a PATCH request with options, as `http::post`.
+    /// Sends a PATCH request with options; see `http::post`.
     #[rhai_fn(return_raw, name = "patch")]
     pub fn patch_with(
         context: NativeCallContext<'_>,
@@ -173,7 +170,7 @@ pub(crate) mod functions {
         send(&context, "http::request", method, url, None, Map::new())
     }
 
-    /// Sends a request with any method and options, as `http::get`.
+    /// Sends a request with any method and options; see `http::get`.
     #[rhai_fn(return_raw, name = "request")]
     pub fn request_with(
         context: NativeCallContext<'_>,

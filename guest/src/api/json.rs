@@ -4,19 +4,19 @@ use picloud_shared::execution::without_bom;
 use rhai::plugin::*;
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
-/// The value that JSON bytes stand for.
+/// Parses JSON bytes.
 ///
 /// # Errors
-/// When they are no JSON, or nested deeper than 128.
+/// Fails if they are not JSON, or nest deeper than 128.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Dynamic, Box<EvalAltResult>> {
     serde_json::from_slice(without_bom(bytes))
         .map_err(|error| format!("invalid JSON: {error}").into())
 }
 
-/// The JSON form of a value.
+/// Returns the JSON form of a value.
 ///
 /// # Errors
-/// When a number is not finite or the value has no JSON form.
+/// Fails if a number is not finite or the value has no JSON form.
 pub(crate) fn to_bytes(value: &Dynamic) -> Result<Vec<u8>, Box<EvalAltResult>> {
     serde_json::to_vec(&Json(value))
         .map_err(|error| format!("the value has no JSON form: {error}").into())
@@ -25,14 +25,14 @@ pub(crate) fn to_bytes(value: &Dynamic) -> Result<Vec<u8>, Box<EvalAltResult>> {
 /// [`to_bytes`] as text.
 ///
 /// # Errors
-/// As [`to_bytes`].
+/// Same as [`to_bytes`].
 pub(crate) fn to_text(value: &Dynamic) -> Result<String, Box<EvalAltResult>> {
     serde_json::to_string(&Json(value))
         .map_err(|error| format!("the value has no JSON form: {error}").into())
 }
 
-/// A value that is written as JSON, or refused: Rhai's own serialisation writes the
-/// name of a type where there is no JSON form.
+/// Serialises a value as JSON, or fails. Rhai's own serialisation writes the name of a type that
+/// has no JSON form.
 struct Json<'a>(&'a Dynamic);
 
 impl Serialize for Json<'_> {
@@ -73,7 +73,7 @@ impl Serialize for Json<'_> {
         if let Ok(blob) = value.as_blob_ref() {
             return to.collect_seq(blob.iter());
         }
-        // Types of our own are named with their path.
+        // Our own types are named with their path.
         let kind = value.type_name().rsplit("::").next().unwrap_or_default();
         Err(S::Error::custom(format!("it holds a {kind}")))
     }
@@ -81,19 +81,19 @@ impl Serialize for Json<'_> {
 
 #[export_module]
 pub(crate) mod functions {
-    /// The value that a JSON text or blob stands for.
+    /// Parses a JSON text or blob.
     #[rhai_fn(return_raw)]
     pub fn parse(text: Dynamic) -> Result<Dynamic, Box<EvalAltResult>> {
         from_bytes(&super::super::bytes_of(&text)?)
     }
 
-    /// The JSON text of a value.
+    /// Returns the JSON text of a value.
     #[rhai_fn(return_raw)]
     pub fn stringify(value: Dynamic) -> Result<String, Box<EvalAltResult>> {
         to_text(&value)
     }
 
-    /// The JSON text of a value, over several lines and indented.
+    /// Returns the JSON text of a value, indented and on several lines.
     #[rhai_fn(return_raw)]
     pub fn stringify_pretty(value: Dynamic) -> Result<String, Box<EvalAltResult>> {
         serde_json::to_string_pretty(&Json(&value))

@@ -1,7 +1,7 @@
 //! `kv::*`: values by key, in named collections of the app.
 //!
-//! Values are kept as JSON: what is read is what JSON can say of what was set, so
-//! a blob comes back as an array of numbers.
+//! Values are stored as JSON. A value without an exact JSON form changes: a blob is read back as an
+//! array of numbers.
 
 use picloud_shared::calls::kv::{Delete, Entry, Get, Increment, List, Set};
 use rhai::plugin::*;
@@ -12,7 +12,7 @@ use super::options::Options;
 use super::page::{LIMIT_DEFAULT, cursor, page};
 use crate::host;
 
-/// A script's handle on a collection.
+/// A script's handle to a collection.
 #[derive(Clone)]
 pub(crate) struct Collection(ImmutableString);
 
@@ -70,7 +70,7 @@ impl Collection {
     }
 }
 
-/// An entry as a script sees it.
+/// Returns an entry as a script sees it.
 fn shown(entry: Entry) -> Result<Map, Box<EvalAltResult>> {
     let mut shown = Map::new();
     shown.insert("key".into(), entry.key.into());
@@ -83,16 +83,16 @@ fn shown(entry: Entry) -> Result<Map, Box<EvalAltResult>> {
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// A handle on a collection.
+    /// A handle to a collection.
     pub type Collection = super::Collection;
 
-    /// The collection of that name. It needs no making; a name that is none is an
-    /// error of the first thing that is done with it.
+    /// Returns the collection with that name. Collections do not have to be created first. An
+    /// invalid name fails at the first operation on the collection.
     pub fn collection(name: ImmutableString) -> Collection {
         super::Collection(name)
     }
 
-    /// The value of a key, or `()` when there is none.
+    /// Returns the value of a key, or `()` if the key does not exist.
     #[rhai_fn(global, return_raw)]
     pub fn get(
         context: NativeCallContext<'_>,
@@ -105,8 +105,8 @@ pub(crate) mod functions {
         }
     }
 
-    /// The entry of a key, `#{ key, value, version }`, or `()` when there is none.
-    /// The version of an entry that this run has changed is 0.
+    /// Returns the entry of a key, `#{ key, value, version }`, or `()` if the key does not exist.
+    /// The version is 0 if this run has changed the entry.
     #[rhai_fn(global, return_raw)]
     pub fn entry(
         context: NativeCallContext<'_>,
@@ -130,9 +130,8 @@ pub(crate) mod functions {
         collection.put(&context, key, &value, Map::new())
     }
 
-    /// Sets the value of a key with options: `ttl`, after how many milliseconds it
-    /// is gone; `if_version`, set it only while the entry has this version, 0
-    /// standing for no entry. Whether it was set.
+    /// Sets the value of a key with options: `ttl`, the time to live in milliseconds; `if_version`,
+    /// the version that the entry must have, 0 for an absent entry. Returns whether it was set.
     #[rhai_fn(global, return_raw, name = "set")]
     pub fn set_with(
         context: NativeCallContext<'_>,
@@ -144,7 +143,7 @@ pub(crate) mod functions {
         collection.put(&context, key, &value, options)
     }
 
-    /// Deletes a key. Whether there was one.
+    /// Deletes a key. Returns whether it existed.
     #[rhai_fn(global, return_raw)]
     pub fn delete(
         context: NativeCallContext<'_>,
@@ -155,7 +154,7 @@ pub(crate) mod functions {
         host::call(&context, &Delete { collection, key: key.to_owned() })
     }
 
-    /// Whether there is an entry with this key.
+    /// Whether a key exists.
     #[rhai_fn(global, return_raw)]
     pub fn has(
         context: NativeCallContext<'_>,
@@ -165,7 +164,7 @@ pub(crate) mod functions {
         Ok(collection.find(&context, key)?.is_some())
     }
 
-    /// The first 100 entries in the order of their keys, `#{ items, cursor }`.
+    /// Lists the first 100 entries in the order of their keys, as `#{ items, cursor }`.
     #[rhai_fn(global, return_raw)]
     pub fn list(
         context: NativeCallContext<'_>,
@@ -174,7 +173,7 @@ pub(crate) mod functions {
         collection.part(&context, "", LIMIT_DEFAULT, None)
     }
 
-    /// The first 100 entries whose keys begin with the prefix.
+    /// Lists the first 100 entries whose keys start with the prefix.
     #[rhai_fn(global, return_raw, name = "list")]
     pub fn list_prefix(
         context: NativeCallContext<'_>,
@@ -184,7 +183,7 @@ pub(crate) mod functions {
         collection.part(&context, prefix, LIMIT_DEFAULT, None)
     }
 
-    /// The first entries whose keys begin with the prefix, 1 to 1000.
+    /// Lists up to `limit` entries (1 to 1000) whose keys start with the prefix.
     #[rhai_fn(global, return_raw, name = "list")]
     pub fn list_limit(
         context: NativeCallContext<'_>,
@@ -195,7 +194,7 @@ pub(crate) mod functions {
         collection.part(&context, prefix, limit, None)
     }
 
-    /// The entries after the cursor of the part before; `()` begins at the start.
+    /// Lists the entries after the cursor of the previous page; `()` starts at the beginning.
     #[rhai_fn(global, return_raw, name = "list")]
     pub fn list_after(
         context: NativeCallContext<'_>,
@@ -207,7 +206,7 @@ pub(crate) mod functions {
         collection.part(&context, prefix, limit, cursor(after)?)
     }
 
-    /// Adds 1 to a number, an absent one being 0. The new number.
+    /// Adds 1 to a number, which is 0 if absent. Returns the new number.
     #[rhai_fn(global, return_raw)]
     pub fn increment(
         context: NativeCallContext<'_>,
@@ -217,7 +216,7 @@ pub(crate) mod functions {
         collection.add(&context, key, 1)
     }
 
-    /// Adds to a number, an absent one being 0. The new number.
+    /// Adds to a number, which is 0 if absent. Returns the new number.
     #[rhai_fn(global, return_raw, name = "increment")]
     pub fn increment_by(
         context: NativeCallContext<'_>,

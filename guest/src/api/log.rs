@@ -1,4 +1,4 @@
-//! `log::*`: lines of the execution's log, kept even when the script fails.
+//! `log::*`: lines of the execution's log, which are stored even if the script fails.
 
 use picloud_shared::calls::log::{Level, Write};
 use rhai::plugin::*;
@@ -6,18 +6,18 @@ use rhai::plugin::*;
 use super::json;
 use crate::host;
 
-/// `print(…)` is a line at level info.
+/// `print(…)` writes a line at level info.
 pub(crate) fn print(text: &str, position: Position) {
     write_or_end(position, Level::Info, text);
 }
 
-/// `debug(…)` is a line at level debug.
+/// `debug(…)` writes a line at level debug.
 pub(crate) fn debug_print(text: &str, position: Position) {
     write_or_end(position, Level::Debug, text);
 }
 
-/// Rhai gives `print` no way to fail, and a script must not go on after a limit: the run
-/// ends here with a trap. The host knows which limit it was.
+/// Rhai's `print` cannot fail, and a script must not continue after a limit. So the run ends here
+/// with a trap. The host knows the limit.
 fn write_or_end(position: Position, level: Level, text: &str) {
     let written = write(position, level, text.to_owned(), None);
     #[cfg(target_arch = "wasm32")]

@@ -1,12 +1,12 @@
-//! The object of named options that some functions take last.
+//! The object of named options that some functions take as their last parameter.
 //!
-//! Invariant: an option is of the right kind or an error that names it, `()`
-//! included: a version that was not found must not turn into no condition.
+//! Invariant: an option of the wrong type is an error that names it. `()` is a wrong type too:
+//! otherwise a version that was not found would mean "no condition".
 
 use rhai::plugin::*;
 use rhai::{ImmutableString, Map};
 
-/// The options of one call, each taken out once.
+/// The options of one call. Each is taken once.
 pub(super) struct Options {
     function: &'static str,
     given: Map,
@@ -14,7 +14,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// What a script gave to the function of this name.
+    /// Creates the options that a script gave to the function with this name.
     pub(super) fn of(function: &'static str, given: Map) -> Self {
         Self { function, given, known: Vec::new() }
     }
@@ -25,7 +25,7 @@ impl Options {
         self.given.remove(name).map(Dynamic::flatten)
     }
 
-    /// Takes a whole number that is at least `least`.
+    /// Takes a whole number, which must be at least `least`.
     pub(super) fn number(
         &mut self,
         name: &'static str,
@@ -41,7 +41,7 @@ impl Options {
         }
     }
 
-    /// Takes a flag, `false` when it is left out.
+    /// Takes a flag; `false` if it is missing.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Box<EvalAltResult>> {
         let Some(value) = self.value(name) else {
             return Ok(false);
@@ -74,10 +74,10 @@ impl Options {
         }
     }
 
-    /// Ends the taking.
+    /// Checks that all options were taken.
     ///
     /// # Errors
-    /// When there are options that nothing has asked for.
+    /// Fails if the script gave an option that the function does not know.
     pub(super) fn end(self) -> Result<(), Box<EvalAltResult>> {
         let Self { function, given, known } = self;
         match given.keys().next() {

@@ -1,12 +1,12 @@
-//! A part of a list, and how the next one is asked for.
+//! One page of a list, and the cursor of the next one.
 
 use rhai::plugin::*;
 use rhai::{Array, ImmutableString, Map};
 
-/// How many items a part has unless the script says otherwise.
+/// The default number of items of a page.
 pub(super) const LIMIT_DEFAULT: i64 = 100;
 
-/// A part as a script sees it; `next` is the cursor of the one after it.
+/// Returns a page as a script sees it. `next` is the cursor of the next page.
 pub(super) fn page(items: Array, next: Option<String>) -> Map {
     let mut page = Map::new();
     page.insert("items".into(), items.into());
@@ -14,8 +14,8 @@ pub(super) fn page(items: Array, next: Option<String>) -> Map {
     page
 }
 
-/// The cursor that a script handed back: a text, or `()` to begin at the start, so
-/// that a loop needs no case for its first round.
+/// Returns the cursor that a script passed: a text, or `()` for the first page, so that a loop
+/// needs no special case for it.
 pub(super) fn cursor(given: Dynamic) -> Result<Option<String>, Box<EvalAltResult>> {
     if given.is_unit() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `pubsub::*`: messages to everyone who listens to a topic.
+//! `pubsub::*`: messages to every trigger on a topic.
 
 use picloud_shared::calls::pubsub::Publish;
 use rhai::plugin::*;
@@ -10,7 +10,7 @@ use crate::host;
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// Publishes a message when the run commits; every matching trigger gets it.
+    /// Publishes a message when the run commits. Every matching trigger gets it.
     #[rhai_fn(return_raw)]
     pub fn publish(
         context: NativeCallContext<'_>,

@@ -1,4 +1,4 @@
-//! `queue::*`: messages that exactly one script works off.
+//! `queue::*`: messages that exactly one script processes.
 
 use picloud_shared::calls::queue::Send;
 use rhai::Map;
@@ -29,7 +29,7 @@ fn enqueue(
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// Puts a message into a queue when the run commits. Its id.
+    /// Puts a message into a queue when the run commits. Returns the message's id.
     #[rhai_fn(return_raw)]
     pub fn send(
         context: NativeCallContext<'_>,
@@ -39,9 +39,9 @@ pub(crate) mod functions {
         enqueue(&context, queue, &payload, Map::new())
     }
 
-    /// Puts a message into a queue with options: `delay`, not before so many
-    /// milliseconds; `dedupe`, a text: while a message with the same one waits in
-    /// the queue, this one is dropped. The id of the message that waits.
+    /// Puts a message into a queue with options: `delay` in milliseconds; `dedupe`, a text: the
+    /// message is dropped while another one with the same text is pending. Returns the id of the
+    /// pending message.
     #[rhai_fn(return_raw, name = "send")]
     pub fn send_with(
         context: NativeCallContext<'_>,

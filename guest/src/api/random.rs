@@ -1,4 +1,4 @@
-//! `random::*`: drawn from ChaCha20, seeded once per execution by the host.
+//! `random::*`: random numbers from ChaCha20, which the host seeds once per execution.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use rhai::plugin::*;
 
 use crate::host;
 
-/// How many bytes a script gets at once, at most.
+/// The maximum number of bytes of one call.
 const BYTES_MAX: i64 = 1024 * 1024;
 
 thread_local! {
@@ -30,8 +30,8 @@ fn draw<T>(
     })
 }
 
-/// A number below `bound`, without bias: the few draws that would favour low
-/// results are thrown away.
+/// Returns a number below `bound`, without bias: discards the few draws that would favour low
+/// numbers.
 fn below(generator: &mut ChaCha20Rng, bound: u64) -> u64 {
     let unbiased = u64::MAX - u64::MAX % bound;
     loop {
@@ -46,7 +46,7 @@ fn below(generator: &mut ChaCha20Rng, bound: u64) -> u64 {
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// A random UUID, version 4.
+    /// Returns a random UUID, version 4.
     #[rhai_fn(return_raw)]
     pub fn uuid(context: NativeCallContext<'_>) -> Result<String, Box<EvalAltResult>> {
         let mut bytes = [0; 16];
@@ -54,7 +54,7 @@ pub(crate) mod functions {
         Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
     }
 
-    /// A whole number from `least` to `most`, both included.
+    /// Returns a random whole number from `least` to `most`, both inclusive.
     #[rhai_fn(return_raw)]
     pub fn int(
         context: NativeCallContext<'_>,
@@ -71,14 +71,14 @@ pub(crate) mod functions {
         })
     }
 
-    /// A number from 0 up to, but not including, 1.
+    /// Returns a random number from 0 (inclusive) to 1 (exclusive).
     #[rhai_fn(return_raw)]
     pub fn float(context: NativeCallContext<'_>) -> Result<f64, Box<EvalAltResult>> {
         const STEPS: f64 = (1_u64 << 53) as f64;
         draw(&context, |generator| (generator.next_u64() >> 11) as f64 / STEPS)
     }
 
-    /// A blob of random bytes, at most 1 MiB.
+    /// Returns a blob of random bytes, at most 1 MiB.
     #[rhai_fn(return_raw)]
     pub fn bytes(context: NativeCallContext<'_>, length: i64) -> Result<Blob, Box<EvalAltResult>> {
         if !(0..=BYTES_MAX).contains(&length) {

@@ -1,5 +1,5 @@
-//! `regex::*`: linear-time regular expressions, in the guest, so that fuel bounds
-//! both their compilation and their search.
+//! `regex::*`: linear-time regular expressions, executed in the guest so that fuel bounds both
+//! compilation and search.
 //!
 //! Syntax: <https://docs.rs/regex/latest/regex/#syntax>.
 
@@ -10,10 +10,10 @@ use ::regex::{Regex, RegexBuilder};
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
-/// How many compiled patterns a run keeps; past it, it begins anew.
+/// The maximum number of compiled patterns in the cache, which is then cleared.
 const PATTERNS_MAX: usize = 64;
 
-/// How large a compiled pattern can be, in bytes: several must fit into the memory of a run
+/// The maximum size of a compiled pattern, in bytes. Several must fit into the memory of a run
 /// while one of them grows.
 const PATTERN_BYTES_MAX: usize = 4 << 20;
 
@@ -40,26 +40,26 @@ fn compiled(pattern: &str) -> Result<Regex, Box<EvalAltResult>> {
 
 #[export_module]
 pub(crate) mod functions {
-    /// Whether the pattern matches somewhere in the text.
+    /// Whether the pattern matches anywhere in the text.
     #[rhai_fn(return_raw)]
     pub fn is_match(pattern: &str, text: &str) -> Result<bool, Box<EvalAltResult>> {
         Ok(compiled(pattern)?.is_match(text))
     }
 
-    /// The first match, or `()`.
+    /// Returns the first match, or `()`.
     #[rhai_fn(return_raw)]
     pub fn find(pattern: &str, text: &str) -> Result<Dynamic, Box<EvalAltResult>> {
         Ok(compiled(pattern)?.find(text).map_or(Dynamic::UNIT, |found| found.as_str().into()))
     }
 
-    /// Every match, in order, without overlaps.
+    /// Returns all matches, in order, without overlaps.
     #[rhai_fn(return_raw)]
     pub fn find_all(pattern: &str, text: &str) -> Result<Array, Box<EvalAltResult>> {
         Ok(compiled(pattern)?.find_iter(text).map(|found| found.as_str().into()).collect())
     }
 
-    /// The groups of the first match as an object, named groups by their name and
-    /// all by their number as text; `()` without a match.
+    /// Returns the groups of the first match as an object: named groups by name, and all groups by
+    /// number as text. Returns `()` without a match.
     #[rhai_fn(return_raw)]
     pub fn captures(pattern: &str, text: &str) -> Result<Dynamic, Box<EvalAltResult>> {
         let regex = compiled(pattern)?;
@@ -78,7 +78,7 @@ pub(crate) mod functions {
         Ok(Dynamic::from_map(groups))
     }
 
-    /// The text with every match replaced; `$1` and `${name}` stand for groups.
+    /// Returns the text with every match replaced; `$1` and `${name}` insert groups.
     #[rhai_fn(return_raw)]
     pub fn replace(
         pattern: &str,
@@ -88,7 +88,7 @@ pub(crate) mod functions {
         Ok(compiled(pattern)?.replace_all(text, replacement).into_owned())
     }
 
-    /// The pieces of the text between the matches.
+    /// Returns the pieces of the text between the matches.
     #[rhai_fn(return_raw)]
     pub fn split(pattern: &str, text: &str) -> Result<Array, Box<EvalAltResult>> {
         Ok(compiled(pattern)?.split(text).map(Into::into).collect())

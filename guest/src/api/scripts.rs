@@ -47,9 +47,9 @@ pub(crate) mod functions {
         run_now(&context, script, &Dynamic::UNIT)
     }
 
-    /// Runs another script now, as a part of this run, and returns its last value as it is:
-    /// numbers, texts, arrays, objects, blobs. What both write is committed together, and its
-    /// fuel is this run's.
+    /// Runs another script now, as part of this run, and returns its last value unchanged: numbers,
+    /// texts, arrays, objects, blobs. The writes of both are committed together, and its fuel
+    /// counts for this run.
     #[rhai_fn(return_raw, name = "call")]
     pub fn call_with(
         context: NativeCallContext<'_>,
@@ -59,8 +59,8 @@ pub(crate) mod functions {
         run_now(&context, script, &payload)
     }
 
-    /// Runs another script later, as an event of its own, when this run commits.
-    /// The event's id.
+    /// Runs another script later, as an event of its own, after this run commits. Returns the
+    /// event's id.
     #[rhai_fn(return_raw)]
     pub fn enqueue(
         context: NativeCallContext<'_>,
@@ -70,8 +70,7 @@ pub(crate) mod functions {
         run_later(&context, script, &payload, Map::new())
     }
 
-    /// Runs another script later with options: `delay`, not before so many
-    /// milliseconds. The event's id.
+    /// Runs another script later with options: `delay` in milliseconds. Returns the event's id.
     #[rhai_fn(return_raw, name = "enqueue")]
     pub fn enqueue_with(
         context: NativeCallContext<'_>,

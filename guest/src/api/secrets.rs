@@ -1,4 +1,4 @@
-//! `secrets::*`: what the app's scripts know and nobody sees.
+//! `secrets::*`: values that the app's scripts can read and the API never shows.
 
 use picloud_shared::calls::secrets::Get;
 use rhai::plugin::*;
@@ -9,7 +9,7 @@ use crate::host;
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// The value of a secret of the app, a text. It is an error if there is none.
+    /// Returns the value of a secret of the app, a text. Fails if the secret does not exist.
     #[rhai_fn(return_raw)]
     pub fn get(context: NativeCallContext<'_>, name: &str) -> Result<String, Box<EvalAltResult>> {
         host::call(&context, &Get { name: name.to_owned() })

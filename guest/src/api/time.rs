@@ -14,8 +14,8 @@ fn moment(unix_ms: i64) -> Result<DateTime<Utc>, Box<EvalAltResult>> {
         .ok_or_else(|| format!("{unix_ms} ms is outside of the calendar").into())
 }
 
-/// The moment that `text` names in a strftime format. Every field that the format names
-/// counts. What it does not name is 0 in a time of day; a date must be complete.
+/// Parses `text` in a strftime format. All fields that the format names count. Missing fields of
+/// the time of day are 0; the date must be complete.
 fn parsed(text: &str, format: &str) -> Result<i64, Box<EvalAltResult>> {
     let refused = |why: &dyn std::fmt::Display| -> Box<EvalAltResult> {
         format!("{text:?} is not in the format {format:?}: {why}").into()
@@ -37,7 +37,7 @@ fn parsed(text: &str, format: &str) -> Result<i64, Box<EvalAltResult>> {
     Ok(unix_ms - i64::from(offset_s) * 1000)
 }
 
-/// Chrono reads no sign before the seconds since 1970 (`%s`), although it writes one.
+/// Chrono does not parse a sign before the seconds since 1970 (`%s`), although it writes one.
 fn read_fields(fields: &mut Parsed, text: &str, format: &str) -> chrono::ParseResult<()> {
     const SECONDS: Item<'static> = Item::Numeric(Numeric::Timestamp, Pad::None);
     let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
@@ -52,11 +52,11 @@ fn read_fields(fields: &mut Parsed, text: &str, format: &str) -> chrono::ParseRe
         }
         rest = parse_and_remainder(fields, rest, part.iter())?;
     }
-    // The remainder is refused by the library's own error.
+    // The library's own error refuses the remainder.
     chrono::format::parse(fields, rest, std::iter::empty::<&Item<'_>>())
 }
 
-/// Fills in what a format leaves out of a time of day: midnight, or the full hour.
+/// Completes a time of day that the format names only in part: midnight, or the full hour.
 fn complete_time(fields: &mut Parsed) -> chrono::ParseResult<()> {
     let has_hour = fields.hour_div_12().is_some() || fields.hour_mod_12().is_some();
     let has_more = fields.minute().is_some() || fields.second().is_some();
@@ -73,14 +73,14 @@ fn complete_time(fields: &mut Parsed) -> chrono::ParseResult<()> {
 pub(crate) mod functions {
     use rhai::NativeCallContext;
 
-    /// The current time in milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the current time in milliseconds since 1970-01-01T00:00:00Z.
     #[rhai_fn(return_raw)]
     pub fn now(context: NativeCallContext<'_>) -> Result<i64, Box<EvalAltResult>> {
         Ok(host::call(&context, &Now)?.unix_us.div_euclid(1000))
     }
 
-    /// Milliseconds from an RFC 3339 time, such as `2026-03-01T12:00:00Z`, or from
-    /// a date, such as `2026-03-01`, which is taken as midnight UTC.
+    /// Parses an RFC 3339 time, such as `2026-03-01T12:00:00Z`, or a date, such as `2026-03-01`,
+    /// which means midnight UTC. Returns milliseconds since 1970.
     #[rhai_fn(return_raw)]
     pub fn parse(text: &str) -> Result<i64, Box<EvalAltResult>> {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -92,20 +92,20 @@ pub(crate) mod functions {
         }
     }
 
-    /// Milliseconds from a text in the given strftime format. Without a time of day in the
-    /// format it is midnight, without an offset UTC. The name of a zone (`%Z`) is refused.
+    /// Parses a text in a strftime format. Returns milliseconds since 1970. The default time of day
+    /// is midnight, the default offset UTC. Refuses the name of a time zone (`%Z`).
     #[rhai_fn(return_raw, name = "parse")]
     pub fn parse_format(text: &str, format: &str) -> Result<i64, Box<EvalAltResult>> {
         parsed(text, format)
     }
 
-    /// The time as RFC 3339 text in UTC, with milliseconds.
+    /// Formats a time as RFC 3339 text in UTC, with milliseconds.
     #[rhai_fn(return_raw)]
     pub fn format(unix_ms: i64) -> Result<String, Box<EvalAltResult>> {
         Ok(moment(unix_ms)?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
     }
 
-    /// The time as text in the given strftime format, in UTC.
+    /// Formats a time in a strftime format, in UTC.
     #[rhai_fn(return_raw, name = "format")]
     pub fn format_as(unix_ms: i64, format: &str) -> Result<String, Box<EvalAltResult>> {
         let mut text = String::new();

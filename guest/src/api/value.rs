@@ -1,15 +1,15 @@
-//! Values that scripts hand to each other: JSON, and the blobs in it.
+//! Values passed between scripts: JSON, and the blobs in it.
 
 use picloud_shared::execution::{ScriptBlob, ScriptValue};
 use rhai::{Array, Dynamic, EvalAltResult, Map};
 
 use super::json;
 
-/// A value as the contract carries it.
+/// Converts a value to the contract's type.
 ///
 /// # Errors
-/// When it holds what neither JSON nor a blob can: a function pointer, a handle, a number
-/// that is not finite.
+/// Fails if it contains anything that neither JSON nor a blob can represent: a function pointer, a
+/// handle, or a number that is not finite.
 pub(crate) fn handed_over(mut value: Dynamic) -> Result<ScriptValue, Box<EvalAltResult>> {
     let mut blobs = Vec::new();
     each_leaf(&mut value, &mut |leaf, null| {
@@ -21,10 +21,10 @@ pub(crate) fn handed_over(mut value: Dynamic) -> Result<ScriptValue, Box<EvalAlt
     Ok(ScriptValue { json: json::to_text(&value)?, blobs })
 }
 
-/// The value that another script handed over.
+/// Returns the value that another script passed.
 ///
 /// # Errors
-/// When it nests deeper than 128.
+/// Fails if it nests deeper than 128.
 pub(crate) fn received(value: ScriptValue) -> Result<Dynamic, Box<EvalAltResult>> {
     let mut dynamic = json::from_bytes(value.json.as_bytes())?;
     let mut blobs = value.blobs.into_iter().peekable();
@@ -38,8 +38,8 @@ pub(crate) fn received(value: ScriptValue) -> Result<Dynamic, Box<EvalAltResult>
     Ok(dynamic)
 }
 
-/// Visits every empty value and every blob in the order in which JSON writes them, with
-/// the number of those before it.
+/// Visits every empty value and every blob in the order in which JSON writes them. Passes the
+/// number of those before it.
 fn each_leaf(value: &mut Dynamic, visit: &mut impl FnMut(&mut Dynamic, u32)) {
     let mut count = 0;
     visit_leaves(value, &mut |leaf| {
@@ -49,7 +49,7 @@ fn each_leaf(value: &mut Dynamic, visit: &mut impl FnMut(&mut Dynamic, u32)) {
 }
 
 fn visit_leaves(value: &mut Dynamic, visit: &mut impl FnMut(&mut Dynamic)) {
-    // A captured variable's value is changed for nobody else: the run ends with it.
+    // Changing a captured variable's value affects nothing else, because the run has ended.
     if let Some(mut array) = value.write_lock::<Array>() {
         array.iter_mut().for_each(|item| visit_leaves(item, visit));
     } else if let Some(mut map) = value.write_lock::<Map>() {

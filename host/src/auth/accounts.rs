@@ -1,13 +1,13 @@
-//! Users: how the first comes to be, how they sign in, how they are invited.
+//! Users: the first owner, sign-in, invitations and passwords.
 //!
 //! ```text
 //!  first start ─▶ owner `admin` with a password that is printed once
-//!  made by an admin ─▶ invited ─┬─ link used ─▶ own password ─▶ signs in
-//!                               └─ too old ──▶ invited again
+//!  created by admin ─▶ invited ─┬─ link used ─▶ own password ─▶ signs in
+//!                               └─ expired ──▶ invited again
 //! ```
 //!
-//! Invariant: an invitation's token and a password are never stored, only their hashes.
-//! Invariant: a refusal to sign in does not tell whether there is such a user.
+//! Invariant: tokens of invitations and passwords are never stored, only their hashes.
+//! Invariant: a refused sign-in does not show whether the user exists.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -25,14 +25,14 @@ use crate::store::{self, InstanceRole, User, UserChange, UserId};
 
 /// The first owner's name.
 const FIRST_NAME: &str = "admin";
-/// For how many days an invitation is good.
+/// The lifetime of an invitation, in days.
 pub const INVITATION_DAYS: u32 = 7;
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 /// The longest name.
 pub const NAME_CHARS_MAX: usize = 63;
 
-/// The first owner's password in the clear. `Debug` does not show it.
+/// The first owner's password in clear text. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FirstPassword(String);
 
@@ -61,7 +61,7 @@ impl FromStr for FirstPassword {
     }
 }
 
-/// A try to sign in that has begun.
+/// A sign-in attempt that has begun.
 struct Trying {
     account: String,
     /// When it began, µs.
@@ -69,11 +69,11 @@ struct Trying {
     by: By,
 }
 
-/// Whom a try is counted for.
+/// The counter of an attempt.
 enum By {
     /// A device that has signed in to this account before.
     Device(String),
-    /// Anybody else: their network, and the account.
+    /// Any other caller: counted for its network, and for the account.
     Stranger(IpAddr),
 }
 
@@ -86,15 +86,15 @@ impl Trying {
     }
 }
 
-/// An invitation that has just been made.
+/// A new invitation.
 pub struct Invitation {
-    /// What the invited shows: to be handed over once.
+    /// The token of the link: to be handed over once.
     pub token: String,
-    /// The record of it that is stored.
+    /// The stored record of it.
     pub kept: store::NewInvitation,
 }
 
-/// Refuses what cannot be the name of a user.
+/// Refuses a text that cannot be the name of a user.
 ///
 /// # Errors
 /// `Invalid`, for the field `name`.
@@ -113,7 +113,7 @@ pub fn check_user_name(name: &str) -> Result<()> {
 }
 
 impl Auth {
-    /// Makes the owner `admin` if there is no user yet; their password if it was made.
+    /// Creates the owner `admin` if there is no user. Returns the password if it was generated.
     pub(super) async fn make_first_owner(&self) -> Result<Option<FirstPassword>> {
         let inner = &*self.inner;
         let nobody = inner.store.list_users(store::Page { limit: 1, offset: 0 }).await?.is_empty();
@@ -141,16 +141,16 @@ impl Auth {
             created_at: now,
             updated_at: now,
         };
-        // Of two that start at once, one makes the user and tells the password.
+        // If two processes start at once, only one creates the user and prints the password.
         let is_first = inner.store.insert_first_user(user).await?;
         Ok((is_first && made).then_some(password))
     }
 
-    /// Begins a session for whoever knows a user's name and password.
+    /// Begins a session for the user with this name and password.
     ///
     /// # Errors
-    /// `Unauthorized` if it is another; `RateLimited` after too many tries;
-    /// `Forbidden` for a request from another site; `Unavailable`.
+    /// `Unauthorized` if one is wrong; `RateLimited` after too many attempts; `Forbidden` for a
+    /// request from another site; `Unavailable`.
     pub async fn sign_in(&self, name: &str, password: &str, request: &Parts) -> Result<Begun> {
         self.check_sign_in(request)?;
         let inner = &*self.inner;
@@ -166,18 +166,18 @@ impl Auth {
         let user = user.filter(|user| is_right && user.disabled_at.is_none());
         let Some(user) = user else {
             self.log_failure(&trying, request);
-            let message = "there is no user with this name and password";
+            let message = "the name or the password is wrong";
             return Err(Error::Unauthorized(Refusal::new("wrong_credentials", message)));
         };
         self.take_back(&trying);
         self.begin_session(user.id, user.password_hash, request).await
     }
 
-    /// Begins a try to sign in to an account.
+    /// Begins an attempt to sign in to an account.
     ///
     /// # Errors
-    /// `RateLimited` after too many: of the device if it has signed in to this account
-    /// before, else of the network and for the account. `Unavailable` from the store.
+    /// `RateLimited` after too many attempts: of the device if it has signed in to this account
+    /// before, otherwise of the network or for the account. `Unavailable` from the store.
     async fn begin_try(&self, account: String, request: &Parts) -> Result<Trying> {
         let (inner, at) = (&*self.inner, self.inner.clock.now_us());
         if let Some(device) = self.device_of(&account, request).await? {
@@ -187,7 +187,7 @@ impl Auth {
         let network = self.network(request);
         inner.tries_of_networks.begin(&network, at).map_err(too_many)?;
         if let Err(wait_s) = inner.tries_of_accounts.begin(&account, at) {
-            // It was not tried: nobody else in the network waits for it.
+            // No attempt was made, so others in the network do not wait for it.
             inner.tries_of_networks.take_back(&network, at);
             return Err(too_many(wait_s));
         }
@@ -205,8 +205,8 @@ impl Auth {
         }
     }
 
-    /// The device of a request, if it has signed in to this account before: by its own cookie,
-    /// or by that of a session that may be over.
+    /// Returns the device of a request, if it has signed in to this account before. It is known by
+    /// its own cookie, or by that of a session, even an expired one.
     async fn device_of(&self, account: &str, request: &Parts) -> Result<Option<String>> {
         let inner = &*self.inner;
         let (headers, is_https) =
@@ -226,8 +226,8 @@ impl Auth {
         }
     }
 
-    /// The `Set-Cookie` by which the browser of a signed-in user is known again; none if it is
-    /// known already, or the caller has no browser.
+    /// Returns the `Set-Cookie` that identifies the browser of a signed-in user later; `None` if it
+    /// has one already, or if the caller is not a browser.
     #[must_use]
     pub fn remember_device(&self, caller: &Caller, request: &Parts) -> Option<String> {
         caller.session().and(caller.user_id())?;
@@ -236,14 +236,14 @@ impl Auth {
         devices.remember(clock, &request.headers, is_https, &caller.name)
     }
 
-    /// The network of the sender of a request.
+    /// Returns the network of a request's sender.
     pub(super) fn network(&self, request: &Parts) -> IpAddr {
         let from = self.caller_address(&request.extensions, &request.headers);
         network_of(from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
-    /// One line for each, which `packaging/fail2ban` reads: docs/operations.md. The name is
-    /// last and quoted, so that none can look like another line.
+    /// Writes the line that `packaging/fail2ban` reads: docs/operations.md. The name is last and
+    /// quoted, so that it cannot imitate another line.
     fn log_failure(&self, trying: &Trying, request: &Parts) {
         let address = self.caller_address(&request.extensions, &request.headers);
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -251,12 +251,12 @@ impl Auth {
         tracing::warn!(target: "picloud::auth", %address, name, "sign-in failed");
     }
 
-    /// Begins a session of a user. Its token is always a new one, so that nobody can
-    /// have a browser signed in with one that they know. With the hash of the password that was
-    /// looked at, it begins only if that is still the user's.
+    /// Begins a session of a user. Its token is always new, so that an attacker cannot plant a
+    /// known one in a browser. If a hash is given, the session begins only if it still is the
+    /// user's password hash.
     ///
     /// # Errors
-    /// `Unauthorized` if the user may not sign in any more, or has another password by now.
+    /// `Unauthorized` if the user was disabled, or the password was changed in the meantime.
     pub(super) async fn begin_session(
         &self,
         id: UserId,
@@ -269,12 +269,12 @@ impl Auth {
         let settings = inner.settings.sessions;
         let begun = sessions::begin(place, settings, &id, password_hash, is_https).await?;
         begun.ok_or_else(|| {
-            let message = "there is no user with this name and password";
+            let message = "the name or the password is wrong";
             Error::Unauthorized(Refusal::new("wrong_credentials", message))
         })
     }
 
-    /// Ends the session of a caller, if they have one.
+    /// Ends the caller's session, if there is one.
     ///
     /// # Errors
     /// `Unavailable` from the store.
@@ -285,7 +285,7 @@ impl Auth {
         }
     }
 
-    /// Ends every session of a principal, and says how many those were.
+    /// Ends all sessions of a principal, and returns their number.
     ///
     /// # Errors
     /// `Unavailable` from the store.
@@ -293,7 +293,7 @@ impl Auth {
         Ok(self.inner.store.delete_sessions_of(&principal.to_string()).await?)
     }
 
-    /// A new invitation by a caller.
+    /// Creates an invitation by a caller.
     #[must_use]
     pub fn invite(&self, caller: &Caller) -> Invitation {
         let token = hex::encode(self.inner.clock.random::<32>());
@@ -306,10 +306,10 @@ impl Auth {
         Invitation { kept, token }
     }
 
-    /// Whom an invitation is for.
+    /// Returns the user that an invitation is for.
     ///
     /// # Errors
-    /// `NotFound` if it is none, was used, or is too old.
+    /// `NotFound` if the invitation does not exist, was used, or has expired.
     pub async fn invited(&self, token: &str) -> Result<User> {
         let inner = &*self.inner;
         let sha256 = KeyHash::of(token.as_bytes()).to_hex();
@@ -320,10 +320,10 @@ impl Auth {
         }
     }
 
-    /// Sets the password of whoever was invited, ends sessions of before, and begins one.
+    /// Sets the password of an invited user, ends their sessions, and begins a new one.
     ///
     /// # Errors
-    /// As [`Auth::invited`]; `Invalid` for a password that is none.
+    /// As [`Auth::invited`]; `Invalid` if the password is not valid.
     pub async fn accept_invitation(
         &self,
         token: &str,
@@ -338,8 +338,8 @@ impl Auth {
         self.begin_session(user.id, password_hash, request).await
     }
 
-    /// Makes the change that an invitation is for, if nobody else has used it meanwhile, and
-    /// ends the user's sessions.
+    /// Makes the change that an invitation allows, unless it was used in the meantime, and ends the
+    /// user's sessions.
     pub(super) async fn accept(&self, id: &UserId, token: &str, change: UserChange) -> Result<()> {
         let accepts = Some(KeyHash::of(token.as_bytes()).to_hex());
         let change = UserChange { accepts, updated_at: self.inner.clock.now_us(), ..change };
@@ -352,11 +352,11 @@ impl Auth {
         Ok(())
     }
 
-    /// Changes a user's password for another, which ends all their sessions but the one
-    /// that it is asked by.
+    /// Changes a user's password. Ends all their other sessions, and begins a new one for this
+    /// browser.
     ///
     /// # Errors
-    /// `Forbidden` if the current one is wrong; `Invalid`; `RateLimited`.
+    /// `Forbidden` if the current password is wrong; `Invalid`; `RateLimited`.
     pub async fn change_password(
         &self,
         caller: &Caller,
@@ -366,16 +366,16 @@ impl Auth {
     ) -> Result<Begun> {
         let inner = &*self.inner;
         let Some(id) = caller.user_id().filter(|_| caller.session().is_some()) else {
-            let message = "only whoever is signed in with a browser has a password to change";
+            let message = "changing the password needs a session of a browser";
             return Err(Error::Forbidden(Refusal::new("no_password", message)));
         };
         let user = inner.store.find_user(id).await?;
-        // Counted for this session alone: others who try this account do not slow its owner.
+        // Counted for this session alone: other attempts on this account do not slow its owner.
         let device = caller.session().map(|session| session.token_sha256.clone());
         let (device, at) = (device.unwrap_or_default(), inner.clock.now_us());
         inner.tries_of_devices.begin(&device, at).map_err(too_many)?;
         let hash = user.password_hash.as_deref();
-        // Who has signed in by another way has none yet.
+        // A user who signed in another way has no password yet.
         if hash.is_some() && !inner.passwords.is_right(current, hash, Lane::Known).await? {
             return Err(wrong_password());
         }
@@ -384,7 +384,7 @@ impl Auth {
         let changed = inner.store.change_password(id, hash, &password_hash, inner.clock.now_us());
         match changed.await {
             Ok(()) => {}
-            // Somebody else has changed it meanwhile.
+            // Another request changed it in the meantime.
             Err(store::Error::NotFound(_)) => return Err(wrong_password()),
             Err(error) => return Err(error.into()),
         }
@@ -393,17 +393,17 @@ impl Auth {
 }
 
 fn wrong_password() -> Error {
-    let message = "this is not the current password";
+    let message = "the current password is wrong";
     Error::Forbidden(Refusal::new("wrong_password", message))
 }
 
 fn invitation_not_found() -> Error {
-    let message = "the invitation is not good any more: ask for another";
+    let message = "the invitation is not valid any more: ask for a new one";
     Error::NotFound(Refusal::new("invitation_not_found", message))
 }
 
 pub(super) fn too_many(retry_after_s: u32) -> Error {
-    let message = "too many tries to sign in; wait before the next";
+    let message = "too many attempts to sign in; wait before the next one";
     let refusal = Refusal::new("too_many_sign_ins", message).with("retry_after_s", retry_after_s);
     Error::RateLimited { refusal, retry_after_s }
 }

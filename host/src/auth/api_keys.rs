@@ -1,14 +1,14 @@
-//! API keys: their form, and who is recognised by one.
+//! API keys: their form, and the lookup of their owner.
 //!
 //! ```text
 //!  pck_1f2e3d4c5b6a_<64 hexadecimal digits><8 of a checksum>
 //!  └─── prefix ───┘ └──── 256 random bits ─┘└ CRC-32 of what is before it
 //! ```
 //!
-//! The prefix may be shown, and finds the key's row. The checksum tells a mistyped key
-//! from a wrong one without asking the database, and a scanner what it has found.
+//! The prefix is not secret and finds the key's row. The checksum detects a mistyped key without a
+//! database read, and lets a secret scanner recognise a key.
 //!
-//! Invariant: a key is shown once, when it is made, and kept as its SHA-256, which is
+//! Invariant: a key is shown once, when it is created. Only its SHA-256 is stored, and it is
 //! compared in constant time.
 
 use std::collections::BTreeSet;
@@ -28,20 +28,20 @@ const SECRET_CHARS: usize = 64;
 const CHECKSUM_CHARS: usize = 8;
 const KEY_CHARS: usize = PREFIX_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS;
 
-/// A use is noted when the last that was noted is so long ago.
+/// The shortest time between two records of a key's last use, µs.
 const USE_NOTED_US: i64 = 60 * 1_000_000;
 
-/// A key that has just been made.
+/// A new key.
 pub struct NewKey {
     /// The key itself: to be shown once.
     pub text: String,
-    /// The part that may be shown later.
+    /// The part that is not secret.
     pub prefix: String,
-    /// What is kept of it.
+    /// The stored hash.
     pub sha256: String,
 }
 
-/// Makes a key.
+/// Generates a key.
 #[must_use]
 pub fn generate(clock: &Clock) -> NewKey {
     let random = hex::encode(clock.random::<PREFIX_RANDOM_BYTES>());
@@ -56,7 +56,7 @@ fn checksum(body: &str) -> String {
     format!("{:08x}", crc32fast::hash(body.as_bytes()))
 }
 
-/// The prefix of a key, if the text has the form of one.
+/// Returns the prefix of a key, if the text has the form of one.
 fn prefix_of(key: &[u8]) -> Option<&str> {
     let key = std::str::from_utf8(key).ok().filter(|key| key.len() == KEY_CHARS)?;
     let (body, sum) = key.split_at_checked(KEY_CHARS - CHECKSUM_CHARS)?;
@@ -69,7 +69,7 @@ pub(super) fn is_key(key: &[u8]) -> bool {
     prefix_of(key).is_some()
 }
 
-/// For whom a key acts, and what it gives; nobody if it is none, or its time is up.
+/// Returns the principal and the rights of a key; `None` if it does not exist or has expired.
 ///
 /// # Errors
 /// `Unavailable` from the store.
@@ -96,18 +96,18 @@ pub(super) async fn find(
     Ok(Some((principal, grant)))
 }
 
-/// A use that cannot be noted is no reason to refuse it.
+/// Records the use of a key. A failure does not refuse the request.
 async fn note_use(store: &Store, key: &store::ApiKey, now: i64) {
     if key.last_used_at.is_some_and(|noted| now - noted < USE_NOTED_US) {
         return;
     }
     if let Err(error) = store.note_api_key_use(&key.id, now).await {
-        tracing::warn!(%error, key = key.prefix, "the use of a key was not noted");
+        tracing::warn!(%error, key = key.prefix, "the last use of a key was not recorded");
     }
 }
 
-/// Scopes as they are stored. With one that this version does not know there are none: a newer
-/// release may have meant it to take something away.
+/// Parses stored scopes. Returns no scopes if this version does not know one of them, because a
+/// newer release may have meant it as a restriction.
 #[must_use]
 pub fn scopes_of(stored: &str) -> BTreeSet<Scope> {
     let scopes: Option<_> = stored.split_ascii_whitespace().map(Scope::of).collect();

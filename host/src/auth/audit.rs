@@ -1,4 +1,4 @@
-//! What a caller does, as the audit log keeps it.
+//! Audit entries for what a caller changes.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::{Caller, Principal};
 use crate::clock::Clock;
 use crate::store::{AppId, AuditEntry, Json, Resource};
 
-/// A change that somebody makes: what to what.
+/// A change to a resource, with its state before and after.
 #[derive(Debug)]
 pub struct Change {
     action: &'static str,
@@ -22,32 +22,32 @@ pub struct Change {
 }
 
 impl Change {
-    /// The operation `action` on the thing of this id and name.
+    /// A change by the operation `action` to the resource with this id and name.
     #[must_use]
     pub fn new(action: &'static str, resource: Resource, id: &str, name: &str) -> Self {
         let (id, name) = (id.to_owned(), name.to_owned());
         Self { action, resource, id, name, app_id: None, before: None, after: None }
     }
 
-    /// In an app.
+    /// Sets the app that the change belongs to.
     #[must_use]
     pub fn in_app(self, app_id: &AppId) -> Self {
         Self { app_id: Some(app_id.clone()), ..self }
     }
 
-    /// What is there before it; without any secret value.
+    /// Sets the state before the change; without any secret value.
     #[must_use]
     pub fn from(self, before: &impl Serialize) -> Self {
         Self { before: serde_json::to_value(before).ok(), ..self }
     }
 
-    /// What is there after it; without any secret value.
+    /// Sets the state after the change; without any secret value.
     #[must_use]
     pub fn to(self, after: &impl Serialize) -> Self {
         Self { after: serde_json::to_value(after).ok(), ..self }
     }
 
-    /// As it is kept, by a principal of this name, from this address if that is known.
+    /// Builds the entry for a principal with this name, from this address if it is known.
     #[must_use]
     pub fn by(
         self,
@@ -76,7 +76,7 @@ impl Change {
 }
 
 impl Caller {
-    /// A change that this caller makes, as it is kept.
+    /// Builds the audit entry for a change by this caller.
     #[must_use]
     pub fn entry(&self, clock: &Clock, change: Change) -> AuditEntry {
         let key_prefix = self.key().map(|key| key.prefix.clone());

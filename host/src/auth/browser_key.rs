@@ -1,7 +1,7 @@
-//! The key of what browsers keep for us: sign-ins on their way, and proofs of devices. It is the
-//! same at all nodes.
+//! The key that protects what browsers store for the server: pending sign-ins and proofs of
+//! devices. All nodes share it.
 //!
-//! Anyone who can read the database has it. It signs nobody in: what it protects says only that a
+//! Anyone who can read the database has it. It cannot be used to sign in: it only proves that a
 //! browser was here before.
 
 use hmac::digest::KeyInit;
@@ -13,16 +13,16 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::store::Store;
 
-/// Under which name the database has it.
+/// The name of the setting in the database.
 const SETTING: &str = "browser_key";
-/// How long it is, and each key that is derived from it.
+/// The length of the key, and of each key derived from it.
 pub(super) const KEY_BYTES: usize = 32;
 
 /// The key.
 pub(super) struct BrowserKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl BrowserKey {
-    /// Finds the key, or makes it at the first start.
+    /// Loads the key, or creates it at the first start.
     ///
     /// # Errors
     /// `Unavailable` or `Internal`, from the store.
@@ -35,7 +35,7 @@ impl BrowserKey {
         Ok(Self(key))
     }
 
-    /// A key for one purpose, which tells nothing of the others.
+    /// Derives a key for one purpose. It reveals nothing about the others.
     pub(super) fn derived(&self, purpose: &str) -> [u8; KEY_BYTES] {
         let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&*self.0) else {
             return [0; KEY_BYTES];

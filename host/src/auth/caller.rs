@@ -1,4 +1,4 @@
-//! Who has sent a request, and what they may do.
+//! The caller of a request, and its rights.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use super::sessions::Session;
 use crate::error::{Error, Refusal};
 use crate::store::{ApiKeyId, AppId, AppRole, InstanceRole, Resource, UserId};
 
-/// What a request was recognised by.
+/// How a request was authenticated.
 #[derive(Clone, Debug)]
 pub enum Via {
     /// The owner key.
@@ -23,62 +23,62 @@ pub enum Via {
     ApiKey(KeyGrant),
 }
 
-/// What a key gives of what its owner has.
+/// The rights of an API key.
 #[derive(Clone, Debug)]
 pub struct KeyGrant {
-    /// The key.
+    /// The key's id.
     pub id: ApiKeyId,
-    /// The part of it that may be shown.
+    /// The part of the key that is not secret.
     pub prefix: String,
-    /// What it may be used for.
+    /// The scopes.
     pub scopes: BTreeSet<Scope>,
-    /// The one app that it may be used in.
+    /// The only app the key can be used in; `None` for all apps of its owner.
     pub app_id: Option<AppId>,
-    /// When its time is up, µs.
+    /// When it expires, µs.
     pub expires_at: Option<i64>,
 }
 
-/// Who has sent a request, and how that is known.
+/// The sender of a request, and how it was authenticated.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who it is.
+    /// The principal.
     pub principal: Principal,
-    /// Their name.
+    /// The principal's name.
     pub name: String,
-    /// What they may do in the instance.
+    /// The role in the instance.
     pub role: InstanceRole,
-    /// How that is known.
+    /// How the request was authenticated.
     pub via: Via,
-    /// Where the request came from, if that is known.
+    /// The address of the sender, if it is known.
     pub address: Option<IpAddr>,
 }
 
 impl Caller {
-    /// Whoever has the owner key.
+    /// The holder of the owner key.
     pub(super) fn owner(via: Via) -> Self {
         let (principal, name) = (Principal::Owner, "owner".to_owned());
         Self { principal, name, role: InstanceRole::Owner, via, address: None }
     }
 
-    /// Their session, if they have one.
+    /// Returns the session, if the caller has one.
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
         if let Via::Session(session) = &self.via { Some(session) } else { None }
     }
 
-    /// What they came with, if it was an API key.
+    /// Returns the rights of the API key, if the caller used one.
     #[must_use]
     pub fn key(&self) -> Option<&KeyGrant> {
         if let Via::ApiKey(grant) = &self.via { Some(grant) } else { None }
     }
 
-    /// The user that they are; none for the owner key's.
+    /// Returns the user's id; `None` for the owner key.
     #[must_use]
     pub fn user_id(&self) -> Option<&UserId> {
         if let Principal::User(id) = &self.principal { Some(id) } else { None }
     }
 
-    /// Whether they may do something that is asked for in no app.
+    /// Checks that the caller has a capability outside of apps.
     ///
     /// # Errors
     /// `Forbidden`.
@@ -86,8 +86,8 @@ impl Caller {
         self.check_with(capability, None)
     }
 
-    /// Whether they may do something in an app, where they have `app_role`. `resource` is
-    /// what they asked for: of an app that they may not even see, it is not there.
+    /// Checks that the caller, who has `app_role` in an app, has a capability there. If the caller
+    /// cannot see the app, `resource` does not exist for it.
     ///
     /// # Errors
     /// `NotFound(resource)`, `Forbidden`.
@@ -120,7 +120,7 @@ impl Caller {
                 let refusal = Refusal::new("scope_missing", message);
                 return Err(Error::Forbidden(refusal.with("scope", scope.as_str())));
             }
-            // A key of an app has nothing to say outside of it.
+            // A key of an app cannot be used outside of it.
             let is_outside = !capability.is_in_app() && !capability.is_of_platform();
             if key.app_id.is_some() && is_outside {
                 let message = "the key is for one app only";
@@ -130,15 +130,15 @@ impl Caller {
         if capability.is_had_by(self.role, app_role) {
             return Ok(());
         }
-        let message = format!("{} may not do this: it needs {}", self.name, capability.as_str());
+        let message = format!("{} cannot do this: it needs {}", self.name, capability.as_str());
         let refusal = Refusal::new("not_allowed", message);
         Err(Error::Forbidden(refusal.with("capability", capability.as_str())))
     }
 
-    /// Whether they may give a person rights that are used by these scopes: by a role, or by
-    /// an invitation. A person keeps them after the key's end and signs in without scopes, so
-    /// a key gives only scopes that it has, and nothing if it expires. Without a key, the
-    /// capability that was asked before is enough.
+    /// Checks that the caller can give a person rights that these scopes cover, by a role or an
+    /// invitation. A person keeps the rights after the key expires, and signs in without scopes. So
+    /// a key can give only scopes that it has, and none if it expires. Without a key, the
+    /// capability checked before is enough.
     ///
     /// # Errors
     /// `Forbidden` with the code `scope_missing` or `key_expires`.
@@ -154,15 +154,14 @@ impl Caller {
             return Err(Error::Forbidden(refusal.with("scope", scope)));
         }
         if key.expires_at.is_some() {
-            let message = "the key expires, and what it gives would not: sign in instead, or use \
-                           a key without an end";
+            let message = "the key expires, but the rights it gives would not: sign in instead, or \
+                           use a key that does not expire";
             return Err(Error::Forbidden(Refusal::new("key_expires", message)));
         }
         Ok(())
     }
 
-    /// Everything that they may do in an app where they have `app_role`, as far as the
-    /// way that they came by allows.
+    /// Returns the capabilities in an app where the caller has `app_role`, limited by its key.
     #[must_use]
     pub fn capabilities_in(&self, app_id: &AppId, app_role: Option<AppRole>) -> Vec<Capability> {
         let all = Capability::ALL.iter().copied().filter(|capability| capability.is_in_app());
@@ -172,7 +171,7 @@ impl Caller {
         all.filter(may).collect()
     }
 
-    /// Everything that they may do outside of apps.
+    /// Returns the capabilities outside of apps.
     #[must_use]
     pub fn capabilities(&self) -> Vec<Capability> {
         let all = Capability::ALL.iter().copied().filter(|capability| !capability.is_in_app());
@@ -180,12 +179,12 @@ impl Caller {
     }
 }
 
-/// Behind [`super::Auth::require_caller`] only.
+/// Works only behind [`super::Auth::require_caller`].
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| Error::internal("nobody was asked who is calling"))
+        caller.ok_or_else(|| Error::internal("the route is not behind the guard"))
     }
 }

@@ -1,4 +1,4 @@
-//! Who may do what: the one place that maps roles to capabilities to scopes.
+//! The only place that maps roles to capabilities to scopes.
 //!
 //! ```text
 //!  role of the caller ──▶ has the capability? ──┐
@@ -6,10 +6,10 @@
 //!  app of the key     ──▶ is it this app?     ──┘
 //! ```
 //!
-//! Code asks for a capability and never looks at a role or a scope itself. Pure.
+//! Code checks a capability, and never a role or a scope itself. Pure.
 //!
-//! Invariant: a key never exceeds its owner: both the role and the scope are asked.
-//! Invariant: nobody gives with a key what the key does not have: see
+//! Invariant: a key never exceeds its owner: both the role and the scope are checked.
+//! Invariant: a key cannot give rights that it does not have: see
 //! [`Caller::check_gives`](super::Caller::check_gives).
 
 use std::collections::BTreeSet;
@@ -18,25 +18,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{AppRole, InstanceRole};
 
-/// What a key may be used for. There are exactly seven.
+/// A right that a key can have. There are exactly seven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
-    /// See apps, scripts, routes and triggers.
+    /// Read apps, scripts, routes and triggers.
     #[serde(rename = "script:read")]
     ScriptRead,
-    /// Change scripts, run them, and change what they keep.
+    /// Change scripts, run them, and change their data.
     #[serde(rename = "script:write")]
     ScriptWrite,
     /// Change routes.
     #[serde(rename = "route:write")]
     RouteWrite,
-    /// Claim domains and release them.
+    /// Claim and release domains.
     #[serde(rename = "domain:manage")]
     DomainManage,
-    /// Change an app itself, its members, secrets and triggers, and deal with dead letters.
+    /// Change an app itself, its members, secrets and triggers, and process dead letters.
     #[serde(rename = "app:admin")]
     AppAdmin,
-    /// See executions, events, dead letters and what scripts keep.
+    /// Read executions, events, dead letters and the data of scripts.
     #[serde(rename = "log:read")]
     LogRead,
     /// Change the instance: apps, users, settings.
@@ -45,7 +45,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Self; 7] = [
         Self::ScriptRead,
         Self::ScriptWrite,
@@ -56,7 +56,7 @@ impl Scope {
         Self::InstanceAdmin,
     ];
 
-    /// As it is stored and shown.
+    /// The stored and shown form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl Scope {
         }
     }
 
-    /// Those that a member with this role uses in their app.
+    /// Returns the scopes that a member with this role uses in their app.
     #[must_use]
     pub fn of_app_role(role: AppRole) -> BTreeSet<Self> {
         let all = Capability::ALL.iter().filter(|capability| capability.is_in_app());
@@ -78,7 +78,7 @@ impl Scope {
         had.filter_map(|capability| capability.scope()).collect()
     }
 
-    /// The scope of that name.
+    /// Returns the scope with this name.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
@@ -88,26 +88,26 @@ impl Scope {
 /// The least role that has a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Least {
-    /// In the app.
+    /// A role in the app.
     App(AppRole),
-    /// In the instance.
+    /// A role in the instance.
     Instance(InstanceRole),
 }
 
 macro_rules! capabilities {
     ($($(#[$doc:meta])* $name:ident = $text:literal: $scope:expr, $least:expr;)+) => {
-        /// Something that somebody may do or not. Those that begin with `App` are asked
-        /// for in an app.
+        /// A right that is checked before an operation. Those that begin with `App` are checked in
+        /// an app.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Capability {
             $($(#[$doc])* $name,)+
         }
 
         impl Capability {
-            /// All of them.
+            /// All capabilities.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// As it is shown.
+            /// The shown form.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -115,7 +115,7 @@ macro_rules! capabilities {
                 }
             }
 
-            /// The scope that a key needs for it; none when any key will do.
+            /// Returns the scope that a key needs for it; `None` if any key has it.
             #[must_use]
             pub fn scope(self) -> Option<Scope> {
                 match self {
@@ -133,84 +133,83 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    /// See the app, its scripts, routes, triggers and domains, and the names of its
-    /// secrets.
+    /// Read the app, its scripts, routes, triggers and domains, and the names of its secrets.
     AppRead = "app_read": Some(Scope::ScriptRead), Least::App(AppRole::Viewer);
-    /// See executions, events and dead letters.
+    /// Read executions, events and dead letters.
     AppReadLogs = "app_read_logs": Some(Scope::LogRead), Least::App(AppRole::Viewer);
-    /// See keys and files.
+    /// Read keys and files.
     AppReadData = "app_read_data": Some(Scope::LogRead), Least::App(AppRole::Viewer);
-    /// Make, change and delete scripts.
+    /// Create, change and delete scripts.
     AppWriteScripts = "app_write_scripts": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
     /// Run scripts by hand, send messages and fire triggers.
     AppRunScripts = "app_run_scripts": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
     /// Change keys and files by hand.
     AppWriteData = "app_write_data": Some(Scope::ScriptWrite), Least::App(AppRole::Editor);
-    /// Make, change and delete routes.
+    /// Create, change and delete routes.
     AppManageRoutes = "app_manage_routes": Some(Scope::RouteWrite), Least::App(AppRole::Editor);
-    /// Make, change and delete triggers, which run by themselves. When somebody loses it, their
-    /// triggers stop.
+    /// Create, change and delete triggers, which run unattended. If a principal loses this right,
+    /// its triggers stop.
     AppManageTriggers = "app_manage_triggers": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Replay and resolve dead letters.
     AppDeadLetterManage = "app_dead_letter_manage": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
-    /// Cancel events that wait.
+    /// Cancel pending events.
     AppCancelEvents = "app_cancel_events": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
-    /// Claim domains and release them.
+    /// Claim and release domains.
     AppManageDomains = "app_manage_domains": Some(Scope::DomainManage), Least::App(AppRole::AppAdmin);
     /// Set and delete secrets.
     AppManageSecrets = "app_manage_secrets": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
-    /// See who the members are, and change that.
+    /// Read and change the list of members.
     AppManageMembers = "app_manage_members": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
     /// Change and delete the app itself, and how it is called from outside.
     AppManage = "app_manage": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
-    /// Delete executions of the app before their time.
+    /// Delete executions of the app before their retention ends.
     AppPurgeLogs = "app_purge_logs": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
-    /// See who did what in the app.
+    /// Read the audit log of the app.
     AppReadAudit = "app_read_audit": Some(Scope::AppAdmin), Least::App(AppRole::AppAdmin);
-    /// Say which private hosts the app may call.
+    /// Set the private hosts that the app can call.
     AppManagePrivateHosts = "app_manage_private_hosts": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// Approve a domain of the app without a proof.
+    /// Approve a domain of the app without a DNS proof.
     AppApproveDomains = "app_approve_domains": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// Use what belongs to no app: check a source, preview a schedule.
+    /// Use features that belong to no app: check a source, preview a schedule.
     PlatformUse = "platform_use": Some(Scope::ScriptRead), Least::Instance(InstanceRole::Member);
-    /// Ask for figures of several apps at once. Each app is shown by `AppReadLogs`.
+    /// Read statistics of several apps at once. Each app also needs `AppReadLogs`.
     PlatformReadStats = "platform_read_stats": Some(Scope::LogRead), Least::Instance(InstanceRole::Member);
-    /// See who one is, and end the own session.
+    /// Read one's own identity, and end one's own session.
     OwnAccount = "own_account": None, Least::Instance(InstanceRole::Member);
-    /// End the own sessions, change the own password, see, make and revoke own keys. A key
-    /// that has leaked must not make others, nor lock its owner out.
+    /// End one's own sessions, change one's own password, and read, create and revoke one's own
+    /// keys. A leaked key must not create others, nor lock its owner out.
     OwnAccountManage = "own_account_manage": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Member);
-    /// Make apps.
+    /// Create apps.
     InstanceCreateApps = "instance_create_apps": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// See how the instance is: storage, settings, nodes.
+    /// Read the state of the instance: storage, settings, nodes.
     InstanceRead = "instance_read": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// See the metrics of all apps.
+    /// Read the metrics of all apps.
     InstanceReadMetrics = "instance_read_metrics": Some(Scope::LogRead), Least::Instance(InstanceRole::Admin);
-    /// Delete executions of all apps before their time.
+    /// Delete executions of all apps before their retention ends.
     InstancePurgeLogs = "instance_purge_logs": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// Make, change and delete users, and revoke their keys.
+    /// Create, change and delete users, and revoke their keys.
     InstanceManageUsers = "instance_manage_users": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
-    /// Make owners, and change them.
+    /// Create and change owners.
     InstanceManageOwners = "instance_manage_owners": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Owner);
-    /// See who did what anywhere.
+    /// Read the audit log of the instance.
     InstanceReadAudit = "instance_read_audit": Some(Scope::InstanceAdmin), Least::Instance(InstanceRole::Admin);
 }
 
 impl Capability {
-    /// Whether it is asked for in an app.
+    /// Whether it is checked in an app.
     #[must_use]
     pub fn is_in_app(self) -> bool {
         self.as_str().starts_with("app_")
     }
 
-    /// Whether it is asked for outside of apps and a key of one app has it all the same.
+    /// Whether it is checked outside of apps, but a key of one app has it too.
     #[must_use]
     pub fn is_of_platform(self) -> bool {
         self.as_str().starts_with("platform_")
     }
 
-    /// Whether these roles have it: in the instance, and in the app that it is asked for
-    /// in. Owners and admins are admins of every app.
+    /// Whether these roles include it: the one in the instance, and the one in the app in question.
+    /// Owners and admins are admins of every app.
     #[must_use]
     pub fn is_had_by(self, role: InstanceRole, app_role: Option<AppRole>) -> bool {
         match self.least() {
@@ -227,7 +226,7 @@ impl Capability {
 mod tests {
     use super::*;
 
-    /// The matrix as the documents tell it; `A` app_admin, `E` editor, `V` viewer.
+    /// The documented matrix.
     #[test]
     fn each_role_of_an_app_has_what_it_should() {
         let by = |role| {

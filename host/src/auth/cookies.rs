@@ -1,31 +1,31 @@
 //! The platform's cookies: their names, how they are set, and how they are read.
 //!
 //! Over HTTPS the names begin with `__Host-`. Browsers accept such a cookie only from the host
-//! itself, over HTTPS and for `Path=/` (RFC 6265bis, section 4.1.3.2), so that a page on a
-//! subdomain cannot plant one. `Path=/` sends it to the endpoints of scripts too: scripts
-//! never see it, see [`without_platform_cookies`]. Over plain HTTP no browser accepts that
-//! prefix, and the cookies are limited to the API's paths instead.
+//! itself, over HTTPS and for `Path=/` (RFC 6265bis, section 4.1.3.2), so a page on a subdomain
+//! cannot plant one. `Path=/` sends it to the endpoints of scripts too, but scripts never see it:
+//! see [`without_platform_cookies`]. Over plain HTTP no browser accepts that prefix, and the
+//! cookies are limited to the API's paths instead.
 //!
-//! Invariant: over HTTPS only the name with the prefix is read, and over HTTP only the other.
-//! Invariant: a request with two cookies of the name is refused, because one is not ours.
+//! Invariant: only the name with the prefix is read over HTTPS, and only the other over HTTP.
+//! Invariant: a request with two cookies of one name is refused, because one was planted.
 
 use axum::http::{HeaderMap, header};
 
 use crate::error::{Error, Refusal};
 
-/// What the names of the platform's cookies begin with, after the prefix of [`PREFIXES`].
+/// The beginning of the platform's cookie names, after the prefixes of [`PREFIXES`].
 const OURS: &str = "picloud_";
-/// Prefixes that browsers know (RFC 6265bis, section 4.1.3). They have no case there.
+/// Prefixes that browsers know (RFC 6265bis, section 4.1.3). They are case-insensitive.
 const PREFIXES: [&str; 2] = ["__host-", "__secure-"];
 
 /// One of the platform's cookies.
 #[derive(Clone, Copy)]
 pub(super) struct Cookie {
-    /// Its name over plain HTTP.
+    /// The name over plain HTTP.
     plain: &'static str,
-    /// Its name over HTTPS.
+    /// The name over HTTPS.
     secure: &'static str,
-    /// Where it is sent over plain HTTP.
+    /// The path over plain HTTP.
     path: &'static str,
     same_site: &'static str,
 }
@@ -38,8 +38,8 @@ pub(super) const SESSION: Cookie = Cookie {
     same_site: "Strict",
 };
 
-/// Binds a sign-in by the identity provider to the browser that has started it. Lax, because
-/// the way back comes from the provider's site.
+/// Binds a sign-in with the identity provider to the browser that started it. Lax, because the
+/// browser returns from the provider's site.
 pub(super) const OIDC: Cookie = Cookie {
     plain: "picloud_oidc",
     secure: "__Host-picloud_oidc",
@@ -47,7 +47,7 @@ pub(super) const OIDC: Cookie = Cookie {
     same_site: "Lax",
 };
 
-/// Tells that a browser has signed in before.
+/// Shows that a browser has signed in before.
 pub(super) const DEVICE: Cookie = Cookie {
     plain: "picloud_device",
     secure: "__Host-picloud_device",
@@ -56,7 +56,7 @@ pub(super) const DEVICE: Cookie = Cookie {
 };
 
 impl Cookie {
-    /// The value of `Set-Cookie`.
+    /// Returns the value of `Set-Cookie`.
     pub(super) fn set(self, value: &str, max_age_s: i64, is_https: bool) -> String {
         let (path, secure) = if is_https { ("/", "; Secure") } else { (self.path, "") };
         let (name, same_site) = (self.name(is_https), self.same_site);
@@ -66,10 +66,10 @@ impl Cookie {
         )
     }
 
-    /// Its value in a request, if it has one.
+    /// Returns the value in a request; `None` without the cookie.
     ///
     /// # Errors
-    /// `Unauthorized` with the code `cookie_ambiguous` if it comes more than once.
+    /// `Unauthorized` with the code `cookie_ambiguous` if the cookie is sent more than once.
     pub(super) fn read(self, headers: &HeaderMap, is_https: bool) -> Result<Option<&str>, Error> {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let pairs =
@@ -81,8 +81,8 @@ impl Cookie {
             (value, None) => Ok(value),
             (_, Some(_)) => {
                 let message = format!(
-                    "the cookie {name} comes more than once, so that one of them is somebody \
-                     else's: delete this site's cookies and sign in again"
+                    "the cookie {name} was sent more than once, so one of them is from another \
+                     site: delete this site's cookies and sign in again"
                 );
                 Err(Error::Unauthorized(Refusal::new("cookie_ambiguous", message)))
             }
@@ -94,8 +94,8 @@ impl Cookie {
     }
 }
 
-/// Whether a cookie of this name is the platform's, or could be taken for one. Names that
-/// differ in case only count too.
+/// Whether a cookie with this name is the platform's, or could be mistaken for one. The comparison
+/// ignores case.
 #[must_use]
 pub fn is_platform_cookie(name: &str) -> bool {
     let name = name.trim().to_ascii_lowercase();
@@ -103,11 +103,11 @@ pub fn is_platform_cookie(name: &str) -> bool {
     bare.starts_with(OURS)
 }
 
-/// A `Cookie` header without the platform's cookies.
+/// Removes the platform's cookies from a `Cookie` header.
 #[must_use]
 pub fn without_platform_cookies(cookie: &str) -> String {
     let kept = cookie.split(';').map(str::trim);
-    // A cookie without a name is sent as its value alone, which then reads like a name.
+    // A cookie without a name is sent as its value alone, which then looks like a name.
     let name = |pair: &str| pair.trim_start_matches('=').split('=').next().map(str::to_owned);
     let kept = kept.filter(|pair| name(pair).is_none_or(|name| !is_platform_cookie(&name)));
     kept.collect::<Vec<_>>().join("; ")

@@ -1,4 +1,4 @@
-//! Browsers that have signed in before. Others' wrong passwords do not slow them.
+//! Browsers that have signed in before. Wrong passwords from elsewhere do not slow them down.
 //!
 //! ```text
 //!  sign in ─▶ session ─▶ /auth/me ─▶ device cookie: nonce ~ mac(account, nonce) ~ mac …
@@ -6,9 +6,9 @@
 //!  sign in again, from anywhere ◀──────────┘ counted by the nonce alone
 //! ```
 //!
-//! A device proves that it has signed in to this account, and nothing else: it still needs the
-//! password, and its own wrong ones slow it. A session that is over does as well, while it is
-//! remembered. (OWASP, "Slow Down Online Guessing Attacks with Device Cookies".)
+//! A device proves only that it has signed in to this account. It still needs the password, and its
+//! own wrong attempts slow it down. An expired session is a proof too, while it is remembered.
+//! (OWASP, "Slow Down Online Guessing Attacks with Device Cookies".)
 //!
 //! Invariant: a cookie proves only accounts that were signed in to with it.
 
@@ -22,14 +22,14 @@ use super::browser_key::BrowserKey;
 use super::cookies::DEVICE;
 use crate::clock::Clock;
 
-/// For how long a browser remembers, in seconds: a year.
+/// The lifetime of the cookie, in seconds: a year.
 const MAX_AGE_S: i64 = 365 * 24 * 3600;
-/// How many accounts one browser proves; the oldest are forgotten first.
+/// The most accounts that one browser proves; the oldest is dropped first.
 const ACCOUNTS_MAX: usize = 5;
-/// What stands between the parts of a cookie.
+/// Separates the parts of the cookie.
 const SEPARATOR: char = '~';
 
-/// Knows devices again.
+/// Issues and checks device cookies.
 pub(super) struct Devices {
     key: [u8; 32],
 }
@@ -39,7 +39,7 @@ impl Devices {
         Self { key: key.derived("devices") }
     }
 
-    /// The device that a request comes from, if that has signed in to this account before.
+    /// Returns the device of a request, if it has signed in to this account before.
     pub(super) fn known(
         &self,
         headers: &HeaderMap,
@@ -53,8 +53,8 @@ impl Devices {
         found.then(|| nonce.to_owned())
     }
 
-    /// The `Set-Cookie` by which a browser that is signed in to this account is known again;
-    /// none if it is.
+    /// Returns the `Set-Cookie` that identifies a browser signed in to this account; `None` if it
+    /// has one already.
     pub(super) fn remember(
         &self,
         clock: &Clock,
@@ -80,13 +80,13 @@ impl Devices {
         let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key) else {
             return String::new();
         };
-        // A nonce has no separator.
+        // A nonce does not contain the separator.
         [nonce.as_bytes(), b"~", account.as_bytes()].iter().for_each(|part| mac.update(part));
         hex::encode(mac.finalize().into_bytes())
     }
 }
 
-/// The nonce and the proofs of a request's cookie.
+/// Returns the nonce and the proofs in a request's cookie.
 fn cookie(headers: &HeaderMap, is_https: bool) -> Option<(&str, &str)> {
     let value = DEVICE.read(headers, is_https).ok().flatten()?;
     let (nonce, proofs) = value.split_once(SEPARATOR)?;
@@ -124,7 +124,7 @@ mod tests {
         cookie = devices.remember(&clock, &with(&cookie), false, "f").unwrap();
         assert_eq!(devices.known(&with(&cookie), false, "ada"), None);
         assert!(devices.known(&with(&cookie), false, "f").is_some());
-        // Another user's key, and a malformed cookie.
+        // A cookie made with another key, and malformed cookies.
         assert_eq!(Devices { key: [8; 32] }.known(&with(&first), false, "ada"), None);
         for wrong in ["picloud_device=", "picloud_device=abc", "picloud_device=~"] {
             assert_eq!(devices.known(&with(wrong), false, "ada"), None, "{wrong}");

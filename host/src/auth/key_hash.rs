@@ -1,14 +1,13 @@
-//! The SHA-256 of a secret of 256 random bits, which needs no slow hash.
+//! The SHA-256 of a secret with 256 random bits, which needs no slow hash.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::error::Error;
 
-/// What is kept of a key or a token.
+/// The stored hash of a key or a token.
 ///
-/// It cannot be compared but in constant time, so that nobody can find a key by how long
-/// its refusal takes:
+/// It can be compared in constant time only, so that the time of a refusal does not reveal the key:
 ///
 /// ```compile_fail
 /// # use picloud::auth::KeyHash;
@@ -18,19 +17,19 @@ use crate::error::Error;
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// Of this key.
+    /// Hashes a key.
     #[must_use]
     pub fn of(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
     }
 
-    /// As it is stored.
+    /// The hexadecimal form that is stored.
     #[must_use]
     pub fn to_hex(self) -> String {
         hex::encode(self.0)
     }
 
-    /// As it was stored.
+    /// Parses the stored form.
     ///
     /// # Errors
     /// `Internal` if it is damaged.
@@ -41,7 +40,7 @@ impl KeyHash {
         Ok(Self(hash))
     }
 
-    /// Whether it is this key's.
+    /// Whether this is the hash of `key`.
     #[must_use]
     pub fn matches(self, key: &[u8]) -> bool {
         self.0.ct_eq(&Self::of(key).0).into()

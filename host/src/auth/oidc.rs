@@ -1,19 +1,18 @@
-//! Signing in by an identity provider: OpenID Connect's authorization code flow with
-//! PKCE.
+//! Signing in with an identity provider: OpenID Connect's authorization code flow with PKCE.
 //!
 //! ```text
 //!  start ─▶ pending (state, nonce, verifier; kept by the browser) ─▶ provider
 //!                                                                       │
 //!  session ◀─ known identity ◀─ token checked ◀─ code exchanged ◀─ callback
 //!         ◀─ invited, linked now ◀──┤
-//!         ◀─ made now, if allowed ◀─┘
+//!         ◀─ created, if allowed ◀──┘
 //! ```
 //!
-//! An identity is the provider's issuer and subject, never a name or an address that
-//! could be somebody else's tomorrow: an existing user is linked by an invitation only.
+//! An identity is the provider's issuer and subject, never a name or an address, which could belong
+//! to another person later. An existing user is linked by an invitation only.
 //!
-//! Invariant: a callback is good once, for ten minutes, in the browser that started it.
-//! Invariant: nothing is kept here of a sign-in that has only begun.
+//! Invariant: a callback works once, within ten minutes, in the browser that started it.
+//! Invariant: the server stores nothing about a pending sign-in.
 //! Source: OpenID Connect Core 1.0; RFC 7636 (PKCE); RFC 9700.
 
 mod pending;
@@ -36,25 +35,25 @@ use pending::Started;
 use provider::Identity;
 pub(super) use provider::Provider;
 
-/// The longest page to return to: a browser keeps it in a cookie.
+/// The longest page to return to, in bytes: it is stored in a cookie.
 const RETURN_TO_BYTES_MAX: usize = 1024;
-/// For how long a sign-in may be on its way, in seconds.
+/// The lifetime of a pending sign-in, in seconds.
 const PENDING_S: i64 = 600;
 
-/// The identity provider, and what its users may become here.
+/// The settings of the identity provider.
 #[derive(Clone)]
 pub struct OidcSettings {
-    /// Its issuer, as its discovery document has it.
+    /// The issuer, as in its discovery document.
     pub issuer: String,
-    /// What PiCloud is called there.
+    /// PiCloud's client id at the provider.
     pub client_id: String,
-    /// What it proves itself with there; none for a public client.
+    /// PiCloud's client secret at the provider; `None` for a public client.
     pub client_secret: Option<String>,
-    /// What the button says.
+    /// The label of the sign-in button.
     pub name: String,
-    /// Whether whoever the provider knows becomes a member without being invited.
+    /// Whether users of the provider become members without an invitation.
     pub sign_up: bool,
-    /// Where browsers find PiCloud, without a slash at its end.
+    /// PiCloud's address for browsers, without a slash at the end.
     pub public_url: String,
 }
 
@@ -65,14 +64,14 @@ impl std::fmt::Debug for OidcSettings {
 }
 
 impl OidcSettings {
-    /// Where the provider sends browsers back to: to be registered there.
+    /// Returns the redirect URL to register with the provider.
     #[must_use]
     pub fn redirect_url(&self) -> String {
         format!("{}/api/v1/auth/oidc/callback", self.public_url)
     }
 }
 
-/// Where a browser goes to sign in, and the cookie that it is known again by.
+/// The redirect to the provider, and the cookie that binds it to the browser.
 pub struct Departure {
     /// The provider's address.
     pub url: String,
@@ -80,15 +79,15 @@ pub struct Departure {
     pub cookie: String,
 }
 
-/// A browser that has come back signed in.
+/// A completed sign-in.
 pub struct Arrival {
-    /// Its session.
+    /// The new session.
     pub begun: Begun,
-    /// The page that it wanted, a path of this server.
+    /// The page to return to, a path of this server.
     pub return_to: String,
 }
 
-/// A path of this server, whatever was asked for.
+/// Returns `wanted` if it is a path of this server, otherwise `/`.
 fn local_path(wanted: &str) -> String {
     let is_local = wanted.starts_with('/')
         && !wanted.starts_with("//")
@@ -99,18 +98,18 @@ fn local_path(wanted: &str) -> String {
 }
 
 impl Auth {
-    /// What the button of the identity provider says; none without one.
+    /// Returns the label of the sign-in button; `None` without a provider.
     #[must_use]
     pub fn oidc_name(&self) -> Option<&str> {
         self.inner.settings.oidc.as_ref().map(|settings| settings.name.as_str())
     }
 
-    /// Begins a sign-in; with an `invitation`, the identity becomes the invited user's.
+    /// Starts a sign-in. With an `invitation`, the identity is linked to the invited user.
     ///
     /// # Errors
-    /// `NotFound` without a provider, or for an invitation that is not good; `Forbidden`
-    /// for a request from another site; `RateLimited` for a network that begins too many;
-    /// `Unavailable` if the provider does not answer.
+    /// `NotFound` without a provider, or if the invitation is not valid. `Forbidden` for a request
+    /// from another site. `RateLimited` if the network starts too many. `Unavailable` if the
+    /// provider does not answer.
     pub async fn oidc_start(
         &self,
         return_to: &str,
@@ -139,11 +138,11 @@ impl Auth {
         Ok(Departure { url, cookie: OIDC.set(&kept, PENDING_S, is_https) })
     }
 
-    /// Ends a sign-in: `code` and `state` are what the provider has sent.
+    /// Completes a sign-in: `code` and `state` are the provider's parameters.
     ///
     /// # Errors
     /// `Unauthorized` with the code `oidc_expired`, `oidc_refused`, `oidc_unknown_user` or
-    /// `oidc_disabled_user`; `Conflict` if the identity is another user's; `Unavailable`.
+    /// `oidc_disabled_user`. `Conflict` if another user has the identity. `Unavailable`.
     pub async fn oidc_finish(&self, code: &str, state: &str, request: &Parts) -> Result<Arrival> {
         let provider = self.provider()?;
         let is_https = self.is_https(&request.extensions, &request.headers);
@@ -158,20 +157,20 @@ impl Auth {
         let invitation = started.invitation.as_deref();
         let id = self.user_of(provider, &identity, invitation, address).await?;
         let begun = self.begin_session(id, None, request).await?;
-        // A browser that returns signed in no longer counts as pending.
+        // A completed sign-in no longer counts as pending.
         self.inner.tries_of_starts.take_back(&self.network(request), now);
         Ok(Arrival { begun, return_to: started.return_to })
     }
 
     fn provider(&self) -> Result<&Provider> {
         self.inner.provider.as_ref().ok_or_else(|| {
-            let message = "no identity provider is set up";
+            let message = "no identity provider is configured";
             Error::NotFound(Refusal::new("oidc_not_configured", message))
         })
     }
 
-    /// The user whose identity it is; one who was invited gets it, and one who may sign up
-    /// is made.
+    /// Returns the user of an identity. Links an invited user to it, and creates a user who can
+    /// sign up.
     async fn user_of(
         &self,
         provider: &Provider,
@@ -188,19 +187,19 @@ impl Auth {
         }
         match store.find_user_by_identity(issuer, &identity.subject).await {
             Ok(user) if user.disabled_at.is_none() => Ok(user.id),
-            Ok(_) => Err(refused("oidc_disabled_user", "this user may not sign in")),
+            Ok(_) => Err(refused("oidc_disabled_user", "this user is disabled")),
             Err(store::Error::NotFound(_)) if provider.allows_sign_up() => {
                 self.sign_up(issuer, identity, address).await
             }
             Err(store::Error::NotFound(_)) => {
-                let message = "nobody here has this identity: ask for an invitation";
+                let message = "no user has this identity: ask for an invitation";
                 Err(refused("oidc_unknown_user", message))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Makes a member of whoever the provider knows, by the name that they have there.
+    /// Creates a member from an identity, with the name from the provider.
     async fn sign_up(
         &self,
         issuer: &str,
@@ -227,7 +226,7 @@ impl Auth {
             created_at: now,
             updated_at: now,
         };
-        // A name that somebody has already stays theirs.
+        // A name that is already taken stays with its user.
         let change = Change::new("sign_up", Resource::User, id.as_str(), &user.name);
         let change = change.to(&json!({ "role": user.role, "issuer": issuer }));
         let by = Principal::User(id.clone());

@@ -1,12 +1,11 @@
-//! The owner key: who has it is the owner.
+//! The owner key: its holder is the owner.
 //!
-//! It is made at the first start, or comes from `PICLOUD_OWNER_KEY`. The database
-//! has its SHA-256 only: a key is 256 random bits, so that a slow hash would protect
-//! nothing.
+//! It is generated at the first start, or comes from `PICLOUD_OWNER_KEY`. The database holds only
+//! its SHA-256. A key has 256 random bits, so a slow hash would add no protection.
 //!
-//! Invariant: a key is compared in constant time, is never stored and never logged.
-//! Invariant: with a key end the sessions that were begun with it and the API keys that were
-//! made with it, in the same transaction.
+//! Invariant: a key is compared in constant time, and is never stored or logged.
+//! Invariant: when a key is replaced, its sessions and the API keys created with it end in the same
+//! transaction.
 
 use std::str::FromStr;
 
@@ -15,20 +14,20 @@ use crate::clock::Clock;
 use crate::error::{Error, Refusal};
 use crate::store::{self, Resource, Store};
 
-/// Under which name the database has the key's hash.
+/// The name of the setting that holds the key's hash.
 pub(crate) const SETTING: &str = "owner_key_sha256";
-/// What a key made by us begins with, so that it is recognised where it leaks.
+/// The prefix of a generated key, so that a leaked key can be recognised.
 const KEY_PREFIX: &str = "pco_";
-/// How many of its bytes are random.
+/// The number of random bytes in a key.
 const RANDOM_BYTES: usize = 32;
-/// Fewer characters could be guessed.
+/// A shorter key could be guessed.
 const KEY_CHARS_MIN: usize = 16;
-/// Fewer in a new key could be guessed by somebody who has time.
+/// A shorter new key could be guessed by a patient attacker.
 pub const NEW_KEY_CHARS_MIN: usize = 32;
-/// More would not fit into a header everywhere.
+/// A longer key would not fit into a header everywhere.
 const KEY_CHARS_MAX: usize = 512;
 
-/// The owner key in the clear. `Debug` does not show it.
+/// The owner key in clear text. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnerKey(String);
 
@@ -38,7 +37,7 @@ pub struct OwnerKey(String);
 pub struct OwnerKeyError;
 
 impl OwnerKey {
-    /// A new key of 256 random bits.
+    /// Generates a key of 256 random bits.
     #[must_use]
     pub fn generate(clock: &Clock) -> Self {
         Self(format!("{KEY_PREFIX}{}", hex::encode(clock.random::<RANDOM_BYTES>())))
@@ -71,51 +70,50 @@ impl std::fmt::Debug for OwnerKey {
     }
 }
 
-/// Whether a key has the form of those that are made here.
+/// Whether a key has the form of a generated one.
 pub(super) fn is_made(key: &[u8]) -> bool {
     let random = key.strip_prefix(KEY_PREFIX.as_bytes());
     random.is_some_and(|hex| hex.len() == 2 * RANDOM_BYTES && hex.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// What the start of a server found out about the owner key.
-pub(super) struct Found {
+/// The result of loading the owner key.
+pub(super) struct StoredOwnerKey {
     pub(super) hash: KeyHash,
-    /// The key, if there was none and it has just been made.
+    /// The key, if it has just been generated.
     pub(super) generated: Option<OwnerKey>,
 }
 
-/// Loads the key's hash. A configured key replaces it; when there is neither, a key is
-/// made.
+/// Loads the key's hash. A configured key replaces it. Generates a key if neither exists.
 pub(super) async fn load(
     store: &Store,
     clock: &Clock,
     configured: Option<&OwnerKey>,
-) -> Result<Found, Error> {
+) -> Result<StoredOwnerKey, Error> {
     if let Some(key) = configured {
         check_length(store, key).await?;
         save(store, clock, key).await?;
-        return Ok(Found { hash: key.sha256(), generated: None });
+        return Ok(StoredOwnerKey { hash: key.sha256(), generated: None });
     }
     if let Some(hash) = store.find_setting(SETTING).await? {
-        return Ok(Found { hash: KeyHash::from_hex(&hash)?, generated: None });
+        return Ok(StoredOwnerKey { hash: KeyHash::from_hex(&hash)?, generated: None });
     }
     let key = OwnerKey::generate(clock);
     if store.insert_setting(SETTING, &key.sha256().to_hex(), clock.now_us()).await? {
-        return Ok(Found { hash: key.sha256(), generated: Some(key) });
+        return Ok(StoredOwnerKey { hash: key.sha256(), generated: Some(key) });
     }
-    // Another process was faster, and has told its key.
+    // Another process was faster, and has printed its key.
     let hash = store.find_setting(SETTING).await?.unwrap_or_default();
-    Ok(Found { hash: KeyHash::from_hex(&hash)?, generated: None })
+    Ok(StoredOwnerKey { hash: KeyHash::from_hex(&hash)?, generated: None })
 }
 
-/// Whether the key is the one that the database has now: another one may have taken its place
-/// since this server started.
+/// Whether the key matches the hash in the database. Another key may have replaced the one that
+/// this server started with.
 pub(super) async fn is_current(store: &Store, key: &[u8]) -> Result<bool, Error> {
     let hash = store.find_setting(SETTING).await?;
     hash.map_or(Ok(false), |hash| Ok(KeyHash::from_hex(&hash)?.matches(key)))
 }
 
-/// Puts a new key in the place of the one in the database; `None` when there was none.
+/// Replaces the key in the database; `None` if there was no key.
 pub(super) async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKey>, Error> {
     let key = OwnerKey::generate(clock);
     let hash = key.sha256().to_hex();
@@ -126,7 +124,7 @@ pub(super) async fn reset(store: &Store, clock: &Clock) -> Result<Option<OwnerKe
     }
 }
 
-/// Refuses a new key that is short; one that was there before goes on.
+/// Refuses a new key that is short. A short key that is already in use stays valid.
 async fn check_length(store: &Store, key: &OwnerKey) -> Result<(), Error> {
     let chars = key.0.len();
     if chars >= NEW_KEY_CHARS_MIN {
@@ -135,13 +133,13 @@ async fn check_length(store: &Store, key: &OwnerKey) -> Result<(), Error> {
     if !is_current(store, key.0.as_bytes()).await? {
         let message = format!(
             "PICLOUD_OWNER_KEY has {chars} characters, and a new owner key must have at least \
-             {NEW_KEY_CHARS_MIN}: `openssl rand -hex 24` makes one"
+             {NEW_KEY_CHARS_MIN}: `openssl rand -hex 24` generates one"
         );
         return Err(Error::Invalid(Refusal::new("owner_key_short", message)));
     }
     tracing::warn!(
         "PICLOUD_OWNER_KEY has {chars} characters and could be guessed: set one of at least \
-         {NEW_KEY_CHARS_MIN}, as `openssl rand -hex 24` makes them"
+         {NEW_KEY_CHARS_MIN}, such as `openssl rand -hex 24` generates"
     );
     Ok(())
 }
@@ -157,7 +155,7 @@ async fn save(store: &Store, clock: &Clock, key: &OwnerKey) -> Result<(), Error>
     Ok(())
 }
 
-/// Replaces the key, with an audit entry: whoever has the machine acts as the owner.
+/// Replaces the key, with an audit entry: the operator of the machine acts as the owner.
 async fn replace(
     store: &Store,
     clock: &Clock,

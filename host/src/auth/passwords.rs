@@ -1,9 +1,9 @@
-//! Passwords: argon2id, with the parameters that OWASP's Password Storage Cheat Sheet
-//! names first (19 MiB, 2 passes, 1 lane).
+//! Passwords: argon2id, with the first parameters that OWASP's Password Storage Cheat Sheet
+//! recommends (19 MiB, 2 passes, 1 lane).
 //!
-//! Invariant: how many are hashed at once, and how many wait for that, is bounded: it is
-//! the one thing here that a stranger can make the host spend memory on.
-//! Invariant: a name that nobody has costs a sign-in as much as one that somebody has.
+//! Invariant: the number of concurrent hashes, and of callers that wait for one, is bounded: only
+//! here can an unknown caller make the host use this much memory.
+//! Invariant: a sign-in with an unknown name takes as long as one with a known name.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -13,33 +13,33 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::error::{Error, Refusal};
 
-/// Fewer characters are guessed.
+/// A shorter password can be guessed.
 pub const PASSWORD_CHARS_MIN: usize = 10;
-/// More are no safer, and cost time.
+/// A longer password is no safer, and takes time to hash.
 pub const PASSWORD_CHARS_MAX: usize = 256;
 
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// How many passwords of anybody are hashed at once: 38 MiB at most.
+/// The number of passwords of unknown callers that are hashed at once: 38 MiB at most.
 const AT_ONCE: usize = 2;
-/// How many of known devices are: 19 MiB more.
+/// The number of passwords of known devices that are hashed at once: 19 MiB more.
 const KNOWN_AT_ONCE: usize = 1;
 /// Number of callers that wait in each lane; further ones are told to retry.
 const WAITING_MAX: usize = 64;
-/// After how many seconds.
+/// The seconds after which a refused caller should retry.
 const RETRY_AFTER_S: u32 = 2;
 
-/// Who waits for whom.
+/// The queue that a caller waits in.
 #[derive(Clone, Copy)]
 pub(super) enum Lane {
     /// Any caller.
     Anybody,
-    /// Devices that have signed in before: they do not wait for strangers.
+    /// Devices that have signed in before. They do not wait for unknown callers.
     Known,
 }
 
-/// Work of one lane.
+/// The bounded queue of one lane.
 struct Line {
     running: Semaphore,
     admitted: Semaphore,
@@ -57,7 +57,7 @@ pub(super) struct Passwords {
     anybody: Line,
     known: Line,
     clock: Clock,
-    /// The hash of nobody's password.
+    /// The hash of a random password, for users that do not exist.
     decoy: String,
 }
 
@@ -72,21 +72,21 @@ impl Passwords {
         })
     }
 
-    /// The hash of a new password, as a PHC string.
+    /// Hashes a new password, as a PHC string.
     ///
     /// # Errors
-    /// `Invalid` for one that is too short or too long; `Unavailable` when too many wait.
+    /// `Invalid` if it is too short or too long. `Unavailable` if too many callers wait.
     pub(super) async fn hash(&self, password: &str) -> Result<String, Error> {
         check(password)?;
         let (password, salt) = (password.to_owned(), self.clock.random::<16>());
         self.work(Lane::Anybody, move || hash(&password, &salt)).await?
     }
 
-    /// Whether a password is the one of this hash; without a hash it never is, but that
-    /// takes as long.
+    /// Whether the password matches the hash. Without a hash it never does, but the check takes as
+    /// long.
     ///
     /// # Errors
-    /// `Unavailable` when too many wait.
+    /// `Unavailable` if too many callers wait.
     pub(super) async fn is_right(
         &self,
         password: &str,
@@ -95,7 +95,7 @@ impl Passwords {
     ) -> Result<bool, Error> {
         let known = expected.is_some();
         let expected = expected.unwrap_or(&self.decoy).to_owned();
-        // What cannot be a password is not hashed at any length.
+        // A text that is too long for a password is not hashed in full.
         let password: String = password.chars().take(PASSWORD_CHARS_MAX + 1).collect();
         let matches = self.work(lane, move || {
             let expected = PasswordHash::new(&expected).map_err(Error::internal)?;
@@ -114,7 +114,7 @@ impl Passwords {
             Lane::Known => &self.known,
         };
         let _admitted = line.admitted.try_acquire().map_err(|_| Error::Unavailable {
-            refusal: Refusal::new("sign_in_busy", "too many are signing in at this moment"),
+            refusal: Refusal::new("sign_in_busy", "too many sign-ins are running at this moment"),
             retry_after_s: RETRY_AFTER_S,
         })?;
         let _running = line.running.acquire().await.map_err(Error::internal)?;
@@ -122,7 +122,7 @@ impl Passwords {
     }
 }
 
-/// Refuses what is no password.
+/// Refuses a text that cannot be a password.
 pub(super) fn check(password: &str) -> Result<(), Error> {
     let chars = password.chars().count();
     if (PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {

@@ -1,8 +1,8 @@
-//! Who somebody is, as rows name them.
+//! Principals, as rows name them.
 
 use crate::store::UserId;
 
-/// Somebody who may do something. `Display` is how they are stored and shown.
+/// An identity that can be given rights. `Display` is the stored and shown form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// The holder of the owner key.
@@ -12,7 +12,7 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// The principal that is stored like this, if it is one.
+    /// Parses the stored form; `None` if it is not valid.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         match text.strip_prefix("user:") {

@@ -1,53 +1,46 @@
-//! Whose word is taken for where a request came from.
+//! The proxies that are trusted about the origin of a request.
 //!
-//! A proxy in front of PiCloud says in `X-Forwarded-For` who has called it and in
-//! `X-Forwarded-Proto` how. Anybody can say so; it is believed from the proxies of
-//! `PICLOUD_TRUSTED_PROXIES` only.
+//! A proxy in front of PiCloud sends its caller's address in `X-Forwarded-For` and the scheme in
+//! `X-Forwarded-Proto`. Any caller can send these headers; they are trusted only from the proxies
+//! of `PICLOUD_TRUSTED_PROXIES`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, HeaderName};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The proxies that are believed. `Display` is how they are set.
+/// The trusted proxies. `Display` is the form of the setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<Network>);
+pub struct TrustedProxies(Vec<IpNet>);
 
-/// Addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    prefix_bits: u32,
-}
-
-/// The text names no networks.
+/// The text is not a list of networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("addresses or networks like 127.0.0.1,10.0.0.0/8,fd00::/8, or none")]
 pub struct TrustedProxiesError;
 
 impl Default for TrustedProxies {
-    /// Whatever runs on this machine.
+    /// Trusts this machine.
     fn default() -> Self {
-        let network = |address, prefix_bits| Network { address, prefix_bits };
         let loopback = [
-            network(std::net::Ipv4Addr::new(127, 0, 0, 0).into(), 8),
-            network(std::net::Ipv6Addr::LOCALHOST.into(), 128),
+            Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+            Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
         ];
         Self(loopback.into())
     }
 }
 
 impl TrustedProxies {
-    /// The address of whoever has called: the peer, or who the trusted proxies say that
-    /// they were called by. None when there is no peer.
+    /// Returns the address of the caller: the peer's, or the one that trusted proxies report.
+    /// `None` without a peer.
     #[must_use]
     pub fn caller(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         let mut caller = peer(extensions)?;
-        // Each proxy has put who called it at the end of what it was told.
+        // Each proxy appends its caller's address to the list that it received.
         let named = headers.get_all(FORWARDED_FOR);
         let named: Vec<&str> = named.iter().filter_map(|value| value.to_str().ok()).collect();
         let mut before = named.iter().rev().flat_map(|line| line.rsplit(','));
@@ -60,7 +53,7 @@ impl TrustedProxies {
         Some(caller.to_canonical())
     }
 
-    /// Whether the caller speaks to the outermost proxy by TLS.
+    /// Whether the caller's connection to the outermost proxy uses TLS.
     #[must_use]
     pub fn is_https(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
         peer(extensions).is_some_and(|peer| self.trust(peer))
@@ -68,28 +61,12 @@ impl TrustedProxies {
     }
 
     fn trust(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address.to_canonical()))
+        self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 }
 
 fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
-}
-
-impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
-        let same_beginning =
-            |differing_bits: u32, bits: u32| bits - differing_bits >= self.prefix_bits;
-        match (self.address, address) {
-            (IpAddr::V4(ours), IpAddr::V4(other)) => {
-                same_beginning(32 - (ours.to_bits() ^ other.to_bits()).leading_zeros(), 32)
-            }
-            (IpAddr::V6(ours), IpAddr::V6(other)) => {
-                same_beginning(128 - (ours.to_bits() ^ other.to_bits()).leading_zeros(), 128)
-            }
-            _ => false,
-        }
-    }
 }
 
 impl FromStr for TrustedProxies {
@@ -99,7 +76,7 @@ impl FromStr for TrustedProxies {
         if text == "none" {
             return Ok(Self(Vec::new()));
         }
-        text.split(',').map(|network| network.trim().parse()).collect::<Result<_, _>>().map(Self)
+        text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -108,30 +85,18 @@ impl std::fmt::Display for TrustedProxies {
         if self.0.is_empty() {
             return f.write_str("none");
         }
-        for (position, Network { address, prefix_bits }) in self.0.iter().enumerate() {
+        for (position, network) in self.0.iter().enumerate() {
             let comma = if position == 0 { "" } else { "," };
-            write!(f, "{comma}{address}/{prefix_bits}")?;
+            write!(f, "{comma}{network}")?;
         }
         Ok(())
     }
 }
 
-impl FromStr for Network {
-    type Err = TrustedProxiesError;
-
-    fn from_str(text: &str) -> Result<Self, TrustedProxiesError> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| TrustedProxiesError)?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = prefix.map_or(Ok(bits), str::parse).map_err(|_| TrustedProxiesError)?;
-        if prefix_bits > bits {
-            return Err(TrustedProxiesError);
-        }
-        Ok(Self { address, prefix_bits })
-    }
+/// A network, or an address as the network of one.
+fn network(text: &str) -> Result<IpNet, TrustedProxiesError> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| TrustedProxiesError)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! How often one principal may ask for what takes CPU of the server's own: a check of a source,
-//! a run in the test panel.
+//! Rate limits of each principal for requests that take the server's own CPU: checks of sources,
+//! and runs in the test panel.
 //!
-//! The rate is a GCRA (ITU-T I.371): `requests` at once, then one each `per_s / requests`. Counters
-//! belong to this process.
+//! The rate is a GCRA (ITU-T I.371): `requests` at once, then one each `per_s / requests`. Each
+//! process has its own counters.
 //!
 //! Invariant: a refused request does not count.
-//! Invariant: at most [`REMEMBERED_MAX`] principals are remembered; the longest idle is forgotten
-//! first.
+//! Invariant: at most [`REMEMBERED_MAX`] principals are remembered; the one idle longest is
+//! forgotten first.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,15 +15,15 @@ use super::Principal;
 use crate::error::{Error, Refusal};
 use crate::store::{RateBy, RateLimit};
 
-/// How many principals are counted apart.
+/// The most principals with a counter of their own.
 const REMEMBERED_MAX: usize = 4096;
 
-/// How often a principal may ask. Without a limit, as often as it likes.
+/// The rate limits for each principal; `None` for unlimited.
 #[derive(Clone, Debug)]
 pub struct RateSettings {
-    /// For a check of a source.
+    /// Checks of sources.
     pub checks: Option<RateLimit>,
-    /// For a run in the test panel.
+    /// Runs in the test panel.
     pub tests: Option<RateLimit>,
 }
 
@@ -39,12 +39,12 @@ pub(super) struct Rates {
     /// The name of the limit in refusals.
     name: &'static str,
     limit: Option<RateLimit>,
-    /// When each principal has made up for what it asked, µs.
+    /// The time at which each principal has its full rate again, µs.
     due_at: Mutex<HashMap<Principal, i64>>,
 }
 
 impl Rates {
-    /// Limits by `limit`; not at all without one.
+    /// Creates counters for `limit`; without one, nothing is limited.
     pub(super) fn new(name: &'static str, limit: Option<RateLimit>) -> Self {
         Self { name, limit, due_at: Mutex::default() }
     }
@@ -52,16 +52,16 @@ impl Rates {
     /// Counts a request of `who` at the time `now`, µs.
     ///
     /// # Errors
-    /// `RateLimited`, with when to come again.
+    /// `RateLimited`, with the time to wait.
     pub(super) fn count(&self, who: &Principal, now: i64) -> Result<(), Error> {
         let Some(limit) = &self.limit else { return Ok(()) };
         let window_us = i64::from(limit.per_s) * 1_000_000;
         let each_us = (window_us / i64::from(limit.requests.max(1))).max(1);
         let mut due_at = self.due_at.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back must not make anybody wait for longer than the window.
+        // A clock that is set back must not make a principal wait longer than the window.
         let before = due_at.get(who).map_or(now, |due| (*due).clamp(now, now + window_us));
         let due = before + each_us;
-        // The last one of a window may be cut by the division.
+        // The division can cut the last request of a window short.
         let wait_us = due - now - window_us.max(each_us);
         if wait_us > 0 {
             return Err(self.refuse(limit, wait_us));
@@ -89,7 +89,7 @@ impl Rates {
     }
 }
 
-/// Forgets who has made up for everything; else, who is the first to.
+/// Removes principals that have their full rate again, or else the first that will have it.
 fn make_room(due_at: &mut HashMap<Principal, i64>, now: i64) {
     due_at.retain(|_, due| *due > now);
     if due_at.len() < REMEMBERED_MAX {
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(wait_s(rates.count(&user(1), 10 * SECOND - 1)), 1);
         rates.count(&user(1), 10 * SECOND).unwrap();
         assert_eq!(wait_s(rates.count(&user(1), 10 * SECOND)), 10);
-        // Nobody else waits.
+        // Other principals do not wait.
         rates.count(&user(2), 0).unwrap();
         rates.count(&Principal::Owner, 0).unwrap();
     }

@@ -1,22 +1,22 @@
-//! Whether a trigger may go on: it runs as whoever registered it, and only while they
-//! could register it. Pure.
+//! Whether a trigger can fire: it runs as the principal that registered it, and only while that
+//! principal could register it. Pure.
 
 use super::{Capability, Principal};
 use crate::store::Trigger;
 
-/// Why a trigger that is enabled does not fire.
+/// Why an enabled trigger does not fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// There is no such user any more.
+    /// The user does not exist any more.
     RegistrantGone,
-    /// They may not sign in.
+    /// The user is disabled.
     RegistrantDisabled,
-    /// They may not have triggers in this app any more.
+    /// The user lost the right to have triggers in this app.
     RegistrantNotAllowed,
 }
 
 impl StopReason {
-    /// As it is shown to programs.
+    /// The form for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -27,20 +27,20 @@ impl StopReason {
     }
 }
 
-/// For people.
+/// The form for people.
 impl std::fmt::Display for StopReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::RegistrantGone => "whoever registered the trigger is no user any more",
-            Self::RegistrantDisabled => "whoever registered the trigger may not sign in",
+            Self::RegistrantGone => "the user who registered the trigger no longer exists",
+            Self::RegistrantDisabled => "the user who registered the trigger is disabled",
             Self::RegistrantNotAllowed => {
-                "whoever registered the trigger may not have triggers in this app any more"
+                "the user who registered the trigger can no longer have triggers in this app"
             }
         })
     }
 }
 
-/// Why a trigger does not fire although it is enabled, if it does not.
+/// Returns why an enabled trigger does not fire; `None` if it does.
 #[must_use]
 pub fn stop_reason(trigger: &Trigger) -> Option<StopReason> {
     match (Principal::of(&trigger.registered_by_principal), &trigger.registrant) {
@@ -94,7 +94,7 @@ mod tests {
         for (registrant, expected) in table {
             assert_eq!(reason(&user, registrant.clone()), expected, "{registrant:?}");
         }
-        assert_eq!(reason("owner", None), None, "whoever has the owner key is always there");
+        assert_eq!(reason("owner", None), None, "the owner always exists");
         assert_eq!(reason("somebody", None), Some(StopReason::RegistrantGone));
     }
 }

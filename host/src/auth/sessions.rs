@@ -1,16 +1,16 @@
-//! Sessions: a browser that has shown a key, and shows a cookie from then on.
+//! Sessions: a browser signs in once, and is then authenticated by a cookie.
 //!
 //! ```text
-//!  sign in ─▶ cookie and CSRF token ─▶ requests ─┬─ unseen for too long ─▶ over
-//!                                          ▲ │   ├─ too old ────────────▶ over
-//!                                          └─┘   └─ signed out ─────────▶ over
+//!  sign in ─▶ cookie and CSRF token ─▶ requests ─┬─ idle for too long ───▶ expired
+//!                                          ▲ │   ├─ too old ─────────────▶ expired
+//!                                          └─┘   └─ signed out ──────────▶ deleted
 //! ```
 //!
 //! The cookie is described in [`super::cookies`].
 //!
-//! Invariant: the cookie alone changes nothing. A request that is not safe (RFC 9110,
-//! section 9.2.1) brings the session's CSRF token, which a page of another origin
-//! cannot read. None comes from a page of another origin, or of none.
+//! Invariant: the cookie alone cannot change anything. A request that is not safe (RFC 9110,
+//! section 9.2.1) must carry the session's CSRF token, which a page of another origin cannot read.
+//! Requests from a page of another or an opaque origin are refused.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
@@ -22,22 +22,22 @@ use crate::clock::Clock;
 use crate::error::{Error, Refusal};
 use crate::store::{self, Store, UserId};
 
-/// Brings the CSRF token.
+/// The header of the CSRF token.
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
-/// Where a browser says that a request comes from (W3C Fetch Metadata).
+/// The header in which a browser reports the origin of a request (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
-/// A session that is in use is renewed each time that this part of its idle time has
-/// passed, so that not every request writes.
+/// A session in use is renewed each time this fraction of its idle time has passed, so that not
+/// every request writes.
 const RENEWALS: i64 = 100;
 
-/// How long sessions last.
+/// The lifetime of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
-    /// Without a request, in days.
+    /// Lifetime without a request, in days.
     pub idle_days: u32,
-    /// In all, in days.
+    /// Longest lifetime, in days.
     pub days_max: u32,
 }
 
@@ -52,7 +52,7 @@ impl SessionSettings {
         i64::from(self.idle_days) * DAY_US
     }
 
-    /// When a session that began at `created_at` and is seen `now` will be over, µs.
+    /// Returns when a session that began at `created_at` and is used `now` expires, µs.
     fn expires_at(self, created_at: i64, now: i64) -> i64 {
         (now + self.idle_us()).min(created_at + i64::from(self.days_max) * DAY_US)
     }
@@ -63,12 +63,12 @@ impl SessionSettings {
     }
 }
 
-/// A session that goes on.
+/// A valid session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// What a request that changes something must bring.
+    /// The CSRF token that a request which changes something must carry.
     pub csrf_token: String,
-    /// When it will be over, unless it is renewed, µs.
+    /// When it expires unless it is renewed, µs.
     pub expires_at: i64,
     pub(super) token_sha256: String,
 }
@@ -76,7 +76,7 @@ pub struct Session {
 impl Session {
     /// Refuses a request that another site may have made the browser send.
     pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Error> {
-        // Also of what only reads: it tells the token.
+        // Checked for reads too: their responses contain the token.
         check_site(headers)?;
         if method.is_safe() {
             return Ok(());
@@ -90,8 +90,8 @@ impl Session {
     }
 }
 
-/// Refuses what a browser says to come from a page of another origin, or of none, which is
-/// that of a script's page (decision 15). `none` is somebody who has typed the address.
+/// Refuses a request that, by the browser's headers, comes from a page of another origin, or of an
+/// opaque one, such as a script's page (decision 15). `none` means that the user typed the address.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Error> {
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     let is_ours = matches!(site, None | Some(b"same-origin" | b"none"));
@@ -105,7 +105,7 @@ pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Error> {
 
 /// A session that has just begun, and the `Set-Cookie` for its browser.
 pub struct Begun {
-    /// Whose it is.
+    /// The principal.
     pub principal: Principal,
     /// The session.
     pub session: Session,
@@ -113,8 +113,8 @@ pub struct Begun {
     pub cookie: String,
 }
 
-/// Begins a session of a user, as [`Store::insert_session_of`] says; `is_https` makes the
-/// cookie one that is sent by TLS only.
+/// Begins a session of a user, see [`Store::insert_session_of`]. With `is_https`, the cookie is
+/// sent over TLS only.
 pub(super) async fn begin(
     (store, clock): (&Store, &Clock),
     settings: SessionSettings,
@@ -140,7 +140,7 @@ pub(super) async fn begin(
     Ok(Some(Begun { principal, session: shown(session), cookie }))
 }
 
-/// The session of a token and who is signed in by it, renewed if it is time.
+/// Returns the session of a token and its principal, renewed if it is due.
 pub(super) async fn find(
     (store, clock): (&Store, &Clock),
     settings: SessionSettings,
@@ -150,7 +150,7 @@ pub(super) async fn find(
     let Some(mut session) = store.find_session(&sha256(token), now).await? else {
         return Ok(None);
     };
-    // A principal that this version does not know has nothing to say here.
+    // A principal that this version does not know has no rights.
     let Some(principal) = Principal::of(&session.principal) else { return Ok(None) };
     if settings.is_to_be_renewed(&session, now) {
         session.expires_at = settings.expires_at(session.created_at, now);
@@ -162,8 +162,8 @@ pub(super) async fn find(
     Ok(Some((principal, shown(session))))
 }
 
-/// Whose session this token was the one of, over or not, and what it is counted by; none when
-/// it is not remembered.
+/// Returns the principal of a token's session, even an expired one, and the key of its counter;
+/// `None` if it is not remembered.
 pub(super) async fn remembered(
     store: &Store,
     token: &str,
@@ -184,7 +184,7 @@ pub(super) fn sha256(token: &str) -> String {
     hex::encode(Sha256::digest(token))
 }
 
-/// The `Set-Cookie` that takes the cookie away.
+/// Returns the `Set-Cookie` that removes the cookie.
 #[must_use]
 pub fn removed_cookie(is_https: bool) -> String {
     SESSION.set("", 0, is_https)

@@ -119,7 +119,7 @@ async fn a_new_owner_key_is_long_and_a_short_one_of_before_goes_on() {
     let refused = start("0123456789abcde-0123456789abcde").await.unwrap_err();
     assert!(refused.contains("31 characters") && refused.contains("at least 32"), "{refused}");
     start("0123456789abcdef0123456789abcdef").await.unwrap();
-    // One of a release that took shorter ones.
+    // A short key from an older release.
     let short = "0123456789abcde-";
     let hash = KeyHash::of(short.as_bytes()).to_hex();
     store.update_setting("owner_key_sha256", &hash, 1).await.unwrap();

@@ -1,50 +1,48 @@
-//! How fast somebody may try to sign in: a few times at once, then ever more slowly,
-//! counted by the network that they come from and by the account that they try.
+//! Slows down sign-in attempts: the first few are free, then each wait doubles. Attempts are
+//! counted by network and by account.
 //!
-//! An account's waits are short, so that nobody can lock its owner out by trying: what
-//! protects it from many networks at once is that each try costs a hash. A device that has
-//! signed in to an account before is counted for itself, and not slowed by anybody else.
+//! The waits of an account are short, so that an attacker cannot lock its owner out. Against many
+//! networks at once, the cost of a hash for each attempt protects it. A device that has signed in
+//! to an account before has its own counter, and other callers do not slow it down.
 //!
-//! Invariant: a try that is refused counts nowhere, so that trying on does not make others
-//! wait longer. A right one takes back its own count, and nobody else's.
-//! Invariant: a try counts from when it begins, so that tries at the same time count too.
-//! Invariant: what is remembered is bounded; what is forgotten first is what is
-//! longest ago.
+//! Invariant: a refused attempt does not count, so that trying on does not make others wait longer.
+//! A successful attempt removes its own count only.
+//! Invariant: an attempt counts from its start, so that concurrent attempts count too.
+//! Invariant: the memory is bounded; the oldest entry is forgotten first.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// How tries are slowed.
+/// How attempts are slowed down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// So many wrong ones cost nothing: people mistype.
+    /// The number of failures that cost nothing: people mistype.
     free: u32,
     /// The longest wait, µs.
     wait_max_us: i64,
 }
 
-/// Of a network.
+/// For a network.
 pub(super) const NETWORK: Pace = Pace { free: 5, wait_max_us: 15 * 60 * 1_000_000 };
-/// Of a device that has signed in before.
+/// For a device that has signed in before.
 pub(super) const DEVICE: Pace = Pace { free: 10, wait_max_us: 60 * 1_000_000 };
-/// Of a network that tries owner keys: programs are set up wrongly more often than people
-/// mistype.
+/// For a network that tries owner keys: programs are misconfigured more often than people mistype.
 pub(super) const KEYS: Pace = Pace { free: 20, wait_max_us: 60 * 1_000_000 };
-/// Of a network that begins sign-ins at the identity provider, right or wrong.
+/// For a network that starts sign-ins with the identity provider, successful or not.
 pub(super) const STARTS: Pace = Pace { free: 60, wait_max_us: 60 * 1_000_000 };
-/// Of an account.
+/// For an account.
 pub(super) const ACCOUNT: Pace = Pace { free: 10, wait_max_us: 60 * 1_000_000 };
 
-/// How long one waits after the last that was free, doubled with every further one.
+/// The wait after the last free attempt, doubled with each further one.
 const WAIT_US: i64 = 1_000_000;
-/// After this time without a wrong one, one begins anew.
+/// The time without a failure after which the count starts again.
 const FORGET_US: i64 = 60 * 60 * 1_000_000;
-/// How many are remembered.
+/// The most entries that are remembered.
 const REMEMBERED_MAX: usize = 1024;
 
-/// Who has tried in vain lately.
+/// Counters of recent failures.
 pub(super) struct Tries<K> {
     pace: Pace,
     failures: Mutex<HashMap<K, Failures>>,
@@ -54,7 +52,7 @@ pub(super) struct Tries<K> {
 struct Failures {
     count: u32,
     last_at: i64,
-    /// The `last_at` before the last try, for when that is taken back.
+    /// The `last_at` before the last attempt, for when that is taken back.
     before_at: i64,
 }
 
@@ -63,11 +61,11 @@ impl<K: Eq + Hash + Clone> Tries<K> {
         Self { pace, failures: Mutex::default() }
     }
 
-    /// Begins a try at the time `now`, µs. It counts as a failure until it has
-    /// [taken back](Self::take_back).
+    /// Begins an attempt at the time `now`, µs. It counts as a failure until it is [taken
+    /// back](Self::take_back).
     ///
     /// # Errors
-    /// After how many seconds one may try.
+    /// The number of seconds to wait.
     pub(super) fn begin(&self, who: &K, now: i64) -> Result<(), u32> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let before = failures.get(who).copied().filter(|before| now - before.last_at < FORGET_US);
@@ -82,7 +80,7 @@ impl<K: Eq + Hash + Clone> Tries<K> {
         Ok(())
     }
 
-    /// A try that has begun at `now`, µs, does not count after all: it was right, or refused
+    /// Removes the attempt that began at `now`, µs, from the count: it succeeded, or was refused
     /// elsewhere.
     pub(super) fn take_back(&self, who: &K, now: i64) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,11 +96,11 @@ impl<K: Eq + Hash + Clone> Tries<K> {
     }
 }
 
-/// Tries of owner keys. A wrong key that comes again and again is a program that was set up
-/// wrongly, and no guess: it counts once.
+/// Attempts at the owner key. A wrong key that is sent repeatedly comes from a misconfigured
+/// program and is not a guess: it counts once.
 pub(super) struct KeyTries {
     networks: Tries<IpAddr>,
-    /// The last wrong key of each network, by its hash.
+    /// The hash of the last wrong key of each network.
     wrong: Mutex<HashMap<IpAddr, [u8; 32]>>,
 }
 
@@ -114,7 +112,7 @@ impl KeyTries {
     /// As [`Tries::begin`].
     ///
     /// # Errors
-    /// After how many seconds one may try.
+    /// The number of seconds to wait.
     pub(super) fn begin(&self, network: &IpAddr, key: [u8; 32], now: i64) -> Result<(), u32> {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner).get(network).copied();
         if wrong == Some(key) {
@@ -123,12 +121,12 @@ impl KeyTries {
         self.networks.begin(network, now)
     }
 
-    /// The key that was tried at `now`, µs, is the owner's.
+    /// Records that the key tried at `now`, µs, is the owner's.
     pub(super) fn was_right(&self, network: &IpAddr, now: i64) {
         self.networks.take_back(network, now);
     }
 
-    /// The key is not the owner's.
+    /// Records that the key is not the owner's.
     pub(super) fn was_wrong(&self, network: &IpAddr, key: [u8; 32]) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if wrong.len() >= REMEMBERED_MAX && !wrong.contains_key(network) {
@@ -139,11 +137,11 @@ impl KeyTries {
 }
 
 impl Pace {
-    /// How long somebody has to wait, µs.
+    /// Returns the wait, µs.
     fn wait_us(self, failures: Failures, now: i64) -> i64 {
         let Some(doubled) = failures.count.checked_sub(self.free) else { return 0 };
         let wait = WAIT_US.checked_shl(doubled).filter(|wait| (1..self.wait_max_us).contains(wait));
-        // A clock that was set back must not lock anybody out for longer.
+        // A clock that is set back must not lock a caller out for longer.
         (failures.last_at + wait.unwrap_or(self.wait_max_us) - now).min(self.wait_max_us)
     }
 }
@@ -158,7 +156,7 @@ fn make_room<K: Eq + Hash + Clone>(failures: &mut HashMap<K, Failures>, who: &K)
     }
 }
 
-/// Who has one address of IPv6 usually has a /64 of them.
+/// The owner of one IPv6 address usually has the whole /64.
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -192,7 +190,7 @@ mod tests {
             now += 1;
             assert_eq!(tries.begin(&1, now), Ok(()));
         }
-        // Nobody else waits.
+        // Others do not wait.
         assert_eq!(tries.begin(&2, now), Ok(()));
     }
 
@@ -207,12 +205,12 @@ mod tests {
             }
             assert_eq!(tries.begin(&1, now - 1), Err(1));
             assert_eq!(tries.begin(&1, now), Ok(()));
-            // A right one makes nobody wait, and forgives no wrong one.
+            // A successful attempt causes no wait, and does not remove a failure.
             tries.take_back(&1, now);
             assert_eq!(tries.begin(&1, now), Ok(()));
             assert!(tries.begin(&1, now).is_err());
-            // An hour later nothing is held against anybody, and a clock that was set back
-            // by a day holds nobody up for one.
+            // After an hour nothing counts any more. A clock that was set back by a day does not
+            // make a caller wait for a day.
             let most_s = u32::try_from(pace.wait_max_us / SECOND).unwrap() + 1;
             assert!(tries.begin(&1, now - 24 * FORGET_US).unwrap_err() <= most_s);
             assert_eq!(tries.begin(&1, now + FORGET_US), Ok(()));

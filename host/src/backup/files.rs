@@ -1,4 +1,4 @@
-//! The contents of files, from one folder of blobs to another.
+//! Copies the contents of files from one folder of blobs to another.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -12,24 +12,23 @@ use super::{Failed, Result, failed};
 use crate::blobs::{Blobs, Described};
 use crate::store::{Snapshot, StoredFile};
 
-/// How many entries are read at once.
+/// The number of entries read at once.
 const PAGE_ROWS: i64 = 500;
-/// How many blobs are copied at once: each waits for the disk, and one wait can do for
-/// several of them.
+/// The number of blobs copied at once: each waits for the disk, and one wait can serve several.
 const COPIES: usize = 8;
 
-/// A file without its content.
+/// A file whose content is lost.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lost {
-    /// The id of its app.
+    /// The id of the app.
     pub app_id: String,
-    /// Its bucket.
+    /// The bucket.
     pub bucket: String,
-    /// Its path.
+    /// The path.
     pub path: String,
-    /// The blob that was looked for.
+    /// The missing blob.
     pub blob: Uuid,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 
@@ -40,9 +39,9 @@ impl fmt::Display for Lost {
     }
 }
 
-/// Copying from one folder to another, each blob once.
+/// A copy from one folder to another, each blob once.
 pub(super) struct Copying {
-    /// None where no file was ever written.
+    /// `None` if no file was ever written.
     source: Option<Blobs>,
     target: Blobs,
     copied: HashSet<Uuid>,
@@ -54,13 +53,12 @@ impl Copying {
         Self { source, target, copied: HashSet::new(), bytes: 0 }
     }
 
-    /// How many were copied.
+    /// Returns the number of blobs copied.
     pub(super) fn count(&self) -> usize {
         self.copied.len()
     }
 
-    /// Copies every blob that a database describes; those that are gone or damaged are
-    /// told.
+    /// Copies every blob that a database describes. Returns the missing and damaged ones.
     pub(super) async fn copy_all(&mut self, moment: &mut Snapshot) -> Result<BTreeSet<Lost>> {
         let mut lost = BTreeSet::new();
         let mut last: Option<StoredFile> = None;
@@ -110,8 +108,8 @@ impl Copying {
     }
 }
 
-/// Copies one blob: why it is lost, if it is. Errors end the whole: a disk that is full
-/// is not a file that is missing.
+/// Copies one blob. Returns the reason if it is lost. Errors end the backup: a full disk is not a
+/// missing file.
 async fn copy(
     source: Option<&Blobs>,
     target: &Blobs,
@@ -124,7 +122,7 @@ async fn copy(
     };
     match copied {
         Ok(()) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some("it is not there".into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some("it is missing".into())),
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Some(error.to_string())),
         Err(error) => Err(failed(format!("the file {}/{}", file.bucket, file.path))(error)),
     }

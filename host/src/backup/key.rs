@@ -1,4 +1,4 @@
-//! The master key of the data folder, in a backup.
+//! The data folder's master key in a backup.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -12,7 +12,7 @@ use super::{Failed, Result, failed_at};
 use crate::config::Config;
 use crate::secrets::{KEY_FILE, NEXT_KEY_FILE};
 
-/// A key file as it was when the backup began.
+/// The key file as of the beginning of the backup.
 pub(super) struct CopiedKey {
     source: PathBuf,
     in_environment: bool,
@@ -21,14 +21,14 @@ pub(super) struct CopiedKey {
 }
 
 impl CopiedKey {
-    /// Errors: when it cannot be read, or another key is taking its place.
+    /// Reads the key. Errors: if it cannot be read, or if another key is replacing it.
     pub(super) fn read(config: &Config) -> Result<Self> {
         let source = config.data.join(KEY_FILE);
         let in_environment = config.master_key.is_some();
         let content = if in_environment { None } else { content_of(&source)? };
         if !in_environment && config.data.join(NEXT_KEY_FILE).exists() {
             return Err(Failed(
-                "another master key is taking the place of the old one; start the server, or do \
+                "a rotation of the master key is not finished; start the server, or run \
                  `picloud master-key rotate` to its end, and try again"
                     .to_owned(),
             ));
@@ -36,20 +36,20 @@ impl CopiedKey {
         Ok(Self { source, in_environment, is_left_out: false, content })
     }
 
-    /// The backup is to have none.
+    /// Omits the key from the backup.
     pub(super) fn leave_out(&mut self) {
         self.is_left_out = true;
     }
 
-    /// Writes it into a backup whose database was copied since.
+    /// Writes the key into a backup whose database was copied in the meantime.
     ///
-    /// Errors: when it cannot be written, or is another one by now.
+    /// Errors: if it cannot be written, or if another key has replaced it.
     pub(super) fn write_into(&self, folder: &Path) -> Result<MasterKeyOf> {
         if self.in_environment {
             return Ok(MasterKeyOf::Environment);
         }
         if content_of(&self.source)? != self.content {
-            return Err(Failed("the master key was replaced meanwhile; try again".to_owned()));
+            return Err(Failed("the master key has been replaced; try again".to_owned()));
         }
         let Some(content) = &self.content else { return Ok(MasterKeyOf::None) };
         if self.is_left_out {
@@ -60,7 +60,7 @@ impl CopiedKey {
     }
 }
 
-/// Copies the key of a backup into a data folder, if it has one.
+/// Copies the key of a backup into a data folder, if the backup has one.
 pub(super) fn restore(source: &Path, data: &Path) -> Result<()> {
     match content_of(&source.join(KEY_FILE))? {
         Some(content) => write(&data.join(KEY_FILE), &content),

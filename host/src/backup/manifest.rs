@@ -1,4 +1,4 @@
-//! `backup.json`: what a backup says of itself.
+//! `backup.json`: the description of a backup.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,46 +11,46 @@ use super::{Failed, Result, failed_at, sync};
 use crate::store::DatabaseUrl;
 
 pub(super) const NAME: &str = "backup.json";
-/// The form of backups. Another number is another form.
+/// The format of backups; another number is another format.
 const FORMAT: u32 = 1;
 
-/// What a backup is.
+/// The description of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Which form it has.
+    /// The format.
     format: u32,
-    /// The release that has made it.
+    /// The release that made the backup.
     pub picloud: String,
     /// `sqlite` or `postgres`.
     pub database: String,
-    /// When it was done, in microseconds since 1970.
+    /// When the backup was finished, in microseconds since 1970.
     pub made_at: i64,
-    /// How many files it has.
+    /// The number of files.
     pub files: usize,
-    /// Their size together.
+    /// The total size of the files, in bytes.
     pub files_bytes: i64,
-    /// Files without their content.
+    /// The files whose content is lost.
     pub lost: BTreeSet<Lost>,
-    /// Where the master key is.
+    /// The location of the master key.
     #[serde(default)]
     pub master_key: MasterKeyOf,
-    /// The SHA-256 of the database's copy, in hex; none in a backup of an earlier release.
+    /// The SHA-256 of the database's copy, in hexadecimal; `None` in an older release's backup.
     #[serde(default)]
     pub database_sha256: Option<String>,
 }
 
-/// Where the key of a backup's secrets is.
+/// The location of the master key that opens a backup's secrets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MasterKeyOf {
-    /// There was none: nothing has ever been served.
+    /// No key exists: no server has ever run.
     #[default]
     None,
-    /// It is in the backup.
+    /// In the backup.
     Backup,
-    /// In the environment of the server, and not in the backup.
+    /// In the environment of the server, not in the backup.
     Environment,
-    /// In the data folder of the server, and not in the backup, as was asked.
+    /// In the data folder of the server, but omitted from the backup on request.
     LeftOut,
 }
 
@@ -89,10 +89,10 @@ impl Manifest {
         format!("{} {sha256} {url}", self.made_at)
     }
 
-    /// Errors: when the folder is no backup, or one of a later release.
+    /// Reads the manifest. Errors: if the folder is not a backup, or if a later release made it.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let text = fs::read_to_string(folder.join(NAME));
-        let text = text.map_err(failed_at("this is no backup:", &folder.join(NAME)))?;
+        let text = text.map_err(failed_at("not a backup:", &folder.join(NAME)))?;
         let known: Self =
             serde_json::from_str(&text).map_err(failed_at("cannot read", &folder.join(NAME)))?;
         match known.format {

@@ -9,14 +9,14 @@ use tokio::process::Command;
 use super::{Failed, Result};
 use crate::store::DatabaseUrl;
 
-/// Writes the database as of `moment` into a file; one that is there is replaced.
+/// Writes the database as of `moment` into a file, replacing an existing one.
 pub(super) async fn dump(url: &DatabaseUrl, moment: &str, file: &Path) -> Result<()> {
     let mut command = program("pg_dump", url);
     command.args(["--format=custom", "--snapshot", moment, "--file"]).arg(file);
     run("pg_dump", command).await
 }
 
-/// Fills an empty database from such a file: with all of it, or with nothing.
+/// Fills an empty database from such a file, completely or not at all.
 pub(super) async fn restore(url: &DatabaseUrl, file: &Path) -> Result<()> {
     let mut command = program("pg_restore", url);
     command.args(["--single-transaction", "--exit-on-error"]).arg(file);
@@ -26,9 +26,9 @@ pub(super) async fn restore(url: &DatabaseUrl, file: &Path) -> Result<()> {
 fn program(name: &str, url: &DatabaseUrl) -> Command {
     let libpq = url.libpq();
     let mut command = Command::new(name);
-    // Whose the tables are is for the database that they are restored into.
+    // The target database decides who owns the tables.
     command.args(["--no-password", "--no-owner", "--no-privileges", "--dbname", &libpq.url]);
-    // Not among the arguments, which other users of the machine can see.
+    // Not an argument, which other users of the machine could see.
     command.envs(libpq.password.map(|password| ("PGPASSWORD", password)));
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
@@ -39,7 +39,7 @@ async fn run(name: &str, mut command: Command) -> Result<()> {
         Ok(ended) if ended.status.success() => Ok(()),
         Ok(ended) => {
             let said = String::from_utf8_lossy(&ended.stderr);
-            Err(Failed(format!("{name} has failed: {}", said.trim())))
+            Err(Failed(format!("{name} failed: {}", said.trim())))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Failed(format!(
             "{name} is missing, which comes with PostgreSQL's client programs; it must be at \

@@ -1,7 +1,7 @@
-//! The way back: a backup becomes the data folder and the database of a server.
+//! Restores a backup into the data folder and the database of a server.
 //!
-//! Invariant: what is there already is not touched: a data folder or database that is
-//! not empty is refused, but for what an interrupted restore of the same backup has left.
+//! Invariant: existing data is not touched. A data folder or database that is not empty is refused,
+//! except for the remains of an interrupted restore of the same backup.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,23 +18,23 @@ use crate::blobs::{Blobs, FILES_FOLDER};
 use crate::config::Config;
 use crate::store::{DatabaseUrl, Snapshot};
 
-/// What may be in a data folder that counts as empty: compiled code, which is made again
-/// at need, what a file system has of its own, and a mark that was not finished.
+/// The files allowed in an empty data folder: compiled code, which is created again when needed, a
+/// folder of the file system itself, and an incomplete mark.
 const NOT_DATA: [&str; 3] = ["cache", "lost+found", NEXT_MARK];
 
-/// Restores a backup into the data folder and the database that `config` leads to. The
-/// manifest names the files that are lost, now or when the backup was made.
+/// Restores a backup into the data folder and the database that `config` refers to. The manifest
+/// lists the files that are lost, now or when the backup was made.
 ///
 /// # Errors
-/// When `source` is no backup or of the other kind of database, when there is something
-/// already, or when something cannot be read or written.
+/// If `source` is not a backup or is one of the other kind of database, if data already exists, or
+/// if something cannot be read or written.
 pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
     let mut manifest = Manifest::read(source)?;
     let url = config.database_url().map_err(failed("the database"))?;
     if manifest.database != url.kind() {
         let (theirs, ours) = (&manifest.database, url.kind());
         return Err(Failed(format!(
-            "the backup is of a {theirs} database, and PICLOUD_DATABASE_URL leads to {ours}"
+            "the backup is of a {theirs} database, and PICLOUD_DATABASE_URL is for {ours}"
         )));
     }
     let copy = source.join(database_copy(&url));
@@ -64,11 +64,11 @@ pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Refuses a database that has something, unless an interrupted restore has put it there.
+/// Refuses a database that is not empty, unless an interrupted restore of this backup filled it.
 async fn check_database(url: &DatabaseUrl, left: Option<&Restore>) -> Result<()> {
     if let Some(file) = url.file() {
         if file.exists() {
-            return Err(Failed(format!("there is a database already: {}", file.display())));
+            return Err(Failed(format!("there is already a database: {}", file.display())));
         }
         return Ok(());
     }
@@ -78,20 +78,20 @@ async fn check_database(url: &DatabaseUrl, left: Option<&Restore>) -> Result<()>
     if is_empty || left.is_some_and(|left| left.has_database) {
         return Ok(());
     }
-    Err(Failed(format!("the database {url} is not empty; make a new one")))
+    Err(Failed(format!("the database {url} is not empty; create a new one")))
 }
 
-/// Refuses a database that is not as it was backed up.
+/// Refuses a copy of the database that has changed since the backup.
 fn check_copy(manifest: &Manifest, copy: &Path) -> Result<()> {
     let Some(sha256) = &manifest.database_sha256 else { return Ok(()) };
     if sha256_of(copy)? == *sha256 {
         return Ok(());
     }
     let copy = copy.display();
-    Err(Failed(format!("{copy} is damaged: it is not what backup.json says was backed up")))
+    Err(Failed(format!("{copy} is damaged: its SHA-256 is not the one in backup.json")))
 }
 
-/// The database comes last: without one there is nothing that could be started.
+/// Restores the database after the files: without a database no server can start.
 async fn restore_sqlite(
     copy: &Path,
     file: &Path,
@@ -106,8 +106,8 @@ async fn restore_sqlite(
     fs::copy(copy, &unfinished).map_err(failed_at("cannot write", &unfinished))?;
     sync(&unfinished)?;
     sync(&data.join(FILES_FOLDER))?;
-    // While there is no database: repeating a restore removes files, and a server may use them
-    // once there is one.
+    // Before the database exists: repeating a restore removes files, which a server can use once
+    // there is a database.
     restore.end(data)?;
     fs::rename(&unfinished, file).map_err(failed_at("cannot write", file))?;
     sync(file.parent().unwrap_or(file))?;
@@ -133,7 +133,7 @@ async fn restore_postgres(
     Ok(lost)
 }
 
-/// Refuses a data folder that has something in it.
+/// Refuses a data folder that is not empty.
 fn check_empty(data: &Path) -> Result<()> {
     for entry in fs::read_dir(data).map_err(failed_at("the data folder", data))? {
         let name = entry.map_err(failed_at("the data folder", data))?.file_name();

@@ -1,6 +1,6 @@
-//! Unfinished backups and restores: how an interrupted one is recognised and repeated.
+//! Unfinished backups and restores: recognising and repeating interrupted ones.
 //!
-//! Invariant: nothing is removed but what a backup or a restore has made and not finished.
+//! Invariant: only files of an unfinished backup or restore are removed.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write};
@@ -12,22 +12,22 @@ use super::{Failed, POSTGRES_DUMP, Result, SQLITE_COPY, failed_at, sync};
 use crate::blobs::FILES_FOLDER;
 use crate::secrets::KEY_FILE;
 
-/// All that is in a backup.
+/// All files of a backup.
 const OF_A_BACKUP: [&str; 5] = [FILES_FOLDER, KEY_FILE, SQLITE_COPY, POSTGRES_DUMP, MANIFEST];
 
-/// The file that says that a restore into a data folder is not finished.
+/// The file that marks a restore into a data folder as unfinished.
 const RESTORE_MARK: &str = "restore.unfinished";
 
-/// The same, before it is whole.
+/// The mark while it is being written.
 pub(super) const NEXT_MARK: &str = "restore.unfinished.next";
 
-/// Makes the folder that a backup is made in, in the place of one that an interrupted backup has
-/// left. The backup holds the file for as long as it goes on.
+/// Creates the folder of a backup, replacing that of an interrupted backup. The backup holds the
+/// returned file until it ends.
 ///
 /// # Errors
-/// When another backup goes on there, or there is something else.
+/// If another backup is in progress there, or if other files exist.
 pub(super) fn folder(folder: &Path) -> Result<File> {
-    // It holds every secret of the instance.
+    // Owner only, because it contains every secret of the instance.
     let make = || DirBuilder::new().mode(0o700).create(folder);
     match make() {
         Ok(()) => lock(folder),
@@ -42,15 +42,15 @@ pub(super) fn folder(folder: &Path) -> Result<File> {
     }
 }
 
-/// Locks a folder, for as long as the file is kept.
+/// Locks a folder as long as the returned file is open.
 ///
 /// # Errors
-/// When another backup or restore works in it, or it cannot be opened.
+/// If another backup or restore uses it, or if it cannot be opened.
 pub(super) fn lock(folder: &Path) -> Result<File> {
     let failed = || failed_at("the folder", folder);
     let opened = File::open(folder).map_err(failed())?;
     let is_locked = match opened.try_lock() {
-        // Another backup may have removed the folder that was opened, and made it anew.
+        // Another backup can have removed the folder that was opened, and created it again.
         Ok(()) => {
             let (ours, named) = (opened.metadata().map_err(failed())?, fs::metadata(folder));
             named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()))
@@ -61,35 +61,37 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
     if is_locked {
         return Ok(opened);
     }
-    Err(Failed(format!("another backup or restore works in {}", folder.display())))
+    Err(Failed(format!("another backup or restore is using {}", folder.display())))
 }
 
-/// Refuses what no backup has left.
+/// Refuses a folder with files that are not from a backup.
 fn check_left(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(failed_at("the backup", folder))? {
         let name = entry.map_err(failed_at("the backup", folder))?.file_name();
         if !OF_A_BACKUP.iter().any(|known| name == *known) {
             let (folder, name) = (folder.display(), name.display());
-            return Err(Failed(format!("{folder} is no unfinished backup: it has {name}")));
+            return Err(Failed(format!(
+                "{folder} is not an unfinished backup: it contains {name}"
+            )));
         }
     }
     Ok(())
 }
 
-/// A restore into a data folder that is not finished.
+/// An unfinished restore into a data folder.
 pub(super) struct Restore {
     mark: PathBuf,
-    /// Of which backup, and into which database.
+    /// The backup and the target database.
     of: String,
-    /// Whether the database was restored, by this try or the one before.
+    /// Whether the database is restored, by this or a previous attempt.
     pub(super) has_database: bool,
 }
 
 impl Restore {
-    /// The one that was interrupted in this folder, if it was this one.
+    /// Returns the interrupted restore of this backup in this folder, if any.
     ///
     /// # Errors
-    /// When it was another, or cannot be read.
+    /// If the interrupted restore is another one, or cannot be read.
     pub(super) fn find(data: &Path, of: &str) -> Result<Option<Self>> {
         let mark = data.join(RESTORE_MARK);
         let text = match fs::read_to_string(&mark) {
@@ -108,7 +110,7 @@ impl Restore {
         Ok(Some(Self { mark, of: of.to_owned(), has_database }))
     }
 
-    /// Marks a folder as not finished.
+    /// Marks a folder as unfinished.
     pub(super) fn begin(data: &Path, of: &str) -> Result<Self> {
         let restore =
             Self { mark: data.join(RESTORE_MARK), of: of.to_owned(), has_database: false };
@@ -116,7 +118,7 @@ impl Restore {
         Ok(restore)
     }
 
-    /// Notes that the database is restored.
+    /// Records that the database is restored.
     pub(super) fn database_is_there(&mut self) -> Result<()> {
         self.write("database\n")?;
         self.has_database = true;
@@ -133,7 +135,7 @@ impl Restore {
         written.map_err(failed_at("cannot write", &self.mark))
     }
 
-    /// Begins again: what the try before has copied is removed, what it has of the database stays.
+    /// Starts again: removes the files of the previous attempt, and keeps its database.
     pub(super) fn again(self, data: &Path) -> Result<Self> {
         for (name, remove) in [
             (FILES_FOLDER, fs::remove_dir_all as fn(PathBuf) -> std::io::Result<()>),
@@ -149,22 +151,22 @@ impl Restore {
         Ok(self)
     }
 
-    /// The folder is whole from now on.
+    /// Marks the folder as complete.
     pub(super) fn end(self, data: &Path) -> Result<()> {
         fs::remove_file(&self.mark).map_err(failed_at("cannot remove", &self.mark))?;
         sync(data)
     }
 }
 
-/// Refuses a data folder whose restore is not finished: a server would miss files.
+/// Refuses a data folder with an unfinished restore: a server would miss files.
 ///
 /// # Errors
-/// Then.
+/// If the restore is not finished.
 pub fn check_restored(data: &Path) -> Result<()> {
     if data.join(RESTORE_MARK).exists() {
         let data = data.display();
         return Err(Failed(format!(
-            "a restore into {data} was interrupted: do `picloud restore` again"
+            "a restore into {data} was interrupted: run `picloud restore` again"
         )));
     }
     Ok(())

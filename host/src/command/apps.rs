@@ -1,34 +1,33 @@
-//! `picloud apps`: the spaces in which scripts live.
+//! `picloud apps`: lists, creates, renames and deletes apps.
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{App, AppInFull, AppStorage, CreateApp, StorageUse, UpdateApp};
 
-use super::client::encode;
+use super::client::{Ignored, encode, query};
 use super::consent::Consent;
-use super::detail::{Output, Paging, print_one, print_page};
-use super::events::query;
+use super::output::{Output, Paging, print_one, print_page};
+use super::rows::Rows;
 use super::{Failure, Server};
 
-/// What to do with apps.
+/// Commands for apps.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
   picloud apps create demo --description 'to try things'
   picloud apps list
-  picloud apps show demo                what it keeps, and how much it may keep
-  picloud apps rename demo shop         its URLs change with it
+  picloud apps show demo                its storage, and its limits
+  picloud apps rename demo shop         changes its URLs too
   picloud apps delete shop --yes")]
 pub(super) enum AppsCommand {
-    /// Print the apps
+    /// List apps
     List(List),
-    /// Make an app
+    /// Create an app
     Create(Create),
-    /// Print an app with what it keeps
+    /// Show an app with its storage
     Show(Show),
-    /// Give an app another name; its URLs change with it
+    /// Rename an app, which changes its URLs
     Rename(Rename),
     /// Delete an app with its scripts, data and events
     Delete(Delete),
@@ -46,10 +45,10 @@ impl AppsCommand {
     }
 }
 
-/// Which apps.
+/// Filters for the list.
 #[derive(clap::Args)]
 pub(super) struct List {
-    /// Only those with this text in the name or the description
+    /// Only apps with this text in their name or description
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     #[command(flatten)]
@@ -58,19 +57,19 @@ pub(super) struct List {
     server: Server,
 }
 
-/// An app to be made.
+/// The app to create.
 #[derive(clap::Args)]
 pub(super) struct Create {
-    /// Its name, a part of its URLs
+    /// The app's name, a part of its URLs
     name: String,
-    /// What it is for
+    /// The description
     #[arg(long, default_value = "")]
     description: String,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which app to print.
+/// The app to show.
 #[derive(clap::Args)]
 pub(super) struct Show {
     /// The app
@@ -81,18 +80,18 @@ pub(super) struct Show {
     server: Server,
 }
 
-/// Which app, and its new name.
+/// The app and its new name.
 #[derive(clap::Args)]
 pub(super) struct Rename {
     /// The app
     app: String,
-    /// Its new name
+    /// The new name
     name: String,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which app to delete.
+/// The app to delete.
 #[derive(clap::Args)]
 pub(super) struct Delete {
     /// The app
@@ -110,28 +109,23 @@ fn path(app: &str) -> String {
 impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let search = query(&[("q", self.search)]);
-        let path = format!("/apps?limit={}{search}", self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
+        let search = query(&[("q", self.search.as_deref())]);
+        let page = client.list(&format!("/apps?limit={}{search}", self.paging.limit)).await?;
         print_page(&page, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(app: &Value) -> String {
-    let text = |name: &str| app[name].as_str().unwrap_or_default();
-    match text("description") {
-        "" => text("name").to_owned(),
-        description => format!("{} · {description}", text("name")),
-    }
+fn line(App { name, description, .. }: &App) -> String {
+    if description.is_empty() { name.clone() } else { format!("{name} · {description}") }
 }
 
 impl Create {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({ "name": self.name, "description": self.description });
-        client.call(Method::POST, "/apps", Some(&body)).await?;
-        eprintln!("created: {}", self.name);
+        let Self { name, description, .. } = self;
+        let created = client.post::<App>("/apps", &CreateApp { name, description }).await?;
+        eprintln!("created: {}", created.value.name);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -139,36 +133,35 @@ impl Create {
 impl Show {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let mut app = client.call(Method::GET, &path(&self.app), None).await?;
-        if !self.output.json {
-            for (name, kept) in app["storage"].clone().as_object().into_iter().flatten() {
-                app[name] = json!(format!("{} of at most {}", kept["used"], kept["most"]));
-            }
-        }
-        let members = [
-            "id",
-            "name",
-            "description",
-            "entries",
-            "entry_bytes",
-            "files",
-            "file_bytes",
-            "events",
-            "event_bytes",
-            "created_at",
-            "updated_at",
-        ];
-        print_one(&app, self.output.json, &members)?;
+        let app = client.get(&path(&self.app)).await?;
+        print_one(&app, self.output.json, rows(&app.value))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn rows(AppInFull { app, storage, .. }: &AppInFull) -> Rows {
+    let AppStorage { entries, entry_bytes, files, file_bytes, events, event_bytes } = storage;
+    let of_limit = |StorageUse { used, most }: &StorageUse| format!("{used} of at most {most}");
+    Rows::default()
+        .text("id", &app.id)
+        .text("name", &app.name)
+        .text("description", &app.description)
+        .text("entries", of_limit(entries))
+        .text("entry_bytes", of_limit(entry_bytes))
+        .text("files", of_limit(files))
+        .text("file_bytes", of_limit(file_bytes))
+        .text("events", of_limit(events))
+        .text("event_bytes", of_limit(event_bytes))
+        .time("created_at", app.created_at)
+        .time("updated_at", app.updated_at)
 }
 
 impl Rename {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({ "name": self.name });
-        client.call(Method::PATCH, &path(&self.app), Some(&body)).await?;
-        eprintln!("renamed: its URLs begin with {}/x/{}/ now", client.full_url(""), self.name);
+        let change = UpdateApp { name: Some(self.name), description: None };
+        let app = client.patch::<App>(&path(&self.app), &change).await?.value;
+        eprintln!("renamed: its URLs now begin with {}/x/{}/", client.full_url(""), app.name);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -178,7 +171,7 @@ impl Delete {
         let app = &self.app;
         self.consent.check(&format!("deletes the app {app} with its scripts, data and events"))?;
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &path(app), None).await?;
+        client.delete::<Ignored>(&path(app)).await?;
         eprintln!("deleted: {app}");
         Ok(ExitCode::SUCCESS)
     }

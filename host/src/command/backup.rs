@@ -9,19 +9,19 @@ use picloud::config::Config;
 use serde_json::json;
 
 use super::Failure;
-use super::detail::Output;
+use super::output::Output;
 
-/// How many lost files are named; the manifest has them all.
+/// The most lost files that are printed; the manifest lists all.
 const NAMED_MAX: usize = 20;
 
 #[derive(clap::Args)]
 pub(super) struct Backup {
-    /// The folder to make; it must not exist
+    /// The folder to create; it must not exist
     #[arg(value_name = "DEST")]
     dest: PathBuf,
-    /// Leave out the master key, so that the backup alone opens no secret
+    /// Omit the master key, so that the backup alone cannot decrypt secrets
     ///
-    /// Keep the key elsewhere: without it nobody can open the secrets of the backup.
+    /// Keep the key elsewhere: without it, nothing can decrypt the backup's secrets.
     #[arg(long)]
     without_master_key: bool,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) struct Backup {
 
 #[derive(clap::Args)]
 pub(super) struct Restore {
-    /// The folder that `picloud backup` has made
+    /// The folder that `picloud backup` created
     #[arg(value_name = "SRC")]
     source: PathBuf,
     #[command(flatten)]
@@ -59,7 +59,7 @@ impl Restore {
     }
 }
 
-/// Prints where the copy is and, as JSON, what is in it.
+/// Prints the folder and, as JSON, its contents.
 fn show(manifest: &Manifest, folder: &Path, output: &Output) -> Result<(), Failure> {
     let Manifest { database, files, files_bytes, lost, .. } = manifest;
     let folder = folder.display().to_string();
@@ -73,21 +73,21 @@ fn show(manifest: &Manifest, folder: &Path, output: &Output) -> Result<(), Failu
     output.print(&copy, &folder)
 }
 
-/// Says what there is, and what there is not: a backup of which something is missing is
-/// better than none, but nobody should take it for a whole one.
+/// Reports the contents and the missing files. An incomplete backup is better than none, but must
+/// not be mistaken for a complete one.
 fn report(manifest: &Manifest, done: &str) -> ExitCode {
     let Manifest { database, files, files_bytes, lost, .. } = manifest;
-    eprintln!("{done}: the {database} database, and files: {files}, of {files_bytes} bytes");
+    eprintln!("{done}: the {database} database, and {files} files with {files_bytes} bytes");
     if manifest.master_key == MasterKeyOf::Environment {
         eprintln!(
             "the master key is not in the backup, because it is in PICLOUD_MASTER_KEY: without \
-             that key its secrets cannot be opened"
+             that key its secrets cannot be decrypted"
         );
     }
     if manifest.master_key == MasterKeyOf::LeftOut {
         eprintln!(
             "the master key is not in the backup: without master.key of the data folder its \
-             secrets cannot be opened; before the restored server starts, put it back or set \
+             secrets cannot be decrypted; before the restored server starts, put it back or set \
              PICLOUD_MASTER_KEY"
         );
     }

@@ -1,21 +1,21 @@
-//! `--yes`: the consent to delete what cannot be brought back.
+//! `--yes`: the confirmation of a command that deletes data for good.
 
 use super::Failure;
 
-/// How a command that deletes much is confirmed.
+/// The confirmation of a command that deletes much.
 #[derive(clap::Args)]
 pub(super) struct Consent {
-    /// Do it; without this the command only says what it would do
+    /// Do it; without this option the command only prints what it would do
     #[arg(long)]
     yes: bool,
 }
 
 impl Consent {
-    /// Errors: without `--yes`, with `what` the command does.
+    /// Errors: without `--yes`, with the description `what` of the command.
     pub(super) fn check(&self, what: &str) -> Result<(), Failure> {
         match self.yes {
             true => Ok(()),
-            false => Err(Failure(format!("this {what}; nothing was done, --yes does it"))),
+            false => Err(Failure(format!("this {what}; nothing was done, add --yes to do it"))),
         }
     }
 }

@@ -1,19 +1,24 @@
-//! `picloud dead-letters`: events that were given up.
+//! `picloud dead-letters`: events whose attempts all failed.
+
+mod bulk;
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{DeadLetter, ReplayDeadLetter, ReplayedDeadLetter};
+use picloud::store::TriggerKind;
 
-use super::client::{Client, encode};
+use super::client::{encode, query};
 use super::data::read_json;
-use super::detail::{Output, Paging, print_one, print_page, time};
-use super::events::query;
 use super::names;
-use super::{Failure, Server, print};
+use super::output::{Paging, print_one, print_page};
+use super::rows::Rows;
+use super::time::time;
+use super::{Failure, Server};
 
-/// What to do with dead letters.
+use bulk::Which;
+
+/// Commands for dead letters.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -23,14 +28,14 @@ Examples:
   picloud dead-letters replay --app demo --all --script mailer
   picloud dead-letters resolve --app demo --all --kind queue
 
-An event whose script has failed too often becomes a dead letter and is kept, with the
+An event becomes a dead letter when its script has failed too often. It is kept, with the
 last error, until it is replayed or resolved.")]
 pub(super) enum DeadLettersCommand {
-    /// Print the dead letters that nothing has become of yet
+    /// List unresolved dead letters
     List(List),
-    /// Print a dead letter with its event and its last error
+    /// Show a dead letter with its event and its last error
     Show(Show),
-    /// Try the events of dead letters again, each as a new event
+    /// Run the events of dead letters again, each as a new event
     Replay(Replay),
     /// Mark dead letters as ignored
     Resolve(Resolve),
@@ -47,17 +52,17 @@ impl DeadLettersCommand {
     }
 }
 
-/// Which dead letters of an app.
+/// Filters for the list.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
     app: String,
-    /// Also those that were replayed, ignored or handled
+    /// Also replayed, ignored and handled ones
     #[arg(long)]
     all: bool,
     /// Only events of this kind
     #[arg(long, value_parser = names::kinds())]
-    kind: Option<String>,
+    kind: Option<TriggerKind>,
     /// Only events of the script with this name
     #[arg(long, value_name = "NAME")]
     script: Option<String>,
@@ -67,7 +72,7 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which dead letter.
+/// The dead letter to show.
 #[derive(clap::Args)]
 pub(super) struct Show {
     /// The dead letter's id
@@ -79,30 +84,7 @@ pub(super) struct Show {
     server: Server,
 }
 
-/// One dead letter, or all of an app.
-#[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("which").required(true))]
-struct Which {
-    /// The dead letter's id
-    #[arg(group = "which")]
-    id: Option<String>,
-    /// All that nothing has become of yet; needs --app
-    #[arg(long, group = "which", requires = "app")]
-    all: bool,
-    /// The app whose dead letters it is about
-    #[arg(long, requires = "all", conflicts_with = "id")]
-    app: Option<String>,
-    /// Only events of this kind
-    #[arg(long, requires = "all", conflicts_with = "id", value_parser = names::kinds())]
-    kind: Option<String>,
-    /// Only events of the script with this name
-    #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "id")]
-    script: Option<String>,
-    #[command(flatten)]
-    output: Output,
-}
-
-/// What to try again.
+/// The dead letters to replay.
 #[derive(clap::Args)]
 #[command(override_usage = "\
 picloud dead-letters replay [OPTIONS] <ID>
@@ -110,17 +92,17 @@ picloud dead-letters replay [OPTIONS] <ID>
 pub(super) struct Replay {
     #[command(flatten)]
     which: Which,
-    /// Run the version that failed, not the one that runs now
+    /// Run the version that failed instead of the current one
     #[arg(long)]
     same_version: bool,
-    /// Other details of the event, as `show` prints them: a text, @FILE, or -
+    /// Another payload of the event, as `show` prints it: a text, @FILE, or -
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     data: Option<String>,
     #[command(flatten)]
     server: Server,
 }
 
-/// What to ignore.
+/// The dead letters to ignore.
 #[derive(clap::Args)]
 #[command(override_usage = "\
 picloud dead-letters resolve [OPTIONS] <ID>
@@ -135,9 +117,10 @@ pub(super) struct Resolve {
 impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
+        let script_id = client.script_id_in(&self.app, self.script).await?;
         let filter = query(&[
-            ("kind", self.kind),
-            ("script_id", client.script_id_in(&self.app, self.script).await?),
+            ("kind", self.kind.map(TriggerKind::as_str)),
+            ("script_id", script_id.as_deref()),
         ]);
         let path = format!(
             "/apps/{}/dead-letters?limit={}&unresolved={}{filter}",
@@ -145,73 +128,70 @@ impl List {
             self.paging.limit,
             !self.all,
         );
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(letter: &Value) -> String {
-    let text = |name: &str| letter[name].as_str().unwrap_or_default();
+fn line(letter: &DeadLetter) -> String {
+    let resolution = letter.resolution.as_ref().map(ToString::to_string);
     format!(
         "{} {:<10} {} {} → {} v{} · {} attempts · {}\n  failed: {}",
-        time(letter["created_at"].as_i64()),
-        letter["resolution"].as_str().unwrap_or("unresolved"),
-        text("kind"),
-        text("source"),
-        text("script"),
-        letter["script_version"],
-        letter["attempts"],
-        text("id"),
-        text("last_error"),
+        time(letter.created_at),
+        resolution.as_deref().unwrap_or("unresolved"),
+        letter.kind,
+        letter.source,
+        letter.script,
+        letter.script_version,
+        letter.attempts,
+        letter.id,
+        letter.last_error,
     )
 }
 
 impl Show {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let path = format!("/dead-letters/{}", encode(&self.id));
-        let letter = client.call(Method::GET, &path, None).await?;
-        let members = [
-            "id",
-            "kind",
-            "operation",
-            "source",
-            "payload",
-            "script",
-            "script_version",
-            "last_error",
-            "attempts",
-            "first_attempt_at",
-            "last_attempt_at",
-            "resolution",
-            "resolved_at",
-            "event_id",
-            "trigger_id",
-            "event_created_at",
-            "created_at",
-        ];
-        print_one(&letter, self.json, &members)?;
+        let letter = client.get(&format!("/dead-letters/{}", encode(&self.id))).await?;
+        print_one(&letter, self.json, rows(&letter.value))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn rows(letter: &DeadLetter) -> Rows {
+    Rows::default()
+        .text("id", &letter.id)
+        .text("kind", &letter.kind)
+        .text("operation", &letter.operation)
+        .text("source", &letter.source)
+        .any("payload", &letter.payload)
+        .text("script", &letter.script)
+        .text("script_version", letter.script_version)
+        .text("last_error", &letter.last_error)
+        .text("attempts", letter.attempts)
+        .time("first_attempt_at", letter.first_attempt_at)
+        .time("last_attempt_at", letter.last_attempt_at)
+        .maybe("resolution", letter.resolution.as_ref())
+        .time("resolved_at", letter.resolved_at)
+        .text("event_id", &letter.event_id)
+        .maybe("trigger_id", letter.trigger_id.as_ref())
+        .time("event_created_at", letter.event_created_at)
+        .time("created_at", letter.created_at)
 }
 
 impl Replay {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
+        let same_version = self.same_version;
         let Some(id) = &self.which.id else {
-            let same_version = json!({ "same_version": self.same_version });
-            return self.which.in_bulk(&client, "replay", &same_version, "replayed").await;
+            return self.which.in_bulk(&client, "replay", same_version, "replayed").await;
         };
-        let mut replay = json!({ "same_version": self.same_version });
-        if let Some(data) = &self.data {
-            replay["payload"] = read_json(data)?;
-        }
+        let payload = self.data.as_deref().map(read_json).transpose()?;
         let path = format!("/dead-letters/{}/replay", encode(id));
-        let replayed = client.call(Method::POST, &path, Some(&replay)).await?;
-        let event_id = replayed["event_id"].as_str().unwrap_or_default();
-        self.which.output.print(&replayed, event_id)?;
-        eprintln!("replayed, as this new event");
+        let replay = ReplayDeadLetter { same_version, payload };
+        let replayed = client.post::<ReplayedDeadLetter>(&path, &replay).await?;
+        self.which.output.print(&replayed, &replayed.value.event_id)?;
+        eprintln!("replayed as this new event");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -220,53 +200,12 @@ impl Resolve {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let Some(id) = &self.which.id else {
-            return self.which.in_bulk(&client, "resolve", &json!({}), "resolved").await;
+            return self.which.in_bulk(&client, "resolve", false, "resolved").await;
         };
         let path = format!("/dead-letters/{}/resolve", encode(id));
-        let resolved = client.call(Method::POST, &path, Some(&json!({}))).await?;
-        if self.which.output.json {
-            print(format!("{resolved:#}\n"))?;
-        }
-        eprintln!("resolved: it is ignored from now on");
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Which {
-    /// Deals with all that were there at the beginning, as often as it takes. Those that
-    /// come meanwhile, because a replayed event fails again, are left: they could go on
-    /// for ever.
-    async fn in_bulk(
-        self,
-        client: &Client,
-        verb: &str,
-        how: &Value,
-        done_to: &str,
-    ) -> Result<ExitCode, Failure> {
-        let app = self.app.unwrap_or_default();
-        let script_id = client.script_id_in(&app, self.script).await?;
-        let letters = format!("/apps/{}/dead-letters", encode(&app));
-        let filter = query(&[("kind", self.kind.clone()), ("script_id", script_id.clone())]);
-        let path = format!("{letters}/count?unresolved=true{filter}");
-        let counted = client.call(Method::GET, &path, None).await?;
-        let all = counted["count"].as_u64().unwrap_or_default();
-
-        let (mut done, mut left) = (0, 0);
-        while done < all {
-            let limit = (all - done).min(200);
-            let mut body = how.clone();
-            body["filter"] = json!({ "kind": self.kind, "script_id": script_id, "limit": limit });
-            let path = format!("{letters}/{verb}");
-            let part = client.call(Method::POST, &path, Some(&body)).await?;
-            left = part["left"].as_u64().unwrap_or_default();
-            match part["done"].as_u64() {
-                Some(some) if some > 0 => done += some,
-                // Somebody else is dealing with them.
-                _ => break,
-            }
-        }
-        self.output.print(&json!({ "done": done, "left": left }), &done.to_string())?;
-        eprintln!("{done_to} {done} of {all}, {left} are unresolved now");
+        let resolved = client.post_empty::<DeadLetter>(&path).await?;
+        self.which.output.print_json(&resolved)?;
+        eprintln!("resolved: it is now ignored");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -274,8 +213,10 @@ impl Which {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
+    use crate::command::tests::read;
 
     #[derive(Parser)]
     struct Line {
@@ -317,12 +258,14 @@ mod tests {
     #[test]
     fn a_dead_letter_is_a_line_and_its_error_another() {
         let letter = json!({
-            "id": "0198", "kind": "queue", "source": "mails", "script": "mailer",
-            "script_version": 2, "attempts": 5, "last_error": "no", "resolution": null,
-            "created_at": 0,
+            "id": "0198", "kind": "queue", "operation": "send", "source": "mails",
+            "script_id": "7", "script": "mailer", "script_version": 2, "attempts": 5,
+            "payload": null, "payload_bytes": 4, "payload_is_left_out": false,
+            "last_error": "no", "resolution": null, "event_id": "8", "event_created_at": 0,
+            "first_attempt_at": 0, "last_attempt_at": 0, "created_at": 0,
         });
         assert_eq!(
-            line(&letter),
+            line(&read(&letter)),
             "1970-01-01T00:00:00.000Z unresolved queue mails → mailer v2 · 5 attempts · 0198\n  \
              failed: no"
         );

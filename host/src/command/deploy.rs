@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use picloud::manager::api::{App, CreateApp, CreateScript, Script, ScriptWithSource, UpdateScript};
+use serde::Deserialize;
 
-use super::client::{Client, Refused, encode};
-use super::detail::Output;
+use super::client::{Answer, CallError, Client, Ignored, details, encode};
 use super::excerpt::excerpt;
+use super::output::{Output, print_one};
 use super::scripts::reach;
-use super::{Failure, ScriptAddress, Server, print};
+use super::{Failure, ScriptAddress, Server};
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -21,8 +21,8 @@ Examples:
   picloud deploy src/main.rhai --app demo --name hello --url https://pi.example.org
   picloud deploy mailer.rhai --app demo --no-endpoint
 
-The app and the script are made if they are missing. A script that is there gets a
-new version, which runs from then on.")]
+The app and the script are created if they do not exist. An existing script gets a new
+version, which is current at once.")]
 pub(super) struct Deploy {
     /// The file with the Rhai source
     file: PathBuf,
@@ -57,16 +57,16 @@ impl Deploy {
             None => create(&client, &address, &source, self.no_endpoint).await?,
             Some(script) => update(&client, &script, &source, self.no_endpoint).await?,
         };
-        let script = deployed.map_err(|refused| explain(refused, &self.file, &source))?;
-        if self.output.json {
-            print(format!("{script:#}\n"))?;
-        } else if script["endpoint_open"] == true {
-            let endpoint = script["endpoint"].as_str().unwrap_or_default();
-            print(format!("{}\n", client.full_url(endpoint)))?;
-        }
+        let deployed = deployed.map_err(|error| explain(error, &self.file, &source))?;
+        let script = &deployed.value;
+        let url = match script.endpoint_open {
+            true => format!("{}\n", client.full_url(&script.endpoint)),
+            false => String::new(),
+        };
+        print_one(&deployed, self.output.json, url)?;
         let ScriptAddress { app, script: name } = address;
-        eprintln!("{app}/{name} is at version {}", script["version"]);
-        eprintln!("{}", reach(&client, &script));
+        eprintln!("{app}/{name} is at version {}", script.version);
+        eprintln!("{}", reach(&client, script));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -77,70 +77,72 @@ fn file_stem(file: &Path) -> Result<String, Failure> {
 }
 
 async fn create_app_if_missing(client: &Client, app: &str) -> Result<(), Failure> {
-    let found = client.try_call(Method::GET, &format!("/apps/{}", encode(app)), None).await?;
-    match found {
-        Err(refused) if refused.status == StatusCode::NOT_FOUND => {
-            let made =
-                client.try_call(Method::POST, "/apps", Some(&json!({ "name": app }))).await?;
-            match made {
-                Ok(_) => eprintln!("made the app {app}"),
-                // Somebody else was faster.
-                Err(refused) if refused.code() == "app_name_taken" => {}
-                Err(refused) => return Err(refused.into()),
-            }
-            Ok(())
-        }
-        Err(refused) => Err(refused.into()),
-        Ok(_) => Ok(()),
+    match client.get::<Ignored>(&format!("/apps/{}", encode(app))).await {
+        Err(error) if error.is_not_found() => {}
+        found => return Ok(found.map(drop)?),
     }
+    let new = CreateApp { name: app.to_owned(), description: String::new() };
+    match client.post::<App>("/apps", &new).await {
+        Ok(_) => eprintln!("created the app {app}"),
+        // Another caller was faster.
+        Err(error) if error.has_code("app_name_taken") => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
+
+/// A deployed script, or the reason why it was not deployed. An error before that is a [`Failure`].
+type Deployed = Result<Result<Answer<Script>, CallError>, Failure>;
 
 async fn create(
     client: &Client,
     address: &ScriptAddress,
     source: &str,
     no_endpoint: bool,
-) -> Result<Result<Value, Refused>, Failure> {
+) -> Deployed {
     let path = format!("/apps/{}/scripts", encode(&address.app));
-    let mut body = json!({ "name": address.script, "source": source });
-    if no_endpoint {
-        body["endpoint_enabled"] = false.into();
-    }
-    client.try_call(Method::POST, &path, Some(&body)).await
+    let new = CreateScript {
+        name: address.script.clone(),
+        source: source.to_owned(),
+        description: String::new(),
+        limits: Default::default(),
+        endpoint_enabled: no_endpoint.then_some(false),
+    };
+    Ok(client.post(&path, &new).await)
 }
 
-/// A source that runs already is left as it is, so that deploying twice makes one
-/// version.
-async fn update(
-    client: &Client,
-    script: &Value,
-    source: &str,
-    no_endpoint: bool,
-) -> Result<Result<Value, Refused>, Failure> {
-    let path = format!("/scripts/{}", script["id"].as_str().unwrap_or_default());
-    let running = client.call(Method::GET, &path, None).await?;
-    let closes = no_endpoint && running["endpoint_enabled"] == true;
-    let mut body = json!({ "expected_version": running["version"] });
-    if closes {
-        body["endpoint_enabled"] = false.into();
+/// Does not send an unchanged source, so that deploying twice creates one version.
+async fn update(client: &Client, script: &Script, source: &str, no_endpoint: bool) -> Deployed {
+    let path = format!("/scripts/{}", script.id);
+    let running = client.get::<ScriptWithSource>(&path).await?;
+    let is_new = running.value.source != source;
+    let closes = no_endpoint && running.value.script.endpoint_enabled;
+    if !is_new && !closes {
+        eprintln!("nothing changed");
+        return Ok(Ok(running.map(|running| running.script)));
     }
-    if running["source"].as_str() != Some(source) {
-        body["source"] = source.into();
-    } else if !closes {
-        eprintln!("nothing has changed");
-        return Ok(Ok(running));
-    }
-    client.try_call(Method::PUT, &path, Some(&body)).await
+    let change = UpdateScript {
+        source: is_new.then(|| source.to_owned()),
+        endpoint_enabled: closes.then_some(false),
+        expected_version: Some(running.value.script.version),
+        ..UpdateScript::default()
+    };
+    Ok(client.put(&path, &change).await)
 }
 
-fn explain(refused: Refused, file: &Path, source: &str) -> Failure {
-    if refused.code() != "source_invalid" {
-        return refused.into();
-    }
-    let place = |name: &str| refused.error[name].as_u64().map_or(0, |n| n as usize);
-    let (line, column) = (place("line"), place("column"));
-    let message = refused.error["message"].as_str().unwrap_or_default();
+/// The position of a syntax error.
+#[derive(Default, Deserialize)]
+struct Position {
+    line: usize,
+    column: usize,
+}
+
+fn explain(error: CallError, file: &Path, source: &str) -> Failure {
+    let Some(invalid) = error.refusal().filter(|_| error.has_code("source_invalid")) else {
+        return error.into();
+    };
+    let Position { line, column } = details(invalid).unwrap_or_default();
     let excerpt = excerpt(source, line, column);
-    let text = format!("{}:{line}:{column}: {message}\n{excerpt}", file.display());
+    let text = format!("{}:{line}:{column}: {invalid}\n{excerpt}", file.display());
     Failure(text.trim_end().to_owned())
 }

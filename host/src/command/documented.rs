@@ -1,4 +1,4 @@
-//! What the documents say about the command line, read from them.
+//! Tests the commands that the documentation names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).to_owned()
 }
 
-/// The documents for users, with their names.
+/// Returns the user documentation, with file names.
 fn documents() -> Vec<(String, String)> {
     let mut paths = vec![root().join("README.md")];
     for folder in [root().join("docs"), root().join("examples")] {
@@ -29,7 +29,7 @@ fn documents() -> Vec<(String, String)> {
     texts.collect()
 }
 
-/// The words of the first command of a line, as a shell has them; without comments, pipes and
+/// Splits the first command of a line into words as a shell does, without comments, pipes and
 /// redirections.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut depth) = (Vec::new(), String::new(), None, 0);
@@ -59,14 +59,14 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The commands in the shell examples of a document.
+/// Returns the commands in a document's shell examples.
 fn examples(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for block in text.split("```sh\n").skip(1) {
         let block = block.split("```").next().unwrap_or_default().replace("\\\n", " ");
         for line in block.lines() {
             let mut words = words(line.trim());
-            // Variables of this one command.
+            // Variables set for this one command.
             let is_variable = |word: &String| {
                 word.split_once('=').is_some_and(|(name, _)| {
                     name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
@@ -83,7 +83,7 @@ fn examples(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// The commands that a text names in passing: `picloud logs --follow`.
+/// Returns the commands that a text mentions inline, like `picloud logs --follow`.
 fn mentions(text: &str) -> Vec<Vec<String>> {
     let inline = text.split('`').filter(|part| part.starts_with("picloud "));
     inline
@@ -92,7 +92,7 @@ fn mentions(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Why a command that a text names does not exist.
+/// Returns why a mentioned command does not exist.
 fn missing(words: &[String]) -> Option<String> {
     let mut command = &Command::command();
     let root = command.clone();

@@ -1,39 +1,39 @@
-//! `picloud domains`: host names at whose root an app's routes stand.
+//! `picloud domains`: the host names on which an app can have routes.
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{ClaimDomain, Domain};
 
-use super::client::encode;
-use super::detail::{Output, Paging, print_page, time};
+use super::client::{Ignored, encode};
+use super::output::{Output, Paging, print_page};
+use super::time::time;
 use super::{Failure, Server};
 
-/// What to do with domains.
+/// Commands for domains.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
-  picloud domains claim shop.example.org --app shop      prints the DNS record to make
-  picloud domains verify shop.example.org --app shop     looks for the record
-  picloud domains approve shop.lan --app shop            without DNS, as an admin of the instance
+  picloud domains claim shop.example.org --app shop      prints the DNS record to create
+  picloud domains verify shop.example.org --app shop     looks up the record
+  picloud domains approve shop.lan --app shop            without DNS, as an instance admin
   picloud domains list --app shop
 
-A domain is served when it is verified.")]
+A domain is served once it is verified.")]
 pub(super) enum DomainsCommand {
-    /// Print an app's domains and whether they are served
+    /// List an app's domains and whether they are served
     List(List),
-    /// Claim a domain and print the DNS record that proves it
+    /// Claim a domain and print the DNS record that proves its ownership
     Claim(One),
-    /// Look for the DNS record that proves a domain
+    /// Look up the DNS record that proves a domain's ownership
     Verify(One),
-    /// Approve a domain without a DNS record; for admins of the instance
+    /// Approve a domain without a DNS record; for instance admins
     Approve(One),
-    /// Give a domain up and delete the routes there
+    /// Release a domain and delete its routes
     Release(One),
 }
 
-/// Which domains.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
@@ -45,7 +45,7 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which domain.
+/// The domain.
 #[derive(clap::Args)]
 pub(super) struct One {
     /// The host name
@@ -64,9 +64,9 @@ impl DomainsCommand {
         match self {
             Self::List(list) => list.run(config).await,
             Self::Claim(one) => one.claim(config).await,
-            Self::Verify(one) => one.change(config, Method::POST, "/verify").await,
-            Self::Approve(one) => one.change(config, Method::POST, "/approve").await,
-            Self::Release(one) => one.change(config, Method::DELETE, "").await,
+            Self::Verify(one) => one.prove(config, "verify").await,
+            Self::Approve(one) => one.prove(config, "approve").await,
+            Self::Release(one) => one.release(config).await,
         }
     }
 }
@@ -75,53 +75,53 @@ impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/domains?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl One {
+    fn path(&self) -> String {
+        format!("/apps/{}/domains/{}", encode(&self.app), encode(&self.host))
+    }
+
     async fn claim(self, config: Config) -> Result<ExitCode, Failure> {
         let path = format!("/apps/{}/domains", encode(&self.app));
         let client = self.server.client(config)?;
-        let body = json!({ "host": self.host });
-        let domain = client.call(Method::POST, &path, Some(&body)).await?;
-        self.output.print(&domain, &line(&domain))?;
+        let domain = client.post(&path, &ClaimDomain { host: self.host }).await?;
+        self.output.print(&domain, &line(&domain.value))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn change(
-        self,
-        config: Config,
-        method: Method,
-        action: &str,
-    ) -> Result<ExitCode, Failure> {
-        let path = format!("/apps/{}/domains/{}{action}", encode(&self.app), encode(&self.host));
+    async fn prove(self, config: Config, how: &str) -> Result<ExitCode, Failure> {
+        let path = format!("{}/{how}", self.path());
         let client = self.server.client(config)?;
-        let domain = client.call(method, &path, None).await?;
-        match domain["host"].is_string() {
-            true => self.output.print(&domain, &line(&domain))?,
-            false => eprintln!("released"),
-        }
+        let domain = client.post_empty(&path).await?;
+        self.output.print(&domain, &line(&domain.value))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn release(self, config: Config) -> Result<ExitCode, Failure> {
+        let path = self.path();
+        let client = self.server.client(config)?;
+        client.delete::<Ignored>(&path).await?;
+        eprintln!("released");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(domain: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (host, proof) = (text(&domain["host"]), &domain["proof"]);
-    if proof.is_object() {
-        let (kind, name, value) =
-            (text(&proof["type"]), text(&proof["name"]), text(&proof["value"]));
-        return format!("{host} · pending · make the DNS record: {name} {kind} \"{value}\"");
+fn line(domain: &Domain) -> String {
+    let host = &domain.host;
+    if let Some(proof) = &domain.proof {
+        let (kind, name, value) = (&proof.r#type, &proof.name, &proof.value);
+        return format!("{host} · pending · create the DNS record: {name} {kind} \"{value}\"");
     }
     let verified = format!(
         "verified at {} by {}",
-        time(domain["verified_at"].as_i64()),
-        text(&domain["verified_by"])
+        time(domain.verified_at.unwrap_or_default()),
+        domain.verified_by.as_deref().unwrap_or_default(),
     );
-    match domain["closed"].as_str() {
+    match &domain.closed {
         Some(reason) => format!("{host} · closed: {reason} · {verified}"),
         None => format!("{host} · served · {verified}"),
     }
@@ -129,27 +129,40 @@ fn line(domain: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use picloud::manager::api::{DomainClosed, DomainProof, DomainState, Extensible};
+
     use super::*;
 
     #[test]
     fn a_domain_tells_whether_it_is_served_and_what_to_do() {
-        let pending = json!({ "host": "a.example", "state": "pending", "closed": null, "proof": {
-            "type": "TXT", "name": "_picloud.a.example", "value": "picloud-verification=7"
-        }});
-        let verified = json!({ "host": "a.example", "closed": null, "proof": null,
-            "verified_at": 0, "verified_by": "dns" });
-        let closed = json!({ "host": "localhost", "closed": "host_reserved", "proof": null,
-            "verified_at": 0, "verified_by": "upgrade" });
+        let proof = DomainProof {
+            r#type: "TXT".into(),
+            name: "_picloud.a.example".to_owned(),
+            value: "picloud-verification=7".to_owned(),
+        };
+        let domain =
+            |proof: Option<DomainProof>, closed: Option<Extensible<DomainClosed>>| Domain {
+                host: "a.example".to_owned(),
+                state: DomainState::Verified.into(),
+                verified_at: proof.is_none().then_some(0),
+                verified_by: proof.is_none().then(|| "dns".to_owned()),
+                proof,
+                closed,
+                created_at: 0,
+            };
         for (domain, expected) in [
             (
-                pending,
-                "a.example · pending · make the DNS record: _picloud.a.example TXT \
+                domain(Some(proof), None),
+                "a.example · pending · create the DNS record: _picloud.a.example TXT \
                  \"picloud-verification=7\"",
             ),
-            (verified, "a.example · served · verified at 1970-01-01T00:00:00.000Z by dns"),
             (
-                closed,
-                "localhost · closed: host_reserved · verified at 1970-01-01T00:00:00.000Z by upgrade",
+                domain(None, None),
+                "a.example · served · verified at 1970-01-01T00:00:00.000Z by dns",
+            ),
+            (
+                domain(None, Some(DomainClosed::HostReserved.into())),
+                "a.example · closed: host_reserved · verified at 1970-01-01T00:00:00.000Z by dns",
             ),
         ] {
             assert_eq!(line(&domain), expected);

@@ -1,19 +1,20 @@
-//! What `picloud kv` and `picloud files` have in common: places, and lists of any length.
+//! The common parts of `picloud kv` and `picloud files`: addresses, and lists of any length.
 
 use std::ops::ControlFlow;
 
-use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use picloud::manager::api::Collection;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::client::{Client, encode};
-use super::events::query;
+use super::client::{Answer, Client, Ignored, Page, encode, query};
+use super::output::pretty;
 use super::terminal::one_line;
 use super::{Failure, print_to_reader};
 
-/// How many entries one request lists.
+/// The number of entries that one request lists.
 const PAGE: usize = 200;
 
-/// A collection or a bucket, as `APP/NAME`.
+/// A collection or a bucket, written `APP/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) app: String,
@@ -28,39 +29,39 @@ impl std::str::FromStr for Place {
             Some((app, name)) if !app.is_empty() && !name.is_empty() => {
                 Ok(Self { app: app.to_owned(), name: name.to_owned() })
             }
-            _ => Err("it is named APP/NAME, like demo/orders"),
+            _ => Err("it is written APP/NAME, like demo/orders"),
         }
     }
 }
 
 impl Place {
-    /// Where the API has it; `space` is `kv` or `files`.
+    /// Returns its path in the API; `space` is `kv` or `files`.
     pub(super) fn path(&self, space: &str) -> String {
         format!("/apps/{}/{space}/{}", encode(&self.app), encode(&self.name))
     }
 
-    /// Where the API has one of its entries.
+    /// Returns the path of one of its entries.
     pub(super) fn entry_path(&self, space: &str, name: &str) -> String {
         format!("{}/{}", self.path(space), encode(name))
     }
 }
 
-/// Which part of a list.
+/// The part of a list to print.
 #[derive(clap::Args)]
 pub(super) struct Range {
-    /// Only names that begin so
+    /// Only names that start with this text
     #[arg(long, value_name = "TEXT")]
     pub(super) prefix: Option<String>,
-    /// Only names after this one, in the order of their bytes
+    /// Only names after this one, in byte order
     #[arg(long, value_name = "NAME")]
     pub(super) after: Option<String>,
-    /// How many
+    /// The most items to print
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
-    /// All of them
+    /// Print all items
     #[arg(long, conflicts_with = "limit")]
     pub(super) all: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -73,12 +74,12 @@ impl Range {
         }
     }
 
-    /// Prints what is at `path`, page by page, so that a long list needs no memory.
-    pub(super) async fn print(
+    /// Prints the entries at `path` page by page, so that a long list needs little memory.
+    pub(super) async fn print<T: DeserializeOwned>(
         &self,
         client: &Client,
         path: &str,
-        line: impl Fn(&Value) -> String,
+        line: impl Fn(&T) -> String,
     ) -> Result<(), Failure> {
         let (mut after, mut printed) = (self.after.clone(), 0);
         if self.json && print_to_reader("[")?.is_break() {
@@ -86,12 +87,13 @@ impl Range {
         }
         loop {
             let limit = PAGE.min(self.most() - printed);
-            let page = list(client, path, self.prefix.clone(), after, limit).await?;
+            let prefix = self.prefix.as_deref();
+            let page = list(client, path, prefix, after.as_deref(), limit).await?;
             for item in page.items {
                 let text = match (self.json, printed) {
-                    (true, 0) => format!("\n{item:#}"),
-                    (true, _) => format!(",\n{item:#}"),
-                    (false, _) => format!("{}\n", one_line(&line(&item))),
+                    (true, 0) => format!("\n{}", pretty(&item)?),
+                    (true, _) => format!(",\n{}", pretty(&item)?),
+                    (false, _) => format!("{}\n", one_line(&line(&item.value))),
                 };
                 printed += 1;
                 if print_to_reader(text)?.is_break() {
@@ -107,67 +109,61 @@ impl Range {
             let _: ControlFlow<()> = print_to_reader(if printed > 0 { "\n]\n" } else { "]\n" })?;
         }
         if let Some(after) = after {
-            eprintln!("there are more; --after {after:?} goes on, --all shows all");
+            eprintln!("there are more; --after {after:?} continues, --all prints all");
         }
         Ok(())
     }
 }
 
-/// A page of a collection or a bucket.
-struct Part {
-    items: Vec<Value>,
-    next_after: Option<String>,
-}
-
-async fn list(
+/// Reads a page of a collection or a bucket.
+async fn list<T: DeserializeOwned>(
     client: &Client,
     path: &str,
-    prefix: Option<String>,
-    after: Option<String>,
+    prefix: Option<&str>,
+    after: Option<&str>,
     limit: usize,
-) -> Result<Part, Failure> {
+) -> Result<Page<Answer<T>>, Failure> {
     let filter = query(&[("prefix", prefix), ("after", after)]);
-    let mut page = client.call(Method::GET, &format!("{path}?limit={limit}{filter}"), None).await?;
-    let next_after = page["next_after"].as_str().map(str::to_owned);
-    let items = match page["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    };
-    Ok(Part { items, next_after })
+    Ok(client.list(&format!("{path}?limit={limit}{filter}")).await?)
 }
 
-/// Deletes everything in a place whose name begins with `prefix`; how much that was. What
-/// somebody else deletes meanwhile is not counted.
+/// The name of a key or a file in a list.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// Deletes all entries whose names start with `prefix`, and returns their number. Entries that
+/// another caller deletes meanwhile are not counted.
 pub(super) async fn delete_all(
     client: &Client,
     space: &str,
     place: &Place,
     prefix: &str,
 ) -> Result<usize, Failure> {
-    let (mut after, mut deleted) = (None, 0);
+    let (mut after, mut deleted): (Option<String>, _) = (None, 0);
     loop {
-        let part = list(client, &place.path(space), Some(prefix.to_owned()), after, PAGE).await?;
-        for item in &part.items {
-            let path = place.entry_path(space, item["name"].as_str().unwrap_or_default());
-            match client.try_call(Method::DELETE, &path, None).await? {
+        let path = place.path(space);
+        let page = list(client, &path, Some(prefix), after.as_deref(), PAGE).await?;
+        for Answer { value: Named { name }, .. } in page.items {
+            match client.delete::<Ignored>(&place.entry_path(space, &name)).await {
                 Ok(_) => deleted += 1,
-                Err(refused) if refused.status == StatusCode::NOT_FOUND => {}
-                Err(refused) => return Err(refused.into()),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        after = part.next_after;
+        after = page.next_after;
         if after.is_none() {
             return Ok(deleted);
         }
     }
 }
 
-/// One collection or bucket of a list in a line.
-pub(super) fn place_line(place: &Value) -> String {
-    let name = place["name"].as_str().unwrap_or_default();
-    match place["entries"].as_u64() {
-        Some(most) if most >= 1_000 => format!("{name} · 1000 or more"),
-        entries => format!("{name} · {}", entries.unwrap_or_default()),
+/// Formats a collection or a bucket of a list as a line.
+pub(super) fn place_line(Collection { name, entries, .. }: &Collection) -> String {
+    match entries {
+        1_000.. => format!("{name} · 1000 or more"),
+        entries => format!("{name} · {entries}"),
     }
 }
 
@@ -183,5 +179,12 @@ mod tests {
         for wrong in ["demo", "demo/", "/orders", ""] {
             assert!(wrong.parse::<Place>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_collection_has_a_number_of_entries() {
+        let line = |entries| place_line(&Collection { name: "a".to_owned(), entries, version: 1 });
+        assert_eq!((line(0), line(999)), ("a · 0".to_owned(), "a · 999".to_owned()));
+        assert_eq!(line(1_000), "a · 1000 or more");
     }
 }

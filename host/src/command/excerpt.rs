@@ -1,7 +1,7 @@
-//! A place in a source, shown the way compilers do.
+//! Shows a place in a source, as compilers do.
 
-/// The line with a mark below the column, both from 1; empty for a line that the
-/// source does not have.
+/// Returns the line with a mark below the column, both from 1; empty if the source does not have
+/// the line.
 ///
 /// ```text
 ///    3 | let x = ;
@@ -13,7 +13,7 @@ pub(super) fn excerpt(source: &str, line: usize, column: usize) -> String {
     };
     let number = format!("{line:>4}");
     let gutter = " ".repeat(number.len());
-    // Tabs stay tabs, so that the mark stands right however wide they are.
+    // Tabs stay tabs, so that the mark is in the right place for any tab width.
     let before = text.chars().take(column.saturating_sub(1));
     let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     format!("{number} | {text}\n{gutter} | {indent}^\n")

@@ -1,20 +1,21 @@
-//! `picloud files`: the files of an app's buckets.
+//! `picloud files`: the files in an app's buckets.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{File, FileEntry, FileFacts};
+use serde_json::json;
 
-use super::client::encode;
+use super::client::{Ignored, encode};
 use super::consent::Consent;
 use super::data::read_data;
-use super::detail::{Output, Paging, print_page, time};
 use super::entries::{Place, Range, delete_all, place_line};
-use super::{Failure, Server, print, print_bytes};
+use super::output::{Output, Paging, print_page};
+use super::time::time;
+use super::{Failure, Server, print_bytes};
 
-/// What to do with files.
+/// Commands for files.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -25,13 +26,13 @@ Examples:
   picloud files delete demo/photos 2026/cat.jpg
   picloud files delete demo/photos --prefix 2025/ --yes")]
 pub(super) enum FilesCommand {
-    /// Print an app's buckets
+    /// List an app's buckets
     Buckets(Buckets),
-    /// Print the files of a bucket, in the order of the bytes of their paths
+    /// List the files of a bucket, in byte order of their paths
     List(List),
     /// Write a file's content to standard output, or to a file
     Get(Get),
-    /// Store a file: the content of a local one, or standard input
+    /// Store a local file, or standard input
     Put(Put),
     /// Delete a file, or many
     Delete(Delete),
@@ -49,7 +50,7 @@ impl FilesCommand {
     }
 }
 
-/// Whose buckets.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct Buckets {
     /// The app
@@ -60,7 +61,7 @@ pub(super) struct Buckets {
     server: Server,
 }
 
-/// Which files.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The bucket
@@ -72,7 +73,7 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which file, and where its content goes.
+/// The file to read, and where to write its content.
 #[derive(clap::Args)]
 pub(super) struct Get {
     /// The bucket
@@ -87,7 +88,7 @@ pub(super) struct Get {
     server: Server,
 }
 
-/// A file to be stored.
+/// The file to store.
 #[derive(clap::Args)]
 pub(super) struct Put {
     /// The bucket
@@ -97,7 +98,7 @@ pub(super) struct Put {
     path: String,
     /// The local file [default: standard input]
     file: Option<PathBuf>,
-    /// What kind of content it is [default: application/octet-stream]
+    /// The content type [default: application/octet-stream]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     #[command(flatten)]
@@ -106,7 +107,7 @@ pub(super) struct Put {
     server: Server,
 }
 
-/// Which files to delete.
+/// The files to delete.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 #[command(override_usage = "\
@@ -119,7 +120,7 @@ pub(super) struct Delete {
     /// The path in the bucket
     #[arg(group = "which")]
     path: Option<String>,
-    /// All paths that begin so, '' for all; needs --yes
+    /// All paths that start with this text, '' for all; needs --yes
     #[arg(long, value_name = "TEXT", group = "which")]
     prefix: Option<String>,
     #[command(flatten)]
@@ -134,8 +135,7 @@ impl Buckets {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/files?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, place_line)?;
+        print_page(&client.list(&path).await?, self.paging.json, place_line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -148,14 +148,9 @@ impl List {
     }
 }
 
-fn line(file: &Value) -> String {
-    format!(
-        "{} · {} bytes · {} · {}",
-        file["name"].as_str().unwrap_or_default(),
-        file["value"]["size_bytes"],
-        file["value"]["content_type"].as_str().unwrap_or_default(),
-        time(file["updated_at"].as_i64()),
-    )
+fn line(file: &FileEntry) -> String {
+    let FileFacts { size_bytes, content_type, .. } = &file.value;
+    format!("{} · {size_bytes} bytes · {content_type} · {}", file.name, time(file.updated_at))
 }
 
 impl Get {
@@ -181,11 +176,10 @@ impl Put {
         };
         let client = self.server.client(config)?;
         let path = self.bucket.entry_path("files", &self.path);
-        let put = client.upload(&path, content, self.content_type.as_deref()).await?;
-        if self.output.json {
-            print(format!("{put:#}\n"))?;
-        }
-        eprintln!("stored: {}, {} bytes, version {}", self.path, put["size_bytes"], put["version"]);
+        let put = client.upload::<File>(&path, content, self.content_type.as_deref()).await?;
+        self.output.print_json(&put)?;
+        let File { size_bytes, version, .. } = put.value;
+        eprintln!("stored: {}, {size_bytes} bytes, version {version}", self.path);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -195,13 +189,13 @@ impl Delete {
         let Some(prefix) = self.prefix else {
             let client = self.server.client(config)?;
             let path = self.path.unwrap_or_default();
-            client.call(Method::DELETE, &self.bucket.entry_path("files", &path), None).await?;
+            client.delete::<Ignored>(&self.bucket.entry_path("files", &path)).await?;
             eprintln!("deleted: {path}");
             return Ok(ExitCode::SUCCESS);
         };
         let Place { app, name } = &self.bucket;
         self.consent.check(&format!(
-            "deletes all files of {app}/{name} whose paths begin with {prefix:?}"
+            "deletes all files of {app}/{name} whose paths start with {prefix:?}"
         ))?;
         let client = self.server.client(config)?;
         let deleted = delete_all(&client, "files", &self.bucket, &prefix).await?;

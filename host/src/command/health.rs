@@ -1,5 +1,5 @@
-//! `picloud health`: the question of whoever supervises a server, a container's
-//! HEALTHCHECK for example, for which an image then needs no other program.
+//! `picloud health`: the readiness check for supervisors, such as a container's HEALTHCHECK. An
+//! image needs no other program for it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use picloud::config::Config;
 use serde_json::json;
 
-use super::detail::Output;
+use super::output::Output;
 use super::{Failure, client};
 
-/// The server itself gives the database 2 seconds.
+/// The timeout of the check. The server itself gives the database 2 seconds.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(clap::Args)]
 pub(super) struct Health {
-    /// Where the server is [default: the address of PICLOUD_LISTEN]
+    /// The server's address [default: the address of PICLOUD_LISTEN]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
@@ -32,14 +32,14 @@ impl Health {
         let answer =
             answer.map_err(|error| Failure(format!("{url}: {}", client::describe(&error))))?;
         if !answer.status().is_success() {
-            return Err(Failure(format!("{url} answers {}", answer.status())));
+            return Err(Failure(format!("{url} returns {}", answer.status())));
         }
         self.output.print(&json!({ "ready": true }), "ready")?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Where a server that listens here is reached from its own machine.
+/// Returns the address under which this machine can connect to a server that listens here.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

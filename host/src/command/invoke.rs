@@ -1,16 +1,18 @@
 //! `picloud invoke APP/SCRIPT`.
 
+mod run;
+
 use std::process::ExitCode;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::store::ExecutionStatus;
 
 use super::data::read_data;
 use super::execution::{log_line, short_error};
+use super::output::pretty;
 use super::{Failure, ScriptAddress, Server, print, print_bytes};
+
+use run::{Body, Request, Run};
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -21,25 +23,25 @@ Examples:
   picloud invoke demo/orders --data '{\"item\": 1}' --header 'X-Trace: on'
   picloud invoke demo/thumbnail --data @photo.jpg > small.jpg
 
-The body goes to standard output; status, log, fuel and time to standard error.
-The exit code is 1 when the script failed.")]
+The response body goes to standard output; status, log, fuel and time to standard error.
+The exit code is 1 if the script fails.")]
 pub(super) struct Invoke {
     /// The script
     #[arg(value_name = "APP/SCRIPT")]
     script: ScriptAddress,
-    /// The request's body: a text, @FILE, or - for standard input
+    /// The request body: a text, @FILE, or - for standard input
     #[arg(long)]
     data: Option<String>,
-    /// The request's method [default: GET, with --data POST]
+    /// The request method [default: GET, with --data POST]
     #[arg(long)]
     method: Option<String>,
-    /// A header, as `Name: value`; may be given more than once
+    /// A header, as `Name: value`; can be repeated
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// A parameter of the query, as `name=value`; may be given more than once
+    /// A query parameter, as `name=value`; can be repeated
     #[arg(long = "query", value_name = "QUERY", value_parser = parameter)]
     query: Vec<(String, String)>,
-    /// Print the whole answer as JSON: status, log, fuel and the response
+    /// Print the whole result as JSON: status, log, fuel and response
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,81 +54,67 @@ impl Invoke {
         let body = self.data.as_deref().map(read_data).transpose()?;
         let default_method = if body.is_some() { "POST" } else { "GET" };
         let mut headers = self.headers;
-        let mut request = json!({
-            "method": self.method.as_deref().unwrap_or(default_method).to_ascii_uppercase(),
-            "query": query_text(&self.query),
-        });
-        if let Some(body) = body {
+        if let Some(body) = &body {
             let is_typed =
                 headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
             if !is_typed {
-                headers.push(("content-type".to_owned(), content_type(&body).to_owned()));
-            }
-            match String::from_utf8(body) {
-                Ok(text) => request["body"] = text.into(),
-                Err(binary) => {
-                    request["body"] = BASE64.encode(binary.as_bytes()).into();
-                    request["body_encoding"] = "base64".into();
-                }
+                headers.push(("content-type".to_owned(), content_type(body).to_owned()));
             }
         }
-        request["headers"] = json!(headers);
+        let request = Request {
+            method: self.method.as_deref().unwrap_or(default_method).to_ascii_uppercase(),
+            query: query_text(&self.query),
+            headers,
+            body: Body::of(body.unwrap_or_default()),
+        };
 
         let id = client.script_id(&self.script).await?;
-        let answer = client.call(Method::POST, &format!("/execute/{id}"), Some(&request)).await?;
+        let run = client.post::<Run>(&format!("/execute/{id}"), &request).await?;
         if self.json {
-            print(format!("{answer:#}\n"))?;
-            return Ok(exit_code(&answer));
+            print(format!("{}\n", pretty(&run)?))?;
+        } else {
+            show(&run.value)?;
         }
-        show(&answer)
+        Ok(match run.value.status.known() {
+            Some(ExecutionStatus::Success) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
     }
 }
 
-fn show(answer: &Value) -> Result<ExitCode, Failure> {
-    let response = &answer["response"];
-    print_bytes(&response_body(response)?)?;
-    // The shell's next line must not begin behind the body.
+fn show(run: &Run) -> Result<(), Failure> {
+    if let Some(response) = &run.response {
+        print_bytes(&response.body.bytes()?)?;
+    }
+    // A shell prompt must not follow the body on the same line.
     if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         print("\n")?;
     }
 
-    for line in answer["log"].as_array().into_iter().flatten() {
+    for line in &run.log {
         eprintln!("{}", log_line(line));
     }
-    if !answer["error"].is_null() {
-        eprintln!("{}", short_error(&answer["error"]));
+    if let Some(error) = &run.error {
+        eprintln!("{}", short_error(error));
     }
-    let status = answer["status"].as_str().unwrap_or_default();
-    let answered = response["status"].as_u64().map(|code| format!(", HTTP {code}"));
+    let answered = run.response.as_ref().map(|response| format!(", HTTP {}", response.status));
     eprintln!(
-        "{status}{} · {} fuel · {:.1} MiB · {:.2} ms · {}",
+        "{}{} · {} fuel · {:.1} MiB · {:.2} ms · {}",
+        run.status,
         answered.unwrap_or_default(),
-        answer["fuel_used"],
-        answer["memory_peak_bytes"].as_f64().unwrap_or_default() / f64::from(1 << 20),
-        answer["duration_us"].as_f64().unwrap_or_default() / 1000.0,
-        answer["execution_id"].as_str().unwrap_or_default(),
+        run.fuel_used,
+        run.memory_peak_bytes as f64 / f64::from(1 << 20),
+        run.duration_us as f64 / 1000.0,
+        run.execution_id,
     );
-    Ok(exit_code(answer))
-}
-
-fn exit_code(answer: &Value) -> ExitCode {
-    if answer["status"] == "success" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn response_body(response: &Value) -> Result<Vec<u8>, Failure> {
-    let text = response["body"].as_str().unwrap_or_default();
-    if response["body_encoding"] == "base64" {
-        BASE64.decode(text).map_err(|error| Failure(format!("the body is damaged: {error}")))
-    } else {
-        Ok(text.as_bytes().to_vec())
-    }
+    Ok(())
 }
 
 fn query_text(parameters: &[(String, String)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
 
-/// What the body seems to be.
+/// Guesses the content type of a body.
 fn content_type(body: &[u8]) -> &'static str {
     match std::str::from_utf8(body) {
         Err(_) => "application/octet-stream",
@@ -156,14 +144,6 @@ mod tests {
         assert_eq!(content_type(b"{\"a\": 1}"), "application/json");
         assert_eq!(content_type(b"hello"), "text/plain; charset=utf-8");
         assert_eq!(content_type(b"\xff\xd8"), "application/octet-stream");
-    }
-
-    #[test]
-    fn a_binary_body_is_printed_as_it_was() {
-        let response = json!({ "body": "/9g=", "body_encoding": "base64" });
-        assert_eq!(response_body(&response).ok(), Some(vec![0xff, 0xd8]));
-        assert_eq!(response_body(&json!({ "body": "ä" })).ok(), Some("ä".into()));
-        assert_eq!(response_body(&Value::Null).ok(), Some(Vec::new()));
     }
 
     #[test]

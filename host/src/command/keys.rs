@@ -1,17 +1,17 @@
-//! `picloud keys`: what programs call with.
+//! `picloud keys`: the API keys that programs use.
 
 use std::process::ExitCode;
 
 use picloud::auth::Scope;
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{ApiKey, CreateApiKey, NewApiKey};
 
-use super::client::encode;
-use super::detail::{Output, Paging, print_page, time};
+use super::client::{Ignored, encode};
+use super::output::{Output, Paging, print_page};
+use super::time::time;
 use super::{Failure, Server};
 
-/// What to do with keys.
+/// Commands for keys.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -20,13 +20,13 @@ Examples:
   picloud keys revoke 01980000-0000-7000-8000-000000000000
 
 Scopes: script:read, script:write, route:write, domain:manage, app:admin, log:read,
-instance:admin. A key never may more than whoever has made it.")]
+instance:admin. A key never has more rights than its owner.")]
 pub(super) enum KeysCommand {
-    /// Make a key and print it; it is not shown again
+    /// Create a key and print it; it is not shown again
     Create(Create),
-    /// Print the keys that there are, without what is secret about them
+    /// List keys, without their secret parts
     List(List),
-    /// Revoke a key: it is refused from then on
+    /// Revoke a key: it stops working at once
     Revoke(Revoke),
 }
 
@@ -45,18 +45,18 @@ fn scope(text: &str) -> Result<Scope, String> {
     Scope::of(text).ok_or_else(|| format!("a scope is one of {all}"))
 }
 
-/// A key to be made.
+/// The key to create.
 #[derive(clap::Args)]
 pub(super) struct Create {
-    /// What it is for
+    /// A name that says what the key is for
     name: String,
-    /// What it may be used for; may be given several times
+    /// A scope of the key; can be repeated
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = scope)]
     scopes: Vec<Scope>,
-    /// The one app that it may be used in
+    /// The only app that the key can be used in
     #[arg(long)]
     app: Option<String>,
-    /// For how many days it is good; for ever if left out
+    /// Lifetime in days [default: the key never expires]
     #[arg(long, value_name = "DAYS")]
     days: Option<i64>,
     #[command(flatten)]
@@ -65,10 +65,10 @@ pub(super) struct Create {
     server: Server,
 }
 
-/// Which keys.
+/// Filters for the list.
 #[derive(clap::Args)]
 pub(super) struct List {
-    /// Those of everybody
+    /// List the keys of all users
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -77,10 +77,10 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which key.
+/// The key to revoke.
 #[derive(clap::Args)]
 pub(super) struct Revoke {
-    /// Its id, which `keys list` prints
+    /// The key's id, as `keys list` prints it
     id: String,
     #[command(flatten)]
     server: Server,
@@ -89,14 +89,14 @@ pub(super) struct Revoke {
 impl Create {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({
-            "name": self.name,
-            "scopes": self.scopes,
-            "app": self.app,
-            "expires_in_days": self.days,
-        });
-        let made = client.call(Method::POST, "/keys", Some(&body)).await?;
-        self.output.print(&made, made["key"].as_str().unwrap_or_default())?;
+        let new = CreateApiKey {
+            name: self.name,
+            scopes: self.scopes.into_iter().collect(),
+            app: self.app,
+            expires_in_days: self.days,
+        };
+        let made = client.post::<NewApiKey>("/keys", &new).await?;
+        self.output.print(&made, &made.value.key)?;
         eprintln!("This is the key. It is not shown again.");
         Ok(ExitCode::SUCCESS)
     }
@@ -106,33 +106,31 @@ impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/keys?limit={}&all={}", self.paging.limit, self.all);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(key: &Value) -> String {
-    let text = |name: &str| key[name].as_str().unwrap_or_default();
-    let at = |name: &str| key[name].as_i64().map(|at| time(Some(at)));
-    let scopes = key["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+fn line(key: &ApiKey) -> String {
+    let at = |at: Option<i64>| at.map_or("never".to_owned(), time);
+    let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
     format!(
         "{}… {} · {} · {} · expires {} · last used {} · {}",
-        text("prefix"),
-        text("name"),
-        scopes.collect::<Vec<_>>().join(" "),
-        key["app"].as_str().map_or("all apps".to_owned(), |app| format!("app {app}")),
-        at("expires_at").unwrap_or("never".to_owned()),
-        at("last_used_at").unwrap_or("never".to_owned()),
-        text("id"),
+        key.prefix,
+        key.name,
+        scopes.join(" "),
+        key.app.as_ref().map_or("all apps".to_owned(), |app| format!("app {app}")),
+        at(key.expires_at),
+        at(key.last_used_at),
+        key.id,
     )
 }
 
 impl Revoke {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &format!("/keys/{}", encode(&self.id)), None).await?;
-        eprintln!("revoked: it is refused from now on");
+        client.delete::<Ignored>(&format!("/keys/{}", encode(&self.id))).await?;
+        eprintln!("revoked: it no longer works");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -143,10 +141,17 @@ mod tests {
 
     #[test]
     fn a_key_is_a_line_without_what_is_secret() {
-        let key = json!({
-            "id": "0198", "name": "CI", "prefix": "pck_1f2e3d4c5b6a", "app": null,
-            "scopes": ["script:read", "log:read"], "expires_at": 0, "last_used_at": null,
-        });
+        let key = ApiKey {
+            id: "0198".to_owned(),
+            name: "CI".to_owned(),
+            prefix: "pck_1f2e3d4c5b6a".to_owned(),
+            scopes: vec![Scope::ScriptRead.into(), Scope::LogRead.into()],
+            app: None,
+            owner: "ada".to_owned(),
+            expires_at: Some(0),
+            last_used_at: None,
+            created_at: 0,
+        };
         assert_eq!(
             line(&key),
             "pck_1f2e3d4c5b6a… CI · script:read log:read · all apps · \

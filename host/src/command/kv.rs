@@ -1,19 +1,20 @@
-//! `picloud kv`: the keys of an app's collections.
+//! `picloud kv`: the keys in an app's collections.
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{Entry, Key, SetKey};
+use serde_json::json;
 
-use super::client::encode;
+use super::client::{Ignored, encode};
 use super::consent::Consent;
 use super::data::read_json;
-use super::detail::{Output, Paging, print_page, time};
 use super::entries::{Place, Range, delete_all, place_line};
-use super::{Failure, Server, print};
+use super::output::{Output, Paging, pretty, print_one, print_page};
+use super::time::time;
+use super::{Failure, Server};
 
-/// What to do with keys.
+/// Commands for keys.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -24,11 +25,11 @@ Examples:
   picloud kv delete demo/orders 2026-7
   picloud kv delete demo/orders --prefix 2025- --yes
 
-Triggers that listen to a collection hear of changes by this command, as of a script's.")]
+Changes by this command fire the collection's triggers, as changes by scripts do.")]
 pub(super) enum KvCommand {
-    /// Print an app's collections
+    /// List an app's collections
     Collections(Collections),
-    /// Print the keys of a collection, in the order of their bytes
+    /// List the keys of a collection, in byte order
     List(List),
     /// Print the value of a key as JSON
     Get(Get),
@@ -50,7 +51,7 @@ impl KvCommand {
     }
 }
 
-/// Whose collections.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct Collections {
     /// The app
@@ -61,7 +62,7 @@ pub(super) struct Collections {
     server: Server,
 }
 
-/// Which keys.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The collection
@@ -73,7 +74,7 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which key.
+/// The key to read.
 #[derive(clap::Args)]
 pub(super) struct Get {
     /// The collection
@@ -100,10 +101,10 @@ pub(super) struct Set {
     /// The value, as JSON: a text, @FILE, or - for standard input
     #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     data: String,
-    /// It expires after this many milliseconds
+    /// Time to live in milliseconds
     #[arg(long, value_name = "N")]
     ttl_ms: Option<i64>,
-    /// Set it only if it has this version; 0 if there must be no such key
+    /// Set it only if the key has this version; 0 if it must not exist
     #[arg(long, value_name = "N")]
     if_version: Option<i64>,
     #[command(flatten)]
@@ -112,7 +113,7 @@ pub(super) struct Set {
     server: Server,
 }
 
-/// Which keys to delete.
+/// The keys to delete.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 #[command(override_usage = "\
@@ -125,7 +126,7 @@ pub(super) struct Delete {
     /// The key
     #[arg(value_name = "KEY", id = "name", group = "which")]
     key: Option<String>,
-    /// All keys that begin so, '' for all; needs --yes
+    /// All keys that start with this text, '' for all; needs --yes
     #[arg(long, value_name = "TEXT", group = "which")]
     prefix: Option<String>,
     #[command(flatten)]
@@ -140,8 +141,7 @@ impl Collections {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/kv?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, place_line)?;
+        print_page(&client.list(&path).await?, self.paging.json, place_line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -154,25 +154,21 @@ impl List {
     }
 }
 
-fn line(entry: &Value) -> String {
-    let name = entry["name"].as_str().unwrap_or_default();
-    let expires = entry["expires_at"].as_i64().map(|at| format!(" · until {}", time(Some(at))));
-    let value = match entry["value_is_left_out"] == true {
-        true => format!("({} bytes)", entry["value_bytes"]),
-        false => entry["value"].to_string(),
+fn line(entry: &Entry) -> String {
+    let value = match entry.value_is_left_out {
+        true => format!("({} bytes)", entry.value_bytes),
+        false => entry.value.0.to_string(),
     };
-    format!("{name}\t{value}{}", expires.unwrap_or_default())
+    let expires = entry.expires_at.map(|at| format!(" · until {}", time(at)));
+    format!("{}\t{value}{}", entry.name, expires.unwrap_or_default())
 }
 
 impl Get {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = self.collection.entry_path("kv", &self.key);
-        let entry = client.call(Method::GET, &path, None).await?;
-        print(match self.output.json {
-            true => format!("{entry:#}\n"),
-            false => format!("{:#}\n", entry["value"]),
-        })?;
+        let key = client.get::<Key>(&path).await?;
+        print_one(&key, self.output.json, format!("{}\n", pretty(&key.value.value)?))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -180,17 +176,12 @@ impl Get {
 impl Set {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({
-            "value": read_json(&self.data)?,
-            "ttl_ms": self.ttl_ms,
-            "if_version": self.if_version,
-        });
+        let value = read_json(&self.data)?;
+        let set = SetKey { value, ttl_ms: self.ttl_ms, if_version: self.if_version };
         let path = self.collection.entry_path("kv", &self.key);
-        let set = client.call(Method::PUT, &path, Some(&body)).await?;
-        if self.output.json {
-            print(format!("{set:#}\n"))?;
-        }
-        eprintln!("set: {}, version {}", self.key, set["version"]);
+        let set = client.put::<Key>(&path, &set).await?;
+        self.output.print_json(&set)?;
+        eprintln!("set: {}, version {}", self.key, set.value.version);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -200,13 +191,13 @@ impl Delete {
         let Some(prefix) = self.prefix else {
             let client = self.server.client(config)?;
             let key = self.key.unwrap_or_default();
-            client.call(Method::DELETE, &self.collection.entry_path("kv", &key), None).await?;
+            client.delete::<Ignored>(&self.collection.entry_path("kv", &key)).await?;
             eprintln!("deleted: {key}");
             return Ok(ExitCode::SUCCESS);
         };
         let Place { app, name } = &self.collection;
         self.consent
-            .check(&format!("deletes all keys of {app}/{name} that begin with {prefix:?}"))?;
+            .check(&format!("deletes all keys of {app}/{name} that start with {prefix:?}"))?;
         let client = self.server.client(config)?;
         let deleted = delete_all(&client, "kv", &self.collection, &prefix).await?;
         self.output.print(&json!({ "deleted": deleted }), &deleted.to_string())?;

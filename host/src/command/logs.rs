@@ -1,21 +1,22 @@
-//! `picloud logs`.
+//! `picloud logs`: prints and follows executions.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use picloud::clock::Clock;
 use picloud::config::Config;
-use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use picloud::manager::api::{Execution, ExecutionSummary};
+use picloud::store::ExecutionStatus;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use super::client::{Client, Refused, encode};
-use super::events::query;
+use super::client::{Answer, CallError, Client, Page, encode, query};
 use super::execution::{log_line, short_error, summary_line};
 use super::names;
 use super::purge::{Age, Purge};
 use super::{Failure, ScriptAddress, Server, print_to_reader};
 
-/// How often it is asked for what is new.
+/// The interval at which new executions are requested.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// The arguments.
@@ -29,8 +30,8 @@ Examples:
   picloud logs --app demo --follow --json | jq .id
   picloud logs purge --older-than 7d
 
-Times are in UTC; the last execution stands last. --search and --follow cannot be
-combined: a text is looked for in what is written already.")]
+Times are in UTC; the newest execution is printed last. --search and --follow cannot be
+combined: a search covers only what is already written.")]
 #[command(group = clap::ArgGroup::new("whose").required(true))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Logs {
@@ -51,22 +52,22 @@ pub(super) struct Logs {
         id = "script_name"
     )]
     script_name: Option<String>,
-    /// Only those with this status
+    /// Only executions with this status
     #[arg(long, value_parser = names::statuses())]
-    status: Option<String>,
-    /// Only those with this text in the request, the response, the log or the error
+    status: Option<ExecutionStatus>,
+    /// Only executions with this text in the request, response, log or error
     #[arg(long, value_name = "TEXT", conflicts_with = "follow")]
     search: Option<String>,
-    /// Only those that ended since then: a number with s, m, h, d or w, such as 1h
+    /// Only executions that ended within this time: a number with s, m, h, d or w, such as 1h
     #[arg(long, value_name = "AGE")]
     since: Option<Age>,
-    /// Go on with what runs from now on
+    /// Continue with new executions
     #[arg(long, short)]
     follow: bool,
-    /// How many executions
+    /// The most executions to print
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=200))]
     limit: u8,
-    /// As JSON: a line for each execution, with its log
+    /// Print JSON: a line for each execution, with its log
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -75,7 +76,7 @@ pub(super) struct Logs {
 
 #[derive(clap::Subcommand)]
 enum LogsVerb {
-    /// Delete old executions before their time, and give their room back to the disk
+    /// Delete executions before their retention ends, and give their disk space back
     Purge(Purge),
 }
 
@@ -98,18 +99,22 @@ impl Logs {
         let since = self.since.map(|Age(seconds)| {
             (Clock::system().now_us() - i64::from(seconds) * 1_000_000).to_string()
         });
-        let filter = query(&[("status", self.status), ("q", self.search), ("from", since)]);
+        let filter = query(&[
+            ("status", self.status.map(ExecutionStatus::as_str)),
+            ("q", self.search.as_deref()),
+            ("from", since.as_deref()),
+        ]);
         let list = List { client, path, filter, as_json: self.json };
         let after = list.print_newest(limit).await?;
         if self.follow {
-            let too_old = "the server is of a release that cannot be followed; upgrade it";
+            let too_old = "the server's release does not support --follow; upgrade it";
             list.follow(after.ok_or_else(|| Failure::new(too_old))?).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Some executions of a server.
+/// A filtered list of executions on a server.
 struct List {
     client: Client,
     path: String,
@@ -118,63 +123,69 @@ struct List {
 }
 
 impl List {
-    /// Prints the newest executions, the last of them last, and returns the cursor behind them.
+    /// Prints the newest executions, oldest first, and returns the cursor behind them.
     async fn print_newest(&self, limit: usize) -> Result<Option<String>, Failure> {
         let (mut executions, mut cursor, mut before) = (Vec::new(), None, None);
-        // A page can have fewer than fit: the server looks at some thousands for each.
+        // A page can be short: the server examines only some thousand executions for each.
         loop {
             let rest = limit - executions.len();
-            let behind = query(&[("before", before)]);
+            let behind = query(&[("before", before.as_deref())]);
             let path = format!("{}?limit={rest}{}{behind}", self.path, self.filter);
-            let mut page = self.client.call(Method::GET, &path, None).await?;
-            executions.extend(items(&mut page));
-            cursor = cursor.or_else(|| text(&page, "next_after"));
-            before = text(&page, "next_before");
+            let page = self.client.list(&path).await?;
+            executions.extend(page.items);
+            cursor = cursor.or(page.next_after);
+            before = page.next_before;
             if executions.len() >= limit || before.is_none() {
                 break;
             }
         }
         for execution in executions.into_iter().rev() {
-            let log = match log_path(&execution) {
-                Some(path) => log_of(self.client.try_call(Method::GET, &path, None).await?)?,
-                None => Vec::new(),
+            let full = match full_path(&execution.value) {
+                Some(path) => if_found(self.client.get(&path).await)?,
+                None => None,
             };
-            if print_to_reader(self.lines(execution, log))?.is_break() {
+            if print_to_reader(self.lines(&execution, full.as_ref()))?.is_break() {
                 break;
             }
         }
         Ok(cursor)
     }
 
-    /// Prints what is written from now on, until it is interrupted or nobody reads any more.
+    /// Prints new executions until it is interrupted or the reader has closed.
     async fn follow(&self, mut after: String) -> Result<(), Failure> {
         loop {
             let path = format!("{}?after={}&limit=200{}", self.path, encode(&after), self.filter);
-            let mut page = self.get_when_it_answers(&path).await??;
-            for execution in items(&mut page) {
-                let log = match log_path(&execution) {
-                    Some(path) => log_of(self.get_when_it_answers(&path).await?)?,
-                    None => Vec::new(),
+            let page = self.get_when_it_answers(&path).await?;
+            let page: Page<Answer<ExecutionSummary>> = page.value;
+            for execution in page.items {
+                let full = match full_path(&execution.value) {
+                    Some(path) => if_found(self.get_when_it_answers(&path).await)?,
+                    None => None,
                 };
-                if print_to_reader(self.lines(execution, log))?.is_break() {
+                if print_to_reader(self.lines(&execution, full.as_ref()))?.is_break() {
                     return Ok(());
                 }
             }
-            after = text(&page, "next_after").unwrap_or(after);
-            if page["has_more"] != true {
+            after = page.next_after.unwrap_or(after);
+            if !page.has_more {
                 tokio::time::sleep(FOLLOW_EVERY).await;
             }
         }
     }
 
-    /// What is at `path`. A server that restarts, or whose database is away, is waited for.
-    async fn get_when_it_answers(&self, path: &str) -> Result<Result<Value, Refused>, Failure> {
+    /// Gets `path`. Waits for a server that restarts, or whose database is unavailable.
+    async fn get_when_it_answers<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Answer<T>, CallError> {
         let mut is_away = false;
         loop {
-            let failure = match self.client.try_call(Method::GET, path, None).await {
-                Ok(Err(refused)) if refused.status.is_server_error() => Failure::from(refused),
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+            let failure = match self.client.get(path).await {
+                Err(CallError::Unanswered(failure)) => failure,
+                Err(CallError::Refused(refused)) if refused.status.is_server_error() => {
+                    refused.into()
+                }
+                answer => return answer,
             };
             if !is_away {
                 eprintln!("warning: {}; waiting for the server", failure.0);
@@ -184,46 +195,32 @@ impl List {
         }
     }
 
-    /// What is printed of an execution.
-    fn lines(&self, mut execution: Value, log: Vec<Value>) -> String {
+    /// Formats an execution. `full` has its log.
+    fn lines(&self, execution: &Answer<ExecutionSummary>, full: Option<&Execution>) -> String {
         if self.as_json {
-            execution["log"] = Value::Array(log);
-            return format!("{execution}\n");
+            let log = full.map_or(json!([]), |full| full.log.0.clone());
+            return format!("{}\n", execution.json_with("log", log));
         }
-        let mut text = summary_line(&execution) + "\n";
-        if !execution["error"].is_null() {
-            text += &(short_error(&execution["error"]) + "\n");
+        let mut text = summary_line(&execution.value) + "\n";
+        if let Some(error) = &execution.value.error {
+            text += &(short_error(error) + "\n");
         }
+        let log = full.map(Execution::log_lines).unwrap_or_default();
         text.extend(log.iter().map(|line| log_line(line) + "\n"));
         text
     }
 }
 
-fn text(page: &Value, member: &str) -> Option<String> {
-    page[member].as_str().map(str::to_owned)
+/// Returns the path of an execution with its log, if it wrote one.
+fn full_path(execution: &ExecutionSummary) -> Option<String> {
+    (execution.log_lines > 0).then(|| format!("/executions/{}", execution.id))
 }
 
-/// Where the log of an execution is, if it wrote one.
-fn log_path(execution: &Value) -> Option<String> {
-    let id = execution["id"].as_str()?;
-    (execution["log_lines"].as_u64() > Some(0)).then(|| format!("/executions/{id}"))
-}
-
-/// The log in an answer: none if the execution was deleted since it was listed.
-fn log_of(answer: Result<Value, Refused>) -> Result<Vec<Value>, Failure> {
+/// Returns the execution; `None` if it was deleted in the meantime.
+fn if_found(answer: Result<Answer<Execution>, CallError>) -> Result<Option<Execution>, Failure> {
     match answer {
-        Ok(mut execution) => match execution["log"].take() {
-            Value::Array(log) => Ok(log),
-            _ => Ok(Vec::new()),
-        },
-        Err(refused) if refused.status == StatusCode::NOT_FOUND => Ok(Vec::new()),
-        Err(refused) => Err(refused.into()),
-    }
-}
-
-fn items(page: &mut Value) -> Vec<Value> {
-    match page["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
+        Ok(answer) => Ok(Some(answer.value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! `picloud master-key`.
+//! `picloud master-key`: rotates the key that encrypts all secrets.
 
 use std::process::ExitCode;
 
@@ -10,18 +10,17 @@ use picloud::store::Store;
 use serde_json::json;
 
 use super::Failure;
-use super::detail::Output;
+use super::output::Output;
 
-/// What to do with the key.
+/// Commands for the master key.
 #[derive(clap::Subcommand)]
 pub(super) enum MasterKeyCommand {
-    /// Put all secrets under another master key
+    /// Encrypt all secrets with another master key
     ///
-    /// Without PICLOUD_MASTER_KEY a new key takes the place of the one in the data folder.
-    /// With it, secrets under PICLOUD_MASTER_KEY_PREVIOUS are put under it, as the next
-    /// start would do. No value is changed. It works in the database, so it has to run
-    /// where the server's settings lead to the server's data, and the server has to be
-    /// stopped: it would go on with the old key.
+    /// Without PICLOUD_MASTER_KEY, a new key replaces the one in the data folder. With it, secrets
+    /// encrypted with PICLOUD_MASTER_KEY_PREVIOUS are encrypted with it, as the next start would
+    /// do. No value changes. It works on the database directly, so run it with the server's
+    /// settings and stop the server first: a running server would continue with the old key.
     Rotate(Output),
 }
 
@@ -37,7 +36,7 @@ impl MasterKeyCommand {
         let Rotated { key_id, secrets } = rotated.map_err(Failure::new)?;
         let made = json!({ "key_id": key_id, "secrets": secrets });
         output.print(&made, &key_id)?;
-        eprintln!("the master key {key_id} has all secrets; {secrets} were put under it");
+        eprintln!("all secrets use the master key {key_id}; {secrets} were re-encrypted");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,17 +1,18 @@
-//! `picloud members`: who may do what in an app.
+//! `picloud members`: the members of an app and their roles.
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{Member, SetMember};
+use picloud::store::AppRole;
 
-use super::client::encode;
-use super::detail::{Paging, print_page, time};
+use super::client::{Ignored, encode};
 use super::names;
+use super::output::{Paging, print_page};
+use super::time::time;
 use super::{Failure, Server};
 
-/// What to do with members.
+/// Commands for members.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -21,11 +22,11 @@ Examples:
 
 Roles: app_admin, editor, viewer.")]
 pub(super) enum MembersCommand {
-    /// Print an app's members
+    /// List an app's members
     List(List),
-    /// Make a user a member of an app, or give a member another role
+    /// Add a user to an app, or change their role
     Set(Set),
-    /// Take a user's role in an app away
+    /// Remove a user from an app
     Remove(Remove),
 }
 
@@ -39,7 +40,7 @@ impl MembersCommand {
     }
 }
 
-/// Whose members.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
@@ -50,7 +51,7 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which member, and the role.
+/// The member and the role.
 #[derive(clap::Args)]
 pub(super) struct Set {
     /// The app
@@ -59,12 +60,12 @@ pub(super) struct Set {
     user: String,
     /// The role
     #[arg(value_parser = names::app_roles())]
-    role: String,
+    role: AppRole,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which member.
+/// The member to remove.
 #[derive(clap::Args)]
 pub(super) struct Remove {
     /// The app
@@ -83,24 +84,21 @@ impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/members?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(member: &Value) -> String {
-    let text = |name: &str| member[name].as_str().unwrap_or_default();
-    let since = time(member["created_at"].as_i64());
-    format!("{:<20} {:<9} since {since}", text("name"), text("role"))
+fn line(Member { name, role, created_at, .. }: &Member) -> String {
+    format!("{name:<20} {role:<9} since {}", time(*created_at))
 }
 
 impl Set {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({ "role": self.role });
-        client.call(Method::PUT, &path(&self.app, &self.user), Some(&body)).await?;
-        eprintln!("{} is {} of {}", self.user, self.role, self.app);
+        let Self { app, user, role, .. } = self;
+        client.put::<Member>(&path(&app, &user), &SetMember { role }).await?;
+        eprintln!("{user} is {} of {app}", role.as_str());
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -108,8 +106,8 @@ impl Set {
 impl Remove {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &path(&self.app, &self.user), None).await?;
-        eprintln!("{} is not a member of {} now", self.user, self.app);
+        client.delete::<Ignored>(&path(&self.app, &self.user)).await?;
+        eprintln!("{} is no longer a member of {}", self.user, self.app);
         Ok(ExitCode::SUCCESS)
     }
 }

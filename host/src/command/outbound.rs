@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{Outbound, PutOutbound};
 
-use super::client::encode;
-use super::detail::Output;
-use super::{Failure, Server, print};
+use super::client::{Answer, encode};
+use super::output::{Output, print_one};
+use super::{Failure, Server};
 
-/// What to do with private hosts.
+/// Commands for private hosts.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -18,12 +17,12 @@ Examples:
   picloud outbound set demo intranet.example:8080 10.0.0.7
   picloud outbound set demo --none
 
-Scripts can call public hosts. A host of a private network has to be named here, or in
+Scripts can call all public hosts. A host in a private network must be listed here, or in
 PICLOUD_PRIVATE_HOSTS for all apps.")]
 pub(super) enum OutboundCommand {
-    /// Print the private hosts that an app's scripts can call
+    /// List the private hosts that an app's scripts can call
     List(List),
-    /// Replace them
+    /// Replace the list
     Set(Set),
 }
 
@@ -36,7 +35,7 @@ impl OutboundCommand {
     }
 }
 
-/// Whose hosts.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
@@ -47,16 +46,16 @@ pub(super) struct List {
     server: Server,
 }
 
-/// The hosts from now on.
+/// The new list.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(super) struct Set {
     /// The app
     app: String,
-    /// Each of them, as HOST or HOST:PORT
+    /// A host, as HOST or HOST:PORT; can be repeated
     #[arg(value_name = "HOST", group = "which")]
     hosts: Vec<String>,
-    /// No private host
+    /// Clear the list
     #[arg(long, group = "which")]
     none: bool,
     #[command(flatten)]
@@ -69,29 +68,23 @@ fn path(app: &str) -> String {
     format!("/apps/{}/outbound", encode(app))
 }
 
-fn show(outbound: &Value, as_json: bool) -> Result<ExitCode, Failure> {
-    if as_json {
-        print(format!("{outbound:#}\n"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let hosts = outbound["private_hosts"].as_array().into_iter().flatten();
-    print(hosts.filter_map(Value::as_str).map(|host| format!("{host}\n")).collect::<String>())?;
+fn show(outbound: &Answer<Outbound>, output: &Output) -> Result<ExitCode, Failure> {
+    let hosts = outbound.value.private_hosts.iter();
+    print_one(outbound, output.json, hosts.map(|host| format!("{host}\n")).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let outbound = client.call(Method::GET, &path(&self.app), None).await?;
-        show(&outbound, self.output.json)
+        show(&client.get(&path(&self.app)).await?, &self.output)
     }
 }
 
 impl Set {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({ "private_hosts": self.hosts });
-        let outbound = client.call(Method::PUT, &path(&self.app), Some(&body)).await?;
-        show(&outbound, self.output.json)
+        let hosts = PutOutbound { private_hosts: self.hosts };
+        show(&client.put(&path(&self.app), &hosts).await?, &self.output)
     }
 }

@@ -1,4 +1,4 @@
-//! `picloud owner-key`.
+//! `picloud owner-key`: replaces a lost owner key.
 
 use std::process::ExitCode;
 
@@ -10,16 +10,16 @@ use picloud::store::Store;
 use serde_json::json;
 
 use super::Failure;
-use super::detail::Output;
+use super::output::Output;
 
-/// What to do with the key.
+/// Commands for the owner key.
 #[derive(clap::Subcommand)]
 pub(super) enum OwnerKeyCommand {
-    /// Make a new owner key and print it, because the old one was lost
+    /// Create and print a new owner key, if the old one is lost
     ///
-    /// It works in the database, so it has to run where the server's PICLOUD_DATA
-    /// or PICLOUD_DATABASE_URL lead to. The old key ends at once, with the keys, the sessions
-    /// and the invitations that were made with it.
+    /// It works on the database directly, so run it with the server's PICLOUD_DATA or
+    /// PICLOUD_DATABASE_URL. The old key stops working at once, with the keys, the sessions and the
+    /// invitations created with it.
     Reset(Output),
 }
 
@@ -34,7 +34,7 @@ impl OwnerKeyCommand {
 async fn reset(config: &Config, output: &Output) -> Result<ExitCode, Failure> {
     if config.owner_key.is_some() {
         return Err(Failure::new(
-            "PICLOUD_OWNER_KEY is set, and the next start would put it back; change it there",
+            "PICLOUD_OWNER_KEY is set, and the next start would restore it; change the variable",
         ));
     }
     let url = config.database_url().map_err(Failure::new)?;
@@ -46,11 +46,11 @@ async fn reset(config: &Config, output: &Output) -> Result<ExitCode, Failure> {
     match key.map_err(|error| Failure(format!("the database {url}: {error}")))? {
         Some(key) => {
             output.print(&json!({ "owner_key": key.reveal() }), key.reveal())?;
-            eprintln!("This is the owner key from now on. It is not shown again.");
+            eprintln!("This is the new owner key. It is not shown again.");
             Ok(ExitCode::SUCCESS)
         }
         None => Err(Failure(format!(
-            "the database {url} has no owner key yet; the first start of `picloud serve` makes one"
+            "the database {url} has no owner key yet; the first start of `picloud serve` creates one"
         ))),
     }
 }

@@ -1,31 +1,31 @@
-//! `picloud logs purge` and `picloud compact`.
+//! `picloud logs purge` and `picloud compact`: free disk space.
 
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use picloud::config::Config;
+use picloud::manager::api::Purged;
 use picloud::{data_folder, instance, store};
-use reqwest::Method;
 use serde_json::json;
 
 use super::client::encode;
-use super::detail::Output;
+use super::output::Output;
 use super::{Failure, ScriptAddress, Server};
 
-/// Which executions to delete: all, those of an app, or those of a script.
+/// The executions to delete: all, those of an app, or those of a script.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   picloud logs purge --older-than 7d
   picloud logs purge --older-than 12h --app demo --script hello")]
 pub(super) struct Purge {
-    /// Those that ended longer ago than this: a number with s, m, h, d or w; 0s for all
+    /// Only executions older than this: a number with s, m, h, d or w; 0s for all
     #[arg(long, value_name = "AGE")]
     older_than: Age,
-    /// Only those of an app
+    /// Only executions of this app
     #[arg(long, value_name = "APP")]
     app: Option<String>,
-    /// Only those of a script of the app; APP/SCRIPT without `--app`
+    /// Only executions of this script of the app; APP/SCRIPT without `--app`
     #[arg(long, value_name = "SCRIPT")]
     script: Option<String>,
     #[command(flatten)]
@@ -67,10 +67,9 @@ impl Purge {
         let client = self.server.client(config)?;
         let mut deleted = 0;
         loop {
-            let done = client.call(Method::DELETE, &path, None).await?;
-            deleted += done["deleted"].as_u64().unwrap_or_default();
-            // A server that does not say so has no more to delete.
-            if done["complete"].as_bool() != Some(false) {
+            let purged = client.delete::<Purged>(&path).await?.value;
+            deleted += purged.deleted;
+            if purged.complete {
                 break;
             }
             eprintln!("deleted so far: {deleted}");
@@ -97,19 +96,19 @@ impl Purge {
     }
 }
 
-/// Writes the SQLite database anew.
+/// Rewrites the SQLite database without unused space.
 pub(super) async fn compact(config: &Config) -> Result<ExitCode, Failure> {
     let url = config.database_url().map_err(Failure::new)?;
     let Some(file) = url.file() else {
-        return Err(Failure::new("PostgreSQL gives room back by itself: see VACUUM in its manual"));
+        return Err(Failure::new("PostgreSQL frees space itself: see VACUUM in its manual"));
     };
     instance::check_used(&url, &config.data).await.map_err(Failure::new)?;
-    // Released at the end of the process.
+    // Released when the process ends.
     let _lock = data_folder::lock(&file).map_err(Failure::new)?;
     let size = || std::fs::metadata(&file).map(|about| about.len()).map_err(Failure::new);
     let before = size()?;
     store::compact(&url).await.map_err(|error| Failure(format!("the database {url}: {error}")))?;
-    eprintln!("the database has {} bytes; it had {before}", size()?);
+    eprintln!("the database now has {} bytes; before, it had {before}", size()?);
     Ok(ExitCode::SUCCESS)
 }
 

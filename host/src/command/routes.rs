@@ -1,20 +1,24 @@
-//! `picloud routes`: the paths at which an app's scripts answer, and who is let in.
+//! `picloud routes`: methods and paths that lead to an app's scripts.
 
 mod policy;
+mod update;
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{CreateRoute, Extensible, RateLimit, Route, RouteAuth};
+use picloud::store::Delivery;
+use serde::Deserialize;
 
-use super::client::{ScriptNames, encode};
-use super::detail::{Output, Paging, print_one, print_page};
+use super::client::{Ignored, ScriptNames, encode};
+use super::output::{Output, Paging, print_one, print_page};
+use super::rows::Rows;
 use super::{Failure, ScriptAddress, Server};
 
 use policy::Policy;
+use update::Update;
 
-/// What to do with routes.
+/// Commands for routes.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -26,13 +30,13 @@ Examples:
 
 A script that a route with --auth leads to no longer answers at /x/APP/SCRIPT.")]
 pub(super) enum RoutesCommand {
-    /// Print an app's routes
+    /// List an app's routes
     List(List),
-    /// Print a route
+    /// Show a route
     Show(One),
-    /// Make a route and print its id
+    /// Create a route and print its id
     Create(Box<Create>),
-    /// Change a route; what is not named stays
+    /// Change a route; omitted options are not changed
     Update(Box<Update>),
     /// Delete a route
     Delete(Other),
@@ -50,7 +54,7 @@ impl RoutesCommand {
     }
 }
 
-/// Which routes.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
@@ -61,19 +65,19 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which route.
+/// The route to show.
 #[derive(clap::Args)]
 pub(super) struct One {
     /// The route's id
     id: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which route to delete.
+/// The route to delete.
 #[derive(clap::Args)]
 pub(super) struct Other {
     /// The route's id
@@ -82,17 +86,17 @@ pub(super) struct Other {
     server: Server,
 }
 
-/// A route to be made.
+/// The route to create.
 #[derive(clap::Args)]
 pub(super) struct Create {
-    /// The script that it leads to
+    /// The script to run
     #[arg(value_name = "APP/SCRIPT")]
     script: ScriptAddress,
     /// GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS, or '*' for all
     method: String,
-    /// The path: segments are static or {name}, the last may be {*rest}
+    /// The path: each segment is static or {name}; the last can be {*rest}
     path: String,
-    /// A domain of the app, at whose root the path starts [default: it starts at /x/APP]
+    /// A domain of the app on which the path starts [default: it starts at /x/APP]
     #[arg(long)]
     host: Option<String>,
     #[command(flatten)]
@@ -103,77 +107,78 @@ pub(super) struct Create {
     server: Server,
 }
 
-/// What to change.
-#[derive(clap::Args)]
-pub(super) struct Update {
-    /// The route's id
-    id: String,
-    /// The id of another script of the app
-    #[arg(long, value_name = "ID")]
-    script_id: Option<String>,
-    #[command(flatten)]
-    policy: Policy,
-    #[command(flatten)]
-    server: Server,
-}
-
 impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/routes?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
+        let page = client.list(&path).await?;
         let names = client.script_names(&self.app).await?;
         print_page(&page, self.paging.json, |route| line(route, &names))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(route: &Value, names: &ScriptNames) -> String {
-    let text = |name: &str| route[name].as_str().unwrap_or_default();
-    let mut notes = vec![text("id").to_owned()];
-    notes.extend((text("delivery") != "sync").then(|| text("delivery").to_owned()));
-    let mode = route["auth"]["mode"].as_str().unwrap_or_default();
-    notes.extend((mode != "none").then(|| {
-        let preset = route["auth"]["preset"].as_str();
-        format!("auth {}", preset.unwrap_or(mode))
-    }));
-    if let (Some(requests), Some(per_s)) =
-        (route["rate_limit"]["requests"].as_u64(), route["rate_limit"]["per_s"].as_u64())
-    {
-        notes.push(format!("rate {requests}/{per_s}"));
+fn line(route: &Route, names: &ScriptNames) -> String {
+    let mut notes = vec![route.id.clone()];
+    if route.delivery.known() != Some(&Delivery::Sync) {
+        notes.push(route.delivery.to_string());
     }
-    notes.extend(route["concurrency_max"].as_u64().map(|most| format!("{most} at once")));
-    notes.extend(route["cors"].is_object().then(|| "cors".to_owned()));
+    notes.extend(auth_in_words(&route.auth).map(|auth| format!("auth {auth}")));
+    notes.extend(route.rate_limit.as_ref().and_then(rate_in_words));
+    notes.extend(route.concurrency_max.map(|most| format!("{most} at once")));
+    notes.extend(route.cors.as_ref().map(|_| "cors".to_owned()));
     format!(
         "{:<7} {}{} → {} · {}",
-        text("method"),
-        text("host"),
-        text("path"),
-        names.of(route),
+        route.method,
+        route.host.as_deref().unwrap_or_default(),
+        route.path,
+        names.of(Some(&route.script_id)),
         notes.join(" · ")
     )
+}
+
+/// Returns the mode of authentication, or the preset of a signature; `None` if everyone can call.
+fn auth_in_words(auth: &Extensible<RouteAuth>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Mode {
+        mode: String,
+        preset: Option<String>,
+    }
+    let Mode { mode, preset } = auth.read()?;
+    (mode != "none").then(|| preset.unwrap_or(mode))
+}
+
+fn rate_in_words(rate: &Extensible<RateLimit>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Rate {
+        requests: u32,
+        per_s: u32,
+    }
+    rate.read().map(|Rate { requests, per_s }| format!("rate {requests}/{per_s}"))
 }
 
 impl One {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let route = client.call(Method::GET, &route_path(&self.id), None).await?;
-        let members = [
-            "id",
-            "script_id",
-            "method",
-            "host",
-            "path",
-            "delivery",
-            "auth",
-            "rate_limit",
-            "concurrency_max",
-            "cors",
-            "created_at",
-        ];
-        print_one(&route, self.json, &members)?;
+        let route = client.get(&route_path(&self.id)).await?;
+        print_one(&route, self.json, rows(&route.value))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn rows(route: &Route) -> Rows {
+    Rows::default()
+        .text("id", &route.id)
+        .text("script_id", &route.script_id)
+        .text("method", &route.method)
+        .maybe("host", route.host.as_ref())
+        .text("path", &route.path)
+        .text("delivery", &route.delivery)
+        .json("auth", &route.auth)
+        .json("rate_limit", &route.rate_limit)
+        .maybe("concurrency_max", route.concurrency_max)
+        .json("cors", &route.cors)
+        .time("created_at", route.created_at)
 }
 
 fn route_path(id: &str) -> String {
@@ -184,40 +189,24 @@ impl Create {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let script_id = client.script_id(&self.script).await?;
-        let mut route = json!({
-            "script_id": script_id,
-            "method": self.method,
-            "path": self.path,
-            "host": self.host,
-        });
-        self.policy.put_into(&mut route)?;
-        let path = format!("/apps/{}/routes", encode(&self.script.app));
-        let made = client.call(Method::POST, &path, Some(&route)).await?;
-        self.output.print(&made, made["id"].as_str().unwrap_or_default())?;
-        if made["auth"]["mode"] != "none" {
-            eprintln!("{} now answers at its routes only", self.script.script);
+        let ScriptAddress { app, script } = self.script;
+        let given = self.policy.given()?;
+        let new = CreateRoute {
+            script_id,
+            method: self.method,
+            host: self.host,
+            path: self.path,
+            delivery: given.delivery,
+            auth: given.auth,
+            rate_limit: given.rate_limit.flatten(),
+            concurrency_max: given.concurrency_max.flatten(),
+            cors: given.cors.flatten(),
+        };
+        let made = client.post::<Route>(&format!("/apps/{}/routes", encode(&app)), &new).await?;
+        self.output.print(&made, &made.value.id)?;
+        if auth_in_words(&made.value.auth).is_some() {
+            eprintln!("{script} now answers at its routes only");
         }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Update {
-    async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let client = self.server.client(config)?;
-        let path = route_path(&self.id);
-        let mut route = client.call(Method::GET, &path, None).await?;
-        // What cannot change is not sent.
-        if let Some(members) = route.as_object_mut() {
-            for fixed in ["id", "method", "host", "path", "created_at"] {
-                members.remove(fixed);
-            }
-        }
-        if let Some(script_id) = self.script_id {
-            route["script_id"] = json!(script_id);
-        }
-        self.policy.put_into(&mut route)?;
-        client.call(Method::PUT, &path, Some(&route)).await?;
-        eprintln!("changed");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -225,8 +214,27 @@ impl Update {
 impl Other {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &route_path(&self.id), None).await?;
+        client.delete::<Ignored>(&route_path(&self.id)).await?;
         eprintln!("deleted");
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preset_says_more_than_its_mode() {
+        let auth = |json: &str| auth_in_words(&serde_json::from_str(json).unwrap());
+        assert_eq!(auth(r#"{"mode":"none"}"#), None);
+        assert_eq!(auth(r#"{"mode":"key","secrets":["a"],"header":null}"#).as_deref(), Some("key"));
+        let github = r#"{"mode":"hmac","secrets":["a"],"preset":"github"}"#;
+        assert_eq!(auth(github).as_deref(), Some("github"));
+        // Of a newer server.
+        assert_eq!(auth(r#"{"mode":"moon","phase":1}"#).as_deref(), Some("moon"));
+        assert_eq!(auth(r#"{"mode":"none","phase":1}"#), None);
+        let rate = serde_json::from_str(r#"{"requests":9,"per_s":1,"by":"moon"}"#).unwrap();
+        assert_eq!(rate_in_words(&rate).as_deref(), Some("rate 9/1"));
     }
 }

@@ -1,35 +1,34 @@
-//! `picloud scripts`: an app's scripts, and whether anybody can call them.
+//! `picloud scripts`: an app's scripts, and whether their endpoints are open.
 
 mod versions;
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{Script, UpdateScript};
 
-use super::client::{Client, encode};
+use super::client::{Client, Ignored, encode};
 use super::consent::Consent;
-use super::detail::{Paging, print_page};
+use super::output::{Paging, print_page};
 use super::{Failure, ScriptAddress, Server};
 
 pub(super) use versions::Rollback;
 use versions::{Show, Versions};
 
-/// What to do with scripts.
+/// Commands for scripts.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
   picloud scripts list --app demo
   picloud scripts versions demo/hello
   picloud scripts show demo/hello --version 3   its source
-  picloud scripts endpoint demo/mailer off      nobody can call it over HTTP at its own endpoint
+  picloud scripts endpoint demo/mailer off      closes its own HTTP endpoint
   picloud scripts endpoint demo/hello on
   picloud scripts delete demo/hello --yes")]
 pub(super) enum ScriptsCommand {
-    /// Print an app's scripts and whether their endpoints are open
+    /// List an app's scripts and whether their endpoints are open
     List(List),
-    /// Print a script's versions, the newest first
+    /// List a script's versions, the newest first
     Versions(Versions),
     /// Print the source of a script
     Show(Show),
@@ -39,7 +38,7 @@ pub(super) enum ScriptsCommand {
     Delete(Delete),
 }
 
-/// Which scripts.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
@@ -51,20 +50,20 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which endpoint, and whether it is open.
+/// The endpoint, and whether to open it.
 #[derive(clap::Args)]
 pub(super) struct Endpoint {
     /// The script
     #[arg(value_name = "APP/SCRIPT")]
     script: ScriptAddress,
-    /// Whether it may be open
+    /// Whether the endpoint is allowed
     #[arg(value_name = "on|off")]
     switch: Switch,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which script to delete.
+/// The script to delete.
 #[derive(clap::Args)]
 pub(super) struct Delete {
     /// The script
@@ -98,8 +97,7 @@ impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/scripts?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -108,9 +106,12 @@ impl Endpoint {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/scripts/{}", client.script_id(&self.script).await?);
-        let body = json!({ "endpoint_enabled": self.switch == Switch::On });
-        let script = client.call(Method::PUT, &path, Some(&body)).await?;
-        eprintln!("{}", reach(&client, &script));
+        let change = UpdateScript {
+            endpoint_enabled: Some(self.switch == Switch::On),
+            ..UpdateScript::default()
+        };
+        let script = client.put(&path, &change).await?;
+        eprintln!("{}", reach(&client, &script.value));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -123,30 +124,28 @@ impl Delete {
         ))?;
         let client = self.server.client(config)?;
         let path = format!("/scripts/{}", client.script_id(&self.script).await?);
-        client.call(Method::DELETE, &path, None).await?;
+        client.delete::<Ignored>(&path).await?;
         eprintln!("deleted: {app}/{script}");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(script: &Value) -> String {
-    let text = |name: &str| script[name].as_str().unwrap_or_default();
-    let endpoint = match (&script["endpoint_open"], &script["endpoint_enabled"]) {
-        (Value::Bool(true), _) => text("endpoint"),
-        (_, Value::Bool(false)) => "endpoint off",
-        _ => "endpoint closed by a route or the app",
+fn line(script: &Script) -> String {
+    let endpoint = match (script.endpoint_open, script.endpoint_enabled) {
+        (true, _) => &script.endpoint,
+        (false, false) => "endpoint off",
+        (false, true) => "endpoint closed by a route or the app",
     };
-    format!("{} · version {} · {endpoint}", text("name"), script["version"])
+    format!("{} · version {} · {endpoint}", script.name, script.version)
 }
 
-/// Who can call a script at its own endpoint, in one line.
-pub(super) fn reach(client: &Client, script: &Value) -> String {
-    let text = |name: &str| script[name].as_str().unwrap_or_default();
-    let address = format!("{}/{}", text("app"), text("name"));
-    if script["endpoint_open"] != true {
+/// Returns a line that says who can call a script at its own endpoint.
+pub(super) fn reach(client: &Client, script: &Script) -> String {
+    let address = format!("{}/{}", script.app, script.name);
+    if !script.endpoint_open {
         return format!("{address} has no open endpoint; only its routes and triggers run it");
     }
-    let url = client.full_url(text("endpoint"));
+    let url = client.full_url(&script.endpoint);
     format!(
         "anybody can call {address} at {url}; `picloud scripts endpoint {address} off` closes it"
     )
@@ -154,31 +153,39 @@ pub(super) fn reach(client: &Client, script: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::command::tests::read;
+
+    fn script(enabled: bool, open: bool) -> Script {
+        let limits = json!({ "fuel_max": 1, "memory_bytes_max": 2, "wall_ms_max": 3 });
+        read(&json!({
+            "id": "7", "app": "demo", "name": "hi", "description": "", "version": 2,
+            "endpoint": "/x/demo/hi", "endpoint_enabled": enabled, "endpoint_open": open,
+            "limits": limits, "limits_in_force": limits, "created_at": 0, "updated_at": 0,
+        }))
+    }
 
     #[test]
     fn who_can_call_a_script_is_one_line() {
         let key = "0123456789abcdef".parse().ok();
         let client = Client::new("http://pi.example".to_owned(), key);
         let Ok(client) = client else { panic!("a client without a key") };
-        let script = |open: bool| json!({ "app": "demo", "name": "hi", "endpoint": "/x/demo/hi", "endpoint_open": open });
         assert_eq!(
-            reach(&client, &script(true)),
+            reach(&client, &script(true, true)),
             "anybody can call demo/hi at http://pi.example/x/demo/hi; \
              `picloud scripts endpoint demo/hi off` closes it"
         );
         assert_eq!(
-            reach(&client, &script(false)),
+            reach(&client, &script(true, false)),
             "demo/hi has no open endpoint; only its routes and triggers run it"
         );
     }
 
     #[test]
     fn a_list_tells_why_an_endpoint_is_closed() {
-        let shown = |enabled: bool, open: bool| {
-            line(&json!({ "name": "hi", "version": 2, "endpoint": "/x/demo/hi",
-                "endpoint_enabled": enabled, "endpoint_open": open }))
-        };
+        let shown = |enabled: bool, open: bool| line(&script(enabled, open));
         assert_eq!(shown(true, true), "hi · version 2 · /x/demo/hi");
         assert_eq!(shown(false, false), "hi · version 2 · endpoint off");
         assert_eq!(shown(true, false), "hi · version 2 · endpoint closed by a route or the app");

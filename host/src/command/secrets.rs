@@ -1,20 +1,20 @@
-//! `picloud secrets`: what an app's scripts know.
+//! `picloud secrets`: encrypted values that an app's scripts can read.
 //!
-//! Invariant: a value is never an argument, which other users of the machine can see and
-//! a shell remembers.
+//! Invariant: a value is never an argument, because other users of the machine can see arguments,
+//! and shells store them.
 
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{PutSecret, Secret};
 
-use super::client::encode;
-use super::detail::{Paging, print_page, time};
+use super::client::{Ignored, encode};
+use super::output::{Paging, print_page};
+use super::time::time;
 use super::{Failure, Server};
 
-/// What to do with secrets.
+/// Commands for secrets.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -22,17 +22,17 @@ Examples:
   pass show payments | picloud secrets set PAYMENTS_KEY --app demo
   picloud secrets list --app demo
 
-Scripts of the app read a secret by secrets::get(\"PAYMENTS_KEY\"). Nobody can print it.")]
+Scripts of the app read a secret with secrets::get(\"PAYMENTS_KEY\"). No command prints it.")]
 pub(super) enum SecretsCommand {
-    /// Print the names of an app's secrets
+    /// List the names of an app's secrets
     List(List),
-    /// Set a secret; its value comes from standard input, or is asked for
+    /// Set a secret; its value is read from standard input or prompted for
     Set(One),
     /// Delete a secret
     Delete(One),
 }
 
-/// Which secrets.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
@@ -44,7 +44,7 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which secret.
+/// The secret.
 #[derive(clap::Args)]
 pub(super) struct One {
     /// The secret's name
@@ -70,19 +70,13 @@ impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let path = format!("/apps/{}/secrets?limit={}", encode(&self.app), self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(secret: &Value) -> String {
-    format!(
-        "{} · version {} · set at {}",
-        secret["name"].as_str().unwrap_or_default(),
-        secret["version"],
-        time(secret["updated_at"].as_i64()),
-    )
+fn line(Secret { name, version, updated_at, .. }: &Secret) -> String {
+    format!("{name} · version {version} · set at {}", time(*updated_at))
 }
 
 impl One {
@@ -92,23 +86,23 @@ impl One {
 
     async fn set(self, config: Config) -> Result<ExitCode, Failure> {
         let path = self.path();
-        let value = read_value(&self.name)?;
+        let value = read_value(&self.name)?.into();
         let client = self.server.client(config)?;
-        let set = client.call(Method::PUT, &path, Some(&json!({ "value": value }))).await?;
-        eprintln!("set: {}, version {}", self.name, set["version"]);
+        let set = client.put::<Secret>(&path, &PutSecret { value }).await?;
+        eprintln!("set: {}, version {}", self.name, set.value.version);
         Ok(ExitCode::SUCCESS)
     }
 
     async fn delete(self, config: Config) -> Result<ExitCode, Failure> {
         let path = self.path();
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &path, None).await?;
+        client.delete::<Ignored>(&path).await?;
         eprintln!("deleted");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The value, without the line's end that a terminal or `echo` puts there.
+/// Reads the value, without the line end that a terminal or `echo` adds.
 fn read_value(name: &str) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         let value = rpassword::prompt_password(format!("Value of {name} (not shown): "));

@@ -1,25 +1,26 @@
-//! `picloud config`.
+//! `picloud config`: prints settings.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use picloud::config::{Config, SETTINGS};
-use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use picloud::config::Config;
+use picloud::manager::api::{InstanceSettings, Setting};
+use serde::Serialize;
+use serde_json::json;
 
-use super::detail::Output;
-use super::{Failure, Server, print};
+use super::output::{Output, print_one};
+use super::{Failure, Server};
 
-/// Whose settings.
+/// The settings to print.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   picloud config
-  picloud config --local            what `picloud serve` would start with in this environment
+  picloud config --local            what `picloud serve` would use in this environment
 
-Without --local it asks the server, and needs a key that may see how the instance is.")]
+Without --local it asks the server, and needs a key with the scope instance:admin.")]
 pub(super) struct Settings {
-    /// Those of this process's environment, without asking a server
+    /// Print the settings of this environment, without asking a server
     #[arg(long, conflicts_with_all = ["url", "key"])]
     local: bool,
     #[command(flatten)]
@@ -28,83 +29,54 @@ pub(super) struct Settings {
     server: Server,
 }
 
-/// A setting and its value; of a secret, whether it is set.
-#[derive(Deserialize)]
-struct Setting {
-    name: String,
-    value: String,
-    default: String,
-    unit: String,
-    description: String,
-}
-
-/// What the server answers.
-#[derive(Deserialize)]
-struct Answer {
-    settings: Vec<Setting>,
-}
-
 impl Settings {
     pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let settings = match self.local {
-            true => of_environment(&config),
+            true => Setting::all(&config),
             false => of_server(self.server, config).await.map_err(|Failure(why)| {
                 Failure(format!(
                     "{why}\n`picloud config --local` prints the settings of this environment"
                 ))
             })?,
         };
-        print(if self.output.json { json(&settings) } else { table(&settings) })?;
+        print_one(&by_name(&settings), self.output.json, table(&settings))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 async fn of_server(server: Server, config: Config) -> Result<Vec<Setting>, Failure> {
     let client = server.client(config)?;
-    let answer = client.call(Method::GET, "/instance/settings", None).await?;
-    let answer: Answer = serde_json::from_value(answer).map_err(Failure::new)?;
-    Ok(answer.settings)
+    let answer = client.get::<InstanceSettings>("/instance/settings").await?;
+    Ok(answer.value.settings)
 }
 
-fn of_environment(config: &Config) -> Vec<Setting> {
-    let defaults = Config::default();
-    let settings = SETTINGS.iter().map(|setting| Setting {
-        name: setting.name.to_owned(),
-        value: setting.show(config),
-        default: setting.show(&defaults),
-        unit: setting.unit.to_owned(),
-        description: setting.doc.to_owned(),
+/// Returns the settings for programs.
+fn by_name(settings: &[Setting]) -> BTreeMap<&str, impl Serialize> {
+    let by_name = settings.iter().map(|setting| {
+        let Setting { name, value, default, unit, description, .. } = setting;
+        let shown = json!({
+            "value": value,
+            "default": default,
+            "unit": unit,
+            "description": description,
+        });
+        (&**name, shown)
     });
-    settings.collect()
-}
-
-fn json(settings: &[Setting]) -> String {
-    let settings: Map<String, Value> = (settings.iter())
-        .map(|setting| {
-            let value = json!({
-                "value": setting.value,
-                "default": setting.default,
-                "unit": setting.unit,
-                "description": setting.description,
-            });
-            (setting.name.clone(), value)
-        })
-        .collect();
-    format!("{:#}\n", Value::Object(settings))
+    by_name.collect()
 }
 
 fn table(settings: &[Setting]) -> String {
-    let head = ["NAME", "VALUE", "DEFAULT", "UNIT", "WHAT IT IS FOR"];
+    let head = ["NAME", "VALUE", "DEFAULT", "UNIT", "DESCRIPTION"];
     let rows = settings.iter().map(|setting| {
-        [&setting.name, &setting.value, &setting.default, &setting.unit, &setting.description]
-            .map(String::as_str)
+        let Setting { name, value, default, unit, description, .. } = setting;
+        [name, &**value, &**default, unit, description]
     });
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let mut text = String::new();
     for row in &rows {
         for (column, cell) in row.iter().enumerate() {
             let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            // The last column needs nothing behind it.
+            // The last column needs no padding.
             let width = if column + 1 == row.len() { 0 } else { width + 2 };
             text += &format!("{cell:<width$}");
         }
@@ -115,26 +87,30 @@ fn table(settings: &[Setting]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use picloud::config::SETTINGS;
+
     use super::*;
+    use crate::command::output::pretty;
 
     #[test]
     fn the_table_is_aligned_and_shows_no_secret() {
         let key = "0123456789abcdef";
         let config = Config { owner_key: key.parse().ok(), ..Config::default() };
-        let settings = of_environment(&config);
+        let settings = Setting::all(&config);
         let table = table(&settings);
         let column = table.find("DEFAULT").unwrap();
         assert!(table.lines().all(|line| &line[column - 2..column] == "  "), "{table}");
         assert!(table.contains("(set)") && !table.contains(key));
-        assert!(!json(&settings).contains(key));
+        let json = pretty(&by_name(&settings)).ok().unwrap();
+        assert!(json.contains("(set)") && !json.contains(key));
     }
 
     #[test]
     fn every_setting_is_in_both_forms() {
-        let settings = of_environment(&Config::default());
-        let (table, json) = (table(&settings), json(&settings));
+        let settings = Setting::all(&Config::default());
+        let (table, by_name) = (table(&settings), by_name(&settings));
         for setting in SETTINGS {
-            assert!(table.contains(setting.name) && json.contains(setting.name));
+            assert!(table.contains(setting.name) && by_name.contains_key(setting.name));
         }
     }
 }

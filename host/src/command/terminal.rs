@@ -1,21 +1,21 @@
-//! Text from elsewhere, fit for a terminal.
+//! Makes text from other sources safe for a terminal.
 //!
-//! The log of a script can contain text of its callers. Control characters in it could move
-//! the cursor, set the title, or forge lines.
+//! The log of a script can contain text of its callers. Control characters in it could move the
+//! cursor, set the title, or forge lines.
 
 use std::borrow::Cow;
 
-/// The text with control characters as `\u001b`, except line feeds and tabs. JSON stays JSON.
+/// Replaces control characters, except line feeds and tabs, by `\u001b` escapes. JSON stays JSON.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
-/// [`visible`] in one line. Tabs separate its columns.
+/// Like [`visible`], but in one line. Tabs separate its columns.
 pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.is_control() && c != '\t')
 }
 
-/// [`visible`] with each further line indented, so that none looks like a line of its own.
+/// Like [`visible`], with further lines indented, so that none looks like a new entry.
 pub(super) fn indented(text: &str, spaces: usize) -> String {
     visible(text).replace('\n', &format!("\n{:spaces$}", ""))
 }

@@ -1,8 +1,15 @@
 //! The command line as a whole.
 
 use clap::CommandFactory;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::*;
+
+/// Reads a response of the server.
+pub(super) fn read<T: DeserializeOwned>(json: &Value) -> T {
+    T::deserialize(json).unwrap()
+}
 
 #[test]
 fn the_command_line_is_well_formed_and_its_help_has_the_first_steps() {
@@ -21,7 +28,7 @@ fn the_command_line_is_well_formed_and_its_help_has_the_first_steps() {
     }
 }
 
-/// Every command that does something, as it is typed.
+/// Returns all commands that do something, with their full names.
 pub(super) fn commands(command: &clap::Command, before: &str) -> Vec<(String, clap::Command)> {
     let name = format!("{before}{}", command.get_name());
     let subcommands: Vec<_> = command.get_subcommands().collect();
@@ -70,13 +77,4 @@ fn every_command_that_prints_does_so_as_json_too() {
     let mut silent = silent.map(str::to_owned);
     silent.sort();
     assert_eq!(without, silent);
-}
-
-#[test]
-fn a_script_is_named_by_app_and_script() {
-    let address = ScriptAddress { app: "demo".to_owned(), script: "hello".to_owned() };
-    assert_eq!("demo/hello".parse(), Ok(address));
-    for wrong in ["demo", "demo/", "/hello", ""] {
-        assert!(wrong.parse::<ScriptAddress>().is_err(), "{wrong}");
-    }
 }

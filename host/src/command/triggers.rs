@@ -1,23 +1,26 @@
-//! `picloud triggers`: what makes a script run besides a request.
+//! `picloud triggers`: run scripts on events.
 
 mod create;
 
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{Extensible, FireTrigger, Trigger, TriggerOn, UpdateTrigger};
+use picloud::store::TriggerKind;
+use serde::Deserialize;
 
-use super::client::{Client, ScriptNames, encode};
+use super::client::{Ignored, ScriptNames, encode, query};
 use super::data::read_json;
-use super::detail::{Output, Paging, print_one, print_page, time};
-use super::events::{print_ids, query};
+use super::events::print_ids;
 use super::names;
+use super::output::{Output, Paging, print_one, print_page};
+use super::rows::Rows;
+use super::time::time;
 use super::{Failure, Server};
 
 use create::Create;
 
-/// What to do with triggers.
+/// Commands for triggers.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -27,22 +30,22 @@ Examples:
   picloud triggers list demo
   picloud triggers fire 01980000-0000-7000-8000-000000000000
 
-A trigger runs a script when something happens: a message comes, a key changes, a
-schedule is due. The script finds what it was in `ctx.event`.")]
+A trigger runs a script on an event: a message arrives, a key changes, a schedule is due.
+The script reads the event from `ctx.event`.")]
 pub(super) enum TriggersCommand {
-    /// Print an app's triggers
+    /// List an app's triggers
     List(List),
-    /// Print a trigger, and when a schedule is due next
+    /// Show a trigger, and when a schedule is due next
     Show(One),
-    /// Make a trigger and print its id
+    /// Create a trigger and print its id
     Create(Box<Create>),
-    /// Let a trigger fire again
+    /// Enable a trigger
     Enable(Other),
-    /// Keep a trigger from firing
+    /// Disable a trigger: it does not fire
     Disable(Other),
-    /// Delete a trigger; what it has brought already is carried out
+    /// Delete a trigger; its existing events still run
     Delete(Other),
-    /// Fire a trigger now, with an event that is made up, and print the event's id
+    /// Fire a trigger now with a sample event, and print the event's id
     Fire(Fire),
 }
 
@@ -60,33 +63,33 @@ impl TriggersCommand {
     }
 }
 
-/// Which triggers.
+/// Filters for the list.
 #[derive(clap::Args)]
 pub(super) struct List {
     /// The app
     app: String,
-    /// Only of this kind
+    /// Only this kind
     #[arg(long, value_parser = names::kinds())]
-    kind: Option<String>,
+    kind: Option<TriggerKind>,
     #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which trigger.
+/// The trigger to show.
 #[derive(clap::Args)]
 pub(super) struct One {
     /// The trigger's id
     id: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which trigger to change.
+/// The trigger to change.
 #[derive(clap::Args)]
 pub(super) struct Other {
     /// The trigger's id
@@ -95,13 +98,13 @@ pub(super) struct Other {
     server: Server,
 }
 
-/// What to fire.
+/// The trigger to fire.
 #[derive(clap::Args)]
 pub(super) struct Fire {
     /// The trigger's id
     id: String,
-    /// Details of the event in the place of those that are made up, such as
-    /// '{"payload": {"id": 7}}' for a queue: a text, @FILE, or -
+    /// The event's details, which replace those of the sample event, such as '{"payload": {"id":
+    /// 7}}' for a queue: a text, @FILE, or -
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
     #[command(flatten)]
@@ -117,70 +120,98 @@ impl List {
             "/apps/{}/triggers?limit={}{}",
             encode(&self.app),
             self.paging.limit,
-            query(&[("kind", self.kind)]),
+            query(&[("kind", self.kind.map(TriggerKind::as_str))]),
         );
-        let page = client.call(Method::GET, &path, None).await?;
+        let page = client.list(&path).await?;
         let names = client.script_names(&self.app).await?;
         print_page(&page, self.paging.json, |trigger| line(trigger, &names))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(trigger: &Value, names: &ScriptNames) -> String {
-    let state = if trigger["enabled"] == true { "enabled" } else { "disabled" };
-    let next = trigger["next_runs"][0].as_i64().filter(|_| trigger["enabled"] == true);
-    let next = next.map(|at| format!(" · next at {}", time(Some(at))));
-    let warning = trigger["schedule_warning"].as_str().map(|why| format!(" · warning: {why}"));
+fn line(trigger: &Trigger, names: &ScriptNames) -> String {
+    let state = if trigger.enabled { "enabled" } else { "disabled" };
+    let next = next_run(trigger).filter(|_| trigger.enabled);
+    let next = next.map(|at| format!(" · next at {}", time(at)));
+    let warning = trigger.schedule_warning.as_ref().map(|why| format!(" · warning: {why}"));
     format!(
         "{state:<8} {} → {} · {}{}{}",
-        on_in_words(&trigger["on"]),
-        names.of(trigger),
-        trigger["id"].as_str().unwrap_or_default(),
+        on_in_words(&trigger.on),
+        names.of(Some(&trigger.script_id)),
+        trigger.id,
         next.unwrap_or_default(),
         warning.unwrap_or_default(),
     )
 }
 
-/// What a trigger fires on, in a few words.
-fn on_in_words(on: &Value) -> String {
-    let text = |name: &str| on[name].as_str().unwrap_or_default();
-    let kind = text("kind");
-    let what = match kind {
-        "kv" => text("collection").to_owned(),
-        "cron" => format!("{} {}", text("schedule"), text("zone")),
-        "queue" => text("queue").to_owned(),
-        "pubsub" => text("topic").to_owned(),
-        "email" => text("address").to_owned(),
-        "files" => format!("{}/{}", text("bucket"), text("path")),
-        _ => text("source_kind").to_owned(),
+/// Returns the next firing of a schedule.
+fn next_run(trigger: &Trigger) -> Option<i64> {
+    trigger.next_runs.as_ref()?.first().copied()
+}
+
+/// Returns a short description of the event that a trigger fires on.
+fn on_in_words(on: &Extensible<TriggerOn>) -> String {
+    let Extensible::Known(known) = on else { return newer_in_words(on) };
+    let words = match known {
+        TriggerOn::Kv { collection, .. } => format!("kv {collection}"),
+        TriggerOn::Cron { schedule, zone, .. } => {
+            format!("cron {schedule} {}", zone.as_deref().unwrap_or_default())
+        }
+        TriggerOn::Queue { queue } => format!("queue {queue}"),
+        TriggerOn::Pubsub { topic } => format!("pubsub {topic}"),
+        TriggerOn::Email { address } => format!("email {address}"),
+        TriggerOn::Files { bucket, path, .. } => {
+            format!("files {bucket}/{}", path.as_deref().unwrap_or_default())
+        }
+        TriggerOn::DeadLetter { source_kind, .. } => {
+            format!("dead_letter {}", source_kind.map_or("", TriggerKind::as_str))
+        }
     };
-    format!("{kind} {what}").trim_end().to_owned()
+    words.trim_end().to_owned()
+}
+
+/// Describes an event that this release does not know in full.
+fn newer_in_words(on: &Extensible<TriggerOn>) -> String {
+    #[derive(Deserialize)]
+    struct Newer {
+        kind: String,
+        #[serde(
+            default,
+            alias = "collection",
+            alias = "schedule",
+            alias = "queue",
+            alias = "topic",
+            alias = "bucket"
+        )]
+        source: String,
+    }
+    let words = on.read().map(|Newer { kind, source }| format!("{kind} {source}"));
+    words.unwrap_or_default().trim_end().to_owned()
 }
 
 impl One {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let mut trigger = client.call(Method::GET, &trigger_path(&self.id), None).await?;
-        if !self.json
-            && let Some(runs) = trigger["next_runs"].as_array()
-        {
-            trigger["next_runs"] = runs.iter().map(|at| time(at.as_i64())).collect();
-        }
-        let members = [
-            "id",
-            "script_id",
-            "enabled",
-            "on",
-            "next_runs",
-            "schedule_warning",
-            "retry",
-            "registered_by",
-            "created_at",
-            "updated_at",
-        ];
-        print_one(&trigger, self.json, &members)?;
+        let trigger = client.get(&trigger_path(&self.id)).await?;
+        print_one(&trigger, self.json, rows(&trigger.value))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn rows(trigger: &Trigger) -> Rows {
+    let next_runs = trigger.next_runs.as_ref();
+    let next_runs: Option<Vec<_>> = next_runs.map(|runs| runs.iter().map(|&at| time(at)).collect());
+    Rows::default()
+        .text("id", &trigger.id)
+        .text("script_id", &trigger.script_id)
+        .text("enabled", trigger.enabled)
+        .json("on", &trigger.on)
+        .json("next_runs", &next_runs)
+        .maybe("schedule_warning", trigger.schedule_warning.as_ref())
+        .json("retry", &trigger.retry)
+        .text("registered_by", &trigger.registered_by)
+        .time("created_at", trigger.created_at)
+        .time("updated_at", trigger.updated_at)
 }
 
 fn trigger_path(id: &str) -> String {
@@ -189,17 +220,17 @@ fn trigger_path(id: &str) -> String {
 
 impl Other {
     async fn switch(self, config: Config, enabled: bool) -> Result<ExitCode, Failure> {
-        let client: Client = self.server.client(config)?;
-        let body = json!({ "enabled": enabled });
-        let trigger = client.call(Method::PATCH, &trigger_path(&self.id), Some(&body)).await?;
+        let client = self.server.client(config)?;
+        let change = UpdateTrigger { enabled: Some(enabled), ..UpdateTrigger::default() };
+        let trigger = client.patch::<Trigger>(&trigger_path(&self.id), &change).await?;
         let state = if enabled { "enabled" } else { "disabled" };
-        eprintln!("{state}: {}", on_in_words(&trigger["on"]));
+        eprintln!("{state}: {}", on_in_words(&trigger.value.on));
         Ok(ExitCode::SUCCESS)
     }
 
     async fn delete(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &trigger_path(&self.id), None).await?;
+        client.delete::<Ignored>(&trigger_path(&self.id)).await?;
         eprintln!("deleted");
         Ok(ExitCode::SUCCESS)
     }
@@ -208,11 +239,10 @@ impl Other {
 impl Fire {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let details = self.data.as_deref().map(read_json).transpose()?;
-        let body = json!({ "payload": details.unwrap_or_else(|| json!({})) });
+        let payload = self.data.as_deref().map(read_json).transpose()?.unwrap_or_default();
+        let fire = FireTrigger { payload, operation: None };
         let path = format!("{}/fire", trigger_path(&self.id));
-        let sent = client.call(Method::POST, &path, Some(&body)).await?;
-        print_ids(&sent, &self.output)?;
+        print_ids(&client.post(&path, &fire).await?, &self.output)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -222,11 +252,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_it_fires_on_is_said_in_a_few_words() {
-        let cron = json!({ "kind": "cron", "schedule": "@daily", "zone": "UTC" });
-        assert_eq!(on_in_words(&cron), "cron @daily UTC");
-        assert_eq!(on_in_words(&json!({ "kind": "dead_letter" })), "dead_letter");
-        let files = json!({ "kind": "files", "bucket": "b", "path": "*.png" });
-        assert_eq!(on_in_words(&files), "files b/*.png");
+    fn the_event_is_described_in_a_few_words() {
+        let words = |json: &str| on_in_words(&serde_json::from_str(json).unwrap());
+        for (on, expected) in [
+            (r#"{"kind":"cron","schedule":"@daily","zone":"UTC"}"#, "cron @daily UTC"),
+            (r#"{"kind":"dead_letter","source_kind":null}"#, "dead_letter"),
+            (r#"{"kind":"dead_letter","source_kind":"kv"}"#, "dead_letter kv"),
+            (r#"{"kind":"files","bucket":"b","path":"*.png"}"#, "files b/*.png"),
+            // Of a newer server.
+            (r#"{"kind":"moon","phase":1}"#, "moon"),
+            (r#"{"kind":"queue","queue":"q","phase":1}"#, "queue q"),
+        ] {
+            assert_eq!(words(on), expected, "{on}");
+        }
     }
 }

@@ -1,36 +1,38 @@
-//! `picloud users`: the people who sign in, and what they may do in an app.
+//! `picloud users`: user accounts and their roles.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{CreateUser, InvitedUser, Member, SetMember, UpdateUser, User};
+use picloud::store::{AppRole, InstanceRole};
 
-use super::client::{Client, encode};
-use super::detail::{Output, Paging, print_page, time};
-use super::names;
+use super::client::{Answer, Client, Ignored, encode};
+use super::names::{self, named};
+use super::output::{Output, Paging, print_page};
+use super::time::time;
 use super::{Failure, Server};
 
-/// What to do with users.
+/// Commands for users.
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
 Examples:
   picloud users create ada                     prints a link for ada to choose a password
   picloud users role ada editor --app demo
-  picloud users invite ada                     another link, if the password is forgotten
+  picloud users invite ada                     a new link, if ada has forgotten the password
   picloud users disable ada")]
 pub(super) enum UsersCommand {
-    /// Make a user and print the link to choose a password with
+    /// Create a user and print the link to choose a password
     Create(Create),
-    /// Print the users that there are
+    /// List users
     List(List),
-    /// Print a new link for a user to choose a password with
+    /// Print a new link for a user to choose a password
     Invite(One),
-    /// What a user may do: in an app, or in the instance
+    /// Set a user's role in an app or in the instance
     Role(Role),
-    /// Let a user sign in again
+    /// Allow a user to sign in again
     Enable(One),
-    /// Keep a user from signing in; their triggers stop
+    /// Block a user from signing in; their triggers stop
     Disable(One),
     /// Delete a user with their keys; their triggers stop
     Delete(One),
@@ -50,21 +52,21 @@ impl UsersCommand {
     }
 }
 
-/// A user to be made.
+/// The user to create.
 #[derive(clap::Args)]
 pub(super) struct Create {
     /// The name to sign in with
     name: String,
     /// The role in the instance
     #[arg(long, default_value = "member", value_parser = names::instance_roles())]
-    role: String,
+    role: InstanceRole,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
     server: Server,
 }
 
-/// Which users.
+/// The list to print.
 #[derive(clap::Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -73,10 +75,10 @@ pub(super) struct List {
     server: Server,
 }
 
-/// Which user.
+/// The user.
 #[derive(clap::Args)]
 pub(super) struct One {
-    /// Their name
+    /// The user's name
     name: String,
     #[command(flatten)]
     output: Output,
@@ -84,116 +86,110 @@ pub(super) struct One {
     server: Server,
 }
 
-/// What a user may do from now on.
+/// The user and the role.
 #[derive(clap::Args)]
 pub(super) struct Role {
-    /// Their name
+    /// The user's name
     name: String,
-    /// app_admin, editor, viewer or none with --app; else owner, admin or member
+    /// app_admin, editor, viewer or none with --app; otherwise owner, admin or member
     role: String,
-    /// In this app
+    /// Set the role in this app
     #[arg(long)]
     app: Option<String>,
     #[command(flatten)]
     server: Server,
 }
 
-/// The id of the user of that name.
-async fn user_id(client: &Client, name: &str) -> Result<String, Failure> {
-    let mut offset = Some(0);
-    while let Some(from) = offset {
-        let path = format!("/users?limit=200&offset={from}");
-        let page = client.call(Method::GET, &path, None).await?;
-        let mut users = page["items"].as_array().into_iter().flatten();
-        if let Some(user) = users.find(|user| user["name"] == name) {
-            return Ok(user["id"].as_str().unwrap_or_default().to_owned());
-        }
-        offset = page["next_offset"].as_u64();
-    }
-    Err(Failure(format!("there is no user {name}")))
+/// Returns the path of the user with this name.
+async fn user_path(client: &Client, name: &str) -> Result<String, Failure> {
+    let found = client.visit("/users", |user: User| match user.name == name {
+        true => ControlFlow::Break(user.id),
+        false => ControlFlow::Continue(()),
+    });
+    let id = found.await?.ok_or_else(|| Failure(format!("there is no user {name}")))?;
+    Ok(format!("/users/{id}"))
 }
 
-/// Prints the link that an invited user is handed.
-fn print_link(client: &Client, mut invited: Value, output: &Output) -> Result<ExitCode, Failure> {
-    let path = invited["invitation_path"].as_str().unwrap_or_default();
-    let url = client.full_url(path);
-    invited["invitation_url"] = json!(url);
-    output.print(&invited, &url)?;
-    eprintln!("Hand this link over: whoever opens it chooses the password. It is good for a week.");
+/// Prints the link to hand over to an invited user.
+fn print_link(
+    client: &Client,
+    invited: &Answer<InvitedUser>,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let url = client.full_url(&invited.value.invitation_path);
+    output.print(&invited.json_with("invitation_url", url.as_str().into()), &url)?;
+    eprintln!("Give this link to the user, who then chooses a password. It expires in a week.");
     Ok(ExitCode::SUCCESS)
 }
 
 impl Create {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let body = json!({ "name": self.name, "role": self.role });
-        let made = client.call(Method::POST, "/users", Some(&body)).await?;
-        print_link(&client, made, &self.output)
+        let new = CreateUser { name: self.name, role: self.role };
+        print_link(&client, &client.post("/users", &new).await?, &self.output)
     }
 }
 
 impl List {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let path = format!("/users?limit={}", self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
+        let page = client.list(&format!("/users?limit={}", self.paging.limit)).await?;
         print_page(&page, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(user: &Value) -> String {
-    let text = |name: &str| user[name].as_str().unwrap_or_default();
-    let state = match (user["enabled"] == true, user["signed_in_at"].as_i64()) {
+fn line(User { id, name, role, enabled, signed_in_at, .. }: &User) -> String {
+    let state = match (enabled, signed_in_at) {
         (false, _) => "disabled".to_owned(),
-        (true, Some(at)) => format!("signed in {}", time(Some(at))),
+        (true, Some(at)) => format!("signed in {}", time(*at)),
         (true, None) => "never signed in".to_owned(),
     };
-    format!("{:<20} {:<7} {state} · {}", text("name"), text("role"), text("id"))
+    format!("{name:<20} {role:<7} {state} · {id}")
 }
 
 impl One {
     async fn invite(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let path = format!("/users/{}/invitation", user_id(&client, &self.name).await?);
-        let invited = client.call(Method::POST, &path, Some(&json!({}))).await?;
-        print_link(&client, invited, &self.output)
+        let path = format!("{}/invitation", user_path(&client, &self.name).await?);
+        print_link(&client, &client.post_empty(&path).await?, &self.output)
     }
 
     async fn switch(self, config: Config, enabled: bool) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let path = format!("/users/{}", user_id(&client, &self.name).await?);
-        client.call(Method::PATCH, &path, Some(&json!({ "enabled": enabled }))).await?;
-        eprintln!("{} may {}sign in", self.name, if enabled { "" } else { "not " });
+        let path = user_path(&client, &self.name).await?;
+        let change = UpdateUser { role: None, enabled: Some(enabled) };
+        client.patch::<User>(&path, &change).await?;
+        eprintln!("{} can{} sign in", self.name, if enabled { "" } else { "not" });
         Ok(ExitCode::SUCCESS)
     }
 
     async fn delete(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        let path = format!("/users/{}", user_id(&client, &self.name).await?);
-        client.call(Method::DELETE, &path, None).await?;
-        eprintln!("{} is gone", self.name);
+        client.delete::<Ignored>(&user_path(&client, &self.name).await?).await?;
+        eprintln!("deleted: {}", self.name);
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Role {
     async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let client = self.server.client(config)?;
-        let body = json!({ "role": self.role });
-        let Some(app) = &self.app else {
-            let path = format!("/users/{}", user_id(&client, &self.name).await?);
-            client.call(Method::PATCH, &path, Some(&body)).await?;
-            eprintln!("{} is {} of the instance", self.name, self.role);
+        let Self { name, role, app, server } = self;
+        let client = server.client(config)?;
+        let Some(app) = app else {
+            let change = UpdateUser { role: Some(named("role", &role)?), enabled: None };
+            client.patch::<User>(&user_path(&client, &name).await?, &change).await?;
+            eprintln!("{name} is {role} of the instance");
             return Ok(ExitCode::SUCCESS);
         };
-        let path = format!("/apps/{}/members/{}", encode(app), encode(&self.name));
-        if self.role == "none" {
-            client.call(Method::DELETE, &path, None).await?;
-            eprintln!("{} is no member of {app} any more", self.name);
+        let path = format!("/apps/{}/members/{}", encode(&app), encode(&name));
+        if role == "none" {
+            client.delete::<Ignored>(&path).await?;
+            eprintln!("{name} is no longer a member of {app}");
         } else {
-            client.call(Method::PUT, &path, Some(&body)).await?;
-            eprintln!("{} is {} of {app}", self.name, self.role);
+            let set = SetMember { role: named::<AppRole>("role", &role)? };
+            client.put::<Member>(&path, &set).await?;
+            eprintln!("{name} is {role} of {app}");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -205,7 +201,18 @@ mod tests {
 
     #[test]
     fn a_user_is_a_line() {
-        let user = json!({"id": "0198", "name": "ada", "role": "member", "enabled": true, "signed_in_at": null});
+        let user = User {
+            id: "0198".to_owned(),
+            name: "ada".to_owned(),
+            role: InstanceRole::Member.into(),
+            enabled: true,
+            has_password: false,
+            has_identity: false,
+            invited_until: None,
+            signed_in_at: None,
+            created_at: 0,
+            updated_at: 0,
+        };
         assert_eq!(line(&user), "ada                  member  never signed in · 0198");
     }
 }

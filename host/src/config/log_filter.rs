@@ -1,13 +1,13 @@
-//! Which lines the server's log has.
+//! The filter of the server's log.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Checks a filter of log lines: levels, and `target=level`, separated by commas. The library
-/// takes a misspelt level for the name of a target, and the log is then silent.
+/// Checks a log filter: levels and `target=level`, separated by commas. The library would take a
+/// misspelt level for a target's name, and the log would be silent.
 ///
 /// # Errors
-/// What is allowed.
+/// The allowed filters.
 pub(super) fn check(text: &str) -> Result<(), String> {
     const ALLOWED: &str = "off, error, warn, info, debug or trace, or a filter like \
         info,picloud::store=debug";
@@ -16,7 +16,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
         Some((target, level)) => !target.is_empty() && is_level(level),
         None => is_level(part),
     };
-    // The library takes a space for a part of a target's name.
+    // The library would take a space for a part of a target's name.
     if text.contains(char::is_whitespace) || !text.split(',').all(is_plain) {
         return Err(ALLOWED.to_owned());
     }

@@ -16,25 +16,25 @@ use crate::telemetry::LogFormat;
 /// The most linear memory a wasm32 instance can have.
 const WASM_MEMORY_BYTES_MAX: u64 = 4 << 30;
 
-/// One variable.
+/// A setting.
 pub struct Setting {
-    /// Its name.
+    /// The environment variable.
     pub name: &'static str,
-    /// The unit of its value; empty for what has none.
+    /// The unit of its value; empty if it has none.
     pub unit: &'static str,
-    /// What it is for, in a line.
+    /// A one-line description.
     pub doc: &'static str,
-    /// Whether a value, also a wrong one, must not be repeated to anybody.
+    /// Whether the value is secret. Even an invalid value is then never printed.
     pub secret: bool,
     set: fn(&mut Config, &str) -> Result<(), Allowed>,
     show: fn(&Config) -> String,
 }
 
 impl Setting {
-    /// Puts a value into the configuration.
+    /// Parses a value and stores it in the configuration.
     ///
     /// # Errors
-    /// What is allowed, when this value is not.
+    /// The allowed values, if this one is not allowed.
     pub fn set(&self, config: &mut Config, value: &OsStr) -> Result<(), String> {
         match value.to_str() {
             Some(text) => (self.set)(config, text),
@@ -42,7 +42,7 @@ impl Setting {
         }
     }
 
-    /// The value in force, as it could be set again; for a secret, whether it is
+    /// Returns the value in force, in the syntax that sets it; for a secret, only whether it is
     /// set.
     #[must_use]
     pub fn show(&self, config: &Config) -> String {
@@ -50,7 +50,7 @@ impl Setting {
     }
 }
 
-/// A row whose value is a number: of bytes, or of anything else.
+/// A row whose value is a number, of bytes or another unit.
 macro_rules! numeric {
     (bytes $name:literal, $doc:literal, $range:expr, $($field:ident).+) => {
         Setting {
@@ -80,7 +80,7 @@ macro_rules! numeric {
     };
 }
 
-/// A row whose value is a rate of requests, or no limit.
+/// A row whose value is a rate of requests, or unlimited.
 macro_rules! rate {
     ($name:literal, $doc:literal, $($field:ident).+) => {
         Setting {
@@ -118,7 +118,7 @@ macro_rules! master_key {
     };
 }
 
-/// Every setting there is.
+/// All settings.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_LISTEN",
@@ -134,7 +134,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_DATA",
         unit: "",
-        doc: "folder for the database and compiled code",
+        doc: "folder of the database and the compiled code",
         secret: false,
         set: |config, text| {
             config.data = PathBuf::from(text);
@@ -155,64 +155,65 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.database_url().map_or_else(|_| String::new(), |url| url.to_string()),
     },
     numeric!("connections" "PICLOUD_READERS",
-        "connections that read the database for scripts, requests and events",
+        "database connections for reads by scripts, requests and events",
         1..=100, readers.scripts),
     numeric!("connections" "PICLOUD_ADMIN_READERS",
-        "connections that read the database for the admin API and the dashboard",
+        "database connections for reads by the admin API and the dashboard",
         1..=100, readers.admin),
     numeric!("instructions" "PICLOUD_MAX_FUEL",
-        "most wasm instructions of an execution", 1..=i64::MAX as u64, ceiling.fuel_max),
+        "most Wasm instructions of an execution", 1..=i64::MAX as u64, ceiling.fuel_max),
     numeric!(bytes "PICLOUD_MAX_MEMORY_BYTES",
-        "most memory of an execution, interpreter included",
+        "most memory of an execution, including the interpreter",
         MEMORY_BYTES_MIN..=WASM_MEMORY_BYTES_MAX, ceiling.memory_bytes_max),
     numeric!("ms" "PICLOUD_MAX_WALL_MS",
-        "longest time that an execution runs", 1..=3_600_000, ceiling.wall_ms_max),
+        "timeout of an execution", 1..=3_600_000, ceiling.wall_ms_max),
     numeric!(bytes "PICLOUD_MAX_RESPONSE_BYTES",
         "largest response of a script", 1024..=1 << 30, ceiling.response_bytes_max),
     numeric!(bytes "PICLOUD_MAX_REQUEST_BYTES",
-        "largest request body that a script is given", 1024..=1 << 30, request_bytes_max),
+        "largest request body that a script receives", 1024..=1 << 30, request_bytes_max),
     numeric!("fields" "PICLOUD_MAX_FORM_FIELDS",
-        "most fields of a form that a script is given", 1..=100_000, form_limits.fields_max),
+        "most fields of a form", 1..=100_000, form_limits.fields_max),
     numeric!("files" "PICLOUD_MAX_FORM_FILES",
-        "most files of a form that a script is given", 1..=10_000, form_limits.files_max),
+        "most files of a form", 1..=10_000, form_limits.files_max),
     numeric!(bytes "PICLOUD_BODY_BUDGET_BYTES",
-        "memory for all request bodies that are received or held at once",
+        "memory limit for all request bodies that are received or in use",
         1 << 20..=64 << 30, body_budget_bytes),
     numeric!("connections" "PICLOUD_MAX_CONNECTIONS",
-        "how many connections are open at once; more wait",
+        "most open connections; further ones wait",
         1..=1_000_000, connections.connections_max),
     numeric!("ms" "PICLOUD_HEADER_TIMEOUT_MS",
-        "how long the head of a request may take", 1..=3_600_000, connections.header_timeout_ms),
+        "timeout for receiving the headers of a request",
+        1..=3_600_000, connections.header_timeout_ms),
     numeric!("ms" "PICLOUD_BODY_TIMEOUT_MS",
-        "how long the body of a request may take", 1..=3_600_000, connections.body_timeout_ms),
+        "timeout for receiving the body of a request", 1..=3_600_000, connections.body_timeout_ms),
     numeric!("ms" "PICLOUD_IDLE_TIMEOUT_MS",
-        "how long a connection stays open without a request, or unread",
+        "timeout of a connection that is idle, or whose response is not read",
         1..=86_400_000, connections.idle_timeout_ms),
     numeric!(bytes "PICLOUD_MAX_HEADER_BYTES",
-        "largest head of a request", 1024..=1 << 20, connections.header_bytes_max),
+        "largest headers of a request", 1024..=1 << 20, connections.header_bytes_max),
     numeric!("headers" "PICLOUD_MAX_HEADERS",
         "most headers of a request", 8..=1000, connections.headers_max),
     numeric!("bytes" "PICLOUD_MAX_URI_BYTES",
         "longest path and query of a request", 64..=65_000, connections.uri_bytes_max),
     rate!(
         "PICLOUD_APP_RATE_LIMIT",
-        "rate of an app without its own: REQUESTS/SECONDS, or unlimited",
+        "rate limit of an app without its own: REQUESTS/SECONDS, or unlimited",
         ingress.rate_limit
     ),
     rate!(
         "PICLOUD_CHECK_RATE",
-        "how often one user or key's owner may have sources checked: REQUESTS/SECONDS, or unlimited",
+        "rate limit of source checks for each user or key owner: REQUESTS/SECONDS, or unlimited",
         auth.rates.checks
     ),
     rate!(
         "PICLOUD_TEST_RATE",
-        "how often one user or key's owner may run scripts by hand: REQUESTS/SECONDS, or unlimited",
+        "rate limit of test runs for each user or key owner: REQUESTS/SECONDS, or unlimited",
         auth.rates.tests
     ),
     Setting {
         name: "PICLOUD_APP_MAX_CONCURRENCY",
         unit: "requests",
-        doc: "how many requests of an app without its own limit run at once, or unlimited",
+        doc: "most concurrent requests of an app without its own limit, or unlimited",
         secret: false,
         set: |config, text| {
             config.ingress.concurrency_max = match text {
@@ -227,69 +228,70 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     numeric!("keys" "PICLOUD_APP_MAX_ENTRIES",
-        "how many keys an app may keep", 0..=i64::MAX, storage_max.entries),
+        "most keys that an app stores", 0..=i64::MAX, storage_max.entries),
     numeric!("bytes" "PICLOUD_APP_MAX_ENTRY_BYTES",
         "most bytes of an app's keys and values", 0..=i64::MAX, storage_max.entry_bytes),
     numeric!("files" "PICLOUD_APP_MAX_FILES",
-        "how many files an app may keep", 0..=i64::MAX, storage_max.files),
+        "most files that an app stores", 0..=i64::MAX, storage_max.files),
     numeric!("bytes" "PICLOUD_APP_MAX_FILE_BYTES",
         "most bytes of an app's files", 0..=i64::MAX, storage_max.file_bytes),
     numeric!("events" "PICLOUD_APP_MAX_EVENTS",
-        "how many events of an app may wait or run", 0..=i64::MAX, storage_max.events),
+        "most pending and running events of an app", 0..=i64::MAX, storage_max.events),
     numeric!("bytes" "PICLOUD_APP_MAX_EVENT_BYTES",
-        "most bytes of the payloads of an app's events that wait or run",
+        "most bytes of the payloads of an app's pending and running events",
         0..=i64::MAX, storage_max.event_bytes),
     numeric!(bytes "PICLOUD_MAX_LOG_BYTES",
-        "most that an execution logs", 0..=64 << 20, ceiling.log_bytes_max),
+        "most bytes that an execution logs", 0..=64 << 20, ceiling.log_bytes_max),
     numeric!("lines" "PICLOUD_MAX_LOG_LINES",
         "most lines that an execution logs", 0..=100_000, ceiling.log_lines_max),
     numeric!("calls" "PICLOUD_MAX_HOST_CALLS",
-        "most calls of the platform in an execution, logging not counted",
+        "most platform calls of an execution, not counting log lines",
         1..=1_000_000, ceiling.host_calls_max),
     numeric!("calls" "PICLOUD_MAX_OUTBOUND_CALLS",
-        "most requests to the outside in an execution", 0..=10_000, ceiling.outbound_calls_max),
+        "most outbound requests of an execution", 0..=10_000, ceiling.outbound_calls_max),
     numeric!("effects" "PICLOUD_MAX_EFFECTS",
         "most changed entries and sent events of an execution", 1..=100_000, ceiling.effects_max),
     numeric!("bytes" "PICLOUD_MAX_EFFECTS_BYTES",
-        "most bytes of an execution's changed entries and sent events", 1024..=1 << 30, ceiling.effects_bytes_max),
+        "most bytes of the changed entries and sent events of an execution", 1024..=1 << 30, ceiling.effects_bytes_max),
     numeric!("bytes" "PICLOUD_MAX_LIST_BYTES",
-        "most bytes of the entries of one listing", 1024..=1 << 30, ceiling.list_bytes_max),
+        "most bytes of the entries in one listing", 1024..=1 << 30, ceiling.list_bytes_max),
     numeric!(bytes "PICLOUD_MAX_VALUE_BYTES",
-        "largest value of a key and payload of an event, as JSON",
+        "largest value of a key or payload of an event, as JSON",
         1024..=8 << 20, ceiling.value_bytes_max),
     numeric!("calls" "PICLOUD_MAX_CALL_DEPTH",
-        "how deep script functions call each other", 1..=256, ceiling.call_depth_max),
+        "deepest nesting of function calls in a script", 1..=256, ceiling.call_depth_max),
     numeric!("executions" "PICLOUD_MAX_CONCURRENCY",
-        "how many executions run at once", 1..=4096, concurrency_max),
+        "most concurrent executions", 1..=4096, concurrency_max),
     numeric!("executions" "PICLOUD_MAX_QUEUED",
-        "how many executions wait for a slot at once", 0..=1_000_000, queue_max),
+        "most executions that wait for a slot", 0..=1_000_000, queue_max),
     numeric!("ms" "PICLOUD_QUEUE_TIMEOUT_MS",
-        "how long an execution waits for a slot", 0..=600_000, queue_timeout_ms),
+        "timeout of an execution that waits for a slot", 0..=600_000, queue_timeout_ms),
     numeric!(bytes "PICLOUD_IMAGE_CACHE_BYTES",
-        "memory for compiled scripts", 1 << 20..=64 << 30, image_cache_bytes_max),
+        "memory limit for compiled scripts", 1 << 20..=64 << 30, image_cache_bytes_max),
     numeric!(bytes "PICLOUD_DISK_RESERVE_BYTES",
-        "room beside an SQLite database, kept for tidying up when the disk is full; 0 for none",
+        "disk space reserved for cleaning up an SQLite database when the disk is full; 0 for none",
         0..=64 << 30, disk_reserve_bytes),
     numeric!("days" "PICLOUD_EXECUTION_LOG_RETENTION_DAYS",
         "how long executions are kept", 1..=36_500, execution_log_retention_days),
     numeric!("days" "PICLOUD_DEAD_LETTER_RETENTION_DAYS",
         "how long dead letters are kept", 1..=36_500, dead_letter_retention_days),
     numeric!("days" "PICLOUD_ABANDONED_EXECUTIONS_RETENTION_DAYS",
-        "how long answers that nobody took are kept",
+        "how long responses of abandoned executions are kept",
         1..=36_500, abandoned_executions_retention_days),
     numeric!("days" "PICLOUD_AUDIT_RETENTION_DAYS",
         "how long the audit log is kept", 1..=36_500, audit_retention_days),
     numeric!("events" "PICLOUD_MAX_TRIGGER_DEPTH",
-        "how many events may lead to one another", 1..=1000, events.depth_max),
+        "longest chain of events that cause each other", 1..=1000, events.depth_max),
     numeric!("events" "PICLOUD_MAX_EVENT_CONCURRENCY",
-        "how many events run at once", 1..=4096, events.concurrency),
+        "most concurrent events", 1..=4096, events.concurrency),
     numeric!("ms" "PICLOUD_EVENT_LEASE_MS",
-        "after which time the event of a node that died is taken by another",
+        "lease of an event; after it, another node takes over the event of a node that died",
         500..=3_600_000, events.lease_ms),
     numeric!("ms" "PICLOUD_REPLY_WAIT_MS",
-        "how long the caller of a durable route waits", 0..=600_000, events.reply_wait_ms),
+        "how long the caller of a durable route waits for the result",
+        0..=600_000, events.reply_wait_ms),
     numeric!("attempts" "PICLOUD_TRIGGER_RETRY_ATTEMPTS",
-        "attempts before an event is given up", 1..=1000, events.retry.attempts_max),
+        "attempts before an event becomes a dead letter", 1..=1000, events.retry.attempts_max),
     Setting {
         name: "PICLOUD_TRIGGER_RETRY_BACKOFF",
         unit: "",
@@ -303,13 +305,13 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.events.retry.backoff.as_str().to_owned(),
     },
     numeric!("ms" "PICLOUD_TRIGGER_RETRY_BASE_MS",
-        "the first wait", 0..=86_400_000, events.retry.base_ms),
+        "first wait between attempts", 0..=86_400_000, events.retry.base_ms),
     numeric!("ms" "PICLOUD_TRIGGER_RETRY_CAP_MS",
-        "the longest wait", 0..=86_400_000, events.retry.cap_ms),
+        "longest wait between attempts", 0..=86_400_000, events.retry.cap_ms),
     Setting {
         name: "PICLOUD_TRIGGER_RETRY_JITTER",
         unit: "",
-        doc: "how much of a wait is random",
+        doc: "random part of a wait, 0 to 1",
         secret: false,
         set: |config, text| {
             let jitter: f64 = text.parse().map_err(|_| "0 to 1")?;
@@ -324,7 +326,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_PRIVATE_HOSTS",
         unit: "",
-        doc: "hosts without a public address that scripts may reach, separated by commas",
+        doc: "hosts without a public address that scripts can call, separated by commas",
         secret: false,
         set: |config, text| {
             let hosts = text.split(',').map(str::trim).filter(|host| !host.is_empty());
@@ -340,7 +342,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_OWNER_KEY",
         unit: "",
-        doc: "key of the admin API; without it one is made at the first start",
+        doc: "owner key of the admin API; by default the first start creates one",
         secret: true,
         set: |config, text| {
             config.owner_key =
@@ -352,7 +354,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_API_KEY",
         unit: "",
-        doc: "key that the command line calls with, in the place of the owner key",
+        doc: "API key for the command line; it replaces the owner key",
         secret: true,
         set: |config, text| {
             config.api_key =
@@ -364,7 +366,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_ADMIN_PASSWORD",
         unit: "",
-        doc: "password of the user admin, if the first start is to make it; without it one is made",
+        doc: "password of the user admin at the first start; by default one is generated",
         secret: true,
         set: |config, text| {
             config.auth.admin_password = Some(text.parse()?);
@@ -377,23 +379,23 @@ pub const SETTINGS: &[Setting] = &[
     },
     master_key!(
         "PICLOUD_MASTER_KEY",
-        "key of all secrets; without it one is made in the data folder at the first start",
+        "key that encrypts all secrets; by default the first start creates one in the data folder",
         master_key
     ),
     master_key!(
         "PICLOUD_MASTER_KEY_PREVIOUS",
-        "the master key before, whose secrets are put under the new one at the start",
+        "previous master key; at the start its secrets are encrypted with the new one",
         master_key_previous
     ),
     numeric!("days" "PICLOUD_SESSION_IDLE_DAYS",
         "how long a browser stays signed in without a request",
         1..=3650, auth.sessions.idle_days),
     numeric!("days" "PICLOUD_SESSION_MAX_DAYS",
-        "how long a browser stays signed in at most", 1..=3650, auth.sessions.days_max),
+        "longest time that a browser stays signed in", 1..=3650, auth.sessions.days_max),
     Setting {
         name: "PICLOUD_PUBLIC_URL",
         unit: "",
-        doc: "where browsers find the server: https://cloud.example",
+        doc: "address of the server for browsers: https://cloud.example",
         secret: false,
         set: |config, text| {
             config.oidc.public_url = unless_none(text).map(url).transpose()?;
@@ -404,7 +406,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_OIDC_ISSUER",
         unit: "",
-        doc: "identity provider to sign in by: its issuer",
+        doc: "issuer of the identity provider",
         secret: false,
         set: |config, text| {
             unless_none(text).map(url).transpose()?;
@@ -416,7 +418,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_OIDC_CLIENT_ID",
         unit: "",
-        doc: "what PiCloud is called at the identity provider",
+        doc: "client id of PiCloud at the identity provider",
         secret: false,
         set: |config, text| {
             config.oidc.client_id = unless_none(text).map(str::to_owned);
@@ -427,7 +429,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_OIDC_CLIENT_SECRET",
         unit: "",
-        doc: "what PiCloud proves itself with there",
+        doc: "client secret of PiCloud at the identity provider",
         secret: true,
         set: |config, text| {
             config.oidc.client_secret = Some(super::ClientSecret(text.to_owned()));
@@ -440,7 +442,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_OIDC_NAME",
         unit: "",
-        doc: "what the button says that leads there",
+        doc: "label of the button that signs in with the identity provider",
         secret: false,
         set: |config, text| {
             config.oidc.name = Some(text.to_owned());
@@ -451,7 +453,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_OIDC_SIGN_UP",
         unit: "",
-        doc: "what whoever the provider knows becomes without being invited: off or member",
+        doc: "role of uninvited users of the identity provider: off (none) or member",
         secret: false,
         set: |config, text| {
             config.oidc.sign_up = match text {
@@ -466,7 +468,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_TRUSTED_PROXIES",
         unit: "",
-        doc: "whose X-Forwarded-For and -Proto is believed: networks, separated by commas, or none",
+        doc: "networks whose X-Forwarded-For and -Proto are trusted, separated by commas, or none",
         secret: false,
         set: |config, text| {
             let proxies = text.parse();
@@ -479,7 +481,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_DASHBOARD_HOST",
         unit: "",
-        doc: "the only host that the dashboard is on, so that scripts' pages on others have an origin",
+        doc: "only host that serves the dashboard; pages of scripts on other hosts then have an origin",
         secret: false,
         set: |config, text| {
             config.auth.dashboard_host = match text {
@@ -493,7 +495,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_DNS_SERVER",
         unit: "",
-        doc: "DNS server that is asked for the proofs of domains: an address and a port, or system",
+        doc: "DNS server that verifies domains: an address and a port, or system",
         secret: false,
         set: |config, text| {
             config.dns_server = match text {
@@ -507,7 +509,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_LOG",
         unit: "",
-        doc: "what the server logs, like info or picloud=debug,warn",
+        doc: "log filter, like info or picloud=debug,warn",
         secret: false,
         set: |config, text| {
             log_filter::check(text)?;
@@ -519,7 +521,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_ACCESS_LOG",
         unit: "",
-        doc: "whether the log has a line for each request that was answered: on or off",
+        doc: "whether the log has a line for each request: on or off",
         secret: false,
         set: |config, text| {
             config.access_log = match text {
@@ -534,7 +536,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_LOG_FORMAT",
         unit: "",
-        doc: "text for people, json for machines",
+        doc: "log format: text or json",
         secret: false,
         set: |config, text| {
             config.log_format = match text {
@@ -552,7 +554,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_URL",
         unit: "",
-        doc: "where the command line finds the server",
+        doc: "address of the server for the command line",
         secret: false,
         set: |config, text| {
             config.url = url(text)?;
@@ -566,10 +568,10 @@ fn shown_or(value: Option<&impl ToString>, otherwise: &str) -> String {
     value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
 }
 
-/// A host without a port.
+/// Parses a host without a port.
 fn host(text: &str) -> Result<Hostname, Allowed> {
     let host = Hostname::parse(text).ok();
-    // A port that is dropped in silence would be meant.
+    // A port is refused: ignoring it would surprise the operator.
     let has_port = text.parse().is_ok_and(|known: http::uri::Authority| known.port().is_some());
     let allowed = "a host without a port like pi.example.org, or every";
     host.filter(|_| !has_port).ok_or_else(|| allowed.to_owned())
@@ -577,13 +579,13 @@ fn host(text: &str) -> Result<Hostname, Allowed> {
 
 /// No limit.
 const UNLIMITED: &str = "unlimited";
-/// What the operating system is configured with.
+/// The DNS server of the operating system.
 const SYSTEM: &str = "system";
-/// No one host.
+/// The dashboard is served on every host.
 const EVERY: &str = "every";
 
-/// `None` for what is no rate.
-#[expect(clippy::option_option, reason = "an unlimited rate is one, too")]
+/// Parses a rate; `None` if the text is not valid.
+#[expect(clippy::option_option, reason = "an unlimited rate is a valid rate")]
 fn rate(text: &str) -> Option<Option<RateLimit>> {
     if text == UNLIMITED {
         return Some(None);
@@ -594,14 +596,14 @@ fn rate(text: &str) -> Option<Option<RateLimit>> {
     Some(Some(RateLimit { requests, per_s, by: RateBy::All }))
 }
 
-/// What stands for a value that is not set.
+/// The text of a value that is not set.
 const NONE: &str = "none";
 
 fn unless_none(text: &str) -> Option<&str> {
     Some(text).filter(|text| *text != NONE)
 }
 
-/// An absolute `http` or `https` URL, without a slash at its end.
+/// Parses an absolute `http` or `https` URL, and removes slashes at its end.
 fn url(text: &str) -> Result<String, Allowed> {
     let uri: Option<http::Uri> = text.parse().ok();
     let is_plain = |uri: &http::Uri| {

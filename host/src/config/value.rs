@@ -1,15 +1,15 @@
-//! How values are written: numbers, sizes, and names that were nearly right.
+//! Parsers for numbers and sizes, and suggestions for misspelt names.
 //!
-//! Every reader answers, when it refuses, what would have been allowed.
+//! Invariant: a parser that refuses a value returns the allowed values.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// What is allowed instead, to follow the value in a sentence.
+/// The allowed values, worded to precede "is allowed".
 pub(super) type Allowed = String;
 
-/// A whole number within `range`.
+/// Parses a whole number within `range`.
 pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, Allowed>
 where
     T: FromStr + PartialOrd + Display,
@@ -20,8 +20,8 @@ where
         .ok_or_else(|| format!("{} to {}", range.start(), range.end()))
 }
 
-/// A number of bytes within `range`: plain, or with a unit as in `256MiB`. `KB`,
-/// `MB` and `GB` are powers of 1000, `KiB`, `MiB` and `GiB` of 1024.
+/// Parses a number of bytes within `range`: plain, or with a unit as in `256MiB`. `KB`, `MB` and
+/// `GB` are powers of 1000; `KiB`, `MiB` and `GiB` of 1024.
 pub(super) fn bytes(text: &str, range: RangeInclusive<u64>) -> Result<u64, Allowed> {
     parse_bytes(text).filter(|bytes| range.contains(bytes)).ok_or_else(|| {
         format!(
@@ -48,7 +48,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// A number of bytes with the largest unit that divides it.
+/// Formats a number of bytes with the largest unit that divides it.
 pub(super) fn show_bytes(bytes: u64) -> String {
     for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes != 0 && bytes.trailing_zeros() >= shift {
@@ -58,39 +58,15 @@ pub(super) fn show_bytes(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// The candidate that `name` was probably meant to be: at most a third of it has
-/// to change.
+/// Returns the candidate closest to `name`, if at most a third of it differs.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let (distance, nearest) =
-        candidates.map(|known| (distance(name, known), known)).min_by_key(|&(d, _)| d)?;
+    let (distance, nearest) = candidates
+        .map(|known| (strsim::osa_distance(name, known), known))
+        .min_by_key(|&(d, _)| d)?;
     (distance * 3 <= nearest.len() - "PICLOUD_".len()).then_some(nearest)
-}
-
-/// How many characters have to be put in, left out, replaced or swapped with
-/// their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut rows: Vec<Vec<usize>> = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    for (j, first) in rows[0].iter_mut().enumerate() {
-        *first = j;
-    }
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = least;
-        }
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! From wall-clock times to instants.
+//! Converts wall-clock times to instants.
 //!
 //! ```text
 //! spring    01:59:59 │ 03:00:00          a gap: 02:30 does not exist
 //! autumn    02:59:59 │ 02:00:00          a fold: 02:30 exists twice
 //! ```
 //!
-//! A schedule at a time of the day follows its policy on these days:
+//! A schedule at a time of day follows its policy on these days:
 //!
 //! ```text
 //!        in a gap                                in a fold
@@ -14,22 +14,21 @@
 //! both   fires at the first instant after it     fires both times
 //! ```
 //!
-//! Several times in one gap come to one instant, and fire once. A schedule whose hour
-//! or minute begins with `*`, such as `0 * * * *` or `*/5 * * * *`, is about time that
-//! passes: under every policy it fires at each instant whose wall-clock time matches,
-//! as Vixie cron does it.
+//! Several times in one gap map to one instant and fire once. A schedule whose hour or minute
+//! begins with `*`, such as `0 * * * *` or `*/5 * * * *`, describes intervals. Under every policy
+//! it fires at each instant whose wall-clock time matches, as in Vixie cron.
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use super::Dst;
 
-/// What a schedule takes wall-clock times for.
+/// How a schedule interprets wall-clock times.
 #[derive(Debug, Clone)]
 pub(super) struct WallClock {
     pub(super) zone: Tz,
     pub(super) dst: Dst,
-    /// Whether the schedule is about time that passes.
+    /// Whether the schedule describes intervals.
     pub(super) is_elapsing: bool,
 }
 
@@ -39,8 +38,8 @@ impl WallClock {
         self.is_elapsing || self.dst == Dst::Both
     }
 
-    /// The instant at which a wall-clock time fires, in seconds; of one that exists
-    /// twice the first or, with `again`, the last.
+    /// Returns the instant at which a wall-clock time fires, in seconds. For a time that exists
+    /// twice this is the first instant or, with `again`, the last.
     pub(super) fn instant(&self, local: NaiveDateTime, again: bool) -> Option<i64> {
         match self.zone.from_local_datetime(&local) {
             MappedLocalTime::Single(at) => Some(at.timestamp()),
@@ -52,10 +51,10 @@ impl WallClock {
         }
     }
 
-    /// A wall-clock time before which no time has an instant after `after`.
+    /// Returns a wall-clock time such that no earlier time has an instant after `after`.
     ///
-    /// That is the time at `after`, unless it will come again: then times before it
-    /// come again too, down to the start of the fold.
+    /// This is the time at `after`, unless that time occurs again. Then earlier times occur again
+    /// too, back to the start of the fold.
     pub(super) fn start_of_walk(&self, after: i64, again: bool) -> Option<NaiveDateTime> {
         let local = self.local(after)?;
         if again
@@ -68,12 +67,12 @@ impl WallClock {
         Some(local)
     }
 
-    /// The first instant whose wall-clock time is past one that does not exist.
+    /// Returns the first instant whose wall-clock time is after one that does not exist.
     fn end_of_gap(&self, local: NaiveDateTime) -> Option<i64> {
         // No zone was ever a day away from UTC, and no gap was longer than a day.
         let far = TimeDelta::days(2).num_seconds();
         let as_utc = local.and_utc().timestamp();
-        // At both ends there is a time, unless the calendar ends.
+        // A time exists at both ends, unless the calendar ends.
         self.local(as_utc - far)?;
         self.local(as_utc + far)?;
         let is_past = |at: i64| self.local(at).is_some_and(|there| there > local);
@@ -91,8 +90,8 @@ impl WallClock {
     }
 }
 
-/// The first second after `before` at which it holds, given that it does not hold at
-/// `before`, does at `end`, and turns once between them.
+/// Returns the first second after `before` at which `holds` is true. It must be false at `before`,
+/// true at `end`, and change once in between.
 fn first_where(mut before: i64, mut end: i64, holds: impl Fn(i64) -> bool) -> i64 {
     while end - before > 1 {
         let middle = before + (end - before) / 2;

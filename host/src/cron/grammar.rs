@@ -1,4 +1,4 @@
-//! The dialect of a schedule, checked before the library reads it.
+//! The grammar of a schedule, checked before the library parses it.
 //!
 //! ```text
 //! schedule  = macro | fields          fields: 5, or 6 with the second first
@@ -9,14 +9,14 @@
 //! weekday   = ["+"] field | "?" | items, where an item may also be value "L" | value "#" 1…5
 //! ```
 //!
-//! The library alone accepts more than it understands: it replaces names before it
-//! splits the fields, so that `MON` as a month is January, and it ignores empty items.
+//! The library alone accepts more than it understands. It replaces names before it splits the
+//! fields, so that `MON` as a month is January, and it ignores empty items.
 //!
-//! Invariant: what is accepted here, the library accepts, with the same meaning.
+//! Invariant: the library accepts every expression that is accepted here, with the same meaning.
 
 use std::fmt;
 
-/// The most digits of a number; `05` is 5.
+/// The maximum number of digits of a number; `05` is 5.
 const DIGITS_MAX: usize = 2;
 
 const MONTHS: [&str; 12] = [
@@ -38,7 +38,7 @@ const WEEKDAYS: [&str; 7] =
 /// The length of a short name, such as `mon`.
 const SHORT_NAME: usize = 3;
 
-/// The macros, and what they stand for.
+/// The macros and their expansions.
 const MACROS: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
@@ -49,7 +49,7 @@ const MACROS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// The fields, in their order.
+/// The fields, in order.
 const FIELDS: [Field; 6] = [
     Field::new("second", 0, 59, &[]),
     Field::new("minute", 0, 59, &[]),
@@ -64,14 +64,14 @@ const WEEKDAY: &str = "day of week";
 /// Why a schedule is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The field: `second`, `minute`, `hour`, `day of month`, `month`, `day of week`,
-    /// `macro`, `zone`, `dst`, or `schedule` when it is no single field's fault.
+    /// The field: `second`, `minute`, `hour`, `day of month`, `month`, `day of week`, `macro`,
+    /// `zone`, `dst`, or `schedule` for an error in no single field.
     pub field: &'static str,
-    /// What was given for it.
+    /// The given text.
     pub given: String,
-    /// What is wrong with it.
+    /// The error.
     pub reason: String,
-    /// What is allowed there.
+    /// The allowed values.
     pub allowed: String,
 }
 
@@ -83,25 +83,25 @@ impl fmt::Display for Refused {
 }
 
 impl Refused {
-    /// Of the whole schedule.
+    /// Returns the refusal of a whole schedule.
     pub(super) fn schedule(given: &str, reason: impl Into<String>) -> Self {
         let allowed = "5 fields, or 6 with the second first, or a macro such as @daily";
         let given = given.to_owned();
         Self { field: "schedule", given, reason: reason.into(), allowed: allowed.to_owned() }
     }
 
-    /// Of a stored choice that this release does not know.
+    /// Returns the refusal of a stored option that this release does not know.
     pub(crate) fn policy(field: &'static str, given: &str, reason: String) -> Self {
         let allowed = "the choices of this release".to_owned();
         Self { field, given: given.to_owned(), reason, allowed }
     }
 }
 
-/// Returns the expression in the form that is given to the library: numbers for names,
-/// fields for a macro, one space between fields.
+/// Returns the normal form for the library: numbers instead of names, fields instead of a macro,
+/// one space between fields.
 ///
 /// # Errors
-/// Names the first field that is not of the dialect.
+/// `Refused` with the first invalid field.
 pub(super) fn normalise(expression: &str) -> Result<String, Refused> {
     if let Some(other) = expression.chars().find(|c| !c.is_ascii_graphic() && !" \t".contains(*c)) {
         let reason = format!("it contains {other:?}");
@@ -128,17 +128,17 @@ fn expand(name: &str) -> Result<String, Refused> {
     found.map(|(_, fields)| (*fields).to_owned()).ok_or_else(|| Refused {
         field: "macro",
         given: name.to_owned(),
-        reason: "there is no such macro".to_owned(),
+        reason: "this macro does not exist".to_owned(),
         allowed: MACROS.map(|(known, _)| known).join(", "),
     })
 }
 
-/// One field of the dialect.
+/// A field of the grammar.
 struct Field {
     name: &'static str,
     least: u8,
     most: u8,
-    /// Full names of its values, in order; the first is the name of the least.
+    /// The full names of its values, in order; the first is the name of the least value.
     names: &'static [&'static str],
 }
 
@@ -162,7 +162,7 @@ impl Field {
         })
     }
 
-    /// The field for the library, or what is wrong with it. `given` is in lower case.
+    /// Returns the field in normal form, or the error. `given` is in lower case.
     fn read(&self, given: &str) -> Result<String, String> {
         match (given, self.name) {
             ("*", _) | ("?", DAY | WEEKDAY) => return Ok("*".to_owned()),
@@ -179,7 +179,7 @@ impl Field {
 
     fn item(&self, item: &str) -> Result<String, String> {
         if item.is_empty() {
-            return Err("an item of its list is empty".to_owned());
+            return Err("its list has an empty item".to_owned());
         }
         if let Some((range, step)) = item.split_once('/') {
             let range = match range {
@@ -189,7 +189,7 @@ impl Field {
                 })??,
             };
             let step = number(step).filter(|step| (1..=self.most).contains(step));
-            let step = step.ok_or_else(|| format!("a step is 1 to {}", self.most))?;
+            let step = step.ok_or_else(|| format!("a step must be 1 to {}", self.most))?;
             return Ok(format!("{range}/{step}"));
         }
         if let Some(range) = self.range(item) {
@@ -201,7 +201,7 @@ impl Field {
                     return Ok(format!("{}W", self.value(day)?.number));
                 }
                 if matches!(item, "l" | "lw") {
-                    return Err(format!("{} stands alone", item.to_ascii_uppercase()));
+                    return Err(format!("{} must stand alone", item.to_ascii_uppercase()));
                 }
             }
             WEEKDAY => {
@@ -210,7 +210,7 @@ impl Field {
                 }
                 if let Some((day, nth)) = item.split_once('#') {
                     let nth = number(nth).filter(|nth| (1..=5).contains(nth));
-                    let nth = nth.ok_or("after # comes 1 to 5")?;
+                    let nth = nth.ok_or("# must be followed by 1 to 5")?;
                     return Ok(format!("{}#{nth}", self.value(day)?.number));
                 }
             }
@@ -219,13 +219,13 @@ impl Field {
         self.value(item).map(|value| value.number.to_string())
     }
 
-    /// A range in numbers; none if the text has no `-`.
+    /// Returns a range in numbers; `None` if the text has no `-`.
     fn range(&self, text: &str) -> Option<Result<String, String>> {
         let (first, last) = text.split_once('-')?;
         let range = self.value(first).and_then(|first| {
             let last = self.value(last)?;
             let is_sunday = self.name == WEEKDAY && last.is_name && last.number == 0;
-            // `FRI-SUN` ends with the week, `SUN-SUN` is one day.
+            // `FRI-SUN` ends with the week; `SUN-SUN` is one day.
             let last = if is_sunday && first.number > 0 { 7 } else { last.number };
             if first.number > last {
                 return Err(format!("the range {text:?} ends before it begins"));
@@ -236,7 +236,7 @@ impl Field {
     }
 
     fn value(&self, text: &str) -> Result<Value, String> {
-        // Months begin with 1, days with 0: both with their field's least value.
+        // Months begin with 1 and days with 0: each with the least value of its field.
         let mut names = (self.least..).zip(self.names);
         let named = names.find(|(_, name)| text == **name || text == &name[..SHORT_NAME]);
         if let Some((number, _)) = named {
@@ -244,11 +244,11 @@ impl Field {
         }
         match number(text).filter(|number| (self.least..=self.most).contains(number)) {
             Some(number) => Ok(Value { number, is_name: false }),
-            None => Err(format!("{text:?} is none of its values")),
+            None => Err(format!("{text:?} is not one of its values")),
         }
     }
 
-    /// What the field allows, in words.
+    /// Describes the values that the field allows.
     fn allowed(&self) -> String {
         let Self { name, least, most, .. } = self;
         let names = match self.names {

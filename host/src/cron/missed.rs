@@ -1,29 +1,29 @@
-//! What is made up for when a schedule came due while nobody looked.
+//! Decides what to fire when a schedule was due while no scheduler was running.
 
 use super::{Misfire, Schedule, US_PER_SECOND};
 
-/// So late, and a firing still counts as on time: a busy host, a restart.
+/// The delay up to which a firing counts as on time, for a busy host or a restart.
 pub const LATE_US_MAX: i64 = 60 * US_PER_SECOND;
 
-/// The most firings that are made up for.
+/// The maximum number of missed firings that are enqueued.
 pub const MISSED_MAX: usize = 1000;
 
-/// What is to be done about a schedule now.
+/// The firings that are due, and the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missed {
-    /// The firings to enqueue, each by its due time, in order.
+    /// The firings to enqueue, by due time, in order.
     pub fire: Vec<i64>,
-    /// When it is due next; none when it never is again.
+    /// The next due time; `None` if the schedule never fires again.
     pub next: Option<i64>,
 }
 
 impl Schedule {
-    /// What to fire at `now_us`, given that the schedule was due at `due_us` and has not
-    /// fired since, and when it is due next.
+    /// Returns the firings to enqueue at `now_us`, and the next due time. The schedule was due at
+    /// `due_us` and has not fired since.
     ///
-    /// With [`Misfire::All`] these are at most the `max` oldest firings; later ones are left
-    /// out. The search is bounded whatever time has passed: it does not walk over firings that
-    /// are not made up for.
+    /// With [`Misfire::All`] these are at most the `max` oldest firings; later ones are dropped.
+    /// The search is bounded no matter how much time has passed: it does not step through dropped
+    /// firings.
     #[must_use]
     pub fn missed(&self, due_us: i64, now_us: i64, misfire: Misfire, max: usize) -> Missed {
         if now_us < due_us {
@@ -44,18 +44,18 @@ impl Schedule {
         Missed { fire, next: self.next_after(now_us) }
     }
 
-    /// How many firings there are from `due_us`, which is one, up to `now_us`; at most `max`.
+    /// Returns the number of firings from `due_us`, inclusive, up to `now_us`; at most `max`.
     #[must_use]
     pub fn count_due(&self, due_us: i64, now_us: i64, max: usize) -> usize {
         let due = std::iter::successors(Some(due_us), |us| self.next_after(*us));
         due.take_while(|us| *us <= now_us).take(max).count()
     }
 
-    /// The last firing up to `now_us`, the one at `due_us` included; by halving, since
-    /// there is no search backwards.
+    /// Returns the last firing up to `now_us`, starting with the one at `due_us`. Uses bisection,
+    /// because the search only works forward.
     fn latest(&self, due_us: i64, now_us: i64) -> i64 {
         let (mut latest, mut end) = (due_us, now_us);
-        // No firing lies after `end`, up to now.
+        // No firing lies between `end` and now.
         while latest < end {
             let middle = latest + end.saturating_sub(latest) / 2;
             match self.next_after(middle) {

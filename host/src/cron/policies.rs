@@ -1,26 +1,89 @@
-//! The choices that a schedule leaves, by the names that they are kept, sent and shown
-//! by.
+//! The options of a schedule, by the names under which they are stored, sent and shown.
 
-/// Enums that are kept, sent and shown by a name.
-macro_rules! names {
-    ($($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ })+) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $type {
-            $($(#[$variant_doc])* $variant,)+
-        }
+use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
+/// How to handle times that a clock change skips or repeats.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Dst {
+    /// Skipped times do not fire; repeated times fire the first time.
+    Skip,
+    /// Skipped times fire after the gap; repeated times fire the first time.
+    Once,
+    /// Skipped times fire after the gap; repeated times fire both times.
+    Both,
+}
+
+/// How to handle missed firings.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Misfire {
+    /// They are dropped, except for one that is at most [`super::LATE_US_MAX`] late.
+    Skip,
+    /// One firing replaces all of them.
+    Once,
+    /// Each fires, the oldest [`super::MISSED_MAX`] at most.
+    All,
+}
+
+/// Whether a schedule fires while an earlier firing is not done.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Overlap {
+    /// It fires.
+    Allow,
+    /// It does not fire.
+    Forbid,
+}
+
+/// Gives each type its names.
+macro_rules! named {
+    ($($type:ident)+) => {$(
         impl $type {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+            /// All values.
+            pub const ALL: &[Self] = Self::VARIANTS;
 
-            /// The name.
+            /// Returns the name.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
+                self.into()
             }
         }
 
@@ -28,42 +91,13 @@ macro_rules! names {
             type Error = String;
 
             fn try_from(name: String) -> Result<Self, String> {
-                let known = Self::ALL.iter().copied().find(|known| known.as_str() == name);
-                known.ok_or_else(|| {
+                name.parse().map_err(|_| {
                     let names: Vec<&str> = Self::ALL.iter().map(|known| known.as_str()).collect();
-                    format!("{name:?} is none of {}", names.join(", "))
+                    format!("{name:?} is not one of {}", names.join(", "))
                 })
             }
         }
     )+};
 }
 
-names! {
-    /// What becomes of times that the change of the clocks leaves out or repeats.
-    Dst {
-        /// Those left out are left out; those repeated fire the first time.
-        Skip = "skip",
-        /// Those left out fire after the gap; those repeated fire the first time.
-        Once = "once",
-        /// Those left out fire after the gap; those repeated fire both times.
-        Both = "both",
-    }
-
-    /// What becomes of firings that were missed.
-    Misfire {
-        /// They are left out, but for one that is at most [`super::LATE_US_MAX`] late.
-        Skip = "skip",
-        /// One stands for all of them.
-        Once = "once",
-        /// Each is made up for, the oldest [`super::MISSED_MAX`] at most.
-        All = "all",
-    }
-
-    /// Whether a schedule fires while an earlier firing is not done.
-    Overlap {
-        /// It does.
-        Allow = "allow",
-        /// It does not.
-        Forbid = "forbid",
-    }
-}
+named! { Dst Misfire Overlap }

@@ -1,5 +1,5 @@
-//! Times are written as RFC 3339, in the zone's own offset, so that a reader sees both
-//! the wall clock and the instant.
+//! Times are written as RFC 3339 in the zone's own offset, which shows both the wall clock and the
+//! instant.
 
 mod clock_changes;
 mod dialect;
@@ -72,13 +72,13 @@ fn fields_mean_what_cron_means() {
         ("0 0 16W 3 *", vec!["2024-03-15T00:00:00", "2025-03-17T00:00:00"]),
         ("0 0 * * 5L", vec!["2024-03-29T00:00:00", "2024-04-26T00:00:00"]),
         ("0 0 * * 5#2", vec!["2024-03-08T00:00:00", "2024-04-12T00:00:00"]),
-        // Leap days, also where a century has none.
+        // Leap days, including a century without one.
         ("0 0 29 2 *", vec!["2024-02-29T00:00:00", "2028-02-29T00:00:00", "2032-02-29T00:00:00"]),
         (
             "0 0 29 2 +MON",
             vec!["2044-02-29T00:00:00", "2072-02-29T00:00:00", "2112-02-29T00:00:00"],
         ),
-        // Either day is enough.
+        // Either day matches.
         ("0 0 1 * SAT", vec!["2024-03-01T00:00:00", "2024-03-02T00:00:00", "2024-03-09T00:00:00"]),
         ("@monthly", vec!["2024-03-01T00:00:00", "2024-04-01T00:00:00"]),
         ("@hourly", vec!["2024-02-28T01:00:00", "2024-02-28T02:00:00"]),
@@ -99,7 +99,7 @@ fn a_firing_is_strictly_after() {
     assert_eq!(noon.next_after(at - 999_999), Some(at));
     assert_eq!(noon.next_after(at), Some(at + DAY_US));
     assert_eq!(noon.next_after(at + 1), Some(at + DAY_US));
-    // Before 1970 too.
+    // Also before 1970.
     let at = us("1969-12-31T12:00:00Z");
     assert_eq!(noon.next_after(at - 1), Some(at));
     assert_eq!(noon.next_after(at), Some(at + DAY_US));
@@ -119,7 +119,7 @@ fn policies_have_names() {
     assert_eq!(Misfire::try_from("all".to_owned()), Ok(Misfire::All));
     assert_eq!(Overlap::Forbid.as_str(), "forbid");
     let refused = Misfire::try_from("never".to_owned()).unwrap_err();
-    assert_eq!(refused, "\"never\" is none of skip, once, all");
+    assert_eq!(refused, "\"never\" is not one of skip, once, all");
     for policy in Misfire::ALL {
         assert_eq!(serde_json::to_value(policy).unwrap(), policy.as_str());
     }

@@ -1,7 +1,6 @@
-//! The table of the newest definitions, read again when the store's revision moves.
+//! The table of the newest definitions. Reads them again when the store's revision grows.
 //!
-//! Invariant: a request never sees definitions older than the last change that was
-//! answered before the request came.
+//! Invariant: a request sees every change that was answered before the request arrived.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,18 +9,18 @@ use tokio::sync::Mutex;
 use super::matching::Table;
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::{self, Commit, Committed, End, Ending, Stamp, Store};
+use crate::store::{self, Commit, Committed, Disposition, Settlement, Stamp, Store};
 
-/// How often a commit is made again because the definitions have changed meanwhile.
+/// The maximum number of times a commit is prepared because the definitions changed meanwhile.
 pub const REMADE_MAX: u32 = 16;
 
-/// The newest definitions. Shared by all that match requests and events.
+/// The newest definitions, shared by every task that matches requests or events.
 pub struct Current {
     store: Store,
     metrics: Metrics,
-    /// The table and the revision it is at least as new as.
+    /// The table, and the revision it is at least as new as.
     last: RwLock<Option<(u64, Arc<Table>)>>,
-    /// Held while the definitions are read, so that they are read once.
+    /// Held while the definitions are read, so that concurrent callers read them once.
     reading: Mutex<()>,
 }
 
@@ -33,14 +32,14 @@ fn warn_once(table: &Table, before: Option<&Table>) {
     }
 }
 
-/// The error of a commit that was made again as often as it may be.
+/// Returns the error of a commit that was prepared [`REMADE_MAX`] times.
 #[must_use]
 pub fn definitions_move() -> Error {
-    store::Error::Unavailable("the definitions change all the time".into()).into()
+    store::Error::Unavailable("the definitions changed during every attempt".into()).into()
 }
 
 impl Current {
-    /// Nothing is read yet.
+    /// Creates the table without reading anything yet.
     #[must_use]
     pub fn new(store: Store, metrics: Metrics) -> Self {
         Self { store, metrics, last: RwLock::default(), reading: Mutex::default() }
@@ -54,14 +53,14 @@ impl Current {
         }
     }
 
-    /// The table as of now.
+    /// Returns the current table.
     ///
     /// # Errors
-    /// From the store, when the definitions have to be read.
+    /// Errors of the store if the definitions must be read.
     pub async fn table(&self) -> Result<Arc<Table>, store::Error> {
         let store = &self.store;
         if store.definitions_are_old() {
-            // A node that stood still, or was cut off: another may have closed a door.
+            // This node was paused or disconnected: another one may have restricted access.
             store.confirm_definitions().await?;
         }
         let revision = store.revision();
@@ -81,11 +80,11 @@ impl Current {
         Ok(table)
     }
 
-    /// Commits what `make` makes of the table, and makes it again if the definitions have
-    /// changed before the commit: a trigger hears of everything that is committed after it.
+    /// Commits the result of `make`. Calls `make` again if the definitions changed before the
+    /// commit, so that a trigger fires for every commit after its creation.
     ///
     /// # Errors
-    /// From `make` and the store; `Unavailable` when the definitions never stand still.
+    /// Errors of `make` and the store. `Unavailable` after [`REMADE_MAX`] attempts.
     pub async fn commit(
         &self,
         mut make: impl FnMut(&Table) -> Result<Commit, Error>,
@@ -94,7 +93,9 @@ impl Current {
             let table = self.table().await?;
             let commit = Commit { definitions: Some(table.revision()), ..make(&table)? };
             let buried = match &commit.end {
-                Some(End { ending: Ending::Bury(letter), .. }) => Some(letter.kind.as_str()),
+                Some(Settlement { disposition: Disposition::Bury(letter), .. }) => {
+                    Some(letter.kind.as_str())
+                }
                 _ => None,
             };
             match self.store.commit_and_stamp(commit).await? {

@@ -1,7 +1,7 @@
-//! Globs: `*` stands for any characters, also none; everything else for itself.
+//! Globs: `*` matches any characters, including none. Every other character matches itself.
 
-/// Whether a text is one that the glob stands for. Takes time in the product of both
-/// lengths at most.
+/// Whether the glob matches the whole text. Takes time proportional to at most the product of both
+/// lengths.
 pub(crate) fn matches(glob: &str, text: &str) -> bool {
     let mut pieces = glob.split('*');
     let first = pieces.next().unwrap_or_default();
@@ -10,8 +10,8 @@ pub(crate) fn matches(glob: &str, text: &str) -> bool {
     };
     let mut last = None;
     for piece in pieces {
-        // The piece before the last star may stand anywhere: the earliest place
-        // leaves the most for those after it.
+        // The piece before the last star can match anywhere. The earliest match leaves the most
+        // text for the pieces after it.
         if let Some(piece) = last.replace(piece) {
             match rest.split_once(piece) {
                 Some((_, after)) => rest = after,
@@ -56,7 +56,7 @@ mod tests {
         }
     }
 
-    /// By trying everything.
+    /// Tries every possibility.
     fn slow(glob: &[u8], text: &[u8]) -> bool {
         match glob.split_first() {
             None => text.is_empty(),

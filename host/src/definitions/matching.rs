@@ -1,17 +1,17 @@
-//! Which script answers a request. Pure: definitions in, target out.
+//! Finds the script that answers a request. Pure: definitions in, target out.
 //!
 //! ```text
 //! /x/{app}/{script}   every script's own endpoint, every method
 //! /x/{app}/…          the app's routes
-//! {domain}/…          the routes on a domain that is verified for the app
+//! {domain}/…          the routes on a domain that the app has verified
 //! ```
 //!
-//! A route answers the requests that match its path and its method. Of several, a static
-//! segment goes before a parameter, and a parameter before a rest; on one path, a method goes
-//! before `*`, and a route before an endpoint.
+//! A route answers requests that match its path and its method. A static segment takes precedence
+//! over a parameter, and a parameter over a rest. On one path, a method takes precedence over `*`,
+//! and a route over an endpoint.
 //!
-//! Invariant: what a route or an app asks of a request comes with what was found, so that
-//! no request is answered without it; where nothing is asked, nothing comes.
+//! Invariant: a match carries the policies of its route and its app, so that no request is answered
+//! without checking them. A policy that requires nothing is left out.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::store::{
     RoutePolicy, ScriptDefinition, ScriptId, ScriptLimits,
 };
 
-/// The method that stands for every method.
+/// The method that matches every method.
 const ANY: &str = "*";
 
 /// A script that can be run.
@@ -44,11 +44,11 @@ pub struct Target {
     pub script: String,
     /// The version that runs.
     pub version: i64,
-    /// That version's source, by its SHA-256 in hexadecimal.
+    /// The SHA-256 of that version's source, in hexadecimal.
     pub source_sha256: String,
-    /// What the script asked for.
+    /// The limits that the script asks for.
     pub budget: Budget,
-    /// What is open to the app's requests.
+    /// The private hosts that the app's outbound requests can use.
     pub private_hosts: Arc<PrivateHosts>,
 }
 
@@ -78,73 +78,73 @@ impl From<&ScriptLimits> for Budget {
     }
 }
 
-/// A script that answers a request, and what is asked of the request before.
+/// A script that answers a request, and the policies to check before it runs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match {
     /// The script.
     pub target: Arc<Target>,
     /// The path's parameters, decoded.
     pub params: Vec<(String, String)>,
-    /// How it is to be run.
+    /// Whether the request waits for the run.
     pub delivery: Delivery,
-    /// The route; none for a script's endpoint.
+    /// The route; `None` for a script's endpoint.
     pub route_id: Option<RouteId>,
-    /// What its route asks.
+    /// The route's policy, if it requires anything.
     pub route: Option<Arc<RouteRules>>,
-    /// What its app asks.
+    /// The app's policy, if it has one.
     pub app: Option<Arc<IngressPolicy>>,
 }
 
-/// A route that asks something of its requests.
+/// A route whose policy requires something of its requests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RouteRules {
     /// The route.
     pub id: RouteId,
-    /// What it asks.
+    /// The policy.
     pub policy: RoutePolicy,
 }
 
-/// What a request leads to.
+/// The result of looking up a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
-    /// This script.
+pub enum Lookup {
+    /// This script answers.
     Script(Match),
-    /// The routes of an `OPTIONS` request's path, one of which at least answers pages of other
-    /// origins; and what the request leads to if it does not ask on behalf of such a page.
-    Preflight(Vec<MethodRules>, Box<Found>),
-    /// A script's endpoint that is closed, and no route in its place.
+    /// The routes of an `OPTIONS` request's path, at least one of which allows other origins; and
+    /// the result for an `OPTIONS` request that is not a preflight.
+    Preflight(Vec<MethodRules>, Box<Lookup>),
+    /// A closed script endpoint, with no route in its place.
     Closed,
-    /// The path is known, with these methods.
+    /// The path exists, but only with these methods.
     OtherMethods(Vec<String>),
-    /// Nothing.
+    /// No script answers this path.
     Nothing,
 }
 
-/// A method of a path, or `*` for every one, and what its route asks.
+/// A method of a path, or `*` for all methods, and the policy of its route.
 pub type MethodRules = (String, Option<Arc<RouteRules>>);
 
-/// Everything that can be asked for.
+/// All apps, domains, scripts, routes and triggers, indexed for lookup.
 #[derive(Default)]
 pub struct Table {
     apps: HashMap<String, PathTree<Methods>>,
     domains: HashMap<Hostname, Domain>,
-    /// What is closed although nobody has closed it: see [`Table::warnings`].
+    /// Places that the platform closed by itself; see [`Table::warnings`].
     warnings: Vec<String>,
     scripts: HashMap<ScriptId, Arc<Target>>,
     names: HashMap<(String, String), Arc<Target>>,
-    /// The routes that ask something.
+    /// The routes whose policy requires something.
     asking: HashSet<RouteId>,
     app_ids: HashSet<AppId>,
-    /// The endpoints that are closed, by app and path.
+    /// The closed endpoints, by app and path.
     closed: HashSet<(String, String)>,
     triggers: Triggers,
     revision: i64,
 }
 
-/// What one path leads to, by method.
+/// The candidates of one path, by method.
 type Methods = Vec<Candidate>;
 
-/// A domain that is verified.
+/// A verified domain.
 struct Domain {
     app_id: AppId,
     paths: PathTree<Methods>,
@@ -161,7 +161,7 @@ struct Candidate {
 }
 
 impl Table {
-    /// The table of these definitions.
+    /// Builds the table of these definitions.
     #[must_use]
     pub fn of(definitions: Definitions) -> Self {
         let mut table = Self::default();
@@ -177,7 +177,7 @@ impl Table {
         let unknown = definitions.ingress.iter().filter(|app| app.ingress.is_unknown);
         table.warnings.extend(
             unknown.map(|app| {
-                format!("the app {} is closed: its policy is not understood", app.app_id)
+                format!("the app {} is closed: its policy is not recognised", app.app_id)
             }),
         );
         let policies: HashMap<_, _> = definitions
@@ -189,7 +189,7 @@ impl Table {
         for route in definitions.routes {
             if route.policy.auth == RouteAuth::Unknown {
                 table.warnings.push(format!(
-                    "the route {} {}{} of the app {} is closed: its policy is not understood",
+                    "the route {} {}{} of the app {} is closed: its policy is not recognised",
                     route.method, route.host, route.path, route.app_name
                 ));
             }
@@ -204,7 +204,7 @@ impl Table {
             } else {
                 match table.domains.get_mut(&Hostname::Name(route.host)) {
                     Some(domain) if domain.app_id == route.app_id => &mut domain.paths,
-                    // It is pending, reserved, or verified for another app.
+                    // The domain is pending, reserved, or verified for another app.
                     _ => continue,
                 }
             };
@@ -224,11 +224,11 @@ impl Table {
                 route: rules.map(Arc::new),
             });
         }
-        // After the routes, so that a route goes before an endpoint.
+        // After the routes, so that a route takes precedence over an endpoint.
         for target in table.scripts.values() {
             table.app_ids.insert(target.app_id.clone());
             let policy = policies.get(&target.app_id);
-            // A script's own switch only closes: it opens nothing that something else closes.
+            // A script's own switch only closes. It never opens an endpoint that a policy closes.
             let is_switched_off = switched_off.contains(&target.script_id);
             let is_closed = is_switched_off
                 || match policy.map(|policy| policy.endpoints).unwrap_or_default() {
@@ -259,7 +259,7 @@ impl Table {
         table
     }
 
-    /// A verified domain is the app's, also while it has no route there.
+    /// Adds the verified domains. A domain belongs to its app even while it has no routes.
     fn add_domains(&mut self, domains: Vec<DomainDefinition>, reserved: &[String]) {
         let reserved = ReservedHosts::of(reserved.iter().map(String::as_str));
         for DomainDefinition { host, app_id } in domains {
@@ -268,84 +268,84 @@ impl Table {
                     self.domains.insert(name, Domain { app_id, paths: PathTree::default() });
                 }
                 _ => self.warnings.push(format!(
-                    "the domain {host} is closed: its host is reserved to the platform"
+                    "the domain {host} is closed: its host is reserved for the platform"
                 )),
             }
         }
     }
 
-    /// What answers `method path` under `/x/{app}`.
+    /// Returns the result for `method path` under `/x/{app}`.
     #[must_use]
-    pub fn find_in_app(&self, app: &str, method: &str, path: &str) -> Found {
-        let Some(paths) = self.apps.get(app) else { return Found::Nothing };
+    pub fn find_in_app(&self, app: &str, method: &str, path: &str) -> Lookup {
+        let Some(paths) = self.apps.get(app) else { return Lookup::Nothing };
         match find(paths, method, path) {
-            Found::Nothing if self.closed.contains(&(app.to_owned(), path.to_owned())) => {
-                Found::Closed
+            Lookup::Nothing if self.closed.contains(&(app.to_owned(), path.to_owned())) => {
+                Lookup::Closed
             }
             found => found,
         }
     }
 
-    /// What answers `method path` on a domain; `None` if no app has this domain.
+    /// Returns the result for `method path` on a domain; `None` if no app has this domain.
     #[must_use]
-    pub fn find_on_domain(&self, host: &Hostname, method: &str, path: &str) -> Option<Found> {
+    pub fn find_on_domain(&self, host: &Hostname, method: &str, path: &str) -> Option<Lookup> {
         self.domains.get(host).map(|domain| find(&domain.paths, method, path))
     }
 
-    /// What is closed although nobody has closed it, in sentences for the operator: domains
-    /// that are reserved, and routes and apps whose policy this release does not understand.
+    /// Returns messages to the operator about places that the platform closed by itself: reserved
+    /// domains, and routes and apps whose policy this release does not understand.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// A script by its id.
+    /// Returns a script by its id.
     #[must_use]
     pub fn find_script(&self, id: &ScriptId) -> Option<Arc<Target>> {
         self.scripts.get(id).cloned()
     }
 
-    /// A script by its app's name and its own.
+    /// Returns a script by its app's name and its own name.
     #[must_use]
     pub fn find_script_by_name(&self, app: &str, script: &str) -> Option<Arc<Target>> {
         self.names.get(&(app.to_owned(), script.to_owned())).cloned()
     }
 
-    /// Whether there is such a route, and it asks something of its requests.
+    /// Whether this route exists and its policy requires something.
     #[must_use]
     pub fn has_asking_route(&self, id: &RouteId) -> bool {
         self.asking.contains(id)
     }
 
-    /// The revision of the definitions, for the commit of what follows from them.
+    /// The revision of the definitions, which a commit based on this table states.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// Whether there is such an app, with a script.
+    /// Whether this app exists and has a script.
     #[must_use]
     pub fn has_app(&self, id: &AppId) -> bool {
         self.app_ids.contains(id)
     }
 
-    /// What fires on events.
+    /// The triggers.
     pub(crate) fn triggers(&self) -> &Triggers {
         &self.triggers
     }
 }
 
-fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
+fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Lookup {
     if method == "OPTIONS"
         && let Some(routes) = preflight(paths, path)
     {
-        return Found::Preflight(routes, Box::new(choose(paths, method, path)));
+        return Lookup::Preflight(routes, Box::new(choose(paths, method, path)));
     }
     choose(paths, method, path)
 }
 
-/// What answers a preflight for this path: its methods, each in the order in which a request
-/// would choose it. `None` if a script answers every `OPTIONS`, or no route other origins.
+/// Returns the methods of this path, each in the order in which a request chooses them. `None` if a
+/// script answers `OPTIONS` itself, or if no route allows other origins.
 fn preflight(paths: &PathTree<Methods>, path: &str) -> Option<Vec<MethodRules>> {
     let mut routes: Vec<MethodRules> = Vec::new();
     paths.search(path, |candidates, _| {
@@ -362,7 +362,7 @@ fn preflight(paths: &PathTree<Methods>, path: &str) -> Option<Vec<MethodRules>> 
     routes.iter().any(|(_, rules)| rules.as_deref().is_some_and(has_cors)).then_some(routes)
 }
 
-fn choose(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
+fn choose(paths: &PathTree<Methods>, method: &str, path: &str) -> Lookup {
     let mut methods = BTreeSet::new();
     let mut is_known = false;
     let found = paths.search(path, |candidates, values| {
@@ -374,20 +374,20 @@ fn choose(paths: &PathTree<Methods>, method: &str, path: &str) -> Found {
         found
     });
     match found {
-        Some(found) => Found::Script(found),
+        Some(found) => Lookup::Script(found),
         None if is_known => {
             if methods.contains("GET") {
                 methods.insert("HEAD".to_owned());
             }
-            Found::OtherMethods(methods.into_iter().collect())
+            Lookup::OtherMethods(methods.into_iter().collect())
         }
-        None => Found::Nothing,
+        None => Lookup::Nothing,
     }
 }
 
 fn candidate_for<'a>(candidates: &'a [Candidate], method: &str) -> Option<&'a Candidate> {
     let with = |wanted| candidates.iter().find(|candidate| candidate.method == wanted);
-    // RFC 9110, section 9.3.2: a HEAD is a GET whose body is not sent.
+    // RFC 9110, section 9.3.2: HEAD is GET without the response body.
     let head = || (method == "HEAD").then(|| with("GET")).flatten();
     with(method).or_else(head).or_else(|| with(ANY))
 }
@@ -406,15 +406,15 @@ impl Candidate {
     }
 }
 
-/// The names of a pattern's parameters, in order.
+/// Returns the names of a pattern's parameters, in order.
 fn parameters(pattern: &str) -> Vec<String> {
     let segments = pattern.split('/');
     let names = segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     names.map(|name| name.strip_prefix('*').unwrap_or(name).to_owned()).collect()
 }
 
-/// A parameter's text. What is not UTF-8 shows as replacement characters; the
-/// exact bytes are in `ctx.request.path`.
+/// Decodes a parameter. Invalid UTF-8 becomes replacement characters; `ctx.request.path` has the
+/// exact bytes.
 fn decoded(value: &str) -> String {
     percent_decode_str(value).decode_utf8_lossy().into_owned()
 }

@@ -1,11 +1,11 @@
-//! Patterns by their segments.
+//! A tree of path patterns, keyed by segment.
 //!
-//! At every segment a static one goes before a parameter, and a parameter before a
-//! rest; where the better one leads nowhere, the next is tried. Segments are compared
-//! decoded, so that `/%75sers` is `/users`. Pure.
+//! At each segment, a static one takes precedence over a parameter, and a parameter over a rest. If
+//! the preferred branch finds nothing, the next is tried. Segments are compared decoded: `/%75sers`
+//! is `/users`. Pure.
 //!
-//! Invariant: every two patterns that differ in more than their parameters' names
-//! fit into one tree. (matchit refuses `/{id}` beside `/{*rest}`.)
+//! Invariant: two patterns that differ in more than parameter names fit into one tree. (matchit
+//! refuses `/{id}` beside `/{*rest}`.)
 //! Invariant: a search visits each node of the tree at most once.
 
 use std::borrow::Cow;
@@ -13,10 +13,10 @@ use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 
-/// Values, each under a pattern.
+/// Values, each stored under a pattern.
 pub struct PathTree<T> {
     here: Option<T>,
-    /// By their decoded bytes.
+    /// By decoded bytes.
     statics: HashMap<Vec<u8>, PathTree<T>>,
     parameter: Option<Box<PathTree<T>>>,
     rest: Option<T>,
@@ -29,7 +29,7 @@ impl<T> Default for PathTree<T> {
 }
 
 impl<T: Default> PathTree<T> {
-    /// The value under this pattern, whatever its parameters are called.
+    /// Returns the value under this pattern. Parameter names are ignored.
     pub fn entry(&mut self, pattern: &str) -> &mut T {
         let mut node = self;
         for segment in segments(pattern) {
@@ -47,9 +47,9 @@ impl<T: Default> PathTree<T> {
 }
 
 impl<T> PathTree<T> {
-    /// Shows `visit` each value that the path leads to, the most specific first, until it
-    /// returns something. With a value come the parts of the path that stand for parameters,
-    /// in order and as they came.
+    /// Calls `visit` for each value that matches the path, the most specific first, until it
+    /// returns `Some`. `visit` also gets the parts of the path that match parameters, in order and
+    /// not decoded.
     pub fn search<'a, 'p, R>(
         &'a self,
         path: &'p str,
@@ -58,7 +58,7 @@ impl<T> PathTree<T> {
         self.descend(path.strip_prefix('/')?, &mut Vec::new(), &mut visit)
     }
 
-    /// `path` lacks the slash before its first segment.
+    /// `path` has no slash before its first segment.
     fn descend<'a, 'p, R>(
         &'a self,
         path: &'p str,
@@ -69,7 +69,7 @@ impl<T> PathTree<T> {
             return visit(self.here.as_ref()?, values);
         }
         let (segment, after) = path.split_once('/').unwrap_or((path, ""));
-        // "/a/" is not "/a": only a rest takes it.
+        // "/a/" is not "/a"; only a rest matches it.
         let leads_on = !path.ends_with('/') || !after.is_empty();
         if leads_on && !segment.is_empty() {
             if let Some(node) = self.statics.get(&*decoded(segment))

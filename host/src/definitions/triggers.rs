@@ -1,5 +1,5 @@
-//! Which triggers an event fires. Pure: only those fire that are enabled, and whose
-//! registrant may still have them.
+//! Finds the triggers that an event fires: the enabled ones whose registrant still has the rights
+//! they need. Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,19 +31,18 @@ impl Triggers {
         table
     }
 
-    /// A trigger, also one that is disabled or stopped.
+    /// Returns a trigger by its id, even if it is disabled or stopped.
     pub(crate) fn find(&self, id: &TriggerId) -> Option<&Arc<Trigger>> {
         self.by_id.get(id)
     }
 
-    /// Every schedule that fires.
+    /// Returns every cron trigger that can fire.
     pub(crate) fn schedules(&self) -> impl Iterator<Item = &Arc<Trigger>> {
         let all = self.by_app.values().flatten();
         all.filter(|trigger| matches!(trigger.detail, TriggerDetail::Cron { .. }))
     }
 
-    /// The triggers that a change of an entry fires, each with the operations that it
-    /// listens to.
+    /// Returns the triggers on a changed entry, each with the operations that it listens to.
     pub(crate) fn on_write(
         &self,
         app_id: &AppId,
@@ -66,14 +65,14 @@ impl Triggers {
         })
     }
 
-    /// The trigger of a queue, if it has one.
+    /// Returns the trigger of a queue, if it has one.
     pub(crate) fn on_queue(&self, app_id: &AppId, name: &str) -> Option<&Arc<Trigger>> {
         self.of_app(app_id).find(
             |trigger| matches!(&trigger.detail, TriggerDetail::Queue { queue } if queue == name),
         )
     }
 
-    /// The triggers that listen to a topic.
+    /// Returns the triggers that listen to a topic.
     pub(crate) fn on_topic(
         &self,
         app_id: &AppId,
@@ -84,7 +83,7 @@ impl Triggers {
         })
     }
 
-    /// The triggers that are told of a dead letter.
+    /// Returns the triggers that fire on a dead letter.
     pub(crate) fn on_dead_letter(
         &self,
         app_id: &AppId,

@@ -1,11 +1,12 @@
-//! From what a run has done, or somebody by hand, to what the commit writes: the changed
-//! entries, and the events that follow from them. Pure, but for the ids.
+//! Turns the effects of a run or of a manual change into the rows that the commit writes: the
+//! changed entries, and the events they cause. Pure except for the ids.
 
 use serde_json::Value;
 
 use super::Common;
-use super::effects::{Effects, EntryKey, Seen, Sent, Sight, Written};
+use super::effects::{Effects, EntryKey, Seen, Sight, Written};
 use super::form;
+use super::sent::{Enqueued, Message, Sent};
 use crate::clock::Clock;
 use crate::definitions::Table;
 use crate::store::{
@@ -13,31 +14,31 @@ use crate::store::{
     TriggerKind, Write,
 };
 
-/// What all events of one run, or of one change by hand, have in common.
+/// The common fields of all events of one run or one manual change.
 pub(crate) struct Cause<'a> {
     pub(crate) app_id: &'a AppId,
-    /// The app's name; empty where it is not known any more.
+    /// The app's name; empty if it is no longer known.
     pub(crate) app: &'a str,
-    /// The name of the script that ran.
+    /// The name of the script that ran, if one did.
     pub(crate) script: Option<&'a str>,
-    /// The run; none where nothing ran.
+    /// The run; `None` for a manual change.
     pub(crate) execution_id: Option<&'a ExecutionId>,
-    /// Of the run; its events are one deeper.
+    /// The depth of the run. Its events are one deeper.
     pub(crate) depth: i64,
-    /// As whom it ran.
+    /// The principal that the script ran as.
     pub(crate) principal: &'a str,
     pub(crate) clock: &'a Clock,
     pub(crate) at: i64,
 }
 
-/// What the commit is to write.
+/// The rows that the commit writes.
 pub(crate) struct Consequences {
     pub(crate) reads: Vec<Read>,
     pub(crate) writes: Vec<Write>,
     pub(crate) events: Vec<Caused>,
 }
 
-/// What follows from a run's effects.
+/// Returns the rows that follow from a run's effects.
 pub(crate) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) -> Consequences {
     let mut events = Vec::new();
     let mut writes = Vec::new();
@@ -50,7 +51,7 @@ pub(crate) fn consequences(cause: &Cause<'_>, effects: &Effects, table: &Table) 
     Consequences { reads: reads(cause.app_id, effects), writes, events }
 }
 
-/// An entry as it is to be.
+/// Returns the new state of an entry as the row to write.
 pub(crate) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Write {
     Write {
         collection: cause.collection(key.space, &key.collection),
@@ -60,8 +61,8 @@ pub(crate) fn write(cause: &Cause<'_>, key: &EntryKey, written: &Written) -> Wri
     }
 }
 
-/// The events of the triggers that listen to a changed entry; it is the write at
-/// `position` of the commit.
+/// Returns the events of the triggers that listen to a changed entry. `position` is the index of
+/// the entry's write in the commit.
 pub(crate) fn of_change(
     cause: &Cause<'_>,
     position: usize,
@@ -79,10 +80,9 @@ pub(crate) fn of_change(
         .collect()
 }
 
-/// The events that tell of a dead letter: one for each trigger that listens. They are one
-/// deeper than the event that was given up, and run however deep they are. Of an event that is
-/// deeper than the first that is too deep nobody is told: a handler that causes what it handles
-/// comes to an end.
+/// Returns the events that report a dead letter, one per trigger that listens. They are one deeper
+/// than the given-up event and are exempt from the depth limit. Returns none if that event is more
+/// than one level past the limit, so that a handler that causes its own events stops.
 pub(crate) fn told_of(
     cause: &Cause<'_>,
     letter: &DeadLetter,
@@ -109,7 +109,7 @@ pub(crate) fn told_of(
         .collect()
 }
 
-/// What a run has seen, for the check at its commit.
+/// Returns the reads of a run, which the commit validates.
 pub(crate) fn reads(app_id: &AppId, effects: &Effects) -> Vec<Read> {
     let read = |(seen, sight): (&Seen, Sight)| Read {
         collection: CollectionKey {
@@ -137,9 +137,10 @@ impl Cause<'_> {
         CollectionKey { app_id: self.app_id.clone(), space, name: name.to_owned() }
     }
 
-    fn sent(&self, sent: &Sent, table: &Table) -> Vec<NewEvent> {
+    /// Returns the events of a sent message: one, or one per trigger on the topic.
+    pub(crate) fn sent(&self, sent: &Sent, table: &Table) -> Vec<NewEvent> {
         match sent {
-            Sent::Queue { id, queue, payload, delay_ms, dedupe } => {
+            Sent::Queue(Message { id, queue, payload, delay_ms, dedupe }) => {
                 let details = form::of_message(queue, payload);
                 let mut event = match table.triggers().on_queue(self.app_id, queue) {
                     Some(trigger) => self.by_trigger(trigger, "send", queue, &details),
@@ -157,12 +158,12 @@ impl Cause<'_> {
                     .map(|trigger| self.by_trigger(trigger, "publish", topic, &details))
                     .collect()
             }
-            Sent::Script { id, script_id, script, payload, delay_ms } => {
+            Sent::Script(Enqueued { id, script_id, script, payload, delay_ms }) => {
                 let details = form::of_script(script, self.script, payload);
                 let mut event = self.event(TriggerKind::Script, "enqueue", script, &details);
                 event.id = id.clone();
-                // Whatever has become of the script since: one that is gone makes a dead
-                // letter, and another one of its name is another.
+                // The event keeps the script's id: a deleted script leads to a dead letter, even if
+                // another script has the same name now.
                 event.script_id = Some(script_id.clone());
                 event.delay_us = delay_ms * 1000;
                 vec![event]
@@ -170,7 +171,7 @@ impl Cause<'_> {
         }
     }
 
-    /// An event that a trigger brings to its script.
+    /// Returns an event that a trigger delivers to its script.
     pub(crate) fn by_trigger(
         &self,
         trigger: &Trigger,

@@ -1,20 +1,21 @@
-//! What a run wants to change and what it has seen. Nothing is written while it
-//! runs: its own reads see its changes through here, and everybody else's see them
-//! after the commit, or never.
+//! The changes that a run wants to make, and its reads. A run writes nothing while it runs. Its own
+//! reads see its changes through this module; other readers see them after the commit.
 //!
-//! Invariant: a run that saw an entry change under its hands cannot be committed.
+//! Invariant: a run that read two versions of one entry cannot be committed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::store::{EventId, ScriptId, Space};
+use super::rules::{KEY_BYTES_MAX, NAME_BYTES_MAX, Violation, check_name};
+use super::sent::{Message, Sent};
+use crate::store::{EventId, Space};
 
-/// Where an entry is, within the app.
+/// The place of an entry within its app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryKey {
-    /// Keys or paths.
+    /// The key-value store or the files.
     pub space: Space,
     /// The collection or the bucket.
     pub collection: String,
@@ -22,122 +23,92 @@ pub struct EntryKey {
     pub name: String,
 }
 
-/// What a run saw: an entry, or with no name all of a collection.
+impl EntryKey {
+    /// Creates the key of an entry.
+    ///
+    /// # Errors
+    /// `Violation` if the collection or the name breaks a rule.
+    pub(crate) fn checked(
+        space: Space,
+        collection: String,
+        name: String,
+    ) -> Result<Self, Violation> {
+        let [(collections, a_collection), (names, a_name)] = match space {
+            Space::Kv => [("collection", "a collection"), ("key", "a key")],
+            Space::Files => [("bucket", "a bucket"), ("path", "a path")],
+        };
+        check_name(collections, a_collection, &collection, NAME_BYTES_MAX)?;
+        check_name(names, a_name, &name, KEY_BYTES_MAX)?;
+        Ok(Self { space, collection, name })
+    }
+}
+
+/// Something a run read: an entry, or a whole collection if `name` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seen {
-    /// Keys or paths.
+    /// The key-value store or the files.
     pub space: Space,
     /// The collection or the bucket.
     pub collection: String,
-    /// The key or the path.
+    /// The key or the path; `None` for the whole collection.
     pub name: Option<String>,
 }
 
-/// An entry as a run has left it.
+/// The state in which a run leaves an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The value, JSON text; none for a deleted one. Shared, because what a called script may
-    /// have to undo is kept.
+    /// The value as JSON text; `None` if the entry is deleted. Shared, because marks keep the
+    /// values that a failing called script must restore.
     pub value: Option<Arc<str>>,
-    /// When its time is up, µs.
+    /// When the entry expires, µs.
     pub expires_at: Option<i64>,
 }
 
 impl Written {
-    /// The value at the time `now`, µs: none once the entry has expired.
+    /// Returns the value at the time `now`, µs; `None` once the entry has expired.
     pub(crate) fn value_at(&self, now: i64) -> Option<&Arc<str>> {
         self.value.as_ref().filter(|_| self.expires_at.is_none_or(|at| at > now))
     }
-}
 
-/// An event that a run sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// A message to a queue.
-    Queue {
-        /// Its id.
-        id: EventId,
-        /// The queue.
-        queue: String,
-        /// JSON text.
-        payload: String,
-        /// Not before so many milliseconds.
-        delay_ms: i64,
-        /// Dropped while another with this key waits.
-        dedupe: Option<String>,
-    },
-    /// A message to a topic.
-    Topic {
-        /// The topic.
-        topic: String,
-        /// JSON text.
-        payload: String,
-    },
-    /// A script to be run later.
-    Script {
-        /// The event's id.
-        id: EventId,
-        /// The script, as its name was found when it was called.
-        script_id: ScriptId,
-        /// The script's name then.
-        script: String,
-        /// JSON text.
-        payload: String,
-        /// Not before so many milliseconds.
-        delay_ms: i64,
-    },
-}
-
-impl Written {
-    /// The size of this change of `key`, in bytes.
+    /// Returns the size of this change of `key`, in bytes.
     pub(crate) fn bytes(&self, key: &EntryKey) -> u64 {
         let value = self.value.as_ref().map_or(0, |value| value.len());
         (key.collection.len() + key.name.len() + value) as u64
     }
 }
 
-impl Sent {
-    /// The size of the event, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        let (Self::Queue { queue: to, payload, .. }
-        | Self::Topic { topic: to, payload }
-        | Self::Script { script: to, payload, .. }) = self;
-        (to.len() + payload.len()) as u64
-    }
-}
-
-/// Everything that a run has done and seen.
+/// The changes that a run wants to make, and its reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     writes: BTreeMap<EntryKey, Written>,
     sent: Vec<Sent>,
     /// The size of writes and events, in bytes.
     bytes: u64,
-    /// The contents of files that it has put into the data folder.
+    /// The blobs that it has put into the data folder.
     blobs: Vec<Uuid>,
     seen: HashMap<Seen, Sight>,
-    /// How often it looked: one thing looked at twice may not have been the same.
+    /// The number of reads. Two reads of one thing can see different versions.
     looks: u64,
-    /// It has seen one thing change. What it saw first may be so again at the commit:
-    /// what was absent, came and went is absent.
+    /// Two reads of one thing saw different versions. The commit alone cannot detect this: an entry
+    /// that appeared and was deleted again is absent as before.
     is_torn: bool,
-    /// A request has gone out, so that the run cannot be done again silently.
+    /// The run has sent an outbound request, so it cannot be repeated silently.
     pub called_outside: bool,
-    /// The database or the disk did not serve the run, but may later.
+    /// The database or the disk failed during the run, but can recover.
     pub was_cut_off: bool,
 }
 
-/// How something was when it was seen.
+/// The state of something when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sight {
     /// Its version.
     pub version: i64,
-    /// Of a listing, when the first of the entries that were seen expires, µs: it is another one
-    /// from then on, although its version stays. None if nothing in it expires.
+    /// For a listing, when the first of the listed entries expires, µs: the listing changes then,
+    /// but its version does not. `None` if none of them expires.
     pub until: Option<i64>,
 }
 
-/// How things were before a part of a run that may have to be undone.
+/// The state to return to if a part of a run is undone.
 pub(crate) struct Mark {
     writes: BTreeMap<EntryKey, Written>,
     sent: usize,
@@ -145,36 +116,35 @@ pub(crate) struct Mark {
 }
 
 impl Effects {
-    /// Whether there is nothing to be written.
+    /// Whether there is nothing to write.
     #[must_use]
     pub fn are_none(&self) -> bool {
         self.writes.is_empty() && self.sent.is_empty()
     }
 
-    /// What counts against the limit `effects`: entries that are changed and events that
-    /// are sent.
+    /// Returns the number that counts against the limit `effects`: changed entries and sent events.
     pub(crate) fn count(&self) -> u64 {
         (self.writes.len() + self.sent.len()) as u64
     }
 
-    /// The bytes that count against the limit `effects_bytes`.
+    /// Returns the bytes that count against the limit `effects_bytes`.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What was written, the last for each entry.
+    /// Returns the last write of each entry.
     pub fn writes(&self) -> impl Iterator<Item = (&EntryKey, &Written)> {
         self.writes.iter()
     }
 
-    /// What was sent, in order.
+    /// Returns the sent events, in order.
     #[must_use]
     pub fn sent(&self) -> &[Sent] {
         &self.sent
     }
 
-    /// The contents of files that the run has put into the data folder and that none of its
-    /// entries describes: of files that it wrote again, or did not get to write.
+    /// Returns the blobs in the data folder that no entry of the run refers to, because the run
+    /// replaced the file or failed before writing the entry.
     pub fn needless_blobs(&self) -> impl Iterator<Item = String> {
         let files = self.writes.iter().filter(|(key, _)| key.space == Space::Files);
         let values: Vec<_> = files.filter_map(|(_, written)| written.value.as_deref()).collect();
@@ -182,17 +152,17 @@ impl Effects {
         blobs.filter(move |blob| !values.iter().any(|value| value.contains(blob)))
     }
 
-    /// The contents of files that the run has put into the data folder.
+    /// Returns the blobs that the run has put into the data folder.
     pub fn blobs(&self) -> impl Iterator<Item = &Uuid> {
         self.blobs.iter()
     }
 
-    /// Notes contents that are put into the data folder.
+    /// Records a blob that was put into the data folder.
     pub(crate) fn put_blob(&mut self, blob: Uuid) {
         self.blobs.push(blob);
     }
 
-    /// What was seen, and how it was.
+    /// Returns everything that was read, and its state at the first read.
     pub fn seen(&self) -> impl Iterator<Item = (&Seen, Sight)> {
         self.seen.iter().map(|(seen, sight)| (seen, *sight))
     }
@@ -203,20 +173,19 @@ impl Effects {
         self.writes.values().any(|written| written.value.is_none())
     }
 
-    /// Whether it has seen something change under its hands.
+    /// Whether two reads of one thing saw different versions.
     #[must_use]
     pub fn are_torn(&self) -> bool {
         self.is_torn
     }
 
-    /// Whether it looked more than once: only then may it have seen no one state.
+    /// Whether the run read more than once. With a single read it has seen one consistent state.
     #[must_use]
     pub fn looked_again(&self) -> bool {
         self.looks > 1
     }
 
-    /// Forgets what was to be written; what was seen, and that a request went out,
-    /// remain.
+    /// Discards all changes. Keeps the reads, and whether a request was sent.
     pub(crate) fn discard(&mut self) {
         self.writes.clear();
         self.sent.clear();
@@ -256,12 +225,12 @@ impl Effects {
         self.sent.push(sent);
     }
 
-    /// What the run itself has made of an entry.
+    /// Returns the run's own change of an entry.
     pub(crate) fn own(&self, key: &EntryKey) -> Option<&Written> {
         self.writes.get(key)
     }
 
-    /// The run's own entries of a collection after a name, in order.
+    /// Returns the run's own changes in a collection, in order of name.
     pub(crate) fn own_of(
         &self,
         space: Space,
@@ -274,10 +243,10 @@ impl Effects {
             .map(|(key, written)| (key.name.as_str(), written))
     }
 
-    /// The id of a message of this run with that dedupe key.
+    /// Returns the id of a message that this run sent with that dedupe key.
     pub(crate) fn own_message(&self, queue: &str, key: &str) -> Option<&EventId> {
         self.sent.iter().find_map(|sent| match sent {
-            Sent::Queue { id, queue: other, dedupe: Some(dedupe), .. }
+            Sent::Queue(Message { id, queue: other, dedupe: Some(dedupe), .. })
                 if other == queue && dedupe == key =>
             {
                 Some(id)

@@ -1,16 +1,16 @@
-//! The event as a script sees it, and the only place that knows its form.
+//! The JSON form of an event as a script sees it. No other module knows this form.
 //!
-//! `{kind, operation, app, id, attempt, depth, created_at, <kind>: {…}}`, times in
-//! milliseconds. The details, under the name of the kind, are what the outbox and
-//! dead letters keep as the payload; a request is shown without its credentials.
+//! `{kind, operation, app, id, attempt, depth, created_at, <kind>: {…}}`, with times in
+//! milliseconds. The member named after the kind holds the details. The outbox and dead letters
+//! store the details as the payload. Requests are shown without credentials.
 
 use serde_json::{Value, json};
 
 use crate::json::Verbatim;
 use crate::requests;
-use crate::store::{DeadLetter, Event, Json, TriggerKind};
+use crate::store::{DeadLetter, Event, Json, Operations, TriggerDetail, TriggerKind};
 
-/// The whole event, from its row and the name of its app.
+/// Returns the whole event, from its row and the name of its app.
 pub(crate) fn as_script_sees_it(event: &Event, app: &str) -> Value {
     let mut seen = json!({
         "kind": event.kind.as_str(),
@@ -29,16 +29,16 @@ fn details(kind: TriggerKind, payload: &Json) -> Value {
     if kind == TriggerKind::Http {
         return requests::shown(payload);
     }
-    // Our own JSON; were it damaged, the text itself says more than nothing.
+    // The platform wrote this JSON. If it is damaged, its text is more useful than null.
     payload.value().unwrap_or_else(|_| Value::from(payload.as_str()))
 }
 
-/// What happened to a key.
+/// Returns the details of a changed key.
 pub(crate) fn of_key(collection: &str, key: &str, value: Option<&str>) -> Value {
     json!({ "collection": collection, "key": key, "value": value.map(parsed) })
 }
 
-/// What happened to a file.
+/// Returns the details of a changed file.
 pub(crate) fn of_file(bucket: &str, path: &str, described: Option<&str>) -> Value {
     let described = described.map(parsed).unwrap_or_default();
     json!({
@@ -50,27 +50,27 @@ pub(crate) fn of_file(bucket: &str, path: &str, described: Option<&str>) -> Valu
     })
 }
 
-/// A message of a queue.
+/// Returns the details of a queue message.
 pub(crate) fn of_message(queue: &str, payload: &str) -> Value {
     json!({ "queue": queue, "payload": parsed(payload) })
 }
 
-/// A message on a topic.
+/// Returns the details of a topic message.
 pub(crate) fn of_publication(topic: &str, payload: &str) -> Value {
     json!({ "topic": topic, "payload": parsed(payload) })
 }
 
-/// A script to be run because another one asked for it, or somebody did.
+/// Returns the details of a script run that another script or a caller asked for.
 pub(crate) fn of_script(name: &str, caller: Option<&str>, payload: &str) -> Value {
     json!({ "name": name, "caller": caller, "payload": parsed(payload) })
 }
 
-/// A schedule that has come due.
+/// Returns the details of a due schedule.
 pub(crate) fn of_schedule(expression: &str, zone: &str, due_at: i64) -> Value {
     json!({ "schedule": expression, "zone": zone, "due_at": due_at.div_euclid(1000) })
 }
 
-/// An event that was given up, nested whole.
+/// Returns the details of a dead letter, with the whole given-up event nested inside.
 pub(crate) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
     let mut event = json!({
         "kind": letter.kind.as_str(),
@@ -94,6 +94,47 @@ pub(crate) fn of_dead_letter(letter: &DeadLetter, app: &str) -> Value {
         "first_attempt_at": letter.first_attempt_at.div_euclid(1000),
         "last_attempt_at": letter.last_attempt_at.div_euclid(1000),
     })
+}
+
+/// Returns the operation, source and details of a made-up event that the trigger fires on.
+pub(crate) fn made_up(detail: &TriggerDetail, now: i64) -> (String, String, Value) {
+    let first = |operations: &Operations| {
+        let operations = Vec::from(operations.clone());
+        operations.first().map_or("update", |operation| operation.as_str()).to_owned()
+    };
+    match detail {
+        TriggerDetail::Kv { collection, operations } => {
+            (first(operations), collection.clone(), of_key(collection, "example", None))
+        }
+        TriggerDetail::Cron { expression, zone, .. } => {
+            ("fire".to_owned(), expression.clone(), of_schedule(expression, zone, now))
+        }
+        TriggerDetail::Queue { queue } => {
+            ("send".to_owned(), queue.clone(), of_message(queue, "null"))
+        }
+        TriggerDetail::Pubsub { topic } => {
+            ("publish".to_owned(), topic.clone(), of_publication(topic, "null"))
+        }
+        TriggerDetail::Email { address } => {
+            ("receive".to_owned(), address.clone(), json!({ "to": address }))
+        }
+        TriggerDetail::Files { bucket, path, operations } => {
+            (first(operations), bucket.clone(), of_file(bucket, path, None))
+        }
+        TriggerDetail::DeadLetter { .. } => {
+            let details = json!({
+                "id": null,
+                "event": {},
+                "attempts": 0,
+                "last_error": "fired by hand",
+                "trigger_id": null,
+                "script": null,
+                "first_attempt_at": now.div_euclid(1000),
+                "last_attempt_at": now.div_euclid(1000),
+            });
+            ("bury".to_owned(), String::new(), details)
+        }
+    }
 }
 
 fn parsed(json: &str) -> Value {

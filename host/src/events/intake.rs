@@ -1,28 +1,31 @@
-//! The one constructor of an event.
+//! The only constructor of an event.
 //!
-//! Invariant: nothing else makes a [`NewEvent`].
+//! Invariant: no other module constructs a [`NewEvent`].
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::sent::Unsendable;
+use super::{form, payload, rules};
 use crate::clock::Clock;
-use crate::store::{AppId, EventId, ExecutionId, Json, NewEvent, Trigger, TriggerKind};
+use crate::error::{Error, Refusal};
+use crate::store::{AppId, DeadLetter, EventId, ExecutionId, Json, NewEvent, Trigger, TriggerKind};
 
-/// What all events of one cause have in common.
+/// The common fields of all events with one cause.
 pub(crate) struct Common<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) app_id: &'a AppId,
-    /// As whom a script runs that no trigger brings.
+    /// The principal that a script runs as if no trigger delivers the event.
     pub(crate) principal: &'a str,
-    /// Number of events that led to these, these included.
+    /// The number of events that led to these, including these.
     pub(crate) depth: i64,
     /// The execution that caused them.
     pub(crate) caused_by: Option<&'a ExecutionId>,
-    /// When they happened, in microseconds.
+    /// When the cause happened, in microseconds.
     pub(crate) created_at: i64,
 }
 
 impl Common<'_> {
-    /// An event that no trigger brings, with its payload as it is stored.
+    /// Returns an event without a trigger, from a payload in its stored form.
     pub(crate) fn stored(
         &self,
         kind: TriggerKind,
@@ -51,7 +54,7 @@ impl Common<'_> {
         }
     }
 
-    /// An event that no trigger brings.
+    /// Returns an event without a trigger.
     pub(crate) fn event(
         &self,
         kind: TriggerKind,
@@ -62,7 +65,7 @@ impl Common<'_> {
         self.stored(kind, operation, source, Json::from_text(details.to_string()))
     }
 
-    /// An event that a trigger brings to its script, as the principal who registered it.
+    /// Returns an event that a trigger delivers to its script, as the principal who registered it.
     pub(crate) fn by_trigger(
         &self,
         trigger: &Trigger,
@@ -74,8 +77,70 @@ impl Common<'_> {
     }
 }
 
-/// The event, brought by this trigger.
-pub(crate) fn brought_by(trigger: &Trigger, mut event: NewEvent) -> NewEvent {
+/// Changes to the made-up event of a trigger that is fired by hand.
+pub(crate) struct Fired {
+    /// The operation; `None` means the first one that the trigger fires on.
+    pub(crate) operation: Option<String>,
+    /// Members that replace those of the made-up details.
+    pub(crate) members: Map<String, Value>,
+}
+
+impl Common<'_> {
+    /// Returns the made-up event of a trigger that is fired by hand.
+    ///
+    /// # Errors
+    /// `Unsendable` if a payload in the details has more than `payload_bytes_max` bytes or nests
+    /// too deep, or if the operation breaks a rule.
+    pub(crate) fn fired(
+        &self,
+        trigger: &Trigger,
+        fired: Fired,
+        payload_bytes_max: u64,
+    ) -> Result<NewEvent, Unsendable> {
+        let (operation, source, mut details) = form::made_up(&trigger.detail, self.created_at);
+        if let Value::Object(details) = &mut details {
+            details.extend(fired.members);
+        }
+        payload::check_details(trigger.detail.kind(), &details, payload_bytes_max)?;
+        let operation = fired.operation.unwrap_or(operation);
+        rules::check_name("operation", "an operation", &operation, rules::NAME_BYTES_MAX)?;
+        Ok(self.by_trigger(trigger, &operation, &source, &details))
+    }
+}
+
+/// Returns the event of a dead letter again, with this payload.
+///
+/// # Errors
+/// `Conflict` if the event is deeper than `depth_max`, because it would fail again.
+pub(crate) fn replayed(
+    clock: &Clock,
+    letter: DeadLetter,
+    payload: Json,
+    same_version: bool,
+    depth_max: i64,
+) -> Result<NewEvent, Error> {
+    if letter.depth > depth_max {
+        let refusal = Refusal::new("event_too_deep", "the chain of triggers is too long");
+        let refusal = refusal.with("limit", "trigger_depth").with("used", letter.depth);
+        return Err(Error::Conflict(refusal.with("most", depth_max)));
+    }
+    let common = Common {
+        clock,
+        app_id: &letter.app_id,
+        principal: &letter.principal,
+        depth: letter.depth,
+        caused_by: None,
+        created_at: clock.now_us(),
+    };
+    let mut event = common.stored(letter.kind, &letter.operation, &letter.source, payload);
+    event.trigger_id = letter.trigger_id;
+    event.script_version = same_version.then_some(letter.script_version);
+    event.script_id = Some(letter.script_id);
+    Ok(event)
+}
+
+/// Assigns the event to this trigger.
+fn brought_by(trigger: &Trigger, mut event: NewEvent) -> NewEvent {
     event.trigger_id = Some(trigger.id.clone());
     event.script_id = Some(trigger.script_id.clone());
     event.principal = trigger.registered_by_principal.clone();

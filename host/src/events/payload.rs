@@ -1,4 +1,4 @@
-//! How large and how deep a payload or value may be: one rule, whoever makes it.
+//! The limits on the size and depth of payloads and values, the same for every source.
 //!
 //! ```text
 //! script          queue::send  pubsub::publish  scripts::enqueue  scripts::call  kv.set ─┐
@@ -6,39 +6,38 @@
 //! test panel      an event ────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Bodies of HTTP requests are no payloads: they are stored as bytes, and [`crate::json`]
+//! The bodies of HTTP requests are not payloads. They are stored as bytes, and [`crate::json`]
 //! checks them.
 //!
-//! Invariant: whatever is accepted here, a script can read: as the payload of its event, and
-//! inside of a dead letter.
+//! Invariant: a script can read every accepted payload, as its event and inside a dead letter.
 
 use serde_json::Value;
 
 use crate::error::{Error, Refusal};
 use crate::store::TriggerKind;
 
-/// The deepest nesting of a payload or value. Read back, it may stand inside of an event
-/// inside of a dead letter, and the guest reads 127 levels.
+/// The maximum nesting of a payload or value. A script can read it nested in an event in a dead
+/// letter, and the guest reads at most 127 levels.
 pub const DEPTH_MAX: usize = 64;
 
-/// The most bytes of what stands around the payload in an event's details.
+/// The maximum number of bytes around the payload in an event's details.
 const AROUND_BYTES_MAX: u64 = 16 << 10;
 
-/// Why a payload or value is refused.
+/// The reason why a payload or value is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It is too large.
     #[error("has {used} bytes as JSON, {most} are allowed")]
     Bytes {
-        /// Its size as JSON.
+        /// Its size as JSON, in bytes.
         used: u64,
-        /// The largest size.
+        /// The maximum size, in bytes.
         most: u64,
     },
     /// It nests too deep.
     #[error("nests {used} deep, {DEPTH_MAX} are allowed")]
     Depth {
-        /// How deep it nests.
+        /// Its nesting depth.
         used: usize,
     },
 }
@@ -62,10 +61,10 @@ impl From<Refused> for Error {
     }
 }
 
-/// Checks a payload or value, which is JSON.
+/// Checks a payload or value in JSON.
 ///
 /// # Errors
-/// When it has more than `bytes_max` bytes or nests deeper than [`DEPTH_MAX`].
+/// Fails if it has more than `bytes_max` bytes or nests deeper than [`DEPTH_MAX`].
 pub fn check(json: &str, bytes_max: u64) -> Result<(), Refused> {
     let used = json.len() as u64;
     if used > bytes_max {
@@ -77,11 +76,11 @@ pub fn check(json: &str, bytes_max: u64) -> Result<(), Refused> {
     }
 }
 
-/// Checks an event's details as somebody sends them: each payload in them, by [`check`], and
-/// the whole.
+/// Checks the details of a caller's event: each payload in them with [`check`], and the size of the
+/// whole.
 ///
 /// # Errors
-/// As [`check`].
+/// Same as [`check`].
 pub fn check_details(kind: TriggerKind, details: &Value, bytes_max: u64) -> Result<(), Refused> {
     let used = details.to_string().len() as u64;
     let most = bytes_max.saturating_add(AROUND_BYTES_MAX);
@@ -91,13 +90,13 @@ pub fn check_details(kind: TriggerKind, details: &Value, bytes_max: u64) -> Resu
     check_inside(details, levels_around(kind), bytes_max)
 }
 
-/// How many objects stand around the payload: the details; of a dead letter its details, its
+/// Returns the number of objects around the payload. For a dead letter these are its details, its
 /// event, and that event's details.
 fn levels_around(kind: TriggerKind) -> usize {
     if kind == TriggerKind::DeadLetter { 3 } else { 1 }
 }
 
-/// Checks what is inside of so many objects.
+/// Checks every value inside `levels` objects.
 fn check_inside(value: &Value, levels: usize, bytes_max: u64) -> Result<(), Refused> {
     match (levels, value) {
         (1.., Value::Object(members)) => {
@@ -107,7 +106,7 @@ fn check_inside(value: &Value, levels: usize, bytes_max: u64) -> Result<(), Refu
     }
 }
 
-/// How deep JSON text nests.
+/// Returns the nesting depth of JSON text.
 fn depth_of(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {

@@ -1,50 +1,49 @@
-//! What becomes of an event whose script has failed.
+//! Decides whether and when a failed event is retried.
 //!
 //! ```text
-//! attempt 1 ── failed ─▶ wait ─▶ attempt 2 ── failed ─▶ … ─▶ attempt n ── failed ─▶ buried
+//! attempt 1 ── failed ─▶ wait ─▶ attempt 2 ── failed ─▶ … ─▶ attempt n ── failed ─▶ dead letter
 //! ```
 //!
-//! Invariant: pure. The randomness of the jitter is a parameter, and no policy, however
-//! odd, overflows or gives a wait below zero or above its cap.
+//! Invariant: pure. The randomness of the jitter is a parameter. No policy overflows, or results in
+//! a wait below zero or above its cap.
 
 pub use crate::store::Backoff;
 
 const US_PER_MS: i64 = 1000;
 
-/// How often and when a failed event is tried again.
+/// How often and when a failed event is retried.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Attempts in all, the first included; with 1 or less there is no second.
+    /// The total number of attempts, including the first; with 1 or less there is no retry.
     pub attempts_max: i64,
-    /// How the wait grows from attempt to attempt.
+    /// How the wait grows with each attempt.
     pub backoff: Backoff,
     /// The wait after the first attempt, in milliseconds.
     pub base_ms: i64,
-    /// The longest wait, in milliseconds.
+    /// The maximum wait, in milliseconds.
     pub cap_ms: i64,
-    /// Which part of the wait is left to chance, 0 to 1: with 0.25 a wait of 8 s is 6
-    /// to 8 s, with 1 it is anything up to 8 s. Many events that failed together then
-    /// do not come back together.
+    /// The random part of the wait, from 0 to 1. With 0.25, a wait of 8 s becomes 6 to 8 s; with 1,
+    /// it becomes 0 to 8 s. Jitter spreads the retries of events that failed together.
     pub jitter: f64,
 }
 
-/// What to do with an event after a failed attempt.
+/// The action after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Try it again.
+    /// Retry the event.
     Retry {
-        /// After so many microseconds.
+        /// The wait before the retry, in microseconds.
         delay_us: i64,
     },
-    /// Give it up: it becomes a dead letter.
+    /// Give up: the event becomes a dead letter.
     Bury,
 }
 
-/// Decides after the failure of `attempt`, which counts from 1.
+/// Returns the decision after `attempt` has failed. Attempts count from 1.
 ///
-/// The wait is `base_ms`, with [`Backoff::Exponential`] doubled for every attempt after
-/// the first, and at most `cap_ms`. Jitter only shortens it, so that the cap is one.
-/// `random` is any 64 bits; the same ones give the same answer.
+/// The wait is `base_ms`, doubled after each further attempt with [`Backoff::Exponential`], and at
+/// most `cap_ms`. Jitter only shortens it, so it never exceeds the cap. `random` is any 64 bits;
+/// the same bits give the same decision.
 #[must_use]
 pub fn decide(policy: &Policy, attempt: i64, random: u64) -> Decision {
     if attempt >= policy.attempts_max {
@@ -59,13 +58,13 @@ pub fn decide(policy: &Policy, attempt: i64, random: u64) -> Decision {
     };
     let wait_ms = policy.base_ms.max(0).saturating_mul(factor).min(policy.cap_ms.max(0));
     let wait_us = wait_ms.saturating_mul(US_PER_MS);
-    // A NaN is not more than 0, so it is no jitter.
+    // NaN compares as not greater than 0 and means no jitter.
     let jitter = if policy.jitter > 0.0 { policy.jitter.min(1.0) } else { 0.0 };
     let shorter_us = (wait_us as f64 * jitter * share(random)) as i64;
     Decision::Retry { delay_us: wait_us - shorter_us.min(wait_us) }
 }
 
-/// From 0 up to, but not including, 1.
+/// Maps random bits to the range from 0 (inclusive) to 1 (exclusive).
 fn share(random: u64) -> f64 {
     const STEPS: f64 = (1_u64 << 53) as f64;
     (random >> 11) as f64 / STEPS

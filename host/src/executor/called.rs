@@ -1,11 +1,11 @@
 //! The scripts that one run calls, and their images.
 //!
-//! A run pays for compiling a script the first time that it calls it, whether the server has to
-//! compile it then or not: what a run pays must not depend on what ran before. The image is kept
-//! until the run ends, so that no run compiles a script twice.
+//! A run is charged for compiling a script the first time it calls it, even if the server has the
+//! image already: the charge must not depend on earlier runs. The image is kept until the run ends,
+//! so that no run compiles a script twice.
 //!
-//! Invariant: a run keeps at most [`BYTES_MAX`] bytes of images. What does not fit is paid for
-//! with every call.
+//! Invariant: a run keeps at most [`BYTES_MAX`] bytes of images. Other images are charged at every
+//! call.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,9 +15,9 @@ use picloud_shared::calls::{HostError, HostResult};
 use picloud_shared::execution::{AnswerKind, ExecutionInfo, Input, RunRequest};
 use serde_json::json;
 
-use super::entries::{failed, scope, unavailable};
+use super::entries::{context, failed, unavailable};
 use super::outcome::{Called, Outcome};
-use super::sandbox::{CallScripts, Sandbox, Scope};
+use super::sandbox::{CallScripts, RunContext, Sandbox};
 use super::{Executor, Image, Saturated, run};
 use crate::json::Verbatim;
 use crate::limits::Budget;
@@ -25,7 +25,7 @@ use crate::store::{ExecutionId, Script, ScriptId, ScriptSource};
 
 const BYTES_MAX: usize = 16 << 20;
 
-/// Runs the scripts that a run calls. Shared by all runs that are a part of one another.
+/// Runs the scripts that a run calls. Shared by the run and all runs it calls.
 pub(super) struct CalledScripts {
     executor: Executor,
     images: CalledImages,
@@ -36,18 +36,18 @@ impl CalledScripts {
         Self { executor, images: CalledImages::default() }
     }
 
-    /// The image of a script, which is paid for the first time that the run calls it.
+    /// Returns the image of a script, which is charged the first time that the run calls it.
     async fn image(
         &self,
         sandbox: &mut Sandbox,
-        scope: &Scope,
+        context: &RunContext,
         script: &Script,
         fuel_left: &mut u64,
     ) -> HostResult<Image> {
         if let Some(image) = self.images.find(&script.id, script.version) {
             return Ok(image);
         }
-        let source = scope.platform.store.find_script_version(&script.id, script.version).await;
+        let source = context.platform.store.find_script_version(&script.id, script.version).await;
         let source: ScriptSource = source.map_err(|error| unavailable(sandbox, &error))?;
         let compiled = self.executor.compile(&source.source).await;
         let image = match compiled.map_err(|saturated| no_slot(script, saturated))? {
@@ -62,22 +62,22 @@ impl CalledScripts {
     async fn run_script(
         &self,
         sandbox: &mut Sandbox,
-        scope: &Scope,
+        context: &RunContext,
         (script, image): (Script, Image),
         payload: &str,
         fuel_left: u64,
     ) -> HostResult<Called> {
-        let slot = self.executor.called_slot(scope.depth + 1).await;
+        let slot = self.executor.called_slot(context.depth + 1).await;
         let slot = slot.map_err(|saturated| no_slot(&script, saturated))?;
 
         let execution_id = ExecutionId::from(sandbox.clock.new_id());
-        let event = event(scope, &script, &execution_id, payload, sandbox.clock.now_us())?;
+        let event = event(context, &script, &execution_id, payload, sandbox.clock.now_us())?;
         let mut limits = sandbox.limits.grant_at_most(&Budget::from(&script.limits));
         limits.fuel_max = limits.fuel_max.min(fuel_left);
         let request = RunRequest {
             execution: ExecutionInfo {
                 id: execution_id.to_string(),
-                app: scope.app.clone(),
+                app: context.app.clone(),
                 script: script.name.clone(),
                 version: script.version,
                 attempt: 1,
@@ -86,16 +86,16 @@ impl CalledScripts {
             answer: AnswerKind::Value,
             call_depth_max: limits.call_depth_max,
         };
-        let inner = Scope {
+        let inner = RunContext {
             script: script.name.clone(),
-            depth: scope.depth + 1,
+            depth: context.depth + 1,
             execution_id: execution_id.clone(),
-            ..scope.clone()
+            ..context.clone()
         };
         let mark = sandbox.effects.mark();
         let effects = std::mem::take(&mut sandbox.effects);
         let spent = sandbox.spent;
-        // Boxed by its type, because a run may get here again.
+        // Boxed by its type, because the call is recursive.
         let outcome: futures::future::BoxFuture<'_, Outcome> = Box::pin(run::execute(
             self.executor.engine(),
             &sandbox.clock,
@@ -114,7 +114,7 @@ impl CalledScripts {
         sandbox.called.append(&mut outcome.called);
         Ok(Called {
             execution_id,
-            parent_id: scope.execution_id.clone(),
+            parent_id: context.execution_id.clone(),
             script_id: script.id,
             script_name: script.name,
             version: script.version,
@@ -132,10 +132,10 @@ impl CallScripts for CalledScripts {
         fuel_left: &'r mut u64,
     ) -> BoxFuture<'r, HostResult<Called>> {
         Box::pin(async move {
-            let scope = scope(sandbox)?;
-            let image = self.image(sandbox, &scope, &script, fuel_left).await?;
+            let context = context(sandbox)?;
+            let image = self.image(sandbox, &context, &script, fuel_left).await?;
             let script = (script, image);
-            let called = self.run_script(sandbox, &scope, script, payload, *fuel_left).await?;
+            let called = self.run_script(sandbox, &context, script, payload, *fuel_left).await?;
             *fuel_left = fuel_left.saturating_sub(called.outcome.fuel_used);
             Ok(called)
         })
@@ -147,7 +147,7 @@ fn no_slot(script: &Script, _: Saturated) -> HostError {
 }
 
 fn event(
-    scope: &Scope,
+    context: &RunContext,
     script: &Script,
     id: &ExecutionId,
     payload: &str,
@@ -158,12 +158,12 @@ fn event(
     let event = json!({
         "kind": "script",
         "operation": "call",
-        "app": scope.app,
+        "app": context.app,
         "id": id.as_str(),
         "attempt": 1,
-        "depth": scope.depth + 1,
+        "depth": context.depth + 1,
         "created_at": now_us.div_euclid(1000),
-        "script": { "name": script.name, "caller": scope.script, "payload": payload },
+        "script": { "name": script.name, "caller": context.script, "payload": payload },
     });
     Ok(event.to_string())
 }
@@ -178,13 +178,13 @@ struct Kept {
 }
 
 impl CalledImages {
-    /// The image of a version that was called before.
+    /// Returns the image of a version that was called before.
     fn find(&self, script_id: &ScriptId, version: i64) -> Option<Image> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.images.get(&(script_id.clone(), version)).cloned()
     }
 
-    /// Keeps an image, if there is room.
+    /// Keeps an image, if it fits.
     fn keep(&self, script_id: ScriptId, version: i64, image: Image) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = kept.bytes + image.size_bytes();

@@ -1,25 +1,24 @@
 //! The prices, in fuel, of the work that the host does for a run.
 //!
-//! No instruction of the guest stands for what the host does when it is called, so each call is
-//! charged: a part for the call, which includes its part of the commit, and a part for each byte
-//! that comes with it and goes back. One microsecond of CPU is [`FUEL_PER_US`] units, as in the
-//! guest. The measurements are in `docs/decisions/0032-host-work-is-paid-in-fuel.md`;
-//! `make bench-fuel` repeats them.
+//! The guest's instructions do not cover the host's work, so each call is charged. One part is for
+//! the call, including its share of the commit. The other is for each byte of the request and the
+//! reply. One microsecond of CPU is [`FUEL_PER_US`] units, as in the guest. The measurements are in
+//! `docs/decisions/0032-host-work-is-paid-in-fuel.md`; `make bench-fuel` repeats them.
 //!
-//! Invariant: a charge depends on the call and the sizes of request and reply alone, in bytes and
-//! entries, so that the same run takes the same fuel.
+//! Invariant: a charge depends only on the call and on the sizes of its request and reply, in bytes
+//! and entries. The same run always uses the same fuel.
 
 use picloud_shared::calls::Op;
 
 use crate::limits::FUEL_PER_MS;
 
-/// Fuel that is worth a microsecond of CPU.
+/// The fuel for one microsecond of CPU.
 const FUEL_PER_US: u64 = FUEL_PER_MS / 1000;
 
 /// Fuel for each entry of a listing, in addition to the call's own charge.
 pub(super) const LISTED: u64 = FUEL_PER_US;
 
-/// What one call costs.
+/// The charge for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Charge {
     /// Units for the call.
@@ -35,18 +34,18 @@ impl Charge {
         Self { call: call_us * FUEL_PER_US, request_byte, reply_byte }
     }
 
-    /// What is due before the call is served.
+    /// Returns the charge before the call is served.
     pub(super) fn before(self, request_bytes: usize) -> u64 {
         self.call.saturating_add(self.request_byte.saturating_mul(request_bytes as u64))
     }
 
-    /// What is due for the reply.
+    /// Returns the charge for the reply.
     pub(super) fn after(self, reply_bytes: usize) -> u64 {
         self.reply_byte.saturating_mul(reply_bytes as u64)
     }
 }
 
-/// The table.
+/// Returns the charge for an operation.
 pub(super) const fn charge(op: Op) -> Charge {
     match op {
         // A line is masked, encoded and stored with the execution.
@@ -55,17 +54,17 @@ pub(super) const fn charge(op: Op) -> Charge {
         Op::GuestPanicked => Charge::us(0, 0, 0),
         // A query, and its check at the commit.
         Op::KvGet | Op::FilesStat => Charge::us(60, 8, 8),
-        // Its entries are paid for one by one, see [`LISTED`].
+        // Entries are charged one by one, see [`LISTED`].
         Op::KvList | Op::FilesList => Charge::us(150, 8, 3),
-        // A row of the commit, and the events that follow from it.
+        // A row of the commit, and the events it causes.
         Op::KvSet => Charge::us(40, 12, 0),
-        // They read first.
+        // These calls read first.
         Op::KvDelete | Op::KvIncrement | Op::FilesDelete => Charge::us(100, 12, 0),
         Op::QueueSend | Op::PubsubPublish => Charge::us(60, 32, 0),
-        // The called run pays for itself.
+        // The called run is charged separately.
         Op::ScriptsCall => Charge::us(150, 16, 16),
         Op::ScriptsEnqueue => Charge::us(120, 32, 0),
-        // A connection and a handshake of TLS where there was none.
+        // Includes a connection and a TLS handshake.
         Op::HttpSend => Charge::us(500, 24, 24),
         // A file is hashed, written, flushed and renamed.
         Op::FilesPut => Charge::us(600, 32, 0),

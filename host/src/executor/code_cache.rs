@@ -1,11 +1,10 @@
-//! The guest's compiled code, kept in the data folder because compiling it takes
-//! seconds.
+//! Caches the guest's compiled code in the data folder, because compiling takes seconds.
 //!
-//! A file is named `cache/guest-<key>-<sha256>.cwasm`: the key says what it was
-//! compiled from and how, the hash what it must hold.
+//! A file is named `cache/guest-<key>-<sha256>.cwasm`. The key identifies the guest and the
+//! compiler settings; the hash is that of the file's content.
 //!
-//! Invariant: a file is handed out only when its content has the hash in its name;
-//! it will be run as native code.
+//! Invariant: a file is only used if its content has the hash in its name, because it runs as
+//! native code.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,7 +20,7 @@ const FOLDER: &str = "cache";
 pub(super) struct CodeCache(Dir);
 
 impl CodeCache {
-    /// The cache in a data folder, which must exist.
+    /// Opens the cache in a data folder, which must exist.
     pub(super) fn open(data: &Path) -> io::Result<Self> {
         let open = || {
             let data = Dir::open_ambient_dir(data, ambient_authority())?;
@@ -35,7 +34,7 @@ impl CodeCache {
         open().map(Self).map_err(named)
     }
 
-    /// Whether there is a file for this key; it may still be found broken.
+    /// Whether a file for this key exists. It can still be damaged.
     pub(super) fn has(data: &Path, key: &str) -> bool {
         let Ok(files) = std::fs::read_dir(data.join(FOLDER)) else {
             return false;
@@ -44,8 +43,8 @@ impl CodeCache {
         names.any(|name| name.starts_with(&prefix(key)))
     }
 
-    /// The intact file for this key. What is there besides is of other releases, or
-    /// broken, and goes.
+    /// Returns the intact file for this key. Removes all other files, which are damaged or belong
+    /// to other releases.
     pub(super) fn find(&self, key: &str) -> io::Result<Option<File>> {
         let prefix = prefix(key);
         let mut intact = None;
@@ -67,8 +66,8 @@ impl CodeCache {
         Ok(intact)
     }
 
-    /// Keeps code for this key and gives the file back. It has its name only when all
-    /// of it is on disk.
+    /// Stores code for this key and returns the file. The file gets its name only after all of it
+    /// is on disk.
     pub(super) fn insert(&self, key: &str, code: &[u8]) -> io::Result<File> {
         let name = format!("{}{}.cwasm", prefix(key), hex::encode(Sha256::digest(code)));
         let unfinished = format!("{name}.{}", std::process::id());

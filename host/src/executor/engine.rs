@@ -1,4 +1,4 @@
-//! Wasmtime, set up for many short runs, and the guest in it.
+//! Wasmtime, configured for many short runs, and the guest in it.
 
 use picloud_shared::execution::Position;
 use picloud_shared::{ABI_VERSION, Slice};
@@ -16,29 +16,28 @@ use super::settings::{Settings, StartError};
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits};
 
-/// Of wasm code and of the host functions it calls. Deep recursion in a script
-/// ends here when `call_depth` has not ended it before.
+/// The stack of wasm code and of the host functions it calls. It ends deep recursion in a script
+/// that `call_depth` has not ended before.
 pub(super) const WASM_STACK_BYTES_MAX: usize = 1 << 20;
 const STACK_BYTES: usize = WASM_STACK_BYTES_MAX + (512 << 10);
 
-/// What stays resident of a slot's memory between runs. With PAGEMAP_SCAN only
-/// pages that were touched are reset and count; without it this much is cleared
-/// blindly after every run, so less is better.
+/// The part of a slot's memory that stays resident between runs. With PAGEMAP_SCAN only touched
+/// pages are reset and count. Without it, all of this is cleared after every run, so a smaller
+/// value is better.
 const RESIDENT_BYTES_SCANNED: usize = 1 << 20;
 const RESIDENT_BYTES_BLIND: usize = 256 << 10;
 
-/// How many slots are kept warm beside those in use: a request after another takes the
-/// same slot again instead of warming a new one, so resident memory follows what runs
-/// at once.
+/// The number of warm slots besides those in use. A sequence of requests reuses one slot instead of
+/// warming new ones, so resident memory follows the number of concurrent runs.
 const WARM_SLOTS_MAX: u32 = 4;
 
-/// Pointers to the guest's functions; the module has about 6,000.
+/// The maximum size of the table of function pointers; the module has about 6,000.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
 
-/// How much fuel a guest burns before others get their turn on its thread.
+/// The fuel that a guest uses before other guests get their turn on its thread.
 const YIELD_INTERVAL_FUEL: u64 = 2 * FUEL_PER_MS;
 
-/// Gives guests their import.
+/// Links the guest's import.
 pub(super) type Link = fn(&mut Linker<Sandbox>) -> Result<()>;
 
 /// The guest, ready to be instantiated.
@@ -58,7 +57,7 @@ struct Exports {
     place: ModuleExport,
 }
 
-/// One fresh instance.
+/// A fresh instance.
 pub(super) struct GuestInstance {
     instance: Instance,
     pub(super) memory: Memory,
@@ -66,12 +65,12 @@ pub(super) struct GuestInstance {
 }
 
 impl GuestEngine {
-    /// The embedded guest, for this machine as it is now. `link` gives it its import.
+    /// Loads the embedded guest for this machine. `link` links its import.
     pub(super) fn load(settings: &Settings, link: Link) -> Result<Self, StartError> {
         Self::load_guest(settings, GuestModule::embedded(), has_swap(), link)
     }
 
-    /// Any guest, with or without swap to be afraid of.
+    /// Loads any guest, for a machine with or without swap.
     pub(super) fn load_guest(
         settings: &Settings,
         guest: GuestModule<'_>,
@@ -100,13 +99,13 @@ impl GuestEngine {
         Ok(loaded)
     }
 
-    /// Where the guest's stack ends: below, its memory means nothing between two calls.
+    /// Returns the end of the guest's stack. Memory below it is unused between two calls.
     pub(super) fn stack_end(&self) -> usize {
         self.stack_end
     }
 
-    /// How many slots there are: as many as were asked for, unless the machine has no address
-    /// space for so many.
+    /// Returns the number of slots: the requested number, or less if the address space is too
+    /// small.
     pub(super) fn slots(&self) -> usize {
         self.slots
     }
@@ -115,7 +114,7 @@ impl GuestEngine {
         &self.guest_sha256
     }
 
-    /// A fresh instance in a store with the sandbox's limits in force.
+    /// Creates a fresh instance, in a store with the sandbox's limits in force.
     pub(super) async fn instantiate(
         &self,
         sandbox: Sandbox,
@@ -134,7 +133,7 @@ impl GuestEngine {
             .and_then(wasmtime::Extern::into_func)
             .map(Alloc);
         let (Some(memory), Some(alloc)) = (memory, alloc) else {
-            bail!("the guest's exports are not what they should be");
+            bail!("the guest has unexpected exports");
         };
         store.data_mut().guest = Some(Guest { memory, alloc });
         Ok((store, GuestInstance { instance, memory, alloc }))
@@ -172,8 +171,7 @@ impl GuestEngine {
         Ok(Position::unpack(function.call_async(store, instruction).await?))
     }
 
-    /// Whether the guest speaks this host's version of the contract, and where its stack
-    /// ends.
+    /// Checks that the guest has this host's version of the contract. Returns the end of its stack.
     async fn check_abi(&self) -> Result<usize> {
         let sandbox = Sandbox::new(Limits::DEFAULT, Clock::system());
         let (mut store, guest) = self.instantiate(sandbox).await?;
@@ -183,18 +181,18 @@ impl GuestEngine {
         };
         let version = ask("abi_version").await?;
         if version != ABI_VERSION {
-            bail!("the guest speaks version {version} of the contract, the host {ABI_VERSION}");
+            bail!("the guest has version {version} of the contract, the host {ABI_VERSION}");
         }
         let stack_end = ask("stack_end").await? as usize;
         if stack_end > guest.memory.data_size(&store) {
-            bail!("the guest's stack ends outside of its memory");
+            bail!("the guest's stack ends outside its memory");
         }
         Ok(stack_end)
     }
 }
 
 impl GuestInstance {
-    /// A buffer in guest memory.
+    /// Allocates a buffer in guest memory.
     pub(super) async fn alloc(&self, store: &mut Store<Sandbox>, len: usize) -> Result<u32> {
         self.alloc.call(store, u32::try_from(len)?).await
     }
@@ -214,14 +212,14 @@ impl GuestInstance {
     fn function(&self, store: &mut Store<Sandbox>, export: &ModuleExport) -> Result<Func> {
         let function = self.instance.get_module_export(store, export);
         let Some(function) = function.and_then(wasmtime::Extern::into_func) else {
-            bail!("the guest's exports are not what they should be");
+            bail!("the guest has unexpected exports");
         };
         Ok(function)
     }
 }
 
-/// An engine with as many slots as were asked for, or half as many, and so on: each sandbox
-/// reserves 4 GiB of addresses, and some machines have 512 GiB of them in all.
+/// Creates an engine with the requested number of slots, or with half as many, and so on. Each
+/// sandbox reserves 4 GiB of addresses, and some machines have only 512 GiB in total.
 fn with_room(settings: &Settings, has_swap: bool) -> Result<(Engine, usize), StartError> {
     let mut slots = settings.slots;
     loop {
@@ -229,7 +227,7 @@ fn with_room(settings: &Settings, has_swap: bool) -> Result<(Engine, usize), Sta
             Ok(engine) => {
                 if slots < settings.slots {
                     tracing::warn!(
-                        "there is address space for {slots} executions at once, not for the {} of \
+                        "the address space allows {slots} executions at once, not the {} of \
                          PICLOUD_MAX_CONCURRENCY",
                         settings.slots
                     );
@@ -253,8 +251,8 @@ fn config(settings: &Settings, slots: usize, has_swap: bool) -> Config {
         .total_core_instances(instances)
         .total_memories(instances)
         .total_tables(instances)
-        // The answer to a host call goes into a buffer that the guest is asked for: a
-        // call inside of the call, on a stack of its own.
+        // The guest allocates the buffer for the reply to a host call. This is a call inside the
+        // call, on a stack of its own.
         .total_stacks(instances.saturating_mul(2))
         .max_memories_per_module(1)
         .max_tables_per_module(1)
@@ -263,8 +261,8 @@ fn config(settings: &Settings, slots: usize, has_swap: bool) -> Config {
         .max_unused_warm_slots(WARM_SLOTS_MAX.min(slots))
         .table_keep_resident(TABLE_ELEMENTS_MAX * size_of::<usize>())
         .async_stack_keep_resident(64 << 10);
-    // The scan finds pages that are present, so a page that was swapped out would
-    // keep what the last run wrote: where there is swap, all of the memory is reset.
+    // The scan only finds pages that are present. A page that was swapped out would keep the last
+    // run's data, so with swap all memory is reset.
     let scan = !has_swap && PoolingAllocationConfig::is_pagemap_scan_available();
     tracing::info!(has_swap, scan, "how sandboxes are reset");
     if scan {
@@ -279,31 +277,31 @@ fn config(settings: &Settings, slots: usize, has_swap: bool) -> Config {
         .operator_cost(metering::COST)
         .max_wasm_stack(WASM_STACK_BYTES_MAX)
         .async_stack_size(STACK_BYTES)
-        // Neither is ever shown: a script's place comes from the interpreter.
+        // Neither is ever shown: the interpreter reports the position in the script.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
         .native_unwind_info(false);
     config
 }
 
-/// Whether a page of memory may be swapped out; also where nobody can tell.
+/// Whether memory can be swapped out. True if this is unknown.
 fn has_swap() -> bool {
     match std::fs::read_to_string("/proc/swaps") {
-        // The first line names the columns.
+        // The first line has the column names.
         Ok(swaps) => swaps.lines().count() > 1,
         Err(_) => true,
     }
 }
 
-/// Compiles the embedded guest into the cache unless it is there.
+/// Compiles the embedded guest into the cache if it is missing.
 pub(super) fn compile_guest(settings: &Settings) -> Result<(), StartError> {
-    // Code does not depend on how many run it.
+    // The code does not depend on the number of slots.
     let (engine, _) = with_room(&Settings { slots: 1, ..settings.clone() }, has_swap())?;
     GuestModule::embedded().load(&engine, settings)?;
     Ok(())
 }
 
-/// Whether the cache has code for the embedded guest; it may still be found broken.
+/// Whether the cache has code for the embedded guest. The code can still be damaged.
 pub(super) fn has_compiled_guest(settings: &Settings) -> Result<bool, StartError> {
     let (engine, _) = with_room(&Settings { slots: 1, ..settings.clone() }, has_swap())?;
     Ok(GuestModule::embedded().is_compiled(&engine, settings))

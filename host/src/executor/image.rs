@@ -1,9 +1,8 @@
-//! Script images: a compiled script as what its compilation changed in memory. The
-//! stack is no part of it: nothing lives there between two calls.
+//! Script images: a compiled script as the memory that compiling changed. The stack is not part of
+//! it, because it is unused between two calls.
 //!
-//! A fresh instance with these bytes copied in is an instance that has just
-//! compiled the script, so a run neither parses nor shares anything with the run
-//! before it.
+//! A fresh instance with these bytes copied in is the same as one that has just compiled the
+//! script. A run therefore parses nothing and shares nothing with earlier runs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,19 +21,19 @@ use super::sandbox::Sandbox;
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits, WASM_PAGE_BYTES};
 
-/// Memory is compared so many bytes at a time.
+/// The number of bytes compared at a time.
 const LINE: usize = 64;
 
-/// Runs so near to each other are one: to copy what lies between costs less than to begin
-/// anew.
+/// Changed ranges with a smaller gap are merged: copying the gap costs less than starting another
+/// copy.
 const GAP_MAX: usize = 256;
 
-/// Requests up to this size need no allocation in the guest: their buffer is part
-/// of the image.
+/// Requests up to this size need no allocation in the guest, because the image contains a buffer
+/// for them.
 const REQUEST_BUFFER_BYTES: u32 = 8 << 10;
 
-/// What compiling may cost: parsing is linear in the source, whose size the API bounds. A
-/// quarter of a second of CPU is several times what the largest source needs.
+/// The limits of a compilation. Parsing is linear in the source, whose size the API limits. A
+/// quarter of a second of CPU is several times the need of the largest source.
 const COMPILE_LIMITS: Limits =
     Limits { fuel_max: 250 * FUEL_PER_MS, memory_bytes_max: 64 << 20, ..Limits::DEFAULT };
 
@@ -44,7 +43,7 @@ pub struct Image(Arc<Changes>);
 
 struct Changes {
     memory_bytes: u64,
-    /// What has changed: where each run of it begins in memory, and its bytes.
+    /// The changed ranges: the start of each in memory, and its bytes.
     runs: Box<[(usize, Box<[u8]>)]>,
     request_buffer: u32,
     instruction_ptr: u32,
@@ -52,7 +51,7 @@ struct Changes {
 }
 
 impl Image {
-    /// Makes the fresh `memory` what it was after compiling.
+    /// Restores the memory after compiling in the fresh `memory`.
     pub(super) fn restore(&self, memory: Memory, store: &mut Store<Sandbox>) -> Result<()> {
         let have = memory.data_size(&*store) as u64;
         if have < self.0.memory_bytes {
@@ -65,17 +64,17 @@ impl Image {
         Ok(())
     }
 
-    /// Where a request of `len` bytes can be put without asking the guest.
+    /// Returns the image's buffer for a request of `len` bytes, if it is large enough.
     pub(super) fn request_buffer(&self, len: usize) -> Option<u32> {
         (len <= REQUEST_BUFFER_BYTES as usize).then_some(self.0.request_buffer)
     }
 
-    /// Where the guest keeps the address of the instruction under way.
+    /// Returns the place where the guest stores the address of the current instruction.
     pub(super) fn instruction_ptr(&self) -> u32 {
         self.0.instruction_ptr
     }
 
-    /// The fuel that compiling took.
+    /// Returns the fuel that compiling took.
     pub(super) fn compile_fuel(&self) -> u64 {
         self.0.compile_fuel
     }
@@ -85,13 +84,13 @@ impl Image {
         &self.0.runs
     }
 
-    /// The memory that the image takes.
+    /// Returns the memory that the image takes.
     pub(super) fn size_bytes(&self) -> usize {
         size_of::<Changes>() + self.0.runs.iter().map(|(_, bytes)| bytes.len() + 32).sum::<usize>()
     }
 
-    /// What has changed in memory from the address `first` on: `before` is the memory from
-    /// there, `after` all of it.
+    /// Creates an image of the changes from the address `first` on. `before` is the memory from
+    /// there, and `after` is all of it.
     pub(super) fn of(
         first: usize,
         before: &[u8],
@@ -135,7 +134,7 @@ pub(super) async fn compile(
 ) -> Result<Result<Image, CompileError>, Saturated> {
     let compiled = compile_in_sandbox(engine, clock, source).await;
     Ok(compiled.unwrap_or_else(|error| {
-        // Parsing ran into the sandbox's bounds, or the guest failed.
+        // Parsing exceeded the sandbox's limits, or the guest failed.
         tracing::warn!(%error, "a source could not be compiled");
         Err(CompileError {
             message: format!("the source cannot be compiled: {}", error.root_cause()),
@@ -151,8 +150,8 @@ async fn compile_in_sandbox(
 ) -> Result<Result<Image, CompileError>> {
     let sandbox = Sandbox::new(COMPILE_LIMITS, clock.clone());
     let (mut store, instance) = engine.instantiate(sandbox).await?;
-    // Not from 0: to read the stack would map its pages into the slot, and they would be
-    // looked at after every run in it, for as long as the process lives.
+    // Not from 0: reading the stack would map its pages into the slot. They would then be scanned
+    // after every run in it, for as long as the process lives.
     let first = engine.stack_end();
     let before = instance.memory.data(&store)[first..].to_vec();
 
@@ -161,7 +160,7 @@ async fn compile_in_sandbox(
     let len = u32::try_from(source.len())?;
     let reply = engine.compile(&mut store, &instance, Slice { ptr, len }).await?;
     let Some(reply) = bytes_of(instance.memory.data(&store), reply) else {
-        bail!("the guest's answer lies outside of its memory");
+        bail!("the guest's reply is outside its memory");
     };
     let reply: CompileReply = codec::decode(reply)?;
     let compiled = match reply {
@@ -175,7 +174,7 @@ async fn compile_in_sandbox(
     Ok(Ok(Image::of(first, &before, after, request_buffer, instruction_ptr, compile_fuel)))
 }
 
-/// The images of the scripts used last, bounded in bytes.
+/// The images of the most recently used scripts, limited in bytes.
 pub(super) struct Images(Cache<String, Image>);
 
 impl Images {
@@ -195,9 +194,8 @@ impl Images {
         self.0.get(source_sha256).await
     }
 
-    /// The key is a hash of the source: two scripts with one source share an
-    /// image, and a rollback finds the old one. The guest does not change while
-    /// the process lives.
+    /// The key is a hash of the source. Scripts with the same source share an image, and a rollback
+    /// finds the old one. The guest does not change while the process runs.
     pub(super) async fn get_or_compile(
         &self,
         source: &str,

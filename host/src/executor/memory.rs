@@ -1,4 +1,4 @@
-//! The guest's memory: its allocator, and ranges of it.
+//! The guest's memory: its allocator, and ranges in it.
 
 use picloud_shared::Slice;
 use wasmtime::{AsContextMut, Func, Memory, Result};
@@ -10,13 +10,13 @@ pub(super) struct Guest {
     pub(super) alloc: Alloc,
 }
 
-/// The guest's `alloc`. Its type is looked at when it is called, which most runs of a small
-/// request do not.
+/// The guest's `alloc`. Its type is checked when it is called, which most runs of a small request
+/// do not do.
 #[derive(Clone, Copy)]
 pub(super) struct Alloc(pub(super) Func);
 
 impl Alloc {
-    /// A buffer of `len` bytes in guest memory.
+    /// Allocates a buffer of `len` bytes in guest memory.
     pub(super) async fn call<T: Send + 'static>(
         self,
         mut store: impl AsContextMut<Data = T>,
@@ -26,7 +26,7 @@ impl Alloc {
     }
 }
 
-/// The bytes of a range, if all of it lies in memory.
+/// Returns the bytes of a range, if the whole range is in memory.
 pub(super) fn bytes_of(memory: &[u8], range: Slice) -> Option<&[u8]> {
     let start = range.ptr as usize;
     memory.get(start..start.checked_add(range.len as usize)?)

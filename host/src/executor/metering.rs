@@ -1,28 +1,26 @@
-//! What fuel is a measure of.
+//! The cost of the guest's instructions in fuel.
 //!
-//! A guest pays where its code branches, as much as the instructions up to there are on
-//! average, one on entering a function, and for each byte that it copies or fills. Every
-//! loop has a branch and every recursion a function, so nothing runs on without paying,
-//! and what a run pays is the same on every machine. A few instructions pay too, because the
-//! code that uses them branches seldom. What the host does is in [`super::charges`].
+//! A guest pays at each branch for the average number of instructions up to it. It also pays one
+//! unit on entering a function, and for each byte that it copies or fills. Every loop has a branch
+//! and every recursion a function, so no code runs on without paying, and a run costs the same on
+//! every machine. A few instructions have a price of their own, because code that uses them rarely
+//! branches. [`super::charges`] has the prices of the host's work.
 //!
-//! To pay at every instruction says no more of the time that a run takes and makes it
-//! half as long again: the fuel is in memory around each call, and each payment there
-//! waits for the one before. `docs/decisions/0016-fuel-is-paid-at-branches.md` has the
-//! measurements.
+//! Paying at every instruction would not measure time better, and makes a run half as long again:
+//! fuel is stored in memory around each call, and each payment there waits for the one before.
+//! `docs/decisions/0016-fuel-is-paid-at-branches.md` has the measurements.
 
 use wasmtime::{OperatorCost, VariableOperatorCost};
 
-/// How many instructions of the guest there are to a branch.
+/// The average number of guest instructions per branch.
 const BRANCH: u8 = 8;
 
-/// Hashes and ciphers have hundreds of instructions to a branch, and rotate 32-bit words all the
-/// time; little else does.
+/// Hashes and ciphers have hundreds of instructions per branch and rotate 32-bit words all the
+/// time. Other code rarely does.
 const ROTATION: u8 = 3;
 
-/// The standard library counts and copies characters 16 and 32 bytes to a branch. It loads them
-/// with a sign, to tell the first byte of a character from the others, and stores them one by
-/// one.
+/// The standard library counts and copies characters in steps of 16 and 32 bytes per branch. It
+/// loads them signed, to distinguish the first byte of a character, and stores them one by one.
 const SIGNED_BYTE: u8 = 2;
 const STORED_BYTE: u8 = 1;
 
@@ -32,7 +30,7 @@ macro_rules! free {
     };
 }
 
-/// What each instruction costs.
+/// The price of each instruction.
 pub(super) const COST: OperatorCost = {
     let free: OperatorCost = wasmparser::for_each_operator!(free);
     OperatorCost {
@@ -53,7 +51,7 @@ mod tests {
 
     use crate::executor::module::GuestModule;
 
-    /// What goes back to a loop without being one of the three that pay.
+    /// Whether this is a branch that can loop and is not one of the three with a price.
     fn is_free_branch(operator: &Operator<'_>) -> bool {
         matches!(
             operator,

@@ -11,16 +11,16 @@ use super::settings::{Settings, StartError};
 const WASM: &[u8] = include_bytes!("../../../guest/picloud_guest.wasm");
 const LOCK: &str = include_str!("../../../guest/picloud_guest.lock");
 
-/// A guest as wasm.
+/// A guest module in wasm.
 pub(super) struct GuestModule<'a> {
     pub(super) wasm: &'a [u8],
-    /// Of the wasm, in hexadecimal.
+    /// The SHA-256 of the wasm, in hexadecimal.
     pub(super) sha256: String,
 }
 
 impl GuestModule<'_> {
-    /// The one in this program. Its hash is the lock file's: to compute it would read six
-    /// megabytes into memory at every start that needs only the compiled code.
+    /// Returns the module in this program. Its hash comes from the lock file: computing it would
+    /// read six megabytes at every start that only needs the compiled code.
     pub(super) fn embedded() -> Self {
         let locked = LOCK.lines().find_map(|line| {
             line.strip_prefix("module_sha256 = \"").and_then(|rest| rest.strip_suffix('"'))
@@ -31,12 +31,12 @@ impl GuestModule<'_> {
         }
     }
 
-    /// Any other.
+    /// Returns any other module.
     pub(super) fn new(wasm: &[u8]) -> GuestModule<'_> {
         GuestModule { wasm, sha256: hex::encode(Sha256::digest(wasm)) }
     }
 
-    /// Its code from the cache; compiled for this machine if the cache has none.
+    /// Loads its code from the cache. Compiles it for this machine if it is not cached.
     pub(super) fn load(&self, engine: &Engine, settings: &Settings) -> Result<Module, StartError> {
         let cache = CodeCache::open(&settings.data)?;
         let key = self.code_key(engine);
@@ -50,12 +50,12 @@ impl GuestModule<'_> {
         Ok(deserialize(engine, code)?)
     }
 
-    /// Whether the cache has its code, which may still be found broken.
+    /// Whether its code is in the cache. The code can still be damaged.
     pub(super) fn is_compiled(&self, engine: &Engine, settings: &Settings) -> bool {
         CodeCache::has(&settings.data, &self.code_key(engine))
     }
 
-    /// What compiled code depends on: the guest, and the settings of the compiler.
+    /// Returns the key of the compiled code: the guest and the settings of the compiler.
     fn code_key(&self, engine: &Engine) -> String {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -65,8 +65,8 @@ impl GuestModule<'_> {
 
 #[expect(unsafe_code, reason = "compiled code is native code: it has to be believed")]
 fn deserialize(engine: &Engine, file: std::fs::File) -> Result<Module> {
-    // SAFETY: the file was written by `CodeCache::insert` for exactly this guest and
-    // engine, and its content has the hash that it had then.
+    // SAFETY: `CodeCache::insert` wrote the file for exactly this guest and engine, and its content
+    // still has the same hash.
     unsafe { Module::deserialize_open_file(engine, file) }
 }
 

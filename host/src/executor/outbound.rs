@@ -1,23 +1,22 @@
-//! Requests to the outside, for scripts.
+//! Outbound HTTP requests of scripts.
 //!
 //! ```text
 //! hop            one request, and the next one after a redirect; pure
-//! private_hosts  what is open although it has no public address
+//! private_hosts  hosts that are open although their addresses are not public
 //! address        which addresses are public
-//! resolve        from names to the addresses that are connected to
-//! stale          requests that are sent once more
-//! turns          how many requests are under way
+//! resolve        from names to the addresses to connect to
+//! stale          when a request is sent again
+//! turns          the number of concurrent requests
 //! ```
 //!
-//! Two clients, each with connections of its own: one that reaches only public addresses,
-//! and one for hosts that are open to whoever asks for them. Which one it is is decided
-//! for every hop, by app, host and port, so that no app uses a connection that another
-//! one was allowed to make.
+//! There are two clients, each with its own connections: one for public addresses only, and one for
+//! private hosts that are open. The choice is made for every hop, by app, host and port. So an app
+//! never uses a connection that only another app was allowed to open.
 //!
-//! Invariant: nothing is connected to but public addresses and what the app or the
-//! operator has named. The address is checked where it is connected to, after the name
-//! was resolved, so that no answer of a name server can change in between.
-//! Invariant: no proxy and no setting of the environment has a say.
+//! Invariant: requests only connect to public addresses and to hosts that the app or the operator
+//! has opened. The address is checked after name resolution, right where the client connects, so
+//! that a name server cannot change it in between.
+//! Invariant: proxies and environment variables have no effect.
 
 mod address;
 mod hop;
@@ -44,40 +43,40 @@ use hop::Hop;
 use resolve::{Lookup, Resolver, System};
 use turns::Turns;
 
-/// The longest time that a request may take, its redirects included.
+/// The maximum time of a request, including its redirects.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest time that connecting may take.
+/// The maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept that nobody uses, and how many to one host.
+/// The time that an idle connection is kept, and the maximum number of them per host.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_MAX: usize = 4;
-/// The largest body of a request.
+/// The maximum size of a request's body.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
-/// The most headers of a request, and their size together.
+/// The maximum number of a request's headers, and their maximum total size.
 const REQUEST_HEADERS_MAX: usize = 100;
 const REQUEST_HEADER_BYTES_MAX: usize = 32 << 10;
-/// The largest body of an answer.
+/// The maximum size of a response's body.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// The most headers of an answer, and their size together.
+/// The maximum number of a response's headers, and their maximum total size.
 const ANSWER_HEADERS_MAX: usize = 100;
 const ANSWER_HEADER_BYTES_MAX: usize = 64 << 10;
-/// How many redirects are followed, unless the script says otherwise, and at most.
+/// The default and the maximum number of redirects to follow.
 const REDIRECTS_DEFAULT: i64 = 5;
 const REDIRECTS_MAX: i64 = 10;
-/// How many requests are under way, of one app and of all.
+/// The maximum number of concurrent requests, per app and in total.
 const APP_REQUESTS_MAX: usize = 32;
 const REQUESTS_MAX: usize = 256;
 
-/// How an address that is not public is opened.
+/// The hint how to open an address that is not public.
 const REMEDY: &str = "an admin of the server can open it to this app (PUT \
     /api/v1/apps/{app}/outbound) or to all apps (PICLOUD_PRIVATE_HOSTS)";
 
-/// Why a request has no answer.
+/// The reason why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unanswered {
-    /// The request itself is refused, and would be again.
+    /// The request was refused, and would be refused again.
     Refused(String),
-    /// It failed on its way, or its answer was refused.
+    /// The request failed, or its response was refused.
     Failed(String),
 }
 
@@ -86,25 +85,25 @@ pub(super) enum Unanswered {
 pub struct Outbound {
     public: Client,
     private: Client,
-    /// What the operator has opened for all apps.
+    /// The hosts that the operator has opened for all apps.
     open_to_all: Arc<PrivateHosts>,
     turns: Arc<Turns>,
 }
 
-/// Who sends a request.
+/// The sender of a request.
 pub(super) struct Sender<'a> {
     pub(super) app_id: &'a AppId,
-    /// What is open to its app.
+    /// The hosts open to its app.
     pub(super) open: &'a PrivateHosts,
-    /// Finds the secrets that it has read.
+    /// Finds the secrets that the run has read.
     pub(super) secrets: &'a Revealed,
 }
 
 impl Outbound {
-    /// Reaches public addresses, and `open_to_all`.
+    /// Creates a client for public addresses and the hosts in `open_to_all`.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// Fails if TLS cannot be set up.
     pub fn new(open_to_all: PrivateHosts) -> Result<Self, std::io::Error> {
         Self::with_lookup(open_to_all, &(Arc::new(System) as Arc<dyn Lookup>))
     }
@@ -113,7 +112,7 @@ impl Outbound {
         open_to_all: PrivateHosts,
         lookup: &Arc<dyn Lookup>,
     ) -> Result<Self, std::io::Error> {
-        // Set once for the process; a second time finds what it wanted.
+        // Set once per process. A second call fails because it is already set, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = |public_only| {
             Client::builder()
@@ -132,11 +131,10 @@ impl Outbound {
         Ok(Self { public, private, open_to_all: Arc::new(open_to_all), turns: Arc::default() })
     }
 
-    /// Sends a request, follows where it is redirected to, and reads the answer, whatever
-    /// its status.
+    /// Sends a request, follows its redirects, and reads the response, with any status.
     ///
     /// # Errors
-    /// `Refused` for what the script asks for, `Failed` for all that comes later.
+    /// `Refused` if the request itself is not allowed, `Failed` for any later error.
     pub(super) async fn send(&self, send: Send, sender: &Sender<'_>) -> Result<Answer, Unanswered> {
         let redirects_max = send.redirects.unwrap_or(REDIRECTS_DEFAULT);
         if !(0..=REDIRECTS_MAX).contains(&redirects_max) {
@@ -184,7 +182,7 @@ impl Outbound {
         }
     }
 
-    /// Whose connections a hop uses.
+    /// Returns the client whose connections a hop uses.
     fn client_for(&self, hop: &Hop, sender: &Sender<'_>) -> Result<&Client, String> {
         let (host, port) = hop.origin()?;
         if sender.open.open(host, port) || self.open_to_all.open(host, port) {
@@ -198,7 +196,7 @@ impl Outbound {
 async fn read(mut answer: Response) -> Result<Answer, String> {
     let count = answer.headers().len();
     if count > ANSWER_HEADERS_MAX {
-        return Err(format!("the answer has {count} headers, {ANSWER_HEADERS_MAX} are allowed"));
+        return Err(format!("the response has {count} headers, {ANSWER_HEADERS_MAX} are allowed"));
     }
     let headers: Vec<(String, String)> = answer
         .headers()
@@ -210,14 +208,14 @@ async fn read(mut answer: Response) -> Result<Answer, String> {
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > ANSWER_HEADER_BYTES_MAX {
         return Err(format!(
-            "the answer's headers have {bytes} bytes, {ANSWER_HEADER_BYTES_MAX} are allowed"
+            "the response's headers have {bytes} bytes, {ANSWER_HEADER_BYTES_MAX} are allowed"
         ));
     }
     let status = answer.status().as_u16();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| in_words(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
+            return Err(format!("the response is larger than {ANSWER_BYTES_MAX} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
@@ -227,7 +225,7 @@ async fn read(mut answer: Response) -> Result<Answer, String> {
 }
 
 fn in_words(error: &reqwest::Error) -> String {
-    // The outermost error names only the address, which the script knows.
+    // The outermost error only names the address, which the script already knows.
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -1,7 +1,8 @@
-//! What a run came to.
+//! The result of a run.
 
-use picloud_shared::calls::{LimitExceeded, log::Level};
+use picloud_shared::calls::log::Level;
 use picloud_shared::execution::{CompileError, Position, ScriptValue};
+use picloud_shared::limit::LimitExceeded;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,63 +15,63 @@ use crate::store::{ExecutionId, ScriptId, StorageFull};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The script answered.
+    /// The script succeeded.
     Success,
-    /// The script threw, answered what is no response, or failed to run.
+    /// The script threw, returned an invalid response, or failed to compile.
     Error,
-    /// It took longer than `wall_ms`.
+    /// The run took longer than `wall_ms`.
     Timeout,
-    /// It used up its `fuel`.
+    /// The run used up its `fuel`.
     BudgetExceeded,
-    /// It asked for more than `memory_bytes`.
+    /// The run needed more than `memory_bytes`.
     MemoryExceeded,
-    /// It reached another named limit.
+    /// The run reached another named limit.
     LimitExceeded,
     /// The sandbox itself failed.
     Crashed,
 }
 
-/// One execution, ended.
+/// A finished execution.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
-    /// What the script answered; there is one exactly when `status` is `Success`. That of a
-    /// called script is the beginning of its value as JSON, for the log.
+    /// The script's response, which exists exactly if `status` is `Success`. For a called script,
+    /// it is the beginning of its value as JSON, for the log.
     pub response: Option<Response>,
     /// The last value of a called script that succeeded.
     pub value: Option<ScriptValue>,
     /// The size of the value of a called script, in bytes.
     pub value_bytes: Option<usize>,
-    /// Why there is no response.
+    /// The reason why there is no response.
     pub failure: Option<Failure>,
-    /// What the script logged, also when it failed.
+    /// The script's log lines, even if it failed.
     pub log: Vec<LogLine>,
-    /// Wasm instructions.
+    /// The number of wasm instructions.
     pub fuel_used: u64,
-    /// The most linear memory it had, in bytes.
+    /// The peak linear memory, in bytes.
     pub memory_peak_bytes: u64,
-    /// From the start of the run to its end, in microseconds.
+    /// The duration of the run, in microseconds.
     pub duration_us: i64,
-    /// When it started, in microseconds since the epoch.
+    /// The start time, in microseconds since the epoch.
     pub started_at: i64,
-    /// What it wants to be written, and what it saw.
+    /// The changes to commit, and the run's reads.
     pub effects: Effects,
-    /// The runs that were a part of it, in the order of their ends.
+    /// The runs that were part of it, in the order in which they ended.
     pub called: Vec<Called>,
-    /// Masks the secrets that they have read. Log and failure are masked; the response
-    /// is not, and neither is what started the run.
+    /// Masks the secrets that the runs have read. Log and failure are already masked. The response
+    /// and the input are not.
     pub masker: Masker,
-    /// What it and its callers have used of the limits of the whole run.
+    /// The use of the whole run's limits, by this run and its callers.
     pub(super) spent: Spent,
 }
 
-/// A run that another one called.
+/// A run that another run called.
 #[derive(Clone, Debug)]
 pub struct Called {
     /// Its id.
     pub execution_id: ExecutionId,
-    /// Who called it.
+    /// The execution that called it.
     pub parent_id: ExecutionId,
     /// The script.
     pub script_id: ScriptId,
@@ -78,15 +79,15 @@ pub struct Called {
     pub script_name: String,
     /// The version that ran.
     pub version: i64,
-    /// What it came to; its effects and the runs that it called are its caller's.
+    /// Its outcome. Its effects and the runs it called have moved to its caller.
     pub outcome: Outcome,
 }
 
 impl Outcome {
-    /// A run that succeeded and cannot be committed, because what it has read was changed, and
-    /// that cannot be made again, because it has sent a request.
+    /// Marks a successful run as failed: its reads have changed, and it cannot be repeated because
+    /// it has sent a request.
     pub(crate) fn fail_in_conflict(&mut self) {
-        let message = "what the script had read was changed meanwhile; it was not run again, \
+        let message = "the data that the script had read changed; it was not run again, \
                        because it had sent a request"
             .to_owned();
         self.status = Status::Error;
@@ -95,7 +96,7 @@ impl Outcome {
         self.effects = Effects::default();
     }
 
-    /// A run that succeeded and cannot be committed, because its app may not keep as much.
+    /// Marks a successful run as failed because its app has reached its storage limit.
     pub(crate) fn fail_for_want_of_storage(&mut self, full: StorageFull) {
         let number = |value: i64| u64::try_from(value).unwrap_or(0);
         let limit = LimitExceeded {
@@ -109,7 +110,7 @@ impl Outcome {
         self.effects = Effects::default();
     }
 
-    /// A run that never began, because its source does not parse.
+    /// Returns the outcome of a run that never started, because its source does not compile.
     #[must_use]
     pub fn not_compiled(error: &CompileError) -> Self {
         Self {
@@ -130,7 +131,7 @@ impl Outcome {
         }
     }
 
-    /// Takes the secrets that were read out of what is told about the run.
+    /// Masks the secrets in log lines and failures.
     pub(super) fn mask(&mut self, masker: Masker) {
         self.mask_words(&masker);
         for called in &mut self.called {
@@ -139,11 +140,11 @@ impl Outcome {
         self.masker = masker;
     }
 
-    /// Takes the caller's credentials out of what the scripts say.
+    /// Masks the caller's credentials in log lines and failures.
     pub(super) fn mask_credentials(&mut self, credentials: &[SecretValue]) {
         let says_nothing = |outcome: &Self| outcome.log.is_empty() && outcome.failure.is_none();
         let is_silent = says_nothing(self) && self.called.iter().all(|c| says_nothing(&c.outcome));
-        // A search is built for this run alone, so only when there is something to look through.
+        // The search is built for this run alone, so only if there is text to search.
         if !credentials.is_empty() && !is_silent {
             self.mask_words(&Masker::new(credentials));
         }
@@ -162,22 +163,22 @@ impl Outcome {
     }
 }
 
-/// How much of a called script's value is kept for the log, which shows less.
+/// The part of a called script's value that is kept for the log, which shows less.
 const SHOWN_BYTES_MAX: usize = 8 << 10;
 
-/// A checked response: it can be sent as it is.
+/// A checked response, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// 200 to 599.
+    /// The status, 200 to 599.
     pub status: u16,
-    /// In the order to be sent; names in lower case.
+    /// The headers in order, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// What the log shows of a value that one script handed to another.
+    /// Returns a response for the log, from a value that one script passed to another.
     pub(super) fn of_value(json: &str) -> Self {
         let content_type = ("content-type".to_owned(), "application/json".to_owned());
         let head = &json[..json.floor_char_boundary(SHOWN_BYTES_MAX)];
@@ -185,30 +186,30 @@ impl Response {
     }
 }
 
-/// Why an execution failed, for the author of the script.
+/// The reason why an execution failed, for the author of the script.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failure {
-    /// In words.
+    /// The error message.
     pub message: String,
-    /// The script's line, from 1; `None` when it is not known.
+    /// The script's line, from 1; `None` if it is unknown.
     pub line: Option<u32>,
-    /// The character in the line, from 1; `None` when it is not known.
+    /// The character in the line, from 1; `None` if it is unknown.
     pub column: Option<u32>,
-    /// The limit that was reached, what was used and what was allowed.
+    /// The limit that was reached, the used amount and the allowed amount.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub limit: Option<LimitExceeded>,
-    /// What was thrown, as JSON text, when it was more than a text.
+    /// The thrown value as JSON text, if it is not a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thrown: Option<String>,
-    /// Whether the same run would fail again, so that an event is not tried again: the script
-    /// asked for an address that is not open to it, or for a script that does not exist.
+    /// Whether the same run would fail again, so that its event is not retried: the script named an
+    /// address that is not open to it, or a script that does not exist.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_final: bool,
 }
 
 impl Failure {
-    /// A failure in words, at a place that may be unknown.
+    /// Creates a failure from a message and a position, which can be unknown.
     pub(super) fn new(message: impl Into<String>, at: Position) -> Self {
         Self {
             message: message.into(),
@@ -225,7 +226,7 @@ impl Failure {
         self.thrown = self.thrown.take().map(|thrown| masker.json_text(thrown));
     }
 
-    /// A failure by a named limit.
+    /// Creates a failure from a named limit.
     pub(super) fn limit(limit: LimitExceeded, at: Position) -> Self {
         let failure = Self::new(limit.to_string(), at);
         Self { limit: Some(limit), ..failure }
@@ -235,7 +236,7 @@ impl Failure {
 /// One line of a script's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LogLine {
-    /// How important it is: `trace`, `debug`, `info`, `warn` or `error`.
+    /// The severity: `trace`, `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
     pub level: Level,
     /// The text.
@@ -243,17 +244,17 @@ pub struct LogLine {
     /// Structured data as JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// The script's line that wrote it, from 1; 0 when unknown.
+    /// The number of the script's line that wrote it, from 1; 0 if unknown.
     pub line: u32,
 }
 
 impl LogLine {
-    /// What is put where a long message was cut.
+    /// Marks the place where a long message was cut.
     pub(super) const CUT: char = '…';
 
     fn mask(&mut self, masker: &Masker) {
         let masked = match self.message.strip_suffix(Self::CUT) {
-            // A secret that was read only afterwards may have been cut in two.
+            // A secret that was read later may have been cut in two.
             Some(head) => format!("{}{}", masker.cut_text(head), Self::CUT),
             None => masker.text(&self.message).into_owned(),
         };

@@ -3,26 +3,26 @@
 use super::outbound::Outbound;
 use crate::blobs::Blobs;
 use crate::secrets::Secrets;
-use crate::store::Store;
+use crate::store::Reads;
 
-/// What scripts read from.
+/// The data that scripts read.
 #[derive(Clone)]
 pub struct Backing {
-    /// What they have kept.
-    pub store: Store,
-    /// Their secrets.
+    /// The database.
+    pub store: Reads,
+    /// The secrets of apps.
     pub secrets: Secrets,
 }
 
-/// What scripts use beside the sandbox. Cheap to clone.
+/// The services that scripts use outside their sandbox. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Platform {
-    /// What they read from.
-    pub(super) store: Store,
-    /// Their secrets.
+    /// The database.
+    pub(super) store: Reads,
+    /// The secrets of apps.
     pub(super) secrets: Secrets,
-    /// The contents of their files.
+    /// The contents of files.
     pub(super) blobs: Blobs,
-    /// Their way to the outside.
+    /// Outbound HTTP requests.
     pub(super) outbound: Outbound,
 }

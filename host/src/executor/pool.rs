@@ -1,14 +1,13 @@
-//! Execution slots: how many runs at once, and who waits how long.
+//! Execution slots: how many runs at once, and how long callers wait.
 //!
 //! Apps share the slots ([`Shares`]): one app cannot take them all.
 //!
-//! A script that calls another one keeps its slot meanwhile. The other one's comes from a pool
-//! for its depth: were there one pool, callers that hold all slots could wait for each other
-//! until their time was up. Deeper pools are smaller; whoever waits for one waits for runs that
-//! wait at most for deeper ones, so all come to an end.
+//! A script that calls another one keeps its slot. The called script's slot comes from a pool for
+//! its depth. With a single pool, callers that hold all slots could wait for each other until they
+//! time out. Deeper pools are smaller. A run only waits for runs in deeper pools, so all runs end.
 //!
-//! Invariant: there are as many slots as wasmtime has instances, and a slot is
-//! given back only after its instance.
+//! Invariant: there are as many slots as wasmtime has instances, and a slot is released only after
+//! its instance.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,21 +21,21 @@ use crate::metrics::Slots;
 use crate::shares::{Share, Shares};
 use crate::store::AppId;
 
-/// How deep scripts call scripts.
+/// The maximum depth of scripts that call scripts.
 pub(super) const CALLS_DEPTH_MAX: u32 = 8;
 
-/// How many slots there are for called scripts, by how deep they are called: as many as for
-/// callers, and half as many for each further call.
+/// Returns the number of slots for called scripts at each depth: the callers' number at the first
+/// depth, and half as many at each further one.
 fn called_slots(slots: usize) -> impl Iterator<Item = usize> {
     (0..CALLS_DEPTH_MAX).map(move |deeper| (slots >> deeper.min(63)).max(1))
 }
 
-/// How many slots there are in all: as many instances are needed.
+/// Returns the total number of slots, which is also the number of instances.
 pub(super) fn slots_in_all(slots: usize) -> usize {
     slots + called_slots(slots).sum::<usize>()
 }
 
-/// Every slot was taken for as long as a call may wait. Try again later.
+/// No slot came free in time. The caller can retry later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("every execution slot is taken")]
 pub struct Saturated;
@@ -46,18 +45,18 @@ pub(super) type Slot = Object<Slotting>;
 
 /// A slot, and the app's share of all slots.
 pub(super) struct AppSlot {
-    // Given back before the share, so that whoever gets the share finds a slot.
+    // Released before the share, so that the next holder of the share finds a slot.
     _slot: Slot,
     _share: Share,
 }
 
-/// Somebody who waits, counted until it is dropped.
+/// A waiting caller, counted until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    /// Nobody, where as many wait as may.
+    /// Counts a waiting caller; `None` if the queue is full.
     fn begin(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        // One more than wait is just passing: it may find a slot at once.
+        // One more than the limit is allowed, because it can find a slot at once.
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         let counted = Self(waiting);
         (before <= most).then_some(counted)
@@ -70,7 +69,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Makes slots; a slot is nothing but its number.
+/// Creates slots. A slot is only a number.
 pub(super) struct Slotting(AtomicUsize);
 
 impl Manager for Slotting {
@@ -88,7 +87,7 @@ impl Manager for Slotting {
 
 pub(super) struct SlotPool {
     pool: Pool<Slotting>,
-    /// For called scripts, by how deep they are called.
+    /// For called scripts, by depth.
     called: Vec<Pool<Slotting>>,
     apps: Shares<Option<AppId>>,
     wait: Duration,
@@ -114,15 +113,15 @@ impl SlotPool {
         })
     }
 
-    /// Waits for a slot of a script that is called by another one, `depth` scripts deep, from
-    /// 1. The caller's wall clock bounds the wait.
+    /// Waits for a slot for a called script at `depth`, counted from 1. The caller's wall clock
+    /// limit bounds the wait.
     pub(super) async fn get_called(&self, depth: u32) -> Result<Slot, Saturated> {
         let level = usize::try_from(depth).unwrap_or(usize::MAX).checked_sub(1);
         let pool = level.and_then(|level| self.called.get(level)).ok_or(Saturated)?;
         pool.get().await.map_err(|_| Saturated)
     }
 
-    /// Waits for a slot for an app; none is the platform itself.
+    /// Waits for a slot for an app; `None` stands for the platform itself.
     pub(super) async fn get(&self, app: Option<&AppId>) -> Result<AppSlot, Saturated> {
         let Some(_waiting) = Waiting::begin(&self.waiting, self.queue_max) else {
             return Err(Saturated);
@@ -132,7 +131,7 @@ impl SlotPool {
             let slot = self.pool.get().await.map_err(|_| Saturated)?;
             Ok(AppSlot { _slot: slot, _share: share })
         };
-        // Without a wait, what is free now is taken all the same.
+        // With a timeout of zero, a slot that is free now is still taken.
         tokio::time::timeout(self.wait, slot).await.map_err(|_| Saturated)?
     }
 

@@ -1,5 +1,4 @@
-//! What a script may answer: a malformed response is the script's error, never
-//! the caller's problem.
+//! Checks the response of a script. A malformed one is an error of the script and is not sent.
 //!
 //! Source: RFC 9110, sections 5 and 15.
 
@@ -12,23 +11,23 @@ use picloud_shared::execution::HttpResponse;
 use super::outcome::Response;
 use crate::auth::is_platform_cookie;
 
-/// Headers that belong to the connection, which is the host's.
+/// Headers of the connection, which the host sets.
 const RESERVED: [HeaderName; 6] =
     [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-/// Headers in which the platform tells about itself.
+/// The prefix of the platform's own headers.
 const PLATFORM: &str = "x-picloud-";
 
-/// Where the platform's cookies are sent.
+/// The path that the platform's cookies are sent to.
 const API_PATH: &str = "/api";
 
-/// How many headers a response may have.
+/// The maximum number of headers of a response.
 const HEADERS_MAX: usize = 100;
 
 /// Checks a script's response.
 ///
 /// # Errors
-/// A sentence for the author when the status or a header is invalid.
+/// A message for the author if the status or a header is invalid.
 pub(super) fn check(response: HttpResponse) -> Result<Response, String> {
     let Some(status) = u16::try_from(response.status).ok().filter(|s| (200..=599).contains(s))
     else {
@@ -61,19 +60,18 @@ fn check_header(name: &str, value: String) -> Result<(String, String), String> {
         return Err(format!("the header {known} belongs to the server and cannot be set"));
     }
     if known == SET_COOKIE && is_cookie_of_platform(&value) {
-        return Err("a cookie of the platform's name or path cannot be set".to_owned());
+        return Err("a cookie with a name or path of the platform cannot be set".to_owned());
     }
     if HeaderValue::from_str(&value).is_err() {
         return Err(format!(
-            "the value of the header {known} has characters that no header may have"
+            "the value of the header {known} has characters that no header can have"
         ));
     }
     Ok((known.as_str().to_owned(), value))
 }
 
-/// Whether a cookie could be taken for one of the platform's, or would be sent to its API.
-/// One without a name is sent as its value alone, which then reads like a name (RFC 6265bis,
-/// section 5.7).
+/// Whether a cookie looks like one of the platform's, or would be sent to its API. A cookie without
+/// a name is sent as its value alone, which then looks like a name (RFC 6265bis, section 5.7).
 fn is_cookie_of_platform(cookie: &str) -> bool {
     let mut parts = cookie.split(';').map(str::trim);
     let pair = parts.next().unwrap_or_default().trim_start_matches(['=', ' ', '\t']);

@@ -1,5 +1,5 @@
-//! Whether an app may keep what a run writes, asked while it runs so that the script can catch
-//! the error. The commit decides; this looks only where the app is near one of its limits.
+//! Checks the storage limits of an app during a run, so that the script can catch the error. The
+//! commit decides. This check only queries the database if the app is close to a limit.
 
 use picloud_shared::calls::HostResult;
 
@@ -9,22 +9,22 @@ use crate::blobs::Described;
 use crate::events::effects::EntryKey;
 use crate::store::{EntryName, Space, Storage};
 
-/// Takes room for an entry whose value has so many bytes, or whose file has.
+/// Reserves storage for an entry whose value or file has `bytes` bytes.
 ///
 /// # Errors
-/// A failure that names the limit, which the script can catch.
+/// A failure that names the limit. The script can catch it.
 pub(super) async fn take_for_entry(
     sandbox: &mut Sandbox,
     key: &EntryKey,
     bytes: usize,
 ) -> HostResult<()> {
-    let Some(scope) = near(sandbox) else { return Ok(()) };
+    let Some(context) = near(sandbox) else { return Ok(()) };
     let old = match sandbox.effects.own(key) {
         Some(own) => own.value.as_deref().map(|value| size(key.space, value)),
         None => {
             let name = EntryName { space: key.space, collection: &key.collection, name: &key.name };
             let now = sandbox.clock.now_us();
-            let found = scope.platform.store.find_entry(&scope.app_id, name, now).await;
+            let found = context.platform.store.find_entry(&context.app_id, name, now).await;
             let found = found.map_err(|error| unavailable(sandbox, &error))?;
             found.map(|entry| size(key.space, entry.value.as_str()))
         }
@@ -40,24 +40,24 @@ pub(super) async fn take_for_entry(
     take(sandbox, &growth).await
 }
 
-/// Takes room for an event with a payload of so many bytes.
+/// Reserves storage for an event with a payload of `bytes` bytes.
 ///
 /// # Errors
-/// As [`take_for_entry`].
+/// Same as [`take_for_entry`].
 pub(super) async fn take_for_event(sandbox: &mut Sandbox, bytes: usize) -> HostResult<()> {
     let growth = Storage { events: 1, event_bytes: bytes as i64, ..Storage::default() };
     take(sandbox, &growth).await
 }
 
 async fn take(sandbox: &mut Sandbox, growth: &Storage) -> HostResult<()> {
-    let Some(scope) = near(sandbox) else { return Ok(()) };
-    let store = scope.platform.store;
-    let kept = store.find_storage(&scope.app_id).await;
+    let Some(context) = near(sandbox) else { return Ok(()) };
+    let store = context.platform.store;
+    let kept = store.find_storage(&context.app_id).await;
     let kept = kept.map_err(|error| unavailable(sandbox, &error))?;
     let used = kept.plus(&sandbox.room_taken);
     if let Err(full) = used.check(growth, &store.storage_max()) {
-        // What goes with this run, or has expired, makes room. Only the commit knows how much.
-        let has_expired = store.has_expired_entries(&scope.app_id, sandbox.clock.now_us()).await;
+        // Deletions of this run and expired entries free storage. Only the commit knows how much.
+        let has_expired = store.has_expired_entries(&context.app_id, sandbox.clock.now_us()).await;
         let has_expired = has_expired.map_err(|error| unavailable(sandbox, &error))?;
         if !has_expired && !sandbox.effects.has_deletions() {
             return Err(failed(full.to_string()));
@@ -67,13 +67,13 @@ async fn take(sandbox: &mut Sandbox, growth: &Storage) -> HostResult<()> {
     Ok(())
 }
 
-/// The scope of a run whose app is near a limit.
-fn near(sandbox: &Sandbox) -> Option<super::sandbox::Scope> {
-    let scope = sandbox.scope.as_ref()?;
-    scope.platform.store.is_near_storage_max(&scope.app_id).then(|| scope.clone())
+/// Returns the context of a run whose app is close to a limit.
+fn near(sandbox: &Sandbox) -> Option<super::sandbox::RunContext> {
+    let context = sandbox.context.as_ref()?;
+    context.platform.store.is_near_storage_max(&context.app_id).then(|| context.clone())
 }
 
-/// The bytes that count of a value.
+/// Returns the bytes of a value that count.
 fn size(space: Space, value: &str) -> i64 {
     match space {
         Space::Kv => value.len() as i64,

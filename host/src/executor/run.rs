@@ -6,19 +6,19 @@
 //!                                               └─► trap ─► BudgetExceeded …
 //!                                                     │
 //!                                                     └─► address of the instruction
-//!                                                         ─► fresh instance: its place
+//!                                                         ─► fresh instance: its position
 //! ```
 //!
-//! A trap leaves no interpreter to ask where it was. But the interpreter keeps the address
-//! of the instruction under way in memory, where the host reads it, and a fresh instance of
-//! the same image says which place of the script that is. Nothing of the run is repeated.
+//! After a trap the interpreter cannot report its position. But it stores the address of the
+//! current instruction in memory, where the host reads it. A fresh instance of the same image then
+//! returns the position in the script. Nothing of the run is repeated.
 
 use std::time::Duration;
 
-use picloud_shared::calls::LimitExceeded;
 use picloud_shared::execution::{
     Answer, Position, RunError, RunErrorKind, RunReply, RunRequest, ScriptValue,
 };
+use picloud_shared::limit::LimitExceeded;
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
@@ -27,31 +27,30 @@ use super::image::Image;
 use super::memory::bytes_of;
 use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
-use super::sandbox::{Sandbox, Scope};
+use super::sandbox::{RunContext, Sandbox};
 use super::spent::Spent;
 use crate::clock::Clock;
 use crate::events::effects::Effects;
 use crate::limits::Limits;
 use crate::secrets::Masker;
 
-/// Room for what surrounds a response in its encoding.
+/// The maximum overhead of a response's encoding.
 const REPLY_OVERHEAD_BYTES: u64 = 64 << 10;
 
-/// Runs a script once; within a scope, with the effects that its callers have had so
-/// far and what they have spent.
+/// Runs a script once. Within a context, it starts with its callers' effects and used limits.
 pub(super) async fn execute(
     engine: &GuestEngine,
     clock: &Clock,
     image: &Image,
     request: RunRequest,
     limits: Limits,
-    scope: Option<(Scope, Effects, Spent)>,
+    context: Option<(RunContext, Effects, Spent)>,
 ) -> Outcome {
     let started_at = clock.now_us();
     let started = tokio::time::Instant::now();
     let mut sandbox = Sandbox::new(limits, clock.clone());
-    if let Some((scope, effects, spent)) = scope {
-        (sandbox.scope, sandbox.effects, sandbox.spent) = (Some(scope), effects, spent);
+    if let Some((context, effects, spent)) = context {
+        (sandbox.context, sandbox.effects, sandbox.spent) = (Some(context), effects, spent);
     }
     let wall = Duration::from_millis(limits.wall_ms_max);
     let mut run = match attempt(engine, image, request, sandbox, wall).await {
@@ -64,7 +63,7 @@ pub(super) async fn execute(
     let value = run.value.take();
     let instruction = run.unplaced;
     let mut sandbox = run.store.into_data();
-    // The script is not too slow: what it waits for does not answer.
+    // The script is not too slow: the service that it waits for does not respond.
     sandbox.effects.was_cut_off |= status == Status::Timeout && sandbox.waits_for_store;
     let log = std::mem::take(&mut sandbox.log);
     let (effects, called) =
@@ -95,36 +94,36 @@ pub(super) async fn execute(
     }
 }
 
-/// A run that has ended one way or another.
-struct Ended {
+/// A run that has ended.
+struct Exited {
     store: Store<Sandbox>,
-    end: End,
-    /// What a called script answered, for its caller.
+    end: Exit,
+    /// The value that a called script returned.
     value: Option<ScriptValue>,
-    /// The address of the instruction that ended it, where the guest does not say its place.
+    /// The address of the last instruction, if the guest does not report its position.
     unplaced: Option<u32>,
 }
 
-enum End {
+enum Exit {
     Reply(RunReply),
     Timeout,
     Trap(wasmtime::Error),
 }
 
 /// # Errors
-/// When there is no instance or the image does not fit: the host's fault.
+/// Fails if there is no instance or the image does not fit, which are errors of the host.
 async fn attempt(
     engine: &GuestEngine,
     image: &Image,
     request: RunRequest,
     sandbox: Sandbox,
     wall: Duration,
-) -> Result<Ended> {
+) -> Result<Exited> {
     let (mut store, instance) = engine.instantiate(sandbox).await?;
     image.restore(instance.memory, &mut store)?;
     store.data_mut().instruction_ptr = Some(image.instruction_ptr());
     let encoded = codec::encode(&request);
-    // A body is large, and from here on it is in the guest's memory.
+    // A body can be large, and the encoded request contains it.
     drop(request);
     let ran = tokio::time::timeout(wall, async {
         let len = u32::try_from(encoded.len())?;
@@ -140,17 +139,17 @@ async fn attempt(
     let unplaced = store.data().instruction(instance.memory.data(&store));
     let reached_at = store.data().reached_at;
     let (end, unplaced) = match ran {
-        Err(_) => (End::Timeout, unplaced),
-        Ok(Err(trap)) => (End::Trap(trap), reached_at.or(unplaced)),
+        Err(_) => (Exit::Timeout, unplaced),
+        Ok(Err(trap)) => (Exit::Trap(trap), reached_at.or(unplaced)),
         Ok(Ok(reply)) => (read_reply(&mut store, &instance, reply), reached_at),
     };
-    Ok(Ended { store, end, value: None, unplaced })
+    Ok(Exited { store, end, value: None, unplaced })
 }
 
-/// The place of an instruction in the script of `image`.
+/// Returns the position of an instruction in the script of `image`.
 ///
 /// # Errors
-/// When there is no instance or it does not answer.
+/// Fails if there is no instance or it does not reply.
 async fn place(
     engine: &GuestEngine,
     clock: &Clock,
@@ -167,47 +166,47 @@ fn read_reply(
     store: &mut Store<Sandbox>,
     instance: &super::engine::GuestInstance,
     reply: Slice,
-) -> End {
+) -> Exit {
     let (memory, sandbox) = instance.memory.data_and_store_mut(store);
     let Some(bytes) = bytes_of(memory, reply) else {
-        return End::Trap(wasmtime::format_err!("the guest's answer lies outside of its memory"));
+        return Exit::Trap(wasmtime::format_err!("the guest's reply is outside its memory"));
     };
     let allowed = sandbox.limits.response_bytes_max;
     if bytes.len() as u64 > allowed + REPLY_OVERHEAD_BYTES {
         let limit =
             LimitExceeded { limit: "response_bytes".to_owned(), used: bytes.len() as u64, allowed };
         sandbox.reached.get_or_insert(limit);
-        return End::Reply(Ok(Answer::Response(Default::default())));
+        return Exit::Reply(Ok(Answer::Response(Default::default())));
     }
     match codec::decode(bytes) {
-        Ok(reply) => End::Reply(reply),
-        Err(error) => End::Trap(wasmtime::format_err!("the guest's answer is malformed: {error}")),
+        Ok(reply) => Exit::Reply(reply),
+        Err(error) => Exit::Trap(wasmtime::format_err!("the guest's reply is malformed: {error}")),
     }
 }
 
-/// What the end of a run means. The host's own record comes before the guest's
-/// words.
-fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
-    let end = std::mem::replace(&mut run.end, End::Timeout);
+/// Determines the result from the end of a run. The host's own record takes precedence over the
+/// guest's message.
+fn judge(run: &mut Exited) -> (Status, Option<Response>, Option<Failure>) {
+    let end = std::mem::replace(&mut run.end, Exit::Timeout);
     let sandbox = run.store.data();
     let limits = &sandbox.limits;
     let failed = |status, failure| (status, None, Some(failure));
     if let Some(limit) = sandbox.reached.clone() {
         let at = match &end {
-            // Of another failure, in a script that went on, this would be another place.
-            End::Reply(Err(RunError { kind: RunErrorKind::Limit(it), position, .. }))
+            // The position of any other error, after the script had continued, would be wrong here.
+            Exit::Reply(Err(RunError { kind: RunErrorKind::Limit(it), position, .. }))
                 if *it == limit =>
             {
                 *position
             }
-            End::Reply(_) | End::Timeout | End::Trap(_) => Position::NONE,
+            Exit::Reply(_) | Exit::Timeout | Exit::Trap(_) => Position::NONE,
         };
         return failed(Status::LimitExceeded, Failure::limit(limit, at));
     }
     let over =
         |limit: &str, used, allowed| LimitExceeded { limit: limit.to_owned(), used, allowed };
     match end {
-        End::Reply(Ok(Answer::Value(value))) => match value_over(&value, limits) {
+        Exit::Reply(Ok(Answer::Value(value))) => match value_over(&value, limits) {
             Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, Position::NONE)),
             None => {
                 let response = Response::of_value(&value.json);
@@ -215,14 +214,14 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
                 (Status::Success, Some(response), None)
             }
         },
-        End::Reply(Ok(Answer::Response(answer))) => match response::check(answer) {
+        Exit::Reply(Ok(Answer::Response(answer))) => match response::check(answer) {
             Ok(response) => match response_over(&response, limits) {
                 Some(limit) => failed(Status::LimitExceeded, Failure::limit(limit, Position::NONE)),
                 None => (Status::Success, Some(response), None),
             },
             Err(message) => failed(Status::Error, Failure::new(message, Position::NONE)),
         },
-        End::Reply(Err(error)) => match error.kind {
+        Exit::Reply(Err(error)) => match error.kind {
             RunErrorKind::Limit(limit) => {
                 failed(Status::LimitExceeded, Failure::limit(limit, error.position))
             }
@@ -233,14 +232,14 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
                 failed(Status::Error, Failure { thrown, is_final, ..failure })
             }
         },
-        End::Timeout => {
+        Exit::Timeout => {
             let allowed = limits.wall_ms_max;
             failed(
                 Status::Timeout,
                 Failure::limit(over("wall_ms", allowed, allowed), Position::NONE),
             )
         }
-        End::Trap(trap) => match trap.downcast_ref::<Trap>() {
+        Exit::Trap(trap) => match trap.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => {
                 let allowed = limits.fuel_max;
                 failed(
@@ -248,8 +247,8 @@ fn judge(run: &mut Ended) -> (Status, Option<Response>, Option<Failure>) {
                     Failure::limit(over("fuel", allowed, allowed), Position::NONE),
                 )
             }
-            // Below the guest's own stack lies nothing, so running over its end is
-            // the one way in which safe code leaves its memory.
+            // There is no memory below the guest's own stack, so a stack overflow is the only way
+            // in which safe code leaves its memory.
             Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => {
                 let allowed = WASM_STACK_BYTES_MAX as u64;
                 failed(
@@ -281,8 +280,8 @@ fn value_over(value: &ScriptValue, limits: &Limits) -> Option<LimitExceeded> {
     (used > allowed).then(|| LimitExceeded { limit: "response_bytes".to_owned(), used, allowed })
 }
 
-/// What a guest that trapped for want of memory asked for. A size that no memory
-/// of 32 bits could hold never reaches the host: the guest panics over it.
+/// Returns the memory that a trapped guest asked for and did not get. The host never sees a size
+/// above 32 bits, because the guest panics.
 fn memory_wanted(sandbox: &Sandbox) -> Option<u64> {
     let absurd = || {
         let panic = sandbox.panic.as_ref()?;
@@ -301,16 +300,16 @@ fn crash(sandbox: &Sandbox, trap: &wasmtime::Error) -> Failure {
     Failure::new(format!("the sandbox crashed: {reason}"), Position::NONE)
 }
 
-/// The pool has an instance for every slot and the image was made by this engine,
-/// so this is the host's fault.
+/// The pool has an instance for every slot, and this engine created the image, so this is an error
+/// of the host.
 fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
-    tracing::error!(%error, "no sandbox could be made");
+    tracing::error!(%error, "no sandbox could be created");
     Outcome {
         status: Status::Crashed,
         response: None,
         value: None,
         value_bytes: None,
-        failure: Some(Failure::new("no sandbox could be made", Position::NONE)),
+        failure: Some(Failure::new("no sandbox could be created", Position::NONE)),
         log: Vec::new(),
         fuel_used: 0,
         memory_peak_bytes: 0,

@@ -1,12 +1,14 @@
-//! The state of one run: what it may use, what it used, what it was told.
+//! The state of one run: its limits, what it has used, and its effects.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use futures::future::BoxFuture;
-use picloud_shared::calls::{HostError, HostResult, LimitExceeded};
+use picloud_shared::calls::{HostError, HostResult};
+use picloud_shared::limit::LimitExceeded;
 use wasmtime::ResourceLimiter;
 
+use super::host::kind::RunHost;
 use super::memory::Guest;
 use super::outcome::{Called, LogLine};
 use super::platform::Platform;
@@ -18,50 +20,52 @@ use crate::private_hosts::PrivateHosts;
 use crate::secrets::{Masker, Revealed};
 use crate::store::{AppId, ExecutionId, Script, Storage};
 
-/// The data of a store: one execution's.
+/// The data of a wasmtime store: the state of one execution.
 pub(super) struct Sandbox {
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) log: Vec<LogLine>,
-    /// What was used of the limits of the whole run.
+    /// The used part of the whole run's limits.
     pub(super) spent: Spent,
-    /// What the run has done and seen.
+    /// The changes and reads of the run.
     pub(super) effects: Effects,
-    /// What the call that is being served costs besides its bytes.
+    /// The cost of the current call besides its bytes.
     pub(super) owed_fuel: u64,
-    /// The room that its writes take, as far as it was asked for.
+    /// The storage that its writes have reserved.
     pub(super) room_taken: Storage,
-    /// The runs that it called, in the order of their ends.
+    /// The runs that it called, in the order in which they ended.
     pub(super) called: Vec<Called>,
-    /// Where it runs; none where there is nothing but the sandbox.
-    pub(super) scope: Option<Scope>,
+    /// The services and identity of the run; `None` if it has only the sandbox.
+    pub(super) context: Option<RunContext>,
     pub(super) memory_peak_bytes: u64,
-    /// What the guest asked for when it was refused more memory.
+    /// The memory that the guest asked for when it was refused more.
     pub(super) memory_refused_bytes: Option<u64>,
-    /// The first limit that was reached. Whatever the guest says afterwards, this
-    /// is how the run ended.
+    /// The first limit that was reached. It determines the result, whatever the guest reports
+    /// later.
     pub(super) reached: Option<LimitExceeded>,
-    /// What a host call was refused with last that would be refused again.
+    /// The message of the last host call that was refused and would be refused again.
     refused: Option<String>,
-    /// Whether a host call waits for the database or for the contents of a file.
+    /// Whether a host call is waiting for the database or for the contents of a file.
     pub(super) waits_for_store: bool,
-    /// The instruction that was under way when [`Sandbox::reached`] was set.
+    /// The current instruction when [`Sandbox::reached`] was set.
     pub(super) reached_at: Option<u32>,
-    /// Where the guest keeps the address of the instruction under way.
+    /// The place where the guest stores the address of the current instruction.
     pub(super) instruction_ptr: Option<u32>,
-    /// What the guest said when it panicked.
+    /// The message of the guest's panic.
     pub(super) panic: Option<String>,
-    /// Set once the instance is made.
+    /// Set once the instance is created.
     pub(super) guest: Option<Guest>,
+    /// Serves its calls.
+    pub(super) host: RunHost,
 }
 
 /// Runs the scripts that a run calls.
 pub(super) trait CallScripts: Send + Sync {
-    /// Runs a script as a part of the run in `sandbox`. `fuel_left` is the caller's, and is less
-    /// afterwards by what the script took.
+    /// Runs a script as part of the run in `sandbox`. `fuel_left` is the caller's fuel, and is
+    /// reduced by the fuel that the script uses.
     ///
     /// # Errors
-    /// When it cannot begin. A script that fails is no error.
+    /// Fails if the script cannot start. A script that fails is not an error.
     fn run<'r>(
         &'r self,
         sandbox: &'r mut Sandbox,
@@ -71,10 +75,10 @@ pub(super) trait CallScripts: Send + Sync {
     ) -> BoxFuture<'r, HostResult<Called>>;
 }
 
-/// What surrounds a run.
+/// The services and identity of a run.
 #[derive(Clone)]
-pub(super) struct Scope {
-    /// What it reads from and sends through.
+pub(super) struct RunContext {
+    /// The services that it uses.
     pub(super) platform: Platform,
     /// Runs the scripts that it calls.
     pub(super) scripts: Arc<dyn CallScripts>,
@@ -84,15 +88,15 @@ pub(super) struct Scope {
     /// The script's name.
     pub(super) script: String,
     pub(super) execution_id: ExecutionId,
-    /// The execution of the first attempt, by which others know the work.
+    /// The execution of the first attempt, which identifies the work to other servers.
     pub(super) first_execution_id: ExecutionId,
-    /// How many requests went out, of all runs that are a part of one another.
+    /// The number of requests sent, by the run and all runs it called.
     pub(super) requests: Arc<AtomicU64>,
-    /// What is open to the app's requests.
+    /// The private hosts open to the app's requests.
     pub(super) private_hosts: Arc<PrivateHosts>,
-    /// The secrets that have been read, by all runs that are a part of one another.
+    /// The secrets that the run and all runs it called have read.
     pub(super) revealed: Revealed,
-    /// How many runs called one another before this one.
+    /// The number of nested script calls above this run.
     pub(super) depth: u32,
 }
 
@@ -107,7 +111,7 @@ impl Sandbox {
             owed_fuel: 0,
             room_taken: Storage::default(),
             called: Vec::new(),
-            scope: None,
+            context: None,
             memory_peak_bytes: 0,
             memory_refused_bytes: None,
             reached: None,
@@ -117,37 +121,38 @@ impl Sandbox {
             instruction_ptr: None,
             panic: None,
             guest: None,
+            host: RunHost::default(),
         }
     }
 
-    /// What masks the secrets that have been read until now.
+    /// Returns the masker of the secrets that have been read so far.
     pub(super) fn masker(&self) -> Masker {
-        self.scope.as_ref().map(|scope| scope.revealed.masker()).unwrap_or_default()
+        self.context.as_ref().map(|context| context.revealed.masker()).unwrap_or_default()
     }
 
-    /// The error of a host call that would fail again in the same way, which is kept in mind
-    /// for the end of the run.
+    /// Returns the error of a host call that would fail again in the same way, and records it for
+    /// the end of the run.
     pub(super) fn refuse(&mut self, said: String) -> HostError {
         self.refused = Some(said.clone());
         HostError::Failed { message: said }
     }
 
-    /// Whether a run that ends with this message ends because of what was refused.
+    /// Whether a run that ends with this message ends because of a refused host call.
     pub(super) fn was_refused_with(&self, message: &str) -> bool {
         self.refused.as_ref().is_some_and(|refused| message.contains(refused))
     }
 
-    /// The address of the instruction that is under way in `memory`; `None` outside of a run.
+    /// Returns the address of the current instruction in `memory`; `None` outside of a run.
     pub(super) fn instruction(&self, memory: &[u8]) -> Option<u32> {
         let start = self.instruction_ptr? as usize;
         let bytes = memory.get(start..start.checked_add(4)?)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// Adds `more` to what was used of a limit.
+    /// Adds `more` to the used amount of a limit.
     ///
     /// # Errors
-    /// When that is over what is allowed: the run ends with this limit.
+    /// Fails if the sum exceeds the allowed amount. The run then ends with this limit.
     pub(super) fn spend(
         reached: &mut Option<LimitExceeded>,
         limit: &str,
@@ -184,8 +189,8 @@ impl ResourceLimiter for Sandbox {
     }
 
     fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        // The guest's table is as large as the module made it; part of what makes
-        // linear memory the whole state of a compiled script.
+        // The guest's table has the size that the module gave it. This is part of the reason why
+        // linear memory is the whole state of a compiled script.
         Ok(self.guest.is_none())
     }
 }

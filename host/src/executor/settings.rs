@@ -1,42 +1,42 @@
-//! How an executor is set up, and why it cannot be.
+//! The settings of an executor, and the errors of starting it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::private_hosts::PrivateHosts;
 
-/// How an executor is set up.
+/// The settings of an executor.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The data folder; compiled guest code is kept in its `cache`.
+    /// The data folder, whose `cache` has the compiled guest code.
     pub data: PathBuf,
-    /// How many executions run at once.
+    /// The maximum number of concurrent executions.
     pub slots: usize,
-    /// How long an execution waits for a slot.
+    /// The time that an execution waits for a slot.
     pub queue_timeout: Duration,
-    /// How many executions wait at once.
+    /// The maximum number of executions that wait for a slot.
     pub queue_max: usize,
-    /// The most memory any script is ever granted, in bytes.
+    /// The maximum memory of any script, in bytes.
     pub memory_bytes_ceiling: u64,
-    /// How much memory compiled scripts may take, in bytes.
+    /// The maximum memory for compiled scripts, in bytes.
     pub image_cache_bytes_max: u64,
-    /// Hosts that scripts reach although they have no public address.
+    /// Hosts without a public address that all scripts can connect to.
     pub private_hosts: PrivateHosts,
 }
 
-/// Why an executor could not be set up.
+/// The reason why an executor could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder or a thread.
+    /// An error of the data folder or of a thread.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// Wasmtime, or a guest that is none.
+    /// An error of wasmtime, or an invalid guest.
     #[error("the sandbox cannot be set up: {0:#}")]
     Wasm(wasmtime::Error),
-    /// Not even for one sandbox.
+    /// There is not enough address space for a single sandbox.
     #[error(
-        "there is no address space for a sandbox, which reserves about 40 GiB of addresses and no \
-         memory (PICLOUD_MAX_CONCURRENCY is as low as it can be; see `ulimit -v`): {0:#}"
+        "there is not enough address space for a sandbox, which reserves about 40 GiB of it but no \
+         memory (even with PICLOUD_MAX_CONCURRENCY=1; see `ulimit -v`): {0:#}"
     )]
     NoRoom(wasmtime::Error),
 }

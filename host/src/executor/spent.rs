@@ -1,6 +1,6 @@
-//! What a run and those that it calls have used of the limits that they share.
+//! The used part of the limits that a run shares with the runs it calls.
 
-/// What a run has used of the limits that it shares with the runs that it calls.
+/// The used part of the limits that a run shares with the runs it calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spent {
     pub(super) log_lines: u64,

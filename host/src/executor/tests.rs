@@ -1,5 +1,5 @@
-//! The sandbox from inside: what a run leaves behind, and what a guest can do that
-//! does not keep to the contract.
+//! Tests the sandbox from inside: what a run leaves behind, and what a guest can do that breaks the
+//! contract.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::private_hosts::PrivateHosts;
 
-/// How often one slot is used again while its memory is looked at.
+/// The number of times that one slot is reused while its memory is checked.
 const REUSES: usize = 10_000;
 
 fn settings(data: &Path) -> Settings {
@@ -57,8 +57,8 @@ fn request(body: &[u8]) -> RunRequest {
     }
 }
 
-/// Fills memory in one run and compares all that the next instance could read with
-/// what the first one ever had.
+/// Fills memory in one run. Compares all memory that the next instance can read with the memory of
+/// the first instance.
 async fn nothing_is_left_behind(engine: &GuestEngine) {
     let clock = Clock::system();
     let source = r#"let secret = ctx.request.body;
@@ -82,7 +82,7 @@ async fn nothing_is_left_behind(engine: &GuestEngine) {
         let secret = vec![u8::try_from(reuse % 251).unwrap() + 1; 4_000 + reuse % 16 * 2_000];
         let outcome = run::execute(engine, &clock, &image, request(&secret), limits, None).await;
         assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
-        // Comparing costs more than running: the first reuses, then every 50th.
+        // Comparing costs more than running: only the first reuses, then every 50th.
         if reuse < 100 || reuse % 50 == 0 {
             let (store, memory) = fresh().await;
             assert!(memory.data(&store) == pristine, "reuse {reuse} read what another run wrote");
@@ -116,9 +116,8 @@ async fn a_run_reads_nothing_of_another_run_where_there_is_swap() {
     nothing_is_left_behind(&engine).await;
 }
 
-/// A guest that says whatever the test wants: `compile` answers the bytes at 16,
-/// `run` makes the host call whose three numbers lie at 0 and answers the number
-/// at 1024.
+/// A guest whose replies the test controls. `compile` returns the bytes at 16. `run` makes the host
+/// call whose three numbers are at 0, and returns the number at 1024.
 const LIAR: &str = r#"(module
     (import "picloud" "call" (func $call (param i32 i32 i32) (result i64)))
     (memory (export "memory") 1)
@@ -144,7 +143,7 @@ struct Lie {
 }
 
 impl Lie {
-    /// What a guest that keeps to the contract would say.
+    /// Returns what a guest that obeys the contract would send.
     fn honest() -> Self {
         let asked = codec::encode(&Now);
         let reply: RunReply =
@@ -155,7 +154,7 @@ impl Lie {
         Self { op: Op::TimeNow as u32, ptr, len, answer, memory: [asked, reply].concat() }
     }
 
-    /// The guest's memory before its run.
+    /// Returns the guest's memory before its run.
     fn memory(&self) -> Vec<u8> {
         let mut memory = vec![0; 4096];
         memory[..4].copy_from_slice(&self.op.to_le_bytes());
@@ -166,8 +165,8 @@ impl Lie {
         memory
     }
 
-    /// Whether what the run answers has the form of an answer. What the host wrote into
-    /// its memory meanwhile may have it too.
+    /// Whether the reply of `run` is well-formed. Data that the host wrote into its memory
+    /// meanwhile can be well-formed too.
     fn answers_well(&self) -> bool {
         let Slice { ptr, len } = Slice::unpack(self.answer);
         let (start, end) = (ptr as usize, ptr as usize + len as usize);
@@ -214,7 +213,7 @@ fn a_lying_guest_ends_its_own_execution_and_nothing_else() {
     runner
         .run(&lies(), |lie| {
             let ended = lie_once(&engine, &clock, &lie);
-            // By chance the bytes may be a well-formed answer; all else is a crash.
+            // The bytes can be a well-formed reply by chance. Everything else is a crash.
             let answered = lie.answers_well();
             prop_assert!(answered || ended.status == Status::Crashed, "{ended:?}");
             let named = ended.failure.is_some_and(|failure| !failure.message.is_empty());
@@ -243,7 +242,7 @@ fn an_image_is_what_was_changed_and_no_more() {
     let (stack_end, before) = (4_096, vec![7; 61_440]);
     let mut after = vec![7; 65_536 * 2];
     after[65_536..].fill(0);
-    // On the stack; near to each other; far away; in memory that was not there before.
+    // On the stack; close to each other; far away; in memory that did not exist before.
     after[100] = 1;
     after[5_000] = 1;
     after[5_300] = 1;

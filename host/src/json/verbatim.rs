@@ -1,10 +1,9 @@
-//! JSON from outside, read as it is.
+//! Reads JSON from outside exactly as it is written.
 //!
-//! Other libraries switch on a feature of `serde_json` (`raw_value`) with which a `Value` is
-//! not read as it is written: an object whose first name is a private one of that library is
-//! replaced by what its text says, past every limit on depth. Whoever can send JSON could change
-//! what a script reads after it was checked. No `Value` of foreign JSON is read but through
-//! [`Verbatim`].
+//! Other libraries enable a feature of `serde_json` (`raw_value`) that changes how a `Value` is
+//! read. An object whose first name is a private name of that library is replaced by the JSON in
+//! its text, past every limit on depth. A caller could then change what a script reads after it was
+//! checked. So every `Value` of foreign JSON is read through [`Verbatim`].
 
 use std::fmt;
 
@@ -12,7 +11,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Number, Value};
 
-/// Any JSON, exactly as it was written.
+/// Any JSON value, exactly as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Verbatim(pub Value);
@@ -21,7 +20,7 @@ impl Verbatim {
     /// Reads a JSON text.
     ///
     /// # Errors
-    /// As `serde_json`.
+    /// As for `serde_json`.
     pub fn read(text: &str) -> serde_json::Result<Value> {
         serde_json::from_str::<Self>(text).map(|read| read.0)
     }
@@ -112,7 +111,7 @@ mod tests {
         }
         let number = r#"{"$serde_json::private::Number":"1e999"}"#;
         assert_eq!(Verbatim::read(number).unwrap()["$serde_json::private::Number"], "1e999");
-        // The library itself would not; when it does, this module can go.
+        // `serde_json` reads it differently; if this fails, the module is no longer needed.
         let text = r#"{"$serde_json::private::RawValue":"1"}"#;
         assert_eq!(serde_json::from_str::<Value>(text).unwrap(), json!(1));
     }

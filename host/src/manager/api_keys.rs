@@ -1,7 +1,7 @@
-//! `/keys`: what programs call with.
+//! `/keys`: the API keys that programs authenticate with.
 //!
-//! Invariant: a key is answered once, when it is made.
-//! Invariant: a key made with a key is no more than that one, and is revoked with it.
+//! Invariant: the text of a key is returned once, when the key is created.
+//! Invariant: a key created with another key never has more rights than it, and is revoked with it.
 
 use std::collections::BTreeSet;
 
@@ -14,88 +14,92 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use crate::auth::{self, Caller, Capability, Change, Scope};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{self, ApiKeyId, ApiKeyScope, AppId, Resource};
 
-/// The longest time that a key may be good for, in days.
+/// The longest lifetime of a key, in days.
 pub(super) const DAYS_MAX: i64 = 3650;
-/// How many keys somebody may have.
+/// The most keys of one principal.
 const KEYS_MAX: i64 = 200;
 /// The longest name, in characters.
 pub(super) const NAME_CHARS_MAX: usize = 100;
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
-/// An API key, without what is secret about it.
-#[derive(Debug, Serialize, ToSchema)]
+/// An API key, without its secret part.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ApiKey {
-    /// Its id.
-    id: String,
-    /// What its owner calls it.
-    name: String,
-    /// How it begins.
+    /// The key's id.
+    pub id: String,
+    /// The name its owner gave it.
+    pub name: String,
+    /// The first characters of the key; they identify it and are not secret.
     #[schema(example = "pck_1f2e3d4c5b6a")]
-    prefix: String,
-    /// What it may be used for.
+    pub prefix: String,
+    /// The scopes of the key.
     #[schema(value_type = Vec<String>)]
-    scopes: BTreeSet<Scope>,
-    /// The name of the one app that it may be used in.
-    app: Option<String>,
-    /// Whose it is.
-    owner: String,
-    /// When its time is up, in microseconds since 1970; never if `null`.
-    expires_at: Option<i64>,
-    /// When it was used last, in microseconds since 1970, a minute more or less.
-    last_used_at: Option<i64>,
-    /// When it was made, in microseconds since 1970.
-    created_at: i64,
+    pub scopes: Vec<Extensible<Scope>>,
+    /// The name of the only app the key can be used in; `null` for all apps of its owner.
+    pub app: Option<String>,
+    /// The name of the user it belongs to, or the principal if that is not a user.
+    pub owner: String,
+    /// When it expires, in microseconds since 1970; `null` if it never does.
+    pub expires_at: Option<i64>,
+    /// When it was last used, in microseconds since 1970, accurate to about a minute.
+    pub last_used_at: Option<i64>,
+    /// When it was created, in microseconds since 1970.
+    pub created_at: i64,
 }
 
-/// A key that has just been made.
-#[derive(Serialize, ToSchema)]
+/// A key that has just been created.
+#[derive(Deserialize, Serialize, ToSchema)]
 pub struct NewApiKey {
-    /// What may be shown of it.
+    /// The key's public fields.
     #[serde(flatten)]
-    shown: ApiKey,
-    /// The key itself: shown only now.
-    key: String,
+    pub shown: ApiKey,
+    /// The key itself. It is shown only in this response.
+    pub key: String,
 }
 
-/// A key to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The key to create.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CreateApiKey)]
 pub struct CreateApiKey {
-    /// What it is for, 1 to 100 characters.
+    /// A name that says what the key is for, 1 to 100 characters.
     #[schema(example = "deploys from CI")]
-    name: String,
-    /// What it may be used for: `script:read`, `script:write`, `route:write`,
-    /// `domain:manage`, `app:admin`, `log:read`, `instance:admin`; at least one.
+    pub name: String,
+    /// The scopes: `script:read`, `script:write`, `route:write`, `domain:manage`, `app:admin`,
+    /// `log:read`, `instance:admin`; at least one.
     #[schema(value_type = Vec<String>)]
-    scopes: BTreeSet<Scope>,
-    /// The name of the one app that it may be used in; all of its owner's when left out.
-    app: Option<String>,
-    /// For how many days it is good, 1 to 3,650; for ever when left out.
-    expires_in_days: Option<i64>,
+    pub scopes: BTreeSet<Scope>,
+    /// The name of the only app it can be used in. Default: all apps of its owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Lifetime in days, 1 to 3,650. Default: the key never expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in_days: Option<i64>,
 }
 
-/// Which keys.
+/// Filters for a list of keys.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ApiKeysQuery {
-    /// Those of everybody, for who may manage users; else one's own.
+    /// Lists the keys of all users; needs the right to manage users. Default: only the caller's
+    /// own.
     #[serde(default)]
     all: bool,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
 }
 
-/// Lists one's own keys, or those of everybody, newest first.
+/// Lists the caller's own keys, or those of all users, newest first.
 #[utoipa::path(get, path = "/keys", tag = "keys", params(ApiKeysQuery), security(("key" = ["instance:admin"])),
     responses((status = 200, description = "A page of keys", body = List<ApiKey>)))]
 pub(super) async fn list_api_keys(
@@ -104,7 +108,7 @@ pub(super) async fn list_api_keys(
     Query(query): Query<ApiKeysQuery>,
 ) -> Result<Json<List<ApiKey>>> {
     caller.check(Capability::OwnAccountManage)?;
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let principal = caller.principal.to_string();
     let scope = if query.all {
         caller.check(Capability::InstanceManageUsers)?;
@@ -120,8 +124,8 @@ pub(super) async fn list_api_keys(
     Ok(Json(page.list(shown, |key| key)))
 }
 
-/// Makes a key of one's own. It acts for its owner, with no more than its scopes, and is
-/// shown only now.
+/// Creates a key for the caller. The key acts for its owner, limited to its scopes. It is shown
+/// only in this response.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = CreateApiKey,
     security(("key" = ["instance:admin"])),
     responses((status = 201, description = "The new key", body = NewApiKey)))]
@@ -143,10 +147,10 @@ pub(super) async fn create_api_key(
     Ok((StatusCode::CREATED, no_store, Json(NewApiKey { shown, key: text })))
 }
 
-/// Revokes a key: it is refused from then on, and so are the keys that were made with it.
+/// Revokes a key. The key and every key created with it stop working at once.
 #[utoipa::path(delete, path = "/keys/{key_id}", tag = "keys",
     params(("key_id" = String, Path, description = "The key's id")), security(("key" = ["instance:admin"])),
-    responses((status = 204, description = "It is revoked")))]
+    responses((status = 204, description = "The key is revoked")))]
 pub(super) async fn delete_api_key(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -164,7 +168,7 @@ pub(super) async fn delete_api_key(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The key as it will be stored, but for what makes it one.
+/// Validates the request and builds the row to store, without the key itself.
 async fn checked(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -189,7 +193,7 @@ async fn checked(
     let mut expires_at = wanted;
     if let Some(with) = caller.key() {
         if !body.scopes.is_subset(&with.scopes) {
-            let message = "a key made with a key has none but its scopes";
+            let message = "a key cannot create a key with scopes that it lacks";
             return Err(Error::Forbidden(Refusal::new("scope_missing", message)));
         }
         app_id = app_id.or_else(|| with.app_id.clone());
@@ -199,7 +203,7 @@ async fn checked(
     let (scope, page) =
         (ApiKeyScope::Principal(&principal), store::Page { limit: 1, offset: KEYS_MAX - 1 });
     if !control_plane.store.list_api_keys(scope, page).await?.is_empty() {
-        let refusal = Refusal::new("too_many_keys", format!("one may have {KEYS_MAX} keys"));
+        let refusal = Refusal::new("too_many_keys", format!("a user can have {KEYS_MAX} keys"));
         return Err(Error::Unprocessable(refusal.with("limit", "keys").with("most", KEYS_MAX)));
     }
     Ok(store::ApiKey {
@@ -232,7 +236,7 @@ async fn shown_key(control_plane: &ControlPlane, key: store::ApiKey) -> Result<A
         id: key.id.into(),
         name: key.name,
         prefix: key.prefix,
-        scopes: auth::scopes_of(&key.scopes),
+        scopes: auth::scopes_of(&key.scopes).into_iter().map(Into::into).collect(),
         app,
         owner,
         expires_at: key.expires_at,

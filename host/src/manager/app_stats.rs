@@ -1,4 +1,4 @@
-//! `/stats`: the runs of several apps over time, for a page that lists apps.
+//! `/stats`: executions of several apps over time, for a page that lists apps.
 
 use std::collections::BTreeSet;
 
@@ -14,58 +14,57 @@ use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{App, DeadLetterFilter, RunCount};
 
-/// The most apps in a request.
+/// The most apps in one request.
 pub(super) const APPS_MAX: usize = 50;
-/// The most executions of an app that are counted: the last ones.
+/// The most executions counted for each app: the newest ones.
 const RUNS_MAX: i64 = 20_000;
 
-/// The runs of several apps over time.
+/// Executions of several apps over time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AppStatsList {
-    /// Where the first bucket begins, in microseconds since 1970.
+    /// Start of the first bucket, in microseconds since 1970.
     from_at: i64,
-    /// Where the last bucket ends.
+    /// End of the last bucket, in microseconds since 1970.
     to_at: i64,
-    /// How long a bucket is.
+    /// Length of a bucket, in milliseconds.
     bucket_ms: i64,
-    /// The apps by name. Those that do not exist or whose log the caller may not read are left
-    /// out.
+    /// The apps by name. Apps that do not exist or whose log the caller cannot read are omitted.
     items: Vec<AppStats>,
 }
 
-/// An app's runs over time.
+/// An app's executions over time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AppStats {
     /// The app's name.
     app: String,
-    /// The executions that ended in each bucket, in order.
+    /// The number of executions that ended in each bucket, in order.
     runs: Vec<i64>,
-    /// Those of them that were no success.
+    /// The number of those that did not succeed.
     errors: Vec<i64>,
-    /// Whether there were more than 20,000 executions: the first buckets then lack some.
+    /// Whether there were more than 20,000 executions. If so, the earliest buckets are incomplete.
     truncated: bool,
-    /// Unresolved dead letters; 10,000 stands for 10,000 or more.
+    /// The number of unresolved dead letters; 10,000 means 10,000 or more.
     dead_letters_unresolved: i64,
 }
 
-/// Which apps, and which stretch of time.
+/// The apps and the time range.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AppStatsQuery {
-    /// The apps' names, separated by commas; 1 to 50.
+    /// The names of 1 to 50 apps, separated by commas.
     #[param(example = "shop,blog")]
     #[serde(default)]
     apps: String,
-    /// From when, in microseconds since 1970; an hour before the end when left out.
+    /// Start of the range, in microseconds since 1970. Default: one hour before the end.
     from: Option<i64>,
-    /// Until when; now when left out.
+    /// End of the range, in microseconds since 1970. Default: now.
     to: Option<i64>,
-    /// In how many parts, 1 to 240; 60 when left out.
+    /// Number of buckets, 1 to 240. Default: 60.
     buckets: Option<i64>,
 }
 
-/// Counts the executions of several apps over time, from at most the last 20,000 of each.
+/// Counts the executions of several apps over time, at most the newest 20,000 of each.
 #[utoipa::path(get, path = "/stats", tag = "executions", params(AppStatsQuery),
     security(("key" = ["log:read"])),
     responses((status = 200, description = "The figures", body = AppStatsList)))]
@@ -87,7 +86,7 @@ pub(super) async fn list_app_stats(
     for name in names {
         match control_plane.app(&caller, name, Capability::AppReadLogs).await {
             Ok(app) => items.push(stats_of(&control_plane, &span, app).await?),
-            // A page must not fail because one of its apps was deleted a moment ago.
+            // An app that was deleted a moment ago must not fail the whole page.
             Err(Error::NotFound(_) | Error::Forbidden(_)) => {}
             Err(error) => return Err(error),
         }

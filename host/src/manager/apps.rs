@@ -1,4 +1,6 @@
-//! `/apps`: the spaces in which scripts, routes and domains live.
+//! `/apps`: the namespaces that hold scripts, routes and domains.
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,29 +11,30 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use super::names::{check_app_name, check_description};
+use super::omitted::is_default;
 use super::storage::AppStorage;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Result};
 use crate::store::{self, AppChange, InstanceRole, NewApp, Resource};
 
-/// How many apps are read at once while names are searched.
+/// The number of rows read at once by a search.
 const SEARCH_ROWS: i64 = 500;
 
 /// An app.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct App {
-    /// Its id.
-    id: String,
-    /// Its name, which its endpoints begin with: `/x/{name}/…`.
-    name: String,
-    /// What its author says about it.
-    description: String,
-    /// When it was made, in microseconds since 1970.
-    created_at: i64,
+    /// The app's id.
+    pub id: String,
+    /// The app's name. Its endpoints are below `/x/{name}/…`.
+    pub name: String,
+    /// The description.
+    pub description: String,
+    /// When it was created, in microseconds since 1970.
+    pub created_at: i64,
     /// When it was last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub updated_at: i64,
 }
 
 impl From<store::App> for App {
@@ -46,50 +49,53 @@ impl From<store::App> for App {
     }
 }
 
-/// An app, and what the caller may do in it.
-#[derive(Debug, Serialize, ToSchema)]
+/// An app, with its storage and the caller's capabilities.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct AppInFull {
     /// The app.
     #[serde(flatten)]
-    app: App,
-    /// What the app keeps, and may keep.
-    storage: AppStorage,
-    /// Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, ….
-    capabilities: Vec<&'static str>,
+    pub app: App,
+    /// The storage the app uses, and its limits.
+    pub storage: AppStorage,
+    /// The caller's capabilities in the app: `app_read`, `app_write_scripts`, ….
+    #[schema(value_type = Vec<String>)]
+    pub capabilities: Vec<Cow<'static, str>>,
 }
 
-/// An app to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The app to create.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewApp)]
 pub struct CreateApp {
-    /// 1 to 63 lower-case letters, digits and dashes, a letter first.
+    /// 1 to 63 lower-case letters, digits and dashes, starting with a letter.
     #[schema(example = "shop")]
-    name: String,
-    /// What it is for.
-    #[serde(default)]
-    description: String,
+    pub name: String,
+    /// The description.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub description: String,
 }
 
-/// What to change about an app; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The changes to an app. An omitted field is not changed.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = AppChange)]
 pub struct UpdateApp {
     /// The new name. The app's endpoints move with it.
-    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The new description.
-    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
-/// Which apps.
+/// Filters for a list of apps.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AppsQuery {
-    /// Only apps with this text in their name or description, in any case.
+    /// Only apps with this text in their name or description, ignoring case.
     q: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -105,7 +111,7 @@ pub(super) async fn list_apps(
     Query(query): Query<AppsQuery>,
 ) -> Result<Json<List<App>>> {
     caller.check(Capability::PlatformUse)?;
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let Some(sought) = query.q.filter(|sought| !sought.is_empty()) else {
         let apps = seen_apps(&control_plane, &caller, page.rows()).await?;
         return Ok(Json(page.list(apps, App::from)));
@@ -127,7 +133,7 @@ pub(super) async fn list_apps(
     Ok(Json(page.list_part(found, App::from)))
 }
 
-/// A page of the apps that the caller may see.
+/// Returns a page of the apps that the caller can see.
 async fn seen_apps(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -155,7 +161,7 @@ async fn seen_apps(
     })
 }
 
-/// Makes an app.
+/// Creates an app.
 #[utoipa::path(post, path = "/apps", tag = "apps", request_body = CreateApp,
     security(("key" = ["instance:admin"])),
     responses((status = 201, description = "The new app", body = App)))]
@@ -194,7 +200,7 @@ pub(super) async fn get_app(
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let app_role = control_plane.auth.app_role(&caller, &app.id).await?;
     let capabilities = caller.capabilities_in(&app.id, app_role);
-    let capabilities = capabilities.into_iter().map(Capability::as_str).collect();
+    let capabilities = capabilities.into_iter().map(|can| can.as_str().into()).collect();
     let storage = AppStorage::of(&control_plane, &app.id).await?;
     Ok(Json(AppInFull { app: app.into(), storage, capabilities }))
 }
@@ -203,7 +209,7 @@ pub(super) async fn get_app(
 #[utoipa::path(patch, path = "/apps/{app}", tag = "apps",
     params(("app" = String, Path, description = "The app's name")), request_body = UpdateApp,
     security(("key" = ["app:admin"])),
-    responses((status = 200, description = "The app as it is now", body = App)))]
+    responses((status = 200, description = "The changed app", body = App)))]
 pub(super) async fn update_app(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -227,12 +233,12 @@ pub(super) async fn update_app(
     Ok(Json(store.update_app(&app.id, change).await?.into()))
 }
 
-/// Deletes an app with its scripts, routes and domains. Its executions stay until
-/// they are too old.
+/// Deletes an app with its scripts, routes and domains. Its executions are kept until their
+/// retention ends.
 #[utoipa::path(delete, path = "/apps/{app}", tag = "apps",
     params(("app" = String, Path, description = "The app's name")),
     security(("key" = ["app:admin"])),
-    responses((status = 204, description = "It is gone")))]
+    responses((status = 204, description = "The app is deleted")))]
 pub(super) async fn delete_app(
     State(control_plane): State<ControlPlane>,
     caller: Caller,

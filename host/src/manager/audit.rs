@@ -1,4 +1,4 @@
-//! `/audit` and `/apps/{app}/audit`: who did what to what.
+//! `/audit` and `/apps/{app}/audit`: the log of administrative changes.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,41 +8,41 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
-use super::lists::{List, Page, check_texts};
+use super::lists::{List, PageQuery, check_texts};
 use crate::auth::{Caller, Capability};
 use crate::error::Result;
 use crate::store::{self, AppId, AuditFilter, Position};
 
-/// What somebody did.
+/// An entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditEntry {
-    /// Its id.
+    /// The entry's id.
     id: String,
-    /// The id of the app that it concerns.
+    /// The id of the app that was changed; `null` for changes to the instance.
     app_id: Option<String>,
-    /// Who: `owner`, or `user:` and an id.
+    /// The principal that made the change: `owner`, or `user:` and an id.
     principal: String,
-    /// Their name at that time.
+    /// The principal's name at that time.
     principal_name: String,
-    /// How the key began that they used, if it was an API key.
+    /// The first characters of the API key that was used; `null` without one.
     key_prefix: Option<String>,
-    /// The address that it came from; `null` where that is not known.
+    /// The caller's address; `null` if it is not known.
     address: Option<String>,
-    /// What they did, as the operation of this API: `update_script`.
+    /// The operation, as this API names it: `update_script`.
     action: String,
-    /// To what kind of thing: `script`.
+    /// The kind of resource: `script`.
     resource: String,
-    /// To which.
+    /// The resource's id.
     resource_id: String,
-    /// Its name at that time.
+    /// The resource's name at that time.
     resource_name: String,
-    /// What was there before, without secret values.
+    /// The state before the change, without secret values.
     #[schema(value_type = Option<Object>)]
     before: Option<Value>,
-    /// What was there afterwards, or what was changed, without secret values.
+    /// The state after the change, or the changed fields, without secret values.
     #[schema(value_type = Option<Object>)]
     after: Option<Value>,
-    /// When, in microseconds since 1970.
+    /// When it happened, in microseconds since 1970.
     created_at: i64,
 }
 
@@ -67,26 +67,26 @@ impl From<store::AuditEntry> for AuditEntry {
     }
 }
 
-/// Which entries.
+/// Filters for a list of entries.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
-    /// Only what this principal did: `owner`, or `user:` and an id.
+    /// Only entries of this principal: `owner`, or `user:` and an id.
     principal: Option<String>,
-    /// Only this: `update_script`.
+    /// Only entries with this action: `update_script`.
     action: Option<String>,
-    /// Only what was done to the thing of this id.
+    /// Only entries about the resource with this id.
     resource_id: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
-    /// Only what is behind this place: the `next_after` of an earlier answer.
+    /// Cursor: the `next_after` of a previous response.
     after: Option<String>,
-    /// Number of items to skip, at most 10,000; not together with `after`.
+    /// Number of items to skip, at most 10,000. Cannot be combined with `after`.
     offset: Option<i64>,
 }
 
-/// Lists what was done anywhere, newest first.
+/// Lists the audit log of the instance, newest first.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(AuditQuery),
     security(("key" = ["instance:admin"])),
     responses((status = 200, description = "A page of entries", body = List<AuditEntry>)))]
@@ -99,7 +99,7 @@ pub(super) async fn list_audit(
     list(&control_plane, None, &query).await
 }
 
-/// Lists what was done in an app, newest first.
+/// Lists the audit log of an app, newest first.
 #[utoipa::path(get, path = "/apps/{app}/audit", tag = "audit",
     params(("app" = String, Path, description = "The app's name"), AuditQuery),
     security(("key" = ["app:admin"])),
@@ -119,7 +119,7 @@ async fn list(
     app_id: Option<&AppId>,
     query: &AuditQuery,
 ) -> Result<Json<List<AuditEntry>>> {
-    let page = Page::of_growing(query.limit, query.offset)?;
+    let page = PageQuery::of_growing(query.limit, query.offset)?;
     let part = page.part("after", query.after.as_deref())?;
     check_texts([&query.principal, &query.action, &query.resource_id].map(Option::as_deref))?;
     let filter = AuditFilter {

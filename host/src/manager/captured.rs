@@ -1,4 +1,4 @@
-//! `/apps/{app}/captured-events`: what scripts were really started by, to try them with.
+//! `/apps/{app}/captured-events`: recorded events and requests, to test scripts with.
 
 use std::collections::HashSet;
 
@@ -10,31 +10,31 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::store::{Captured, ExecutionScope, Resource, ScriptId, TriggerKind};
 
-/// Among how many times as many executions captured events are looked for: an event has
-/// one for each attempt, and of a large one only the beginning is kept.
+/// Executions searched for each event asked for. An event has one execution for each attempt, and
+/// of a large event only the beginning is stored.
 const AMONG: i64 = 5;
 
-/// What a script was started by.
+/// An event or a request that started a script.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CapturedEvent {
-    /// The event's id, or of a request its execution's.
+    /// The event's id; for a request, the id of its execution.
     id: String,
     /// The kind of event; `http` for a request.
     kind: TriggerKind,
-    /// What happened; of a request its method.
+    /// The operation; for a request, its method.
     operation: String,
-    /// Where: of a request its path.
+    /// The source of the event; for a request, its path.
     source: String,
-    /// The script that was started.
+    /// The id of the script that was started.
     script_id: String,
     /// When it was started, in microseconds since 1970.
     created_at: i64,
-    /// What the script saw as `ctx.event`; of a request what is kept of it.
+    /// The event as the script saw it in `ctx.event`; for a request, its recorded parts.
     event: Value,
 }
 
@@ -55,7 +55,7 @@ impl CapturedEvent {
                 let (method, path) = (text(&request["method"]), text(&request["path"]));
                 (TriggerKind::Http, method, path, request)
             }
-            // What a script was called with, or the beginning of a large event.
+            // A call by another script, or an event too large to be stored whole.
             None => return None,
         };
         Some(Self {
@@ -70,22 +70,22 @@ impl CapturedEvent {
     }
 }
 
-/// Which events.
+/// Filters for captured events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CapturedQuery {
-    /// Only of this kind; `http` for requests.
+    /// Only this kind of event; `http` for requests.
     #[param(value_type = Option<String>)]
     kind: Option<TriggerKind>,
-    /// Only what started the script with this id.
+    /// Only events that started the script with this id.
     script_id: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
 }
 
-/// Lists what an app's scripts were started by lately, the last first, from the log of
-/// executions.
+/// Lists the events and requests that recently started an app's scripts, newest first. They are
+/// read from the execution log.
 #[utoipa::path(get, path = "/apps/{app}/captured-events", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), CapturedQuery),
     security(("key" = ["log:read"])),
@@ -96,7 +96,7 @@ pub(super) async fn list_captured_events(
     Path(name): Path<String>,
     Query(query): Query<CapturedQuery>,
 ) -> Result<Json<List<CapturedEvent>>> {
-    let page = Page::new(query.limit, None)?;
+    let page = PageQuery::new(query.limit, None)?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let scope = match &query.script_id {
         None => ExecutionScope::App(app.id),

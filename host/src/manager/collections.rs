@@ -1,122 +1,123 @@
-//! `/apps/{app}/kv` and `/apps/{app}/files`: what scripts keep, to look at.
+//! `/apps/{app}/kv` and `/apps/{app}/files`: lists of the data that scripts store.
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Path, Query};
-use super::lists::{List, Page, check_texts};
+use super::lists::{List, PageQuery, check_texts};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
-use crate::executor::entries::NAME_BYTES_MAX;
+use crate::events::rules::NAME_BYTES_MAX;
+use crate::json::Verbatim;
 use crate::store::{self, App, EXCERPT_BYTES_MAX, EntryRange, Excerpt, Space};
 
 /// A collection or a bucket.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Collection {
-    /// Its name.
-    name: String,
-    /// How many entries it has; 1,000 stands for 1,000 or more.
-    entries: i64,
-    /// Grows with every change.
-    version: i64,
+    /// The collection's name.
+    pub name: String,
+    /// The number of entries; 1,000 means 1,000 or more.
+    pub entries: i64,
+    /// A number that grows with every change.
+    pub version: i64,
 }
 
 /// A key and its value.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Entry {
     /// The key.
-    name: String,
-    /// The value. A list leaves out those of more than 4 KiB, see `value_is_left_out`.
-    value: Value,
+    pub name: String,
+    /// The value. Lists omit values of more than 4 KiB, see `value_is_left_out`.
+    #[schema(value_type = Value)]
+    pub value: Verbatim,
     /// The size of the value as JSON, in bytes.
-    value_bytes: i64,
-    /// Whether `value` is `null` because it is large:
-    /// `GET /apps/{app}/kv/{collection}/{key}` has it.
-    value_is_left_out: bool,
-    /// Grows with every change.
-    version: i64,
-    /// When its time is up, in microseconds since 1970.
-    expires_at: Option<i64>,
+    pub value_bytes: i64,
+    /// Whether `value` is `null` because it is large. `GET /apps/{app}/kv/{collection}/{key}`
+    /// returns it.
+    pub value_is_left_out: bool,
+    /// A number that grows with every change.
+    pub version: i64,
+    /// When it expires, in microseconds since 1970; `null` if it never does.
+    pub expires_at: Option<i64>,
     /// When it was last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub updated_at: i64,
 }
 
 /// A file of a bucket.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct FileEntry {
     /// The path.
-    name: String,
-    /// What is known about the file.
-    value: FileFacts,
+    pub name: String,
+    /// The file's metadata.
+    pub value: FileFacts,
     /// The size of `value` as JSON, in bytes. The file's size is `value.size_bytes`.
-    value_bytes: i64,
+    pub value_bytes: i64,
     /// Always `false`: `value` is small.
-    value_is_left_out: bool,
-    /// Grows with every change.
-    version: i64,
-    /// When its time is up, in microseconds since 1970.
-    expires_at: Option<i64>,
+    pub value_is_left_out: bool,
+    /// A number that grows with every change.
+    pub version: i64,
+    /// When it expires, in microseconds since 1970; `null` if it never does.
+    pub expires_at: Option<i64>,
     /// When it was last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub updated_at: i64,
 }
 
-/// What is known about a file.
+/// The metadata of a file.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default)]
 pub struct FileFacts {
-    /// The name of its content.
-    blob: String,
-    /// Its size, in bytes.
-    size_bytes: i64,
-    /// What kind of content it is.
-    content_type: String,
-    /// Its SHA-256 in hexadecimal.
-    sha256: String,
+    /// The name of the blob that holds the content.
+    pub blob: String,
+    /// The size of the content, in bytes.
+    pub size_bytes: i64,
+    /// The content type.
+    pub content_type: String,
+    /// The SHA-256 of the content, in hexadecimal.
+    pub sha256: String,
 }
 
-/// A part of a bucket.
+/// A page of a bucket.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FileEntries {
-    /// The files, in the order of their paths' bytes.
-    items: Vec<FileEntry>,
-    /// The `after` of the next part; `null` on the last one.
-    next_after: Option<String>,
+    /// The files, in byte order of their paths.
+    pub items: Vec<FileEntry>,
+    /// The `after` of the next page; `null` on the last one.
+    pub next_after: Option<String>,
 }
 
-/// A part of a collection.
+/// A page of a collection.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Entries {
-    /// The entries, in the order of their names' bytes.
-    items: Vec<Entry>,
-    /// The `after` of the next part; `null` on the last one.
-    next_after: Option<String>,
+    /// The entries, in byte order of their names.
+    pub items: Vec<Entry>,
+    /// The `after` of the next page; `null` on the last one.
+    pub next_after: Option<String>,
 }
 
-/// Which collections.
+/// The page of collections to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CollectionsQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
 }
 
-/// Which entries.
+/// Filters for a list of entries.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EntriesQuery {
-    /// Only names that begin so.
+    /// Only names that start with this prefix.
     prefix: Option<String>,
-    /// Only names after this one.
+    /// Only names after this one, in byte order.
     after: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
 }
 
@@ -150,12 +151,12 @@ pub(super) async fn list_buckets(
     list(&control_plane, Space::Files, &app, &query).await
 }
 
-/// Lists the entries of a collection. Values of more than 4 KiB are left out.
+/// Lists the entries of a collection. Values of more than 4 KiB are omitted.
 #[utoipa::path(get, path = "/apps/{app}/kv/{collection}", tag = "storage",
     params(("app" = String, Path, description = "The app's name"),
         ("collection" = String, Path, description = "The collection"), EntriesQuery),
     security(("key" = ["log:read"])),
-    responses((status = 200, description = "A part of the collection", body = Entries)))]
+    responses((status = 200, description = "A page of the collection", body = Entries)))]
 pub(super) async fn list_entries(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -166,7 +167,7 @@ pub(super) async fn list_entries(
     let part = part(&control_plane, Space::Kv, &app, &collection, &query).await?;
     let entry = |Excerpt { row, full_bytes }: Excerpt<store::Entry>| Entry {
         name: row.name,
-        value: row.value.value().unwrap_or_default(),
+        value: Verbatim(row.value.value().unwrap_or_default()),
         value_bytes: full_bytes,
         value_is_left_out: full_bytes > EXCERPT_BYTES_MAX,
         version: row.version,
@@ -182,7 +183,7 @@ pub(super) async fn list_entries(
     params(("app" = String, Path, description = "The app's name"),
         ("bucket" = String, Path, description = "The bucket"), EntriesQuery),
     security(("key" = ["log:read"])),
-    responses((status = 200, description = "A part of the bucket", body = FileEntries)))]
+    responses((status = 200, description = "A page of the bucket", body = FileEntries)))]
 pub(super) async fn list_files(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -211,7 +212,7 @@ async fn list(
     app: &App,
     query: &CollectionsQuery,
 ) -> Result<Json<List<Collection>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let rows = control_plane.store.list_collections(&app.id, space, page.rows()).await?;
     Ok(Json(page.list(rows, |row| Collection {
         name: row.name,
@@ -220,7 +221,7 @@ async fn list(
     })))
 }
 
-/// A part of a collection or a bucket, and the `after` of the next one.
+/// Reads a page of a collection or a bucket, and the `after` of the next one.
 async fn part(
     control_plane: &ControlPlane,
     space: Space,
@@ -228,7 +229,7 @@ async fn part(
     collection: &str,
     query: &EntriesQuery,
 ) -> Result<(Vec<Excerpt<store::Entry>>, Option<String>)> {
-    let page = Page::new(query.limit, None)?;
+    let page = PageQuery::new(query.limit, None)?;
     check_texts([Some(collection), query.prefix.as_deref(), query.after.as_deref()])?;
     if collection.len() > NAME_BYTES_MAX {
         let message = format!("a name has at most {NAME_BYTES_MAX} bytes");

@@ -1,17 +1,18 @@
-//! Compression of the control plane's answers: the API and the dashboard's page. The
-//! dashboard's other files are compressed when they are built (see [`super::dashboard`]).
+//! Compression of the control plane's responses: the API and the dashboard's page. The dashboard's
+//! other files are compressed at build time (see [`super::dashboard`]).
 //!
-//! Invariant: what scripts answer below `/x/` and on domains is never compressed here. The
+//! Invariant: responses of scripts, below `/x/` and on domains, are never compressed here. The
 //! layer is on the control plane's router, which those requests do not pass.
 //!
 //! # BREACH
-//! The size of a compressed answer tells what in it repeats. An attacker can read a secret out
-//! of it if all of these hold: the answer has a secret that stays the same, it also has text of
-//! the attacker's choice, the attacker makes the victim's browser ask for it, and sees the size.
-//! Two of these are ruled out:
-//! - The only lasting secret in an answer is the session's CSRF token, below `/api/v1/auth/`.
-//!   Nothing there is compressed. Other credentials are shown once, to who makes them.
-//! - A page of another origin gets no answer with the session's cookie: it is `SameSite=Strict`,
+//! The size of a compressed response shows which parts of it repeat. An attacker can recover a
+//! secret from it if all of these hold: the response holds a secret that stays the same; it also
+//! holds text chosen by the attacker; the attacker makes the victim's browser request it; and the
+//! attacker sees its size. Two of these are ruled out:
+//! - The only lasting secret in a response is the session's CSRF token, below `/api/v1/auth/`.
+//!   Nothing there is compressed. Other credentials are shown once, to the caller that creates
+//!   them.
+//! - A page of another origin gets no response with the session's cookie: it is `SameSite=Strict`,
 //!   and [`crate::auth::Auth`] refuses what browsers call `same-site` or `cross-site`.
 
 use axum::extract::Request;
@@ -21,12 +22,12 @@ use axum::response::Response;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-/// Smaller answers fit into one packet anyway.
+/// Smaller responses fit into one packet anyway.
 const BYTES_MIN: u16 = 1024;
-/// Answers with the session's CSRF token.
+/// The path prefix of responses with the session's CSRF token.
 const WITH_SECRETS: &str = "/api/v1/auth/";
 
-/// Compresses by `br` or `gzip`, as the caller prefers.
+/// Compresses with `br` or `gzip`, as the caller prefers.
 pub(super) fn layer() -> CompressionLayer<impl Predicate> {
     let worth = SizeAbove::new(BYTES_MIN)
         .and(NotForContentType::SSE)
@@ -35,7 +36,7 @@ pub(super) fn layer() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(worth)
 }
 
-/// Middleware before [`layer`]: has it leave alone what must not be compressed.
+/// Middleware before [`layer`] that exempts responses with secrets from compression.
 pub(super) async fn protect(mut request: Request, next: Next) -> Response {
     if request.uri().path().starts_with(WITH_SECRETS) {
         request.headers_mut().remove(header::ACCEPT_ENCODING);

@@ -1,9 +1,9 @@
-//! Answers that have not changed: a `GET` of JSON has an `ETag`, and the same answer is not
-//! sent again to a caller who names it in `If-None-Match` (RFC 9110, section 13.1.2). The
-//! dashboard asks again every few seconds; this makes an unchanged page cost some headers.
+//! Conditional requests: a `GET` that returns JSON has an `ETag`, and a caller that sends it in
+//! `If-None-Match` gets 304 without a body (RFC 9110, section 13.1.2). The dashboard polls every
+//! few seconds; an unchanged page then costs only headers.
 //!
-//! Invariant: the answer is made each time, with every check of the caller. Only its body is
-//! left out.
+//! Invariant: the response is computed each time, with every check of the caller. Only its body is
+//! omitted.
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Request;
@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 
 use super::dashboard::is_known;
 
-/// Larger answers have no ETag, in bytes: the largest page of a list is about this large.
+/// Larger responses get no ETag, in bytes: the largest page of a list is about this large.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Middleware that adds the ETag, and answers 304 to who has it.
+/// Middleware that adds the ETag, and answers 304 if the caller has that version.
 pub(super) async fn answer(request: Request, next: Next) -> Response {
     if request.method() != Method::GET {
         return next.run(request).await;
@@ -28,7 +28,7 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();
-    // The body is whole in memory already, see `is_tagged`.
+    // The whole body is in memory already, see `is_tagged`.
     let Ok(body) = to_bytes(body, BYTES_MAX as usize).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -55,7 +55,7 @@ fn is_tagged(answer: &Response) -> bool {
         && answer.body().size_hint().exact().is_some_and(|bytes| bytes <= BYTES_MAX)
 }
 
-/// Weak, because the bytes differ with the compression.
+/// Returns a weak ETag, because the bytes differ with the compression.
 fn etag(body: &[u8]) -> String {
     format!("W/\"{}\"", hex::encode(&Sha256::digest(body)[..16]))
 }

@@ -1,14 +1,13 @@
-//! The dashboard: files that were built into the program, and one page for every address
-//! of theirs.
+//! The dashboard: static files embedded in the binary, and one page that serves every path of the
+//! app.
 //!
-//! Each file is there as it is, compressed by gzip and by brotli (`.gz`, `.br`), made
-//! when the dashboard was built, so that nothing is compressed for a request. What is
-//! below `_app/immutable/` has the hash of its content in its name and is kept by
-//! browsers for good; all else is asked for again, by its ETag.
+//! Each file is embedded as it is and compressed by gzip and brotli (`.gz`, `.br`) at build time,
+//! so that no request compresses anything. A name below `_app/immutable/` holds a hash of the
+//! content, and browsers cache it permanently. All other files are revalidated by ETag.
 //!
-//! Invariant: it loads nothing from elsewhere, and it runs no script but its own. Scripts of
-//! apps answer on the same origin, below `/x/`, so that `'self'` alone would allow theirs:
-//! see [`page_policy`].
+//! Invariant: it loads nothing from other origins, and runs only its own scripts. Scripts of apps
+//! answer on the same origin, below `/x/`, so `'self'` alone would allow theirs: see
+//! [`page_policy`].
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -18,25 +17,25 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use super::unknown_path;
 use crate::auth::Auth;
 
-/// What `make dashboard` has built. In a debug build it is read from the folder.
+/// The output of `make dashboard`. A debug build reads it from the folder.
 #[derive(RustEmbed)]
 #[folder = "../dashboard/build"]
 #[allow_missing = true]
 struct Files;
 
-/// The page for every address.
+/// The page that serves every path.
 const PAGE: &str = "index.html";
 const NOT_BUILT: &str = "This PiCloud was built without its dashboard: `make dashboard` builds \
-    it, and the next build of the server takes it in. Everything else works; see `picloud --help`.\n";
+    it, and the next build of the server embeds it. Everything else works; see `picloud --help`.\n";
 
-/// What has an address that is not the dashboard's, so that nobody who asks for it in
-/// vain gets a page.
+/// Path prefixes that are not the dashboard's. A request for a missing path below them gets 404,
+/// not the page.
 const NOT_PAGES: [&str; 5] = ["/api/", "/x/", "/health/", "/metrics", "/_app/"];
 
-/// An encoding that files are there in, and how their names end then; the best first.
+/// The encodings of the embedded files and their file endings, best first.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
-/// Answers what nothing else does.
+/// Serves requests that no other route matches.
 pub(super) async fn answer(State(auth): State<Auth>, request: Request) -> Response {
     let (path, headers) = (request.uri().path(), request.headers());
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -56,11 +55,11 @@ pub(super) async fn answer(State(auth): State<Auth>, request: Request) -> Respon
     file(PAGE, headers)
 }
 
-/// Whether somebody wants to see a page of the dashboard.
+/// Whether the request wants a page of the dashboard.
 fn is_page(path: &str, headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_other = NOT_PAGES.iter().any(|other| path.starts_with(other));
-    // A program takes anything, and means a page at the root only.
+    // A program accepts any type, and wants a page at the root only.
     path == "/" || (!is_other && accept.is_some_and(|accept| accept.contains("html")))
 }
 
@@ -98,10 +97,10 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     answer
 }
 
-/// The `Content-Security-Policy` of the page, beside the one in the page itself. A browser
-/// applies both: the page's allows this origin only, and this one allows only the inline
-/// scripts with the page's hashes and files below `/_app/`. A host is not named here, because a
-/// proxy may have changed it.
+/// The `Content-Security-Policy` of the page, in addition to the one in the page itself. A browser
+/// applies both: the page's allows this origin only; this one allows only files below `/_app/` and
+/// the inline scripts with the page's hashes. It names no host, because a proxy can change the
+/// host.
 fn page_policy() -> String {
     let page = Files::get(PAGE).map(|page| page.data).unwrap_or_default();
     let hashes = inline_hashes(&String::from_utf8_lossy(&page));
@@ -114,7 +113,7 @@ fn inline_hashes(page: &str) -> String {
     quoted.map(|hash| format!("'{hash}' ")).collect()
 }
 
-/// The file in the best encoding that its caller takes, and which one that is.
+/// Returns the file in the best encoding that the caller accepts, and the encoding's name.
 fn best(name: &str, headers: &HeaderMap) -> (Option<&'static str>, Option<EmbeddedFile>) {
     let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let accepted = accepted.unwrap_or_default();
@@ -128,13 +127,13 @@ fn best(name: &str, headers: &HeaderMap) -> (Option<&'static str>, Option<Embedd
     ENCODINGS
         .iter()
         .filter(|(encoding, _)| takes(encoding))
-        .find_map(|(encoding, ending)| {
-            Files::get(&format!("{name}{ending}")).map(|file| (Some(*encoding), Some(file)))
+        .find_map(|(encoding, disposition)| {
+            Files::get(&format!("{name}{disposition}")).map(|file| (Some(*encoding), Some(file)))
         })
         .unwrap_or_else(|| (None, Files::get(name)))
 }
 
-/// Whether `If-None-Match` names it.
+/// Whether `If-None-Match` contains the ETag.
 pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     known.is_some_and(|known| known.split(',').any(|part| part.trim() == etag))

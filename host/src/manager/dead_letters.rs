@@ -1,4 +1,4 @@
-//! `/apps/{app}/dead-letters` and `/dead-letters/{id}`: events that were given up.
+//! `/apps/{app}/dead-letters` and `/dead-letters/{id}`: events whose attempts are used up.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
+use super::omitted::is_default;
 use super::outbox::shown_payload;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
-use crate::events::{Common, payload};
+use crate::events::{payload, replayed};
 use crate::json::Verbatim;
 use crate::requests;
 use crate::store::{
@@ -20,53 +22,56 @@ use crate::store::{
     Resource, TriggerKind,
 };
 
-/// How many dead letters one call in bulk deals with at most.
+/// The most dead letters that one bulk request handles.
 pub(super) const BULK_MAX: i64 = 200;
 
 /// A dead letter.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct DeadLetter {
-    /// Its id.
-    id: String,
-    /// The event that was given up.
-    event_id: String,
+    /// The dead letter's id.
+    pub id: String,
+    /// The id of the failed event.
+    pub event_id: String,
     /// The kind of event.
-    kind: TriggerKind,
-    /// What had happened.
-    operation: String,
-    /// The queue, topic, collection or bucket that the event came by.
-    source: String,
-    /// The trigger that the event came by.
-    trigger_id: Option<String>,
-    /// The script that failed.
-    script_id: String,
-    /// Its name at that time.
-    script: String,
-    /// The version that failed last.
-    script_version: i64,
-    /// The details of the event, as the script saw them under the name of its kind. A list
-    /// leaves out those of more than 4 KiB, see `payload_is_left_out`.
-    payload: Value,
-    /// The size of the details as they are stored, in bytes.
-    payload_bytes: i64,
-    /// Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it.
-    payload_is_left_out: bool,
-    /// How often it was attempted.
-    attempts: i64,
+    #[schema(value_type = TriggerKind)]
+    pub kind: Extensible<TriggerKind>,
+    /// The operation that caused the event.
+    pub operation: String,
+    /// The queue, topic, collection or bucket of the event.
+    pub source: String,
+    /// The id of the trigger that the event matched.
+    pub trigger_id: Option<String>,
+    /// The id of the script that failed.
+    pub script_id: String,
+    /// The script's name at that time.
+    pub script: String,
+    /// The version of the last attempt.
+    pub script_version: i64,
+    /// The payload of the event, as the script saw it under the name of its kind. Lists omit
+    /// payloads of more than 4 KiB, see `payload_is_left_out`.
+    #[schema(value_type = Value)]
+    pub payload: Verbatim,
+    /// The size of the stored payload, in bytes.
+    pub payload_bytes: i64,
+    /// Whether `payload` is `null` because it is large. `GET /dead-letters/{id}` returns it.
+    pub payload_is_left_out: bool,
+    /// The number of attempts.
+    pub attempts: i64,
     /// When the first attempt began, in microseconds since 1970.
-    first_attempt_at: i64,
+    pub first_attempt_at: i64,
     /// When the last attempt began, in microseconds since 1970.
-    last_attempt_at: i64,
-    /// Why the last attempt failed.
-    last_error: String,
-    /// `replayed`, `ignored`, `handled_by_script`, `handler_failed`; `null` until then.
-    resolution: Option<Resolution>,
-    /// When that was, in microseconds since 1970.
-    resolved_at: Option<i64>,
+    pub last_attempt_at: i64,
+    /// The error of the last attempt.
+    pub last_error: String,
+    /// `replayed`, `ignored`, `handled_by_script` or `handler_failed`; `null` while unresolved.
+    #[schema(value_type = Option<Resolution>)]
+    pub resolution: Option<Extensible<Resolution>>,
+    /// When it was resolved, in microseconds since 1970.
+    pub resolved_at: Option<i64>,
     /// When the event was accepted, in microseconds since 1970.
-    event_created_at: i64,
-    /// When it was given up, in microseconds since 1970.
-    created_at: i64,
+    pub event_created_at: i64,
+    /// When the event became a dead letter, in microseconds since 1970.
+    pub created_at: i64,
 }
 
 impl From<store::DeadLetter> for DeadLetter {
@@ -89,24 +94,24 @@ impl DeadLetter {
         Self {
             id: letter.id.into(),
             event_id: letter.event_id.into(),
-            kind: letter.kind,
+            kind: letter.kind.into(),
             operation: letter.operation,
             source: letter.source,
             trigger_id: letter.trigger_id.map(Into::into),
             script_id: letter.script_id.into(),
             script: letter.script_name,
             script_version: letter.script_version,
-            payload: match payload_is_left_out {
+            payload: Verbatim(match payload_is_left_out {
                 true => Value::Null,
                 false => shown_payload(letter.kind, &letter.payload),
-            },
+            }),
             payload_bytes,
             payload_is_left_out,
             attempts: letter.attempts,
             first_attempt_at: letter.first_attempt_at,
             last_attempt_at: letter.last_attempt_at,
             last_error: letter.last_error,
-            resolution: letter.resolution,
+            resolution: letter.resolution.map(Into::into),
             resolved_at: letter.resolved_at,
             event_created_at: letter.event_created_at,
             created_at: letter.created_at,
@@ -114,27 +119,34 @@ impl DeadLetter {
     }
 }
 
-/// Which dead letters.
-#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+/// Filters for dead letters.
+#[derive(Debug, Default, PartialEq, Deserialize, Serialize, IntoParams, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeadLettersQuery {
-    /// Only those that nothing has become of yet; yes when left out.
-    unresolved: Option<bool>,
+    /// Only unresolved dead letters. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unresolved: Option<bool>,
     /// Only events of this kind.
     #[param(value_type = Option<String>)]
     #[schema(value_type = Option<String>)]
-    kind: Option<TriggerKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<TriggerKind>,
     /// Only events of the script with this id.
-    script_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script_id: Option<String>,
     /// Only events by the trigger with this id.
-    trigger_id: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
-    limit: Option<i64>,
-    /// Only what is behind this place: the `next_after` of an earlier answer.
-    after: Option<String>,
-    /// Number of items to skip, at most 10,000; not together with `after`.
-    offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_id: Option<String>,
+    /// Number of items to return, 1 to 200. Default: 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// Cursor: the `next_after` of a previous response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Number of items to skip, at most 10,000. Cannot be combined with `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
 }
 
 impl DeadLettersQuery {
@@ -150,53 +162,54 @@ impl DeadLettersQuery {
     }
 }
 
-/// How many there are.
-#[derive(Debug, Serialize, ToSchema)]
+/// A number of dead letters.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct DeadLetterCount {
-    /// As many; 10,000 stands for 10,000 or more.
-    count: i64,
+    /// The number; 10,000 means 10,000 or more.
+    pub count: i64,
 }
 
-/// How to try an event again.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+/// Options for replaying a dead letter.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayDeadLetter {
-    /// Run the version that failed; otherwise the one that runs now.
-    same_version: bool,
-    /// Another payload in the place of the one that failed.
+    /// Whether to run the version that failed. Default: the version that is deployed now.
+    pub same_version: bool,
+    /// A payload that replaces the one that failed.
     #[schema(value_type = Option<Value>)]
-    payload: Option<Verbatim>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Verbatim>,
 }
 
-/// What was enqueued.
-#[derive(Debug, Serialize, ToSchema)]
+/// The event that a replay created.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ReplayedDeadLetter {
-    /// The new event.
-    event_id: String,
+    /// The id of the new event.
+    pub event_id: String,
 }
 
-/// What to do with many.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The dead letters of a bulk request, and its options.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkDeadLetters {
-    /// Which ones; at most 200 at once, the newest first.
-    #[serde(default)]
-    filter: DeadLettersQuery,
-    /// Run the versions that failed; otherwise those that run now. For a replay.
-    #[serde(default)]
-    same_version: bool,
+    /// The dead letters to process: the newest ones that match, at most 200 for each request.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub filter: DeadLettersQuery,
+    /// For a replay: whether to run the versions that failed. Default: those that are deployed now.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub same_version: bool,
 }
 
-/// What was done with many.
-#[derive(Debug, Serialize, ToSchema)]
+/// The result of a bulk request.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct BulkDone {
-    /// How many were dealt with.
-    done: i64,
-    /// How many of the filter are left unresolved, 10,000 for 10,000 or more: ask again.
-    left: i64,
+    /// The number of dead letters processed.
+    pub done: i64,
+    /// Unresolved dead letters that still match; 10,000 means 10,000 or more. Repeat the request.
+    pub left: i64,
 }
 
-/// Lists an app's dead letters, newest first. Payloads of more than 4 KiB are left out.
+/// Lists an app's dead letters, newest first. Payloads of more than 4 KiB are omitted.
 #[utoipa::path(get, path = "/apps/{app}/dead-letters", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name"), DeadLettersQuery),
     security(("key" = ["log:read"])),
@@ -207,7 +220,7 @@ pub(super) async fn list_dead_letters(
     Path(name): Path<String>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Json<List<DeadLetter>>> {
-    let page = Page::of_growing(query.limit, query.offset)?;
+    let page = PageQuery::of_growing(query.limit, query.offset)?;
     let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let filter = query.filter()?;
@@ -231,7 +244,7 @@ pub(super) async fn count_dead_letters(
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Json<DeadLetterCount>> {
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
-    Page::of_growing(query.limit, query.offset)?.part("after", query.after.as_deref())?;
+    PageQuery::of_growing(query.limit, query.offset)?.part("after", query.after.as_deref())?;
     let count = control_plane.store.count_dead_letters(&app.id, &query.filter()?).await?;
     Ok(Json(DeadLetterCount { count }))
 }
@@ -249,7 +262,7 @@ pub(super) async fn get_dead_letter(
     Ok(Json(letter(&control_plane, &caller, &id, Capability::AppReadLogs).await?.into()))
 }
 
-/// The dead letter of that id, if the caller may do this in its app.
+/// Finds a dead letter and checks that the caller has the capability in its app.
 async fn letter(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -262,7 +275,7 @@ async fn letter(
     Ok(letter)
 }
 
-/// Enqueues the event of a dead letter anew. Each can be replayed once.
+/// Enqueues the event of a dead letter again. Each dead letter can be replayed once.
 #[utoipa::path(post, path = "/dead-letters/{id}/replay", tag = "dead letters",
     params(("id" = String, Path, description = "The dead letter's id")),
     request_body = ReplayDeadLetter,
@@ -304,11 +317,11 @@ pub(super) async fn resolve_dead_letter(
     Ok(Json(control_plane.store.find_dead_letter(&id).await?.into()))
 }
 
-/// Enqueues the events of many dead letters anew.
+/// Enqueues the events of many dead letters again.
 #[utoipa::path(post, path = "/apps/{app}/dead-letters/replay", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
     security(("key" = ["app:admin"])),
-    responses((status = 200, description = "How many", body = BulkDone)))]
+    responses((status = 200, description = "The number of processed dead letters", body = BulkDone)))]
 pub(super) async fn replay_dead_letters(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -325,7 +338,7 @@ pub(super) async fn replay_dead_letters(
 #[utoipa::path(post, path = "/apps/{app}/dead-letters/resolve", tag = "dead letters",
     params(("app" = String, Path, description = "The app's name")), request_body = BulkDeadLetters,
     security(("key" = ["app:admin"])),
-    responses((status = 200, description = "How many", body = BulkDone)))]
+    responses((status = 200, description = "The number of processed dead letters", body = BulkDone)))]
 pub(super) async fn resolve_dead_letters(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -336,22 +349,22 @@ pub(super) async fn resolve_dead_letters(
     bulk(&control_plane, &caller, &app.id, &body.read()?.filter, Action::Ignore).await
 }
 
-/// The change that dealing with a dead letter is.
+/// Returns the audit entry for an action on a dead letter.
 fn dealt_with(action: &'static str, letter: &store::DeadLetter) -> Change {
     Change::new(action, Resource::DeadLetter, letter.id.as_str(), &letter.script_name)
         .in_app(&letter.app_id)
         .from(&json!({ "resolution": letter.resolution, "event_id": letter.event_id }))
 }
 
-/// What is done with many.
+/// The action of a bulk request.
 #[derive(Clone, Copy)]
 enum Action {
     Replay { same_version: bool },
     Ignore,
 }
 
-/// Deals with what a filter finds, one after the other. One that somebody else has
-/// dealt with meanwhile is left out.
+/// Processes the dead letters that match the query, one by one. Skips those that another request
+/// resolved in the meantime.
 async fn bulk(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -367,7 +380,7 @@ async fn bulk(
     }
     let offset = query.offset.unwrap_or(0);
     let part =
-        Page::of_growing(Some(limit), Some(offset))?.part("after", query.after.as_deref())?;
+        PageQuery::of_growing(Some(limit), Some(offset))?.part("after", query.after.as_deref())?;
     let part = store::Part { page: store::Page { limit, offset }, ..part };
     let mut done = 0;
     for letter in control_plane.store.list_dead_letters(app_id, &filter, part).await?.rows {
@@ -376,7 +389,7 @@ async fn bulk(
         let done_with_it = match action {
             Action::Replay { same_version } => {
                 let store = store("replay_dead_letter");
-                // The list may lack its payload, and one by one they fit into memory.
+                // The list can lack the payload. Loading one at a time also bounds the memory.
                 let letter = match control_plane.store.find_dead_letter(&id).await {
                     Ok(letter) => letter,
                     Err(store::Error::NotFound(_)) => continue,
@@ -384,7 +397,7 @@ async fn bulk(
                 };
                 match event_again(control_plane, letter, same_version, None).await {
                     Ok(event) => store.replay_dead_letter(&id, event).await,
-                    // Somebody has to give its credentials again, or it is too deep.
+                    // The caller must send the credentials again, or the event is too deep.
                     Err(Error::Conflict(_)) => continue,
                     Err(error) => return Err(error),
                 }
@@ -406,18 +419,13 @@ async fn bulk(
     Ok(Json(BulkDone { done, left }))
 }
 
-/// The event of a dead letter, to be accepted anew, with another payload if there is one.
+/// Builds the event that replays a dead letter, with another payload if one is given.
 async fn event_again(
     control_plane: &ControlPlane,
     letter: store::DeadLetter,
     same_version: bool,
     edited: Option<&Value>,
 ) -> Result<NewEvent> {
-    if letter.depth > control_plane.depth_max {
-        let refusal = Refusal::new("event_too_deep", "a chain of triggers led to this event");
-        let refusal = refusal.with("limit", "trigger_depth").with("used", letter.depth);
-        return Err(Error::Conflict(refusal.with("most", control_plane.depth_max)));
-    }
     let place = (&control_plane.secrets, &control_plane.clock);
     let payload = match (letter.kind, edited) {
         (TriggerKind::Http, _) => {
@@ -426,19 +434,7 @@ async fn event_again(
         (_, Some(edited)) => store::Json::from_text(edited.to_string()),
         (_, None) => letter.payload.clone(),
     };
-    let common = Common {
-        clock: &control_plane.clock,
-        app_id: &letter.app_id,
-        principal: &letter.principal,
-        depth: letter.depth,
-        caused_by: None,
-        created_at: control_plane.clock.now_us(),
-    };
-    let mut event = common.stored(letter.kind, &letter.operation, &letter.source, payload);
-    event.trigger_id = letter.trigger_id;
-    event.script_version = same_version.then_some(letter.script_version);
-    event.script_id = Some(letter.script_id);
-    Ok(event)
+    replayed(&control_plane.clock, letter, payload, same_version, control_plane.depth_max)
 }
 
 fn check_edited(control_plane: &ControlPlane, kind: TriggerKind, payload: &Value) -> Result<()> {

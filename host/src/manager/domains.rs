@@ -1,11 +1,13 @@
-//! `/apps/{app}/domains`: the host names at whose root an app's routes may stand.
+//! `/apps/{app}/domains`: the host names on which an app can have routes.
 //!
 //! ```text
 //! claim ─▶ pending ─┬─ verify: a TXT record has the app's token ─┬─▶ verified: served
-//!                   └─ approve: an admin of the instance says so ─┘
+//!                   └─ approve: an instance admin approves it ─┘
 //! ```
 //!
-//! Invariant: a host of the dashboard or of the API, on any node, is nobody's to claim.
+//! Invariant: an app can never claim a host of the dashboard or of the API, on any node.
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,70 +17,73 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use super::names::check_host;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::hostname::{Hostname, ReservedHosts};
 use crate::store::{self, App, Resource};
 
-/// What stands before a host in the name of its TXT record.
+/// The label before a host in the name of its TXT record.
 const PROOF_LABEL: &str = "_picloud";
-/// What stands before the token in the TXT record.
+/// The prefix of the token in the TXT record.
 const PROOF_PREFIX: &str = "picloud-verification=";
-/// Who has verified a domain whose TXT record was found.
+/// The `verified_by` of a domain that was verified by its TXT record.
 const BY_DNS: &str = "dns";
 
 /// Whether a domain is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DomainState {
-    /// It was claimed, and nobody has proved that it is the app's. It is not served.
+    /// The domain is claimed, but its ownership is not proved. It is not served.
     Pending,
-    /// It is served, unless `closed` says why not.
+    /// The domain is served, unless `closed` gives a reason why not.
     Verified,
 }
 
 /// Why a verified domain is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DomainClosed {
-    /// The host is the platform's own.
+    /// The host is used by PiCloud itself.
     HostReserved,
 }
 
-/// The DNS record that proves that a domain is the app's.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// The DNS record that proves that the app owns a domain.
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct DomainProof {
-    /// Its type.
-    #[schema(example = "TXT")]
-    r#type: &'static str,
-    /// Its name.
+    /// The record's type.
+    #[schema(value_type = String, example = "TXT")]
+    pub r#type: Cow<'static, str>,
+    /// The record's name.
     #[schema(example = "_picloud.shop.example.org")]
-    name: String,
-    /// Its value.
-    value: String,
+    pub name: String,
+    /// The record's value.
+    pub value: String,
 }
 
 /// A claimed domain.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Domain {
     /// The host name, in lower case.
-    host: String,
+    pub host: String,
     /// Whether it is served.
-    state: DomainState,
-    /// Why it is not served although it is verified; `null` if it is served or pending.
-    closed: Option<DomainClosed>,
-    /// The DNS record to make while it is pending; `null` when it is verified.
-    proof: Option<DomainProof>,
+    #[schema(value_type = DomainState)]
+    pub state: Extensible<DomainState>,
+    /// Why a verified domain is not served; `null` if it is served or pending.
+    #[schema(value_type = Option<DomainClosed>)]
+    pub closed: Option<Extensible<DomainClosed>>,
+    /// The DNS record to create while the domain is pending; `null` once it is verified.
+    pub proof: Option<DomainProof>,
     /// When it was claimed, in microseconds since 1970.
-    created_at: i64,
+    pub created_at: i64,
     /// When it was verified, in microseconds since 1970; `null` while it is pending.
-    verified_at: Option<i64>,
-    /// `dns`, the principal who has approved it, or `upgrade` for a domain that was claimed
-    /// before there were proofs; `null` while it is pending.
-    verified_by: Option<String>,
+    pub verified_at: Option<i64>,
+    /// `dns`, the principal that approved it, or `upgrade` for a domain claimed before proofs
+    /// existed; `null` while it is pending.
+    pub verified_by: Option<String>,
 }
 
 impl Domain {
@@ -87,8 +92,8 @@ impl Domain {
         let is_reserved =
             Hostname::parse(&domain.host).map_or(true, |host| reserved.includes(&host));
         Self {
-            state: if is_verified { DomainState::Verified } else { DomainState::Pending },
-            closed: (is_verified && is_reserved).then_some(DomainClosed::HostReserved),
+            state: if is_verified { DomainState::Verified } else { DomainState::Pending }.into(),
+            closed: (is_verified && is_reserved).then_some(DomainClosed::HostReserved.into()),
             proof: domain.token.map(|token| proof(&domain.host, &token)),
             host: domain.host,
             created_at: domain.created_at,
@@ -100,28 +105,28 @@ impl Domain {
 
 fn proof(host: &str, token: &str) -> DomainProof {
     DomainProof {
-        r#type: "TXT",
+        r#type: "TXT".into(),
         name: format!("{PROOF_LABEL}.{host}"),
         value: format!("{PROOF_PREFIX}{token}"),
     }
 }
 
-/// A domain to be claimed.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The domain to claim.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewDomain)]
 pub struct ClaimDomain {
     /// A DNS name without a port.
     #[schema(example = "shop.example.org")]
-    host: String,
+    pub host: String,
 }
 
-/// Which domains.
+/// The page of domains to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DomainsQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -138,14 +143,14 @@ pub(super) async fn list_domains(
     Path(name): Path<String>,
     Query(query): Query<DomainsQuery>,
 ) -> Result<Json<List<Domain>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let domains = control_plane.store.list_domains(&app.id).await?;
     let reserved = control_plane.reserved_hosts().await?;
     Ok(Json(page.list_part(domains, |domain| Domain::of(domain, &reserved))))
 }
 
-/// Claims a domain for an app. It is pending then, and served when it is verified.
+/// Claims a domain for an app. The domain is pending, and is not served until it is verified.
 #[utoipa::path(post, path = "/apps/{app}/domains", tag = "domains",
     params(("app" = String, Path, description = "The app's name")), request_body = ClaimDomain,
     security(("key" = ["domain:manage"])),
@@ -173,7 +178,7 @@ pub(super) async fn claim_domain(
     Ok((StatusCode::CREATED, Json(Domain::of(domain, &reserved))))
 }
 
-/// Looks for the DNS record that proves that a domain is the app's. It is served then.
+/// Looks up the DNS record that proves that the app owns a domain. If found, the domain is served.
 #[utoipa::path(post, path = "/apps/{app}/domains/{host}/verify", tag = "domains",
     params(("app" = String, Path, description = "The app's name"),
         ("host" = String, Path, description = "The host name")),
@@ -190,8 +195,8 @@ pub(super) async fn verify_domain(
     if let Some(token) = &domain.token {
         let wanted = proof(&domain.host, token);
         let found = control_plane.resolver.texts(&wanted.name).await.map_err(|error| {
-            tracing::info!(%error, name = wanted.name, "a DNS record could not be looked up");
-            let message = format!("the DNS record {} could not be looked up", wanted.name);
+            tracing::info!(%error, name = wanted.name, "the lookup of a DNS record failed");
+            let message = format!("the lookup of the DNS record {} failed", wanted.name);
             Error::Unavailable {
                 refusal: Refusal::new("dns_unavailable", message),
                 retry_after_s: 5,
@@ -204,7 +209,7 @@ pub(super) async fn verify_domain(
     control_plane.verify(&caller, &app, domain, "verify_domain", BY_DNS, &headers).await
 }
 
-/// Approves a domain without a DNS record, as an admin of the instance. It is served then.
+/// Approves a domain without a DNS record, as an instance admin. The domain is then served.
 #[utoipa::path(post, path = "/apps/{app}/domains/{host}/approve", tag = "domains",
     params(("app" = String, Path, description = "The app's name"),
         ("host" = String, Path, description = "The host name")),
@@ -222,13 +227,13 @@ pub(super) async fn approve_domain(
     control_plane.verify(&caller, &app, domain, "approve_domain", &by, &headers).await
 }
 
-/// Gives a domain up and deletes the app's routes there. With routes there, it needs what
-/// deleting them needs too.
+/// Releases a domain and deletes the app's routes there. If it has routes, the caller also needs
+/// the right to delete routes.
 #[utoipa::path(delete, path = "/apps/{app}/domains/{host}", tag = "domains",
     params(("app" = String, Path, description = "The app's name"),
         ("host" = String, Path, description = "The host name")),
     security(("key" = ["domain:manage"])),
-    responses((status = 204, description = "It is free")))]
+    responses((status = 204, description = "The domain is released")))]
 pub(super) async fn release_domain(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -238,7 +243,7 @@ pub(super) async fn release_domain(
     let host = control_plane.domain(&app, &host).await?.host;
     let routes = control_plane.store.list_routes_on(&app.id, &host).await?;
     if !routes.is_empty() {
-        // They are deleted too, and a script without a guarded route may have an open endpoint.
+        // Routes are deleted too. A script that loses its guarded route can get an open endpoint.
         let capability = Capability::AppManageRoutes;
         control_plane.auth.allow(&caller, &app.id, capability, Resource::Domain).await?;
     }
@@ -251,21 +256,21 @@ pub(super) async fn release_domain(
 }
 
 impl ControlPlane {
-    /// The app's domain of that host, in any spelling.
+    /// Returns the app's domain with that host, in any spelling.
     async fn domain(&self, app: &App, host: &str) -> Result<store::Domain> {
-        // One that was claimed before a rule can be no name any more.
+        // A domain claimed before a rule existed may not be a valid name any more.
         let host = check_host(host).map_or_else(|_| host.to_owned(), |host| host.to_string());
         Ok(self.store.find_domain(&app.id, &host).await?)
     }
 
-    /// What nobody may claim, on any node.
+    /// Returns the hosts that no app can claim, on any node.
     async fn reserved_hosts(&self) -> Result<ReservedHosts> {
         let hosts = self.store.list_reserved_hosts().await?;
         Ok(ReservedHosts::of(hosts.iter().map(String::as_str)))
     }
 
-    /// Refuses a host of the platform: one that a node is configured with, and the one on
-    /// which this request has reached the API.
+    /// Refuses a host of the platform: one configured on a node, or the host on which this request
+    /// came to the API.
     async fn check_claimable(&self, host: &Hostname, headers: &HeaderMap) -> Result<ReservedHosts> {
         let reserved = self.reserved_hosts().await?;
         let asked = Hostname::of_request(headers, &Uri::default()).ok().flatten();
@@ -276,7 +281,7 @@ impl ControlPlane {
         Ok(reserved)
     }
 
-    /// Makes a pending domain a verified one.
+    /// Marks a pending domain as verified.
     async fn verify(
         &self,
         caller: &Caller,
@@ -304,7 +309,7 @@ impl ControlPlane {
 
 fn not_proved(wanted: &DomainProof, found: Vec<String>) -> Refusal {
     let message = format!(
-        "the DNS has no TXT record {} with the value {}; it can take a while until a new one is seen",
+        "found no TXT record {} with the value {}; a new record can take a while to become visible",
         wanted.name, wanted.value
     );
     Refusal::new("domain_not_proved", message)

@@ -13,121 +13,128 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use crate::auth::{Caller, Capability};
 use crate::error::Result;
 use crate::executor::LogLine;
+use crate::json::Verbatim;
 use crate::store::{
     self, ExecutionCursor, ExecutionId, ExecutionScope, ExecutionStatus, Listed, Position,
     Resource, ScriptId, TriggerKind,
 };
+pub use purge::Purged;
 pub(super) use purge::*;
 pub(super) use query::TEXT_CHARS_MAX;
 use query::{ExecutionsQuery, Selection};
+pub use recorded::RecordedLine;
 use recorded::{RecordedRequest, RecordedResponse};
 
-/// An execution in one row.
-#[derive(Debug, Serialize, ToSchema)]
+/// A row of an execution list.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ExecutionSummary {
-    /// Its id.
-    id: String,
+    /// The execution's id.
+    pub id: String,
     /// The id of the script that ran.
-    script_id: String,
+    pub script_id: String,
     /// The script's name at that time.
-    script: String,
+    pub script: String,
     /// The version that ran.
-    version: i64,
-    /// How it ended.
-    status: ExecutionStatus,
-    /// What started it: `http`, `execute` (the test panel), `script` (another script),
+    pub version: i64,
+    /// The status with which it ended.
+    #[schema(value_type = ExecutionStatus)]
+    pub status: Extensible<ExecutionStatus>,
+    /// The kind of its cause: `http`, `execute` (the test panel), `script` (another script),
     /// `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
-    trigger: TriggerKind,
-    /// The event that started it: every attempt has the same.
-    event_id: Option<String>,
-    /// The trigger that the event came by.
-    trigger_id: Option<String>,
-    /// The execution that it was a part of, because its script was called.
-    parent_id: Option<String>,
-    /// The execution that had caused the event.
-    caused_by: Option<String>,
-    /// Which attempt it was, from 1.
-    attempt: i64,
+    #[schema(value_type = TriggerKind)]
+    pub trigger: Extensible<TriggerKind>,
+    /// The id of the event that started it, the same for every attempt.
+    pub event_id: Option<String>,
+    /// The id of the trigger that the event matched.
+    pub trigger_id: Option<String>,
+    /// The id of the execution that called its script; `null` if none did.
+    pub parent_id: Option<String>,
+    /// The id of the execution that caused the event.
+    pub caused_by: Option<String>,
+    /// The number of the attempt, from 1.
+    pub attempt: i64,
     /// The request's method.
-    method: Option<String>,
+    pub method: Option<String>,
     /// The request's path.
-    path: Option<String>,
-    /// The status of the response, if there was one.
-    response_status: Option<i64>,
-    /// What went wrong, if something did.
-    error: Option<ExecutionError>,
-    /// How many lines the script logged.
-    log_lines: usize,
-    /// Wasm instructions.
-    fuel_used: i64,
-    /// The most memory that it had, in bytes.
-    memory_peak_bytes: i64,
+    pub path: Option<String>,
+    /// The status of the response; `null` without a response.
+    pub response_status: Option<i64>,
+    /// The error; `null` without one.
+    pub error: Option<ExecutionError>,
+    /// The number of log lines.
+    pub log_lines: usize,
+    /// The number of Wasm instructions it took.
+    pub fuel_used: i64,
+    /// The peak memory, in bytes.
+    pub memory_peak_bytes: i64,
     /// How long it took, in microseconds.
-    duration_us: i64,
+    pub duration_us: i64,
     /// When it began, in microseconds since 1970.
-    started_at: i64,
+    pub started_at: i64,
     /// When it ended, in microseconds since 1970.
-    finished_at: i64,
+    pub finished_at: i64,
 }
 
-/// An execution with everything that is known about it.
-#[derive(Debug, Serialize, ToSchema)]
+/// An execution with its request, response and log.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Execution {
-    /// The row that lists show.
+    /// The fields that lists show.
     #[serde(flatten)]
-    summary: ExecutionSummary,
+    pub summary: ExecutionSummary,
     /// The id of the app that the script belonged to.
-    app_id: String,
+    pub app_id: String,
     /// The request.
     #[schema(value_type = RecordedRequest)]
-    request: Value,
-    /// The response, if there was one.
+    pub request: Verbatim,
+    /// The response; `null` without one.
     #[schema(value_type = Option<RecordedResponse>)]
-    response: Option<Value>,
-    /// What the script logged.
+    pub response: Option<Verbatim>,
+    /// The log lines.
     #[schema(value_type = Vec<LogLine>)]
-    log: Value,
+    pub log: Verbatim,
 }
 
-/// Why an execution has no response.
+/// The reason why an execution has no response.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default)]
 pub struct ExecutionError {
-    /// In words.
-    message: String,
-    /// The script's line, from 1; `null` when it is not known.
-    line: Option<u32>,
-    /// The character in the line, from 1; `null` when it is not known.
-    column: Option<u32>,
-    /// `limit` if a limit was reached, `thrown` if more than a text was thrown; not
-    /// in lists.
+    /// The error message.
+    pub message: String,
+    /// The line in the script, from 1; `null` if it is not known.
+    pub line: Option<u32>,
+    /// The character in the line, from 1; `null` if it is not known.
+    pub column: Option<u32>,
+    /// `limit` if a limit was exceeded, `thrown` if the script threw more than a text. Not in
+    /// lists.
     #[serde(flatten)]
-    details: BTreeMap<String, Value>,
+    #[schema(value_type = BTreeMap<String, Value>)]
+    pub details: BTreeMap<String, Verbatim>,
 }
 
 /// A page of executions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExecutionList {
-    /// What is on the page.
-    items: Vec<ExecutionSummary>,
+    /// The executions on this page.
+    pub items: Vec<ExecutionSummary>,
     /// The `offset` of the next page; `null` on the last one, and with `after`.
-    next_offset: Option<i64>,
+    pub next_offset: Option<i64>,
     /// The `before` of the next page, in lists of the newest; `null` on the last one. A page can
-    /// have fewer items than its limit and a next page all the same, when few of those that
-    /// were looked at fit.
-    next_before: Option<String>,
-    /// The `after` with which to go on: it gives what is written after this answer or, in an
-    /// answer to `after`, after its last execution. `null` with `event_id`, with `caused_by`,
-    /// and where `after` was an id.
-    next_after: Option<String>,
-    /// Whether there is more for `next_after` already. A page can have no items and more
-    /// behind it, when few of those that were looked at fit.
-    has_more: bool,
+    /// have fewer items than its limit although there is a next page: the server examines a bounded
+    /// number of executions, and few of them may match.
+    pub next_before: Option<String>,
+    /// The `after` that continues the log: executions written after this response or, in a response
+    /// to `after`, after its last execution. `null` with `event_id`, with `caused_by`, and where
+    /// `after` was an id.
+    pub next_after: Option<String>,
+    /// Whether `next_after` already has more executions. A page can be empty and have more behind
+    /// it, if few of the examined executions match.
+    pub has_more: bool,
 }
 
 /// Lists a script's executions, the last to end first.
@@ -160,47 +167,47 @@ pub(super) async fn list_app_executions(
     list(&control_plane, &ExecutionScope::App(app.id), query).await
 }
 
-/// An answer whose caller had gone before it was ready.
+/// A response whose caller had disconnected before it was ready.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AbandonedExecution {
-    /// The execution that made it.
+    /// The id of the execution that produced it.
     execution_id: String,
-    /// The event that the request had become.
+    /// The id of the event that stored the request.
     event_id: String,
-    /// The script that answered.
+    /// The id of the script that ran.
     script_id: String,
-    /// The answer, as an execution shows it.
+    /// The response, as an execution shows it.
     #[schema(value_type = RecordedResponse)]
     response: Value,
     /// When it was ready, in microseconds since 1970.
     created_at: i64,
 }
 
-/// Which abandoned executions.
+/// The page of abandoned executions to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AbandonedQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
-    /// Only what is behind this place: the `next_after` of an earlier answer.
+    /// Cursor: the `next_after` of a previous response.
     after: Option<String>,
-    /// Number of items to skip, at most 10,000; not together with `after`.
+    /// Number of items to skip, at most 10,000. Cannot be combined with `after`.
     offset: Option<i64>,
 }
 
-/// Lists the answers of an app whose callers had gone, newest first.
+/// Lists responses of an app whose callers had disconnected, newest first.
 #[utoipa::path(get, path = "/apps/{app}/abandoned-executions", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), AbandonedQuery),
     security(("key" = ["log:read"])),
-    responses((status = 200, description = "A page of answers", body = List<AbandonedExecution>)))]
+    responses((status = 200, description = "A page of abandoned executions", body = List<AbandonedExecution>)))]
 pub(super) async fn list_abandoned_executions(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<AbandonedQuery>,
 ) -> Result<Json<List<AbandonedExecution>>> {
-    let page = Page::of_growing(query.limit, query.offset)?;
+    let page = PageQuery::of_growing(query.limit, query.offset)?;
     let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let rows = control_plane.store.list_abandoned_executions(&app.id, part).await?;
@@ -239,7 +246,7 @@ async fn list(
     scope: &ExecutionScope,
     query: ExecutionsQuery,
 ) -> Result<Json<ExecutionList>> {
-    let page = Page::of_growing(query.limit, query.offset)?;
+    let page = PageQuery::of_growing(query.limit, query.offset)?;
     let selection = query.selection()?;
     commit_recorded(control_plane).await;
     let (store, rows) = (&control_plane.store, page.rows());
@@ -269,9 +276,9 @@ async fn list(
     Ok(Json(ExecutionList { items, next_offset, next_before, next_after, has_more }))
 }
 
-/// The answer with the newest executions.
+/// The response with the newest executions.
 fn newest(
-    page: Page,
+    page: PageQuery,
     (listed, cursor): (Listed<store::Execution>, ExecutionCursor),
 ) -> ExecutionList {
     let position =
@@ -298,7 +305,7 @@ impl From<store::Followed> for ExecutionList {
     }
 }
 
-/// Whoever was answered by a script finds its execution at once.
+/// Flushes recorded executions, so that a caller finds the execution of a response at once.
 pub(super) async fn commit_recorded(control_plane: &ControlPlane) {
     if let Err(error) = control_plane.store.flush().await {
         error.tell("the newest executions are not listed yet");
@@ -325,8 +332,8 @@ impl From<store::Execution> for ExecutionSummary {
             script_id: row.script_id.into(),
             script: row.script_name,
             version: row.version,
-            status: row.status,
-            trigger: row.trigger_kind,
+            status: row.status.into(),
+            trigger: row.trigger_kind.into(),
             event_id: row.event_id.map(Into::into),
             trigger_id: row.trigger_id.map(Into::into),
             parent_id: row.parent_id.map(Into::into),
@@ -341,13 +348,21 @@ impl From<store::Execution> for ExecutionSummary {
     }
 }
 
+impl Execution {
+    /// Returns the lines of the log; none if the row is damaged.
+    #[must_use]
+    pub fn log_lines(&self) -> Vec<RecordedLine> {
+        Vec::deserialize(&self.log.0).unwrap_or_default()
+    }
+}
+
 impl From<store::Execution> for Execution {
     fn from(row: store::Execution) -> Self {
         Self {
             app_id: row.app_id.as_str().to_owned(),
-            request: json(&row.request),
-            response: row.response.as_ref().map(json),
-            log: json(&row.log),
+            request: Verbatim(json(&row.request)),
+            response: row.response.as_ref().map(|response| Verbatim(json(response))),
+            log: Verbatim(json(&row.log)),
             summary: ExecutionSummary {
                 error: row.error.as_ref().map(|error| error.to().unwrap_or_default()),
                 ..row.into()
@@ -356,7 +371,7 @@ impl From<store::Execution> for Execution {
     }
 }
 
-/// What a column holds; `null` if it is no JSON, which only a damaged row has.
+/// The value of a column; `null` if it is not JSON, as in a damaged row.
 fn json(column: &store::Json) -> Value {
     column.value().unwrap_or_default()
 }

@@ -1,6 +1,6 @@
-//! What a handler takes from a request, refused in the platform's own words.
+//! Extractors for the API's requests. They report errors in the API's own form.
 //!
-//! Invariant: no answer of the API is one of axum's plain texts.
+//! Invariant: the API never returns one of axum's plain-text errors.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use utoipa::openapi::OpenApi;
 
 use crate::error::{Error, Refusal};
-use crate::executor::entries::FILE_BYTES_MAX;
+use crate::events::rules::FILE_BYTES_MAX;
 use crate::json;
 use crate::requests::coding;
 use crate::serving::{self, read_body};
@@ -24,16 +24,16 @@ use crate::store::{
     ApiKeyId, DeadLetterId, EventId, ExecutionId, Resource, RouteId, ScriptId, TriggerId, UserId,
 };
 
-/// The largest body that the admin API reads, in bytes: a source of the largest
-/// size with every character escaped, and the rest of its request.
+/// The largest body that the admin API reads, in bytes: a source of the largest size with every
+/// character escaped, and the rest of its request.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
 
-/// A JSON body. It is read only when it is asked for, so that who may not do something
-/// is told that, and not what is wrong with how they asked.
+/// A JSON body. Its errors are reported only on [`Body::read`], so that a caller without access
+/// learns that first, and not details about its input.
 pub struct Body<T>(Result<T, Error>);
 
 impl<T> Body<T> {
-    /// What was sent.
+    /// Returns the parsed body.
     ///
     /// # Errors
     /// `Invalid`, or one of [`read_body`].
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// What was sent. An object in it must not be an array, see [`json`].
+/// Reads and parses the body. Refuses an array in the place of an object, see [`json`].
 async fn taken<S, T>(request: Request, state: &S) -> Result<T, Error>
 where
     S: Send + Sync,
@@ -76,9 +76,9 @@ where
     Ok(read)
 }
 
-/// Middleware that refuses a request whose body is compressed: 415 with the codings that are
-/// accepted (RFC 9110, section 12.5.3). A reader of JSON would call it damaged, and a file would
-/// be stored as something else than its `Content-Type` says.
+/// Middleware that refuses a compressed body with 415, and names the accepted codings (RFC 9110,
+/// section 12.5.3). Otherwise the JSON parser would call it damaged, and a file would not match its
+/// `Content-Type`.
 pub async fn refuse_codings(request: Request, next: Next) -> Response {
     match coding::Coding::of(request.headers()) {
         Ok(None) => next.run(request).await,
@@ -93,21 +93,34 @@ pub async fn refuse_codings(request: Request, next: Next) -> Response {
     }
 }
 
-/// The paths below `/api/v1` whose operations take larger bodies than [`BODY_BYTES_MAX`].
+/// Parses a JSON body that was read whole.
+///
+/// # Errors
+/// `Invalid` with the place of the mistake.
+pub fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    json::from_slice(body).map_err(|error| Error::body_invalid(&error))
+}
+
+/// The paths below `/api/v1` whose operations accept bodies larger than [`BODY_BYTES_MAX`].
 #[derive(Clone)]
 pub struct LargeBodies(Arc<HashSet<String>>);
 
+/// The paths of this module among them; `data_plane` has others.
+const LARGE: [&str; 3] =
+    ["/apps/{app}/kv/{collection}/{key}", "/apps/{app}/events", "/triggers/{id}/fire"];
+
 impl LargeBodies {
-    /// Those of the operations that `doc` describes.
+    /// Collects the paths that `doc` describes.
     pub fn of(doc: &OpenApi) -> Self {
-        Self(Arc::new(doc.paths.paths.keys().cloned().collect()))
+        let others = LARGE.into_iter().map(str::to_owned);
+        Self(Arc::new(doc.paths.paths.keys().cloned().chain(others).collect()))
     }
 }
 
-/// Where files are put.
+/// The path of file uploads.
 const FILE_PATH: &str = "/apps/{app}/files/{bucket}/{path}";
 
-/// Middleware that refuses a body that is announced to be too large, before the guard reads it.
+/// Middleware that refuses a body with too large a `Content-Length` before the guard reads it.
 pub async fn refuse_announced(
     State(large): State<LargeBodies>,
     matched: MatchedPath,
@@ -126,7 +139,7 @@ pub async fn refuse_announced(
     }
 }
 
-/// The parameters of the query.
+/// The parsed query parameters.
 pub struct Query<T>(pub T);
 
 impl<S, T> FromRequestParts<S> for Query<T>
@@ -145,7 +158,7 @@ where
     }
 }
 
-/// What is named in the path. What cannot be a name is the name of nothing: 404.
+/// The parsed path parameters. A value that cannot be a valid name or id is a 404.
 pub struct Path<T>(pub T);
 
 impl<S, T> FromRequestParts<S> for Path<T>
@@ -163,9 +176,9 @@ where
     }
 }
 
-/// Parameters of a path that name something.
+/// Path parameters that name a resource.
 pub trait Names {
-    /// What is not there when they name nothing.
+    /// The resource of the 404 error if the parameters are not valid.
     const RESOURCE: Resource;
 }
 
@@ -205,7 +218,7 @@ impl Names for ApiKeyId {
     const RESOURCE: Resource = Resource::ApiKey;
 }
 
-/// A domain of an app, or one of its members.
+/// A domain of an app, or a member of it.
 impl Names for (String, String) {
     const RESOURCE: Resource = Resource::Domain;
 }

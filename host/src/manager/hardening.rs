@@ -1,5 +1,5 @@
-//! What browsers are told with every answer of the platform's own, so that they do not
-//! lend themselves to a page of somebody else.
+//! Security headers of the platform's own responses. They tell browsers to isolate these responses
+//! from pages of other origins.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -8,8 +8,8 @@ use axum::response::Response;
 
 use crate::auth::Auth;
 
-/// Said with every answer: it is what its type says, no page of another origin may have it
-/// or a hand on its window, and it needs none of these.
+/// Headers of every response: no content sniffing, no use by other origins or their windows, and no
+/// access to these device features.
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -21,10 +21,10 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// To whoever has come by TLS: never without it from now on (RFC 6797).
+/// For a caller that came by TLS: never connect without TLS from now on (RFC 6797).
 const STRICT_TRANSPORT: &str = "max-age=31536000";
 
-/// Middleware that adds them, where nothing else is said.
+/// Middleware that adds these headers, unless the response already has them.
 pub(super) async fn harden(State(auth): State<Auth>, request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
     let is_https = auth.is_https(request.extensions(), request.headers());

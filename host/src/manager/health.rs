@@ -1,4 +1,4 @@
-//! `/health/live`, `/health/ready` and `/metrics`: what a supervisor asks.
+//! `/health/live`, `/health/ready` and `/metrics`: the endpoints for supervisors and monitoring.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,37 +15,37 @@ use crate::metrics::{APPS_MAX, Backlog, Stored};
 use crate::store;
 use crate::store::Storage;
 
-/// What OpenMetrics wants its text to be called.
+/// The media type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// That it is well.
+/// The state of the process.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// `live` or `ready`.
     status: &'static str,
 }
 
-/// Answers while the process answers anything.
+/// Returns 200 while the process can answer at all.
 #[utoipa::path(get, path = "/health/live", tag = "health", security(()),
     responses((status = 200, description = "The process answers", body = Health)))]
 pub(super) async fn get_live() -> Json<Health> {
     Json(Health { status: "live" })
 }
 
-/// Answers 200 while requests can be served, 503 while the database is away or read only, or
-/// while this node has not learned for 30 seconds what others have changed.
+/// Returns 200 while requests can be served. Returns 503 while the database is unavailable or
+/// read-only, or while this node has not seen the changes of other nodes for 30 seconds.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
     responses((status = 200, description = "The database answers", body = Health)))]
 pub(super) async fn get_ready(State(control_plane): State<ControlPlane>) -> Result<Json<Health>> {
     control_plane.store.ping_writes().await?;
     if control_plane.store.definitions_are_old() {
-        let reason = "what other nodes have changed is not known";
+        let reason = "the changes of other nodes are not known";
         return Err(store::Error::Unavailable(reason.into()).into());
     }
     Ok(Json(Health { status: "ready" }))
 }
 
-/// Tells the metrics of this process, in the text format of OpenMetrics.
+/// Returns the metrics of this process, in the text format of OpenMetrics.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     security(("key" = ["log:read"])),
     responses((status = 200, description = "The metrics", content_type = OPENMETRICS, body = String)))]
@@ -53,11 +53,11 @@ pub(super) async fn get_metrics(
     State(control_plane): State<ControlPlane>,
     request: Parts,
 ) -> Result<impl IntoResponse> {
-    // Beside the probes, outside of the API's guard: it looks itself.
+    // This route is outside of the API's guard, so it checks the caller itself.
     control_plane.auth.recognise(&request).await?.check(Capability::InstanceReadMetrics)?;
     let store = &control_plane.store;
     let store_is_up = store.ping_writes().await.is_ok();
-    // While the database is away, what was told last stays.
+    // While the database is unavailable, the last known values stay.
     if let (Ok(storage), Ok(freed)) = (store.sum_storage().await, store.freed_bytes().await) {
         let all = Storage::NAMES.into_iter().zip(storage.numbers()).zip(store.storage_refusals());
         let stored = all.map(|((limit, used), refused)| Stored { limit, used, refused });

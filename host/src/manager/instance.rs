@@ -1,8 +1,10 @@
-//! `/instance` and `/instance/settings`: what this server is, what it keeps and how it is set.
+//! `/instance` and `/instance/settings`: this server, its stored data and its settings.
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ControlPlane;
@@ -17,12 +19,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A day in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// What is known of the process from its start on.
+/// The facts about this process that do not change after its start.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Names this process.
+    /// The id of this process.
     pub node: String,
-    /// When it began, µs.
+    /// When it started, µs.
     pub started_at: i64,
     settings: Vec<Setting>,
     execution_ms: i64,
@@ -33,25 +35,13 @@ pub struct About {
 }
 
 impl About {
-    /// What of the settings is shown, and for how long things are kept.
+    /// Collects the settings to show and the retention times.
     #[must_use]
     pub fn new(config: &Config, node: String, started_at: i64) -> Self {
-        let defaults = Config::default();
-        let settings = SETTINGS.iter().map(|setting| {
-            let (value, default) = (setting.show(config), setting.show(&defaults));
-            Setting {
-                name: setting.name,
-                is_default: value == default,
-                value,
-                default,
-                unit: setting.unit,
-                description: setting.doc,
-            }
-        });
         Self {
             node,
             started_at,
-            settings: settings.collect(),
+            settings: Setting::all(config),
             execution_ms: i64::from(config.execution_log_retention_days) * DAY_MS,
             dead_letter_ms: i64::from(config.dead_letter_retention_days) * DAY_MS,
             audit_ms: i64::from(config.audit_retention_days) * DAY_MS,
@@ -78,48 +68,48 @@ impl About {
 pub struct Instance {
     /// PiCloud's version.
     version: &'static str,
-    /// When this process began, in microseconds since 1970.
+    /// When this process started, in microseconds since 1970.
     started_at: i64,
-    /// The process that answers: the id of one of `nodes`.
+    /// The id of the process that answers, one of `nodes`.
     node: String,
     /// The processes that share the database.
     nodes: Vec<Node>,
-    /// Where everything is kept.
+    /// The database.
     database: Database,
     /// The tables that grow with use.
     tables: Vec<Table>,
-    /// What waits, in all apps.
+    /// Pending and running events of all apps.
     outbox: Outbox,
-    /// What all apps keep together.
+    /// The storage that all apps use together.
     storage: InstanceStorage,
-    /// Dead letters of all apps that nobody has dealt with; 10,000 stands for 10,000 or more.
+    /// Unresolved dead letters of all apps; 10,000 means 10,000 or more.
     dead_letters_unresolved: i64,
     /// The interpreter.
     guest: Guest,
-    /// Every setting as it is in force.
+    /// All settings, with the values in force.
     settings: Vec<Setting>,
 }
 
-/// Where everything is kept.
+/// The database.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Database {
     /// `sqlite` or `postgres`.
     kind: &'static str,
-    /// Its own version.
+    /// The version of the database.
     version: String,
-    /// What it takes on its disk.
+    /// The size of the database, in bytes.
     size_bytes: i64,
 }
 
-/// A process that serves this instance.
+/// A process of this instance.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InstanceNode)]
 pub struct Node {
-    /// Its id, new with every start.
+    /// The id of the process, new with every start.
     id: String,
-    /// Its version of PiCloud.
+    /// The PiCloud version it runs.
     version: String,
-    /// Since when it is connected to the database, in microseconds since 1970.
+    /// When it connected to the database, in microseconds since 1970.
     connected_at: i64,
 }
 
@@ -129,66 +119,88 @@ impl From<store::Node> for Node {
     }
 }
 
-/// How full a table is, and for how long its rows are kept.
+/// The size of a table, and the retention of its rows.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Table {
-    /// Its name.
+    /// The table's name.
     name: &'static str,
-    /// Its rows; from 10,000 on about so many: they are not counted.
+    /// The number of rows; from 10,000 on an estimate.
     rows: i64,
-    /// What it takes with its indexes, in bytes; `null` on SQLite for a database of more than
-    /// 256 MiB, in which it takes too long to measure.
+    /// The size of the table with its indexes, in bytes; `null` on SQLite for a database of more
+    /// than 256 MiB, where measuring takes too long.
     size_bytes: Option<i64>,
-    /// Rows go after so long, in milliseconds; `null` for what stays until it is done or
+    /// How long rows are kept, in milliseconds; `null` for rows that stay until they are done or
     /// deleted.
     retention_ms: Option<i64>,
 }
 
-/// What waits.
+/// The number of events in the outbox.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outbox {
-    /// Events that nobody has in hand; 10,000 stands for 10,000 or more.
+    /// Pending events; 10,000 means 10,000 or more.
     waiting: i64,
-    /// Events in hand; 10,000 stands for 10,000 or more.
+    /// Running events; 10,000 means 10,000 or more.
     running: i64,
-    /// Since when the oldest that could begin waits, in microseconds since 1970.
+    /// When the oldest pending event became due, in microseconds since 1970.
     oldest_due_at: Option<i64>,
 }
 
 /// The interpreter.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Guest {
-    /// The SHA-256 of the module in hexadecimal.
+    /// The SHA-256 of the module, in hexadecimal.
     sha256: String,
 }
 
-/// A setting as it is in force.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// A setting with its value in force.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = InstanceSetting)]
 pub struct Setting {
-    /// The variable that sets it.
-    name: &'static str,
-    /// Its value; of a secret, whether it is set.
-    value: String,
-    /// What it is when nobody sets it.
-    default: String,
-    /// Whether it is that.
-    is_default: bool,
-    /// The unit of its value.
-    unit: &'static str,
-    /// What it is for.
-    description: &'static str,
+    /// The environment variable.
+    #[schema(value_type = String)]
+    pub name: Cow<'static, str>,
+    /// The value; for a secret, only whether it is set.
+    pub value: String,
+    /// The default value.
+    pub default: String,
+    /// Whether the value is the default.
+    pub is_default: bool,
+    /// The unit of the value.
+    #[schema(value_type = String)]
+    pub unit: Cow<'static, str>,
+    /// A description of the setting.
+    #[schema(value_type = String)]
+    pub description: Cow<'static, str>,
+}
+
+impl Setting {
+    /// Returns all settings, in the order of the documentation.
+    #[must_use]
+    pub fn all(config: &Config) -> Vec<Self> {
+        let defaults = Config::default();
+        let settings = SETTINGS.iter().map(|setting| {
+            let (value, default) = (setting.show(config), setting.show(&defaults));
+            Self {
+                name: setting.name.into(),
+                is_default: value == default,
+                value,
+                default,
+                unit: setting.unit.into(),
+                description: setting.doc.into(),
+            }
+        });
+        settings.collect()
+    }
 }
 
 /// The settings of the node that answers.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct InstanceSettings {
-    /// Each of them, in the order of the documents.
-    settings: Vec<Setting>,
+    /// All settings, in the order of the documentation.
+    pub settings: Vec<Setting>,
 }
 
-/// Shows the settings that are in force, without the values of secrets. They are those of the
-/// node that answers.
+/// Shows the settings of the node that answers, without the values of secrets.
 #[utoipa::path(get, path = "/instance/settings", tag = "instance",
     security(("key" = ["instance:admin"])),
     responses((status = 200, description = "The settings", body = InstanceSettings)))]
@@ -200,7 +212,7 @@ pub(super) async fn list_settings(
     Ok(Json(InstanceSettings { settings: control_plane.about.settings.clone() }))
 }
 
-/// Shows what this server is, what it keeps and how it is set.
+/// Shows this server, its stored data and its settings.
 #[utoipa::path(get, path = "/instance", tag = "instance",
     security(("key" = ["instance:admin"])),
     responses((status = 200, description = "The instance", body = Instance)))]
@@ -241,7 +253,7 @@ pub(super) async fn get_instance(
     }))
 }
 
-/// Who is connected; on SQLite nobody but this process.
+/// Returns the connected nodes; on SQLite only this process.
 async fn nodes(control_plane: &ControlPlane) -> Result<Vec<Node>> {
     let nodes = control_plane.store.list_nodes().await?;
     if nodes.is_empty() {

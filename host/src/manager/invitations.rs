@@ -1,4 +1,4 @@
-//! `/auth/invitation`: how an invited user gets a password.
+//! `/auth/invitation`: how an invited user sets a password.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,31 +16,31 @@ use crate::error::Result;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShowInvitation {
-    /// From the link.
+    /// The token in the link.
     token: String,
 }
 
-/// Whom an invitation is for.
+/// The user that an invitation is for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invited {
     /// The name to sign in with.
     name: String,
 }
 
-/// What an invited user decides.
+/// The password of an invited user.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptInvitation {
-    /// From the link.
+    /// The token in the link.
     token: String,
-    /// Their password from now on: 10 to 256 characters.
+    /// The new password: 10 to 256 characters.
     password: String,
 }
 
-/// Tells whom an invitation is for.
+/// Returns the user that an invitation is for.
 #[utoipa::path(post, path = "/auth/invitation", tag = "auth", operation_id = "get_invitation",
     request_body = ShowInvitation, security(()),
-    responses((status = 200, description = "Whom it is for", body = Invited)))]
+    responses((status = 200, description = "The invited user", body = Invited)))]
 pub(super) async fn get_invitation(
     State(control_plane): State<ControlPlane>,
     body: Body<ShowInvitation>,
@@ -49,8 +49,8 @@ pub(super) async fn get_invitation(
     Ok(([NO_STORE], Json(Invited { name: user.name })))
 }
 
-/// Sets the password of whoever was invited, and signs them in. The invitation is used
-/// up.
+/// Sets the password of the invited user and signs the user in. The invitation cannot be used
+/// again.
 #[utoipa::path(post, path = "/auth/invitation/accept", tag = "auth",
     operation_id = "accept_invitation", request_body = AcceptInvitation, security(()),
     responses((status = 200, description = "The session; its cookie is set", body = Session)))]

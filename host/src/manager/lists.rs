@@ -1,6 +1,6 @@
-//! Lists: which part is asked for, and how it is answered.
+//! Pagination: parses the parameters of a list request and builds the response.
 //!
-//! Invariant: no list is answered whole; a page has at most [`LIMIT_MAX`] items.
+//! Invariant: every list is paginated; a page has at most [`LIMIT_MAX`] items.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,26 +10,25 @@ use crate::store::{self, Listed, Position};
 
 /// The most items of a page.
 pub const LIMIT_MAX: i64 = 200;
-/// The items of a page when nothing is said.
+/// The items of a page when `limit` is omitted.
 pub const LIMIT_DEFAULT: i64 = 50;
 
-/// The most items of a list that grows with use that `offset` skips: they are read one by one.
-/// What is behind them is read with `after`.
+/// The most items that `offset` skips in a list that grows with use, because they are read one by
+/// one. Items behind them are read with `after`.
 pub const OFFSET_MAX: i64 = 10_000;
 
-/// A page that was asked for.
+/// The requested page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
+pub struct PageQuery {
     limit: i64,
     offset: i64,
 }
 
-impl Page {
-    /// The page that `?limit=&offset=` asks for.
+impl PageQuery {
+    /// Parses `?limit=&offset=`.
     ///
     /// # Errors
-    /// `Invalid`, naming the bound, for a limit outside of 1 to 200 or an offset
-    /// below 0.
+    /// `Invalid`, naming the bound, if the limit is not 1 to 200 or the offset is below 0.
     pub fn new(limit: Option<i64>, offset: Option<i64>) -> Result<Self> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
@@ -45,36 +44,36 @@ impl Page {
         Ok(Self { limit, offset })
     }
 
-    /// [`Page::new`] for a list that grows with use, and that takes `after`.
+    /// Like [`PageQuery::new`], for a list that grows with use and that takes `after`.
     ///
     /// # Errors
     /// `Invalid` also for an offset above [`OFFSET_MAX`].
     pub fn of_growing(limit: Option<i64>, offset: Option<i64>) -> Result<Self> {
         let page = Self::new(limit, offset)?;
         if page.offset > OFFSET_MAX {
-            let reason = format!("must be at most {OFFSET_MAX}; read what is behind with `after`");
+            let reason = format!("must be at most {OFFSET_MAX}; use `after` to read further");
             let refusal = Refusal::field("offset", &reason);
             return Err(Error::Invalid(refusal.with("most", OFFSET_MAX)));
         }
         Ok(page)
     }
 
-    /// The part of a list that grows, behind the `after` of an earlier answer.
+    /// Returns the part of a growing list behind `after`, a cursor from a previous response.
     ///
     /// # Errors
-    /// `Invalid` for an `after` that is none, or one together with an offset.
+    /// `Invalid` if `after` is not a valid cursor, or if it is combined with an offset.
     pub fn part(self, field: &str, after: Option<&str>) -> Result<store::Part> {
         let after: Option<Position> = after
             .map(str::parse)
             .transpose()
-            .map_err(|_| refused(field, &format!("must be the `next_{field}` of an answer")))?;
+            .map_err(|_| refused(field, &format!("must be the `next_{field}` of a response")))?;
         if after.is_some() && self.offset > 0 {
-            return Err(refused("offset", &format!("must not be given together with `{field}`")));
+            return Err(refused("offset", &format!("cannot be combined with `{field}`")));
         }
         Ok(store::Part { page: self.rows(), after })
     }
 
-    /// The answer, from what the store has of [`Page::part`]; `position` tells where a row is.
+    /// Builds the response from the rows of [`PageQuery::part`]; `position` returns the cursor of a row.
     pub fn listed<R, T>(
         self,
         listed: Listed<R>,
@@ -90,7 +89,7 @@ impl Page {
         List { next_after, ..self.list(listed.rows, item) }
     }
 
-    /// What to read from the store: one row more than is shown tells whether
+    /// The rows to read from the store. It reads one row more than it shows, to detect whether
     /// there is another page.
     #[must_use]
     pub fn rows(self) -> store::Page {
@@ -104,7 +103,7 @@ impl Page {
         usize::try_from(self.limit).unwrap_or_default()
     }
 
-    /// The answer, from what [`Page::rows`] brought.
+    /// Builds the response from the rows of [`PageQuery::rows`].
     pub fn list<R, T>(self, rows: Vec<R>, item: impl FnMut(R) -> T) -> List<T> {
         let shown = self.size();
         let next_offset = (rows.len() > shown).then(|| self.offset.saturating_add(self.limit));
@@ -115,7 +114,7 @@ impl Page {
         }
     }
 
-    /// The answer, from the whole list.
+    /// Builds the response from the whole list.
     pub fn list_part<R, T>(
         self,
         all: impl IntoIterator<Item = R>,
@@ -130,23 +129,23 @@ impl Page {
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
-    /// What is on the page.
+    /// The items on this page.
     pub items: Vec<T>,
     /// The `offset` of the next page; `null` on the last one.
     pub next_offset: Option<i64>,
-    /// The `after` of the next page, in a list that takes it; `null` on the last one. A page
-    /// can have fewer items than its limit and a next page all the same, when few of those
-    /// that were looked at fit.
+    /// The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+    /// have fewer items than its limit although there is a next page: the server examines a bounded
+    /// number of rows, and few of them may match.
     pub next_after: Option<String>,
 }
 
-/// Refuses texts of a query that no stored text can equal.
+/// Refuses query texts that cannot equal any stored text.
 ///
 /// # Errors
-/// `Invalid` for a text with NUL.
+/// `Invalid` if a text contains NUL.
 pub fn check_texts<'a>(texts: impl IntoIterator<Item = Option<&'a str>>) -> Result<()> {
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return Err(Error::Invalid(Refusal::new("query_invalid", "a text contains no NUL")));
+        return Err(Error::Invalid(Refusal::new("query_invalid", "a text must not contain NUL")));
     }
     Ok(())
 }
@@ -161,25 +160,25 @@ mod tests {
 
     #[test]
     fn a_page_is_bounded_and_the_bound_is_named() {
-        assert_eq!(Page::new(None, None).unwrap(), Page { limit: 50, offset: 0 });
-        assert!(Page::new(Some(200), Some(0)).is_ok());
+        assert_eq!(PageQuery::new(None, None).unwrap(), PageQuery { limit: 50, offset: 0 });
+        assert!(PageQuery::new(Some(200), Some(0)).is_ok());
         for (limit, offset) in [(201, 0), (0, 0), (-1, 0), (1, -1)] {
-            assert!(Page::new(Some(limit), Some(offset)).is_err(), "{limit} {offset}");
+            assert!(PageQuery::new(Some(limit), Some(offset)).is_err(), "{limit} {offset}");
         }
-        let refused = Page::new(Some(201), None).unwrap_err().to_string();
+        let refused = PageQuery::new(Some(201), None).unwrap_err().to_string();
         assert_eq!(refused, "limit must be 1 to 200");
     }
 
     #[test]
     fn a_list_that_grows_is_not_skipped_through() {
-        assert!(Page::of_growing(None, Some(OFFSET_MAX)).is_ok());
-        let refused = Page::of_growing(None, Some(OFFSET_MAX + 1)).unwrap_err().to_string();
-        assert_eq!(refused, "offset must be at most 10000; read what is behind with `after`");
+        assert!(PageQuery::of_growing(None, Some(OFFSET_MAX)).is_ok());
+        let refused = PageQuery::of_growing(None, Some(OFFSET_MAX + 1)).unwrap_err().to_string();
+        assert_eq!(refused, "offset must be at most 10000; use `after` to read further");
     }
 
     #[test]
     fn the_next_page_is_named_unless_it_is_empty() {
-        let page = Page::new(Some(2), Some(1)).unwrap();
+        let page = PageQuery::new(Some(2), Some(1)).unwrap();
         let list = page.list_part(0..4, |item| item);
         assert_eq!((list.items, list.next_offset), (vec![1, 2], Some(3)));
         let list = page.list_part(0..3, |item| item);

@@ -1,4 +1,4 @@
-//! `/apps/{app}/members`: who may do what in an app.
+//! `/apps/{app}/members`: the users of an app and their roles.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,26 +8,27 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use crate::auth::{Caller, Capability, Change, Principal, Scope};
 use crate::error::{Error, Result};
 use crate::store::{self, AppRole, Resource, UserId};
 
 /// A member of an app.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Member {
     /// The user's id.
-    user_id: String,
-    /// Their name.
-    name: String,
-    /// What they may do: `app_admin`, `editor` or `viewer`.
+    pub user_id: String,
+    /// The user's name.
+    pub name: String,
+    /// The role: `app_admin`, `editor` or `viewer`.
     #[schema(value_type = String)]
-    role: AppRole,
-    /// Since when they are one, in microseconds since 1970.
-    created_at: i64,
+    pub role: Extensible<AppRole>,
+    /// When the user became a member, in microseconds since 1970.
+    pub created_at: i64,
     /// When the role was last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub updated_at: i64,
 }
 
 impl From<store::Member> for Member {
@@ -35,35 +36,35 @@ impl From<store::Member> for Member {
         Self {
             user_id: member.user_id.into(),
             name: member.user_name,
-            role: member.role,
+            role: member.role.into(),
             created_at: member.created_at,
             updated_at: member.updated_at,
         }
     }
 }
 
-/// What a member may do from now on.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The role to give to a member.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetMember {
     /// `app_admin`, `editor` or `viewer`.
     #[schema(value_type = String, example = "editor")]
-    role: AppRole,
+    pub role: AppRole,
 }
 
-/// Which members.
+/// The page of members to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct MembersQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
 }
 
-/// Lists an app's members by name. Owners and admins of the instance may everything in
-/// every app, and are not among them.
+/// Lists an app's members by name. Owners and admins of the instance have full access to every app,
+/// and are not listed.
 #[utoipa::path(get, path = "/apps/{app}/members", tag = "members",
     params(("app" = String, Path, description = "The app's name"), MembersQuery),
     security(("key" = ["app:admin"])),
@@ -75,13 +76,13 @@ pub(super) async fn list_members(
     Query(query): Query<MembersQuery>,
 ) -> Result<Json<List<Member>>> {
     let app = control_plane.app(&caller, &name, Capability::AppManageMembers).await?;
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let members = control_plane.store.list_members(&app.id, page.rows()).await?;
     Ok(Json(page.list(members, Member::from)))
 }
 
-/// Makes a user a member of an app, or changes what they may do there. A key that gives more
-/// rights needs the scopes that the role uses, and no end.
+/// Adds a user to an app, or changes their role. If that gives the user more rights, a calling key
+/// needs the scopes that the role uses, and no expiry date.
 #[utoipa::path(put, path = "/apps/{app}/members/{user}", tag = "members",
     params(("app" = String, Path, description = "The app's name"),
         ("user" = String, Path, description = "The user's name")),
@@ -109,12 +110,12 @@ pub(super) async fn set_member(
     Ok(Json(control_plane.store.find_member(&app.id, &user.id).await?.into()))
 }
 
-/// Ends a membership. The member's triggers in the app stop.
+/// Removes a member from an app. The member's triggers in the app stop.
 #[utoipa::path(delete, path = "/apps/{app}/members/{user}", tag = "members",
     params(("app" = String, Path, description = "The app's name"),
         ("user" = String, Path, description = "The user's name")),
     security(("key" = ["app:admin"])),
-    responses((status = 204, description = "They are no member any more")))]
+    responses((status = 204, description = "The user is removed from the app")))]
 pub(super) async fn delete_member(
     State(control_plane): State<ControlPlane>,
     caller: Caller,

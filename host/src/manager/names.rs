@@ -1,14 +1,13 @@
-//! What apps, scripts and domains may be called.
+//! The rules for names of apps, scripts and domains.
 //!
-//! Invariant: a name of an app or a script stands in a URL as it is, without
-//! encoding.
+//! Invariant: the name of an app or a script can be used in a URL without encoding.
 
 use crate::error::{Error, Refusal, Result};
 use crate::hostname::Hostname;
 
-/// The longest name of an app or a script, in characters: that of a DNS label.
+/// The longest name of an app or a script, in characters: the length of a DNS label.
 const NAME_CHARS_MAX: usize = 63;
-/// What an app can be called, and what a script can be called.
+/// The patterns of app names and script names.
 pub(super) const APP_NAME: &str = "^[a-z][a-z0-9-]{0,62}$";
 pub(super) const SCRIPT_NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 /// The longest description, in characters.
@@ -17,7 +16,7 @@ pub(super) const DESCRIPTION_CHARS_MAX: usize = 4096;
 const HOST_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
 
-/// Lower-case letters, digits and dashes, a letter first, 1 to 63 of them.
+/// Checks an app's name: 1 to 63 lower-case letters, digits and dashes, a letter first.
 ///
 /// # Errors
 /// `Invalid`, field `name`.
@@ -25,7 +24,7 @@ pub fn check_app_name(name: &str) -> Result<()> {
     check_name(name, b"-", "lower-case letters, digits and `-`")
 }
 
-/// Like the name of an app, and `_` as well.
+/// Checks a script's name: like the name of an app, and `_` is allowed too.
 ///
 /// # Errors
 /// `Invalid`, field `name`.
@@ -46,7 +45,7 @@ fn check_name(name: &str, marks: &[u8], allowed: &str) -> Result<()> {
     Err(Error::Invalid(Refusal::field("name", &reason)))
 }
 
-/// At most 4096 characters.
+/// Checks a description: at most 4096 characters.
 ///
 /// # Errors
 /// `Invalid`, field `description`.
@@ -58,7 +57,7 @@ pub fn check_description(description: &str) -> Result<()> {
     Err(Error::Invalid(Refusal::field("description", &reason)))
 }
 
-/// The normal form of a DNS name: see [`Hostname`].
+/// Returns the normal form of a DNS name, see [`Hostname`].
 ///
 /// # Errors
 /// `Invalid`, field `host`, for anything else, such as a port, an IP address or a wildcard.

@@ -1,4 +1,4 @@
-//! `/auth/oidc`: signing in by an identity provider.
+//! `/auth/oidc`: signing in with an identity provider.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,41 +14,40 @@ use super::sessions::{NO_STORE, note};
 use crate::auth;
 use crate::error::{Error, Refusal, Result};
 
-/// Where to go by the identity provider.
+/// The options of a sign-in with the identity provider.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartOidc {
-    /// The page to come back to, a path of this server.
+    /// The page to return to, as a path of this server.
     #[serde(default)]
     return_to: String,
-    /// The token of an invitation: the identity becomes the invited user's.
+    /// The token of an invitation. The identity is then linked to the invited user.
     invitation: Option<String>,
 }
 
-/// Where to sign in.
+/// The address at which to sign in.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OidcDeparture {
-    /// The identity provider's address.
+    /// The address of the identity provider.
     url: String,
 }
 
-/// What the identity provider sends back.
+/// The parameters that the identity provider sends back.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct OidcCallback {
-    /// To be exchanged for who it is.
+    /// The code that is exchanged for the user's identity.
     code: Option<String>,
-    /// Which sign-in it is about.
+    /// The id of the sign-in.
     state: Option<String>,
-    /// Why it was refused there.
+    /// The error code if the identity provider refused the sign-in.
     error: Option<String>,
 }
 
-/// Begins to sign in by the identity provider: the browser is to go to the address that
-/// is answered.
+/// Starts a sign-in with the identity provider. The browser must go to the returned address.
 #[utoipa::path(post, path = "/auth/oidc/start", tag = "auth", operation_id = "start_oidc",
     request_body = StartOidc, security(()),
-    responses((status = 200, description = "Where to go", body = OidcDeparture)))]
+    responses((status = 200, description = "The address to go to", body = OidcDeparture)))]
 pub(super) async fn start_oidc(
     State(control_plane): State<ControlPlane>,
     request: Parts,
@@ -61,11 +60,11 @@ pub(super) async fn start_oidc(
     Ok((cookie, [NO_STORE], Json(OidcDeparture { url: departure.url })))
 }
 
-/// Where the identity provider sends a browser back to. It begins a session and leads to
-/// the page that was wanted, or back to the sign-in with the reason why not.
+/// The redirect target of the identity provider. Starts a session and redirects to the requested
+/// page, or back to the sign-in page with the reason of the failure.
 #[utoipa::path(get, path = "/auth/oidc/callback", tag = "auth", operation_id = "finish_oidc",
     params(OidcCallback), security(()),
-    responses((status = 303, description = "To a page of the dashboard")))]
+    responses((status = 303, description = "Redirects to a page of the dashboard")))]
 pub(super) async fn finish_oidc(
     State(control_plane): State<ControlPlane>,
     Query(answer): Query<OidcCallback>,
@@ -86,7 +85,7 @@ pub(super) async fn finish_oidc(
         }
         Err(error) => {
             if let Error::Internal(error) = &error {
-                tracing::error!(error = &**error, "a sign-in failed inside");
+                tracing::error!(error = &**error, "a sign-in failed with an internal error");
             }
             back(&error)
         }

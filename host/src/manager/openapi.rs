@@ -1,12 +1,12 @@
-//! The description of the API, made from its handlers.
+//! The OpenAPI document, generated from the handlers.
 //!
-//! What their types tell is derived. [`rules`] adds the bounds and patterns that their checks
-//! have, [`errors`] the statuses that each operation answers.
+//! The schemas are derived from the types. [`rules`] adds the bounds and patterns that the handlers
+//! check, [`errors`] the error statuses of each operation.
 //!
-//! Invariant: `docs/openapi.json` is this description; `tests/openapi.rs` compares
-//! them.
+//! Invariant: `docs/openapi.json` is this document; `tests/openapi.rs` compares them.
 
 mod errors;
+mod names;
 mod rules;
 
 use axum::Router;
@@ -19,24 +19,23 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::error::{ErrorBody, Refusal};
 
-/// Where the API starts.
+/// The path prefix of the API.
 const API: &str = "/api/v1";
-/// The name of the one way to be let in.
+/// The name of the only security scheme.
 const KEY: &str = "key";
-/// The operations that take a body and need none.
+/// The operations whose body is optional.
 const OPTIONAL_BODIES: [&str; 3] = ["execute_script", "fire_trigger", "put_file"];
-/// The parameters that are read after access was checked, so that their types say that they can
-/// be left out.
+/// Parameters whose types are optional, because they are checked after access, but which are
+/// required.
 const REQUIRED: [(&str, &str); 1] = [("list_app_stats", "apps")];
-/// The whole description: the API, of which the paths lack their beginning, and
-/// the probes.
+/// Builds the whole document: the API, whose paths get their prefix here, and the probes.
 pub(super) fn document(api: OpenApi, probes: OpenApi) -> Value {
     let info = InfoBuilder::new()
         .title("PiCloud")
         .description(Some(
             "The admin API. Every time is in microseconds since 1970, and every error is \
              `{\"error\": {\"code\", \"message\", …}}`. A length is in characters; where the \
-             server counts bytes, a text that is not ASCII can be refused below it.",
+             server counts bytes, a shorter text can be refused if it is not ASCII.",
         ))
         .version(env!("CARGO_PKG_VERSION"))
         .build();
@@ -61,24 +60,23 @@ pub(super) fn document(api: OpenApi, probes: OpenApi) -> Value {
         .build()
         .nest(API, api);
     doc.merge(probes);
-    // A description that cannot be written is caught by the same test.
+    // A document that cannot be serialised fails the same test.
     let mut doc = serde_json::to_value(doc).unwrap_or_default();
-    doc["servers"] = json!([{ "url": "/", "description": "The server that answers this" }]);
+    doc["servers"] = json!([{ "url": "/", "description": "This server" }]);
     doc["info"]["license"] =
         json!({ "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" });
     complete(&mut doc);
     doc
 }
 
-/// Answers the description to everybody: it is no secret, and tools that read it
-/// have no key.
+/// Serves the document to everyone: it is not secret, and tools that read it have no key.
 pub(super) fn router(doc: &Value) -> Router {
     let text = doc.to_string();
     let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
     Router::new().route("/api/v1/openapi.json", get(answer))
 }
 
-/// Adds what cannot be derived from the types.
+/// Adds the parts that cannot be derived from the types.
 fn complete(doc: &mut Value) {
     for (place, rule) in rules::all() {
         let places = places(doc, place);
@@ -109,7 +107,7 @@ fn complete(doc: &mut Value) {
     }
 }
 
-/// The schemas at a place, in the notation of [`rules`].
+/// Returns the schemas at a place, in the notation of [`rules`].
 fn places<'a>(doc: &'a mut Value, place: &str) -> Vec<&'a mut Value> {
     let (field, is_items) = match place.strip_suffix("[]") {
         Some(field) => (field, true),
@@ -151,7 +149,7 @@ fn parameters_where(
         .collect()
 }
 
-/// The property of that name, of an object or of each case of a union.
+/// Returns the property with that name, in an object or in each case of a union.
 fn properties<'a>(schema: &'a mut Value, name: &str) -> Vec<&'a mut Value> {
     let mut found = Vec::new();
     let Some(schema) = schema.as_object_mut() else { return found };
@@ -174,7 +172,7 @@ fn add(schema: &mut Value, rule: &Value) {
     for (keyword, value) in rule.as_object().into_iter().flatten() {
         schema[keyword] = value.clone();
     }
-    // A list of names is the whole of what is allowed, so an absent value has to be in it.
+    // `enum` lists all allowed values, so it must contain null if the value can be absent.
     let takes_null = schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
     if let Some(names) = schema.get_mut("enum").and_then(Value::as_array_mut)
         && takes_null
@@ -184,8 +182,8 @@ fn add(schema: &mut Value, rule: &Value) {
     }
 }
 
-/// The cases of a union with a tag take no other members. A case that is another type and its
-/// tag becomes one object: that type takes no other members either, so none would fit both.
+/// Forbids other members in the cases of a tagged union. A case that combines a type and a tag is
+/// merged into one object: that type forbids other members too, so no value would match both.
 fn close_cases(schema: &mut Value, known: &Value) {
     for case in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(parts) = case.get("allOf").and_then(Value::as_array) {
@@ -216,7 +214,7 @@ fn merged(parts: &[Value], known: &Value) -> Value {
     whole
 }
 
-/// An integer that has no bound of its own has that of its type.
+/// Gives an integer without bounds of its own the bounds of its type.
 fn bound_integers(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(bound_integers),

@@ -1,4 +1,6 @@
-//! `/apps/{app}/outbox` and `/events/{id}`: events that are accepted and not done.
+//! `/apps/{app}/outbox` and `/events/{id}`: accepted events that are not done.
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::extract::State;
@@ -7,51 +9,56 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Path, Query};
-use super::lists::{List, Page, check_texts};
+use super::lists::{List, PageQuery, check_texts};
 use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
+use crate::json::Verbatim;
 use crate::requests;
 use crate::store::{self, EXCERPT_BYTES_MAX, EventFilter, EventId, Excerpt, Resource, TriggerKind};
 
 /// An event that is not done.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Event {
-    /// Its id; the execution of its first attempt has the same.
-    id: String,
+    /// The event's id. The execution of its first attempt has the same id.
+    pub id: String,
     /// `waiting`, `running`, or `unassigned` while its queue has no trigger.
-    state: &'static str,
+    #[schema(value_type = String)]
+    pub state: Cow<'static, str>,
     /// The kind of event.
-    kind: TriggerKind,
-    /// What happened.
-    operation: String,
-    /// The queue, topic, collection or bucket that it came by.
-    source: String,
-    /// The trigger that it came by.
-    trigger_id: Option<String>,
-    /// The script to run.
-    script_id: Option<String>,
-    /// The details, as the script sees them under the name of the kind. A list leaves out
-    /// those of more than 4 KiB, see `payload_is_left_out`.
-    payload: Value,
-    /// The size of the details as they are stored, in bytes.
-    payload_bytes: i64,
-    /// Whether `payload` is `null` because it is large: `GET /events/{id}` has it.
-    payload_is_left_out: bool,
-    /// How many events led to it.
-    depth: i64,
-    /// Attempts begun.
-    attempt: i64,
-    /// Not before this time, in microseconds since 1970.
-    available_at: i64,
-    /// The execution that caused it.
-    caused_by: Option<String>,
+    #[schema(value_type = TriggerKind)]
+    pub kind: Extensible<TriggerKind>,
+    /// The operation that caused the event.
+    pub operation: String,
+    /// The queue, topic, collection or bucket of the event.
+    pub source: String,
+    /// The id of the trigger that the event matched.
+    pub trigger_id: Option<String>,
+    /// The id of the script to run.
+    pub script_id: Option<String>,
+    /// The payload, as the script sees it under the name of the kind. Lists omit payloads of more
+    /// than 4 KiB, see `payload_is_left_out`.
+    #[schema(value_type = Value)]
+    pub payload: Verbatim,
+    /// The size of the stored payload, in bytes.
+    pub payload_bytes: i64,
+    /// Whether `payload` is `null` because it is large. `GET /events/{id}` returns it.
+    pub payload_is_left_out: bool,
+    /// The length of the chain of events that led to it.
+    pub depth: i64,
+    /// The number of attempts begun.
+    pub attempt: i64,
+    /// When it can run next, in microseconds since 1970.
+    pub available_at: i64,
+    /// The id of the execution that caused it.
+    pub caused_by: Option<String>,
     /// When the last attempt began, in microseconds since 1970.
-    last_attempt_at: Option<i64>,
-    /// Why the last attempt failed.
-    last_error: Option<String>,
+    pub last_attempt_at: Option<i64>,
+    /// The error of the last attempt.
+    pub last_error: Option<String>,
     /// When it was accepted, in microseconds since 1970.
-    created_at: i64,
+    pub created_at: i64,
 }
 
 impl From<store::Event> for Event {
@@ -78,16 +85,16 @@ impl Event {
         };
         Self {
             id: event.id.into(),
-            state,
-            kind: event.kind,
+            state: state.into(),
+            kind: event.kind.into(),
             operation: event.operation,
             source: event.source,
             trigger_id: event.trigger_id.map(Into::into),
             script_id: event.script_id.map(Into::into),
-            payload: match payload_is_left_out {
+            payload: Verbatim(match payload_is_left_out {
                 true => Value::Null,
                 false => shown_payload(event.kind, &event.payload),
-            },
+            }),
             payload_bytes,
             payload_is_left_out,
             depth: event.depth,
@@ -101,7 +108,7 @@ impl Event {
     }
 }
 
-/// The details of an event as they may be shown.
+/// Returns the payload of an event, without credentials.
 pub(super) fn shown_payload(kind: TriggerKind, payload: &store::Json) -> Value {
     match kind {
         TriggerKind::Http => requests::shown(payload),
@@ -109,57 +116,57 @@ pub(super) fn shown_payload(kind: TriggerKind, payload: &store::Json) -> Value {
     }
 }
 
-/// What waits by one way in.
+/// The events of one kind and source that are not done.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Backlog {
     /// The kind of event.
     kind: TriggerKind,
     /// The queue, topic, collection or bucket.
     source: String,
-    /// How many events wait or run; 1,000 stands for 1,000 or more.
+    /// Pending and running events; 1,000 means 1,000 or more.
     events: i64,
     /// When the oldest of them was accepted, in microseconds since 1970.
     oldest_at: i64,
 }
 
-/// Which events.
+/// Filters for a list of events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OutboxQuery {
-    /// Only of this kind. What is by kind alone, by source alone, by script or by several filters is
-    /// looked for among the last 10,000 that fit otherwise, and behind them with `after`.
+    /// Only this kind of event. Filters by kind alone, source alone or script, and combined ones,
+    /// search the newest 10,000 events that match otherwise; `after` continues behind them.
     #[param(value_type = Option<String>)]
     kind: Option<TriggerKind>,
-    /// Only by this queue, topic, collection or bucket.
+    /// Only events of this queue, topic, collection or bucket.
     source: Option<String>,
-    /// Only by the trigger with this id.
+    /// Only events of the trigger with this id.
     trigger_id: Option<String>,
-    /// Only what the execution with this id has caused.
+    /// Only events that the execution with this id caused.
     caused_by: Option<String>,
-    /// Only what the script with this id is to be run for.
+    /// Only events for the script with this id.
     script_id: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
-    /// Only what is behind this place: the `next_after` of an earlier answer.
+    /// Cursor: the `next_after` of a previous response.
     after: Option<String>,
-    /// Number of items to skip, at most 10,000; not together with `after`.
+    /// Number of items to skip, at most 10,000. Cannot be combined with `after`.
     offset: Option<i64>,
 }
 
-/// Which part of a list.
+/// The page of counts to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BacklogQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
 }
 
-/// Lists an app's events that are not done, the last accepted first. Payloads of more than
-/// 4 KiB are left out.
+/// Lists an app's events that are not done, the last accepted first. Payloads of more than 4 KiB
+/// are omitted.
 #[utoipa::path(get, path = "/apps/{app}/outbox", tag = "events",
     params(("app" = String, Path, description = "The app's name"), OutboxQuery),
     security(("key" = ["log:read"])),
@@ -170,7 +177,7 @@ pub(super) async fn list_outbox(
     Path(name): Path<String>,
     Query(query): Query<OutboxQuery>,
 ) -> Result<Json<List<Event>>> {
-    let page = Page::of_growing(query.limit, query.offset)?;
+    let page = PageQuery::of_growing(query.limit, query.offset)?;
     let part = page.part("after", query.after.as_deref())?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     check_texts([query.source.as_deref()])?;
@@ -192,7 +199,7 @@ pub(super) async fn list_outbox(
     Ok(Json(page.listed(rows, position, Event::from)))
 }
 
-/// Counts what waits in an app, by kind and source.
+/// Counts an app's events that are not done, by kind and source.
 #[utoipa::path(get, path = "/apps/{app}/backlog", tag = "events",
     params(("app" = String, Path, description = "The app's name"), BacklogQuery),
     security(("key" = ["log:read"])),
@@ -203,7 +210,7 @@ pub(super) async fn list_backlog(
     Path(name): Path<String>,
     Query(query): Query<BacklogQuery>,
 ) -> Result<Json<List<Backlog>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let app = control_plane.app(&caller, &name, Capability::AppReadLogs).await?;
     let rows = control_plane.store.list_backlog(&app.id, page.rows()).await?;
     Ok(Json(page.list(rows, |row| Backlog {
@@ -214,7 +221,7 @@ pub(super) async fn list_backlog(
     })))
 }
 
-/// Shows an event that is not done; one that is, is found by its executions.
+/// Shows an event that is not done. An event that is done is found through its executions.
 #[utoipa::path(get, path = "/events/{id}", tag = "events",
     params(("id" = String, Path, description = "The event's id")),
     security(("key" = ["log:read"])),

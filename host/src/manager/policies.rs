@@ -1,4 +1,6 @@
-//! What a route or an app may ask of its requests: checked, and written in one way. Pure.
+//! Validates and normalises the policies of routes and apps. Pure.
+
+pub(super) mod shape;
 
 use axum::http::{HeaderName, Uri};
 
@@ -6,13 +8,13 @@ use super::secrets::check_name;
 use crate::error::{Error, Refusal, Result};
 use crate::store::{Cors, CustomSignature, HmacAuth, RateLimit, RouteAuth, RoutePolicy};
 
-/// The most requests of a rate.
+/// The most requests of a rate limit.
 pub(super) const REQUESTS_MAX: u32 = 1_000_000;
-/// The longest time of a rate, of a permission and of a tolerance: a day.
+/// The longest rate period, CORS max age and signature tolerance: a day.
 pub(super) const DAY_S: u32 = 86_400;
-/// The most requests that are run at once.
+/// The most requests run at the same time.
 pub(super) const CONCURRENCY_MAX: u32 = 10_000;
-/// The most secrets of a route: one in use, and those that are being exchanged.
+/// The most secrets of a route: the current one, and those that are being rotated.
 pub(super) const SECRETS_MAX: usize = 5;
 /// The most origins or headers of a route.
 pub(super) const LISTED_MAX: usize = 50;
@@ -20,10 +22,10 @@ pub(super) const LISTED_MAX: usize = 50;
 pub(super) const TEXT_BYTES_MAX: usize = 255;
 /// Stands for all origins or headers.
 const ALL: &str = "*";
-/// Cannot be asked for: no browser sends it along (Fetch, section 3.2.2, `Origin` header).
+/// Stands for opaque origins, which cannot be allowed (Fetch, section 3.2.2, `Origin` header).
 const NULL_ORIGIN: &str = "null";
 
-/// The policy, with origins and names of headers as they are compared.
+/// Validates a policy and normalises its origins and header names for comparison.
 ///
 /// # Errors
 /// `Invalid` with the field.
@@ -83,7 +85,7 @@ fn check_secrets(names: &[String]) -> Result<()> {
 
 fn checked_hmac(hmac: HmacAuth) -> Result<HmacAuth> {
     if hmac.preset.is_some() == hmac.custom.is_some() {
-        return Err(invalid("auth.preset", "or auth.custom must be there, and not both"));
+        return Err(invalid("auth.preset", "or auth.custom must be given, but not both"));
     }
     hmac.tolerance_s.map_or(Ok(()), |s| within("auth.tolerance_s", s, 1, DAY_S))?;
     let custom = hmac.custom.map(checked_signature).transpose()?;
@@ -99,11 +101,11 @@ fn checked_signature(custom: CustomSignature) -> Result<CustomSignature> {
     }
     let counts = |placeholder| custom.signed.matches(placeholder).count();
     if counts("{body}") != 1 {
-        return Err(invalid("auth.custom.signed", "must have {body} in it, once"));
+        return Err(invalid("auth.custom.signed", "must contain {body} exactly once"));
     }
-    // A time that is not signed can be changed by whoever sends an old message again.
+    // An unsigned timestamp can be changed by an attacker that replays an old message.
     if (counts("{timestamp}") == 0) != timestamp_header.is_none() {
-        let reason = "must have {timestamp} in it if there is a timestamp_header, and only then";
+        let reason = "must contain {timestamp} if and only if there is a timestamp_header";
         return Err(invalid("auth.custom.signed", reason));
     }
     Ok(CustomSignature { header, timestamp_header, ..custom })
@@ -117,18 +119,18 @@ fn checked_cors(cors: &Cors) -> Result<Cors> {
     }
     let has_all = |list: &[String]| list.iter().any(|name| name == ALL);
     if has_all(&origins) && origins.len() > 1 {
-        return Err(invalid("cors.origins", "has nothing to add to *"));
+        return Err(invalid("cors.origins", "must be only *, or a list without *"));
     }
     let headers = names("cors.headers", &cors.headers)?;
     let exposed_headers = names("cors.exposed_headers", &cors.exposed_headers)?;
-    // Fetch, section 3.2.5: with credentials `*` is no wildcard.
+    // Fetch, section 3.2.5: with credentials, `*` is not a wildcard.
     if cors.credentials && [&origins, &headers, &exposed_headers].iter().any(|l| has_all(l)) {
-        return Err(invalid("cors.credentials", "cannot be there together with *"));
+        return Err(invalid("cors.credentials", "cannot be combined with *"));
     }
     Ok(Cors { origins, headers, exposed_headers, ..cors.clone() })
 }
 
-/// An origin as browsers write it: in lower case, without the port that is the default.
+/// Returns an origin as browsers write it: in lower case, without the default port.
 fn origin(text: &str) -> Result<String> {
     let refused = || invalid("cors.origins", "must be origins like https://shop.example, or *");
     if text == ALL {
@@ -174,7 +176,7 @@ fn header_name(field: &str, name: &str) -> Result<String> {
     let known = name.parse::<HeaderName>().ok().filter(|_| name.len() <= TEXT_BYTES_MAX);
     known
         .map(|name| name.as_str().to_owned())
-        .ok_or_else(|| invalid(field, "must be a header's name"))
+        .ok_or_else(|| invalid(field, "must be the name of a header"))
 }
 
 fn within(field: &str, value: u32, least: u32, most: u32) -> Result<()> {
@@ -194,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// The policy as it is kept, or the field that is refused.
+    /// Returns the stored form of a policy, or the refused field.
     fn kept(policy: Value) -> std::result::Result<Value, String> {
         let policy: RoutePolicy = serde_json::from_value(policy).unwrap();
         match checked(policy) {

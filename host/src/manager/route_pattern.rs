@@ -3,32 +3,32 @@
 //! ```text
 //! pattern   "/" | ( "/" segment )+
 //! segment   static | "{" name "}" | "{*" name "}"    the last kind only at the end
-//! static    what RFC 3986 allows in a path segment; percent-encoding is made normal
+//! static    what RFC 3986 allows in a path segment; percent-encoding is normalised
 //! ```
 //!
-//! Invariant: two patterns that answer the same paths have the same shape, and
-//! static segments are written in the one normal form: what need not be encoded is
-//! not, hexadecimal digits are upper case (RFC 3986, section 6.2.2).
+//! Invariant: two patterns that match the same paths have the same shape. Static segments are
+//! stored in their normal form: unneeded encoding is removed, and hexadecimal digits are upper case
+//! (RFC 3986, section 6.2.2).
 
 use std::fmt::Write;
 
 /// The longest pattern, in bytes, as given and in its normal form.
 pub const PATTERN_BYTES_MAX: usize = 512;
 
-/// A pattern that was understood.
+/// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutePattern {
-    /// In its normal form.
+    /// The pattern in its normal form.
     pub path: String,
-    /// Without the parameters' names: `/users/{}`, `/files/{*}`.
+    /// The pattern without parameter names: `/users/{}`, `/files/{*}`.
     pub shape: String,
 }
 
 impl RoutePattern {
-    /// Understands a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// What is wrong with it, to follow the word "path" in a sentence.
+    /// The reason why the pattern is not valid, worded to follow "path" in a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(too_long());
@@ -50,7 +50,7 @@ impl RoutePattern {
                     return Err(format!("has the parameter `{name}` twice"));
                 }
                 Some((name, true)) if !is_last => {
-                    return Err(format!("must end with `{{*{name}}}`, which takes all the rest"));
+                    return Err(format!("must end with `{{*{name}}}`, which takes the rest"));
                 }
                 Some((name, takes_rest)) => {
                     names.push(name);
@@ -65,7 +65,7 @@ impl RoutePattern {
         if pattern.path.len() > PATTERN_BYTES_MAX { Err(too_long()) } else { Ok(pattern) }
     }
 
-    /// The only segment of a pattern that has one segment, and that a static one.
+    /// Returns the segment of a pattern that consists of one static segment.
     #[must_use]
     pub fn only_static_segment(&self) -> Option<&str> {
         let segment = self.path.strip_prefix('/')?;
@@ -83,8 +83,8 @@ fn push(path: &mut String, segment: &str) {
     path.push_str(segment);
 }
 
-/// The name of the parameter that the segment is, and whether it takes all the
-/// rest; `None` for a static segment.
+/// Returns the parameter's name, and whether it takes the rest of the path; `None` for a static
+/// segment.
 fn parameter(segment: &str) -> Result<Option<(&str, bool)>, String> {
     if !segment.contains(['{', '}']) {
         return Ok(None);
@@ -102,12 +102,12 @@ fn parameter(segment: &str) -> Result<Option<(&str, bool)>, String> {
         Ok(Some((name, takes_rest)))
     } else {
         Err(format!(
-            "has `{segment}`: a parameter's name has letters, digits and `_`, and no digit first"
+            "has `{segment}`: a parameter's name has letters, digits and `_`, and does not start with a digit"
         ))
     }
 }
 
-/// The normal form of a static segment.
+/// Returns the normal form of a static segment.
 fn normalise(segment: &str) -> Result<String, String> {
     if segment.is_empty() {
         return Err("must not have an empty segment: no `//`, no `/` at the end".to_owned());
@@ -128,9 +128,9 @@ fn normalise(segment: &str) -> Result<String, String> {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (reserved && !was_encoded) {
             normal.push(byte.into());
         } else if !was_encoded && (b"?#".contains(&byte) || byte.is_ascii_control()) {
-            return Err(format!("has {:?}, which no path has", char::from(byte)));
+            return Err(format!("has {:?}, which is not allowed in a path", char::from(byte)));
         } else {
-            // A String takes everything.
+            // Writing to a String cannot fail.
             let _ = write!(normal, "%{byte:02X}");
         }
     }

@@ -1,9 +1,7 @@
-//! `/apps/{app}/routes` and `/routes/{id}`: a method and a path that lead to a
-//! script.
+//! `/apps/{app}/routes` and `/routes/{id}`: methods and paths that lead to a script.
 //!
-//! Invariant: of two routes that could answer one request, one is more specific;
-//! two of the same shape are never there at once, nor a route in the place of
-//! another script's endpoint.
+//! Invariant: if two routes match one request, one of them is more specific. Two routes of the same
+//! shape never exist at once, nor does a route on the path of another script's endpoint.
 
 mod addresses;
 
@@ -16,49 +14,51 @@ use utoipa::{IntoParams, ToSchema};
 pub(super) use self::addresses::{check_endpoint_is_free, routes_of};
 use self::addresses::{check_no_endpoint_is_hidden, conflict, route_conflict};
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use super::names::check_host;
+use super::omitted::not_null;
 use super::policies;
+use super::policies::shape::{Cors, RateLimit, RouteAuth};
 use super::route_pattern::RoutePattern;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{
-    self, AppId, Cors, Delivery, RateLimit, Resource, RouteAuth, RouteChange, RouteId, RoutePolicy,
-    ScriptId,
-};
+use crate::store::{self, AppId, Delivery, Resource, RouteChange, RouteId, RoutePolicy, ScriptId};
 
-/// The methods that a route can be for; `*` stands for all of them.
+/// The methods of a route; `*` stands for all of them.
 pub(super) const METHODS: [&str; 8] =
     ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "*"];
 
 /// A route.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Route {
-    /// Its id.
-    id: String,
+    /// The route's id.
+    pub id: String,
     /// The id of the script that it leads to.
-    script_id: String,
+    pub script_id: String,
     /// A method, or `*` for all.
-    method: String,
-    /// The domain at whose root the path starts; `null` when it starts at
-    /// `/x/{app}`.
-    host: Option<String>,
+    pub method: String,
+    /// The domain on which the path starts at the root; `null` if it starts at `/x/{app}`.
+    pub host: Option<String>,
     /// The path pattern, in its normal form.
-    path: String,
+    pub path: String,
     /// How a request is served: `sync`, `durable` or `async`.
     #[schema(value_type = String)]
-    delivery: Delivery,
-    /// Who is let in.
-    auth: RouteAuth,
-    /// How often; `null` without a limit.
-    rate_limit: Option<RateLimit>,
-    /// How many requests are run at once on each node; `null` without a limit.
-    concurrency_max: Option<u32>,
-    /// Pages of which other origins may read the answers; `null` where the script decides.
-    cors: Option<Cors>,
-    /// When it was made, in microseconds since 1970.
-    created_at: i64,
+    pub delivery: Extensible<Delivery>,
+    /// How callers must authenticate.
+    #[schema(value_type = RouteAuth)]
+    pub auth: Extensible<RouteAuth>,
+    /// The rate limit; `null` for none.
+    #[schema(value_type = Option<RateLimit>)]
+    pub rate_limit: Option<Extensible<RateLimit>>,
+    /// The most requests run at the same time on each node; `null` for no limit.
+    pub concurrency_max: Option<u32>,
+    /// The origins whose pages can read responses; `null` if the script decides.
+    #[schema(value_type = Option<Cors>)]
+    pub cors: Option<Extensible<Cors>>,
+    /// When it was created, in microseconds since 1970.
+    pub created_at: i64,
 }
 
 impl From<store::Route> for Route {
@@ -69,88 +69,89 @@ impl From<store::Route> for Route {
             method: route.method,
             host: Some(route.host).filter(|host| !host.is_empty()),
             path: route.path,
-            delivery: route.delivery,
-            auth: route.policy.auth,
-            rate_limit: route.policy.rate_limit,
+            delivery: route.delivery.into(),
+            auth: Extensible::Known(route.policy.auth.into()),
+            rate_limit: route.policy.rate_limit.map(|rate| Extensible::Known(rate.into())),
             concurrency_max: route.policy.concurrency_max,
-            cors: route.policy.cors,
+            cors: route.policy.cors.map(|cors| Extensible::Known(cors.into())),
             created_at: route.created_at,
         }
     }
 }
 
-/// A route to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The route to create.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRoute)]
 pub struct CreateRoute {
     /// The id of a script of the app.
-    script_id: String,
+    pub script_id: String,
     /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`, `OPTIONS`, or `*` for all.
     #[schema(example = "GET")]
-    method: String,
-    /// A domain that the app has claimed; left out, the path starts at `/x/{app}`.
-    host: Option<String>,
-    /// The path pattern: segments are static or `{name}`, the last may be
-    /// `{*rest}`.
+    pub method: String,
+    /// A domain that the app has claimed. Default: the path starts at `/x/{app}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path pattern. Each segment is static or `{name}`; the last can be `{*rest}`.
     #[schema(example = "/orders/{id}")]
-    path: String,
-    /// `sync`: run now and answer the result; `durable`: store, run, and answer the
-    /// result if it comes in time; `async`: store and answer 202.
-    #[serde(default = "default_delivery")]
+    pub path: String,
+    /// `sync`: run now and return the result; `durable`: store, run, and return the result if it is
+    /// ready in time; `async`: store and answer 202.
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "sync")]
-    delivery: Delivery,
-    /// Who is let in; everybody when left out.
-    #[serde(default)]
-    auth: RouteAuth,
-    /// How often; any number of times when left out.
-    #[serde(default)]
-    rate_limit: Option<RateLimit>,
-    /// How many requests are run at once on each node, 1 to 10,000.
-    #[serde(default)]
-    concurrency_max: Option<u32>,
-    /// Pages of which other origins may read the answers. Preflights are answered, and what
-    /// the script says about origins is replaced.
-    #[serde(default)]
-    cors: Option<Cors>,
+    pub delivery: Option<Delivery>,
+    /// How callers must authenticate. Default: everyone can call.
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = RouteAuth)]
+    pub auth: Option<RouteAuth>,
+    /// The rate limit. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// The most requests run at the same time on each node, 1 to 10,000. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_max: Option<u32>,
+    /// The origins whose pages can read responses. PiCloud then answers preflight requests, and
+    /// replaces the CORS headers of the script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
-/// What a route is from now on. Its method, host and path stay; all that is left out is as
-/// if it had been left out when the route was made.
+/// The new settings of a route. Its method, host and path cannot change. An omitted field gets the
+/// default that it has when a route is created.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RouteChange)]
 pub struct UpdateRoute {
     /// The id of a script of the app.
-    script_id: String,
+    pub script_id: String,
     /// `sync`, `durable` or `async`.
     #[serde(default = "default_delivery")]
     #[schema(value_type = String, example = "sync")]
-    delivery: Delivery,
-    /// Who is let in.
+    pub delivery: Delivery,
+    /// How callers must authenticate.
     #[serde(default)]
-    auth: RouteAuth,
-    /// How often.
+    pub auth: RouteAuth,
+    /// The rate limit.
     #[serde(default)]
-    rate_limit: Option<RateLimit>,
-    /// How many requests are run at once on each node, 1 to 10,000.
+    pub rate_limit: Option<RateLimit>,
+    /// The most requests run at the same time on each node, 1 to 10,000.
     #[serde(default)]
-    concurrency_max: Option<u32>,
-    /// Pages of which other origins may read the answers.
+    pub concurrency_max: Option<u32>,
+    /// The origins whose pages can read responses.
     #[serde(default)]
-    cors: Option<Cors>,
+    pub cors: Option<Cors>,
 }
 
 fn default_delivery() -> Delivery {
     Delivery::Sync
 }
 
-/// Which routes.
+/// The page of routes to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RoutesQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -167,13 +168,13 @@ pub(super) async fn list_routes(
     Path(name): Path<String>,
     Query(query): Query<RoutesQuery>,
 ) -> Result<Json<List<Route>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let routes = control_plane.store.list_routes(&app.id, page.rows()).await?;
     Ok(Json(page.list(routes, Route::from)))
 }
 
-/// Makes a route. One that would answer the same requests as another is refused.
+/// Creates a route. A route that matches the same requests as another one is refused.
 #[utoipa::path(post, path = "/apps/{app}/routes", tag = "routes",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateRoute,
     security(("key" = ["route:write"])),
@@ -199,12 +200,12 @@ pub(super) async fn create_route(
         host: host.map(|host| host.to_string()).unwrap_or_default(),
         path: pattern.path.clone(),
         shape: pattern.shape.clone(),
-        delivery: body.delivery,
+        delivery: body.delivery.unwrap_or_else(default_delivery),
         policy: policies::checked(RoutePolicy {
-            auth: body.auth,
-            rate_limit: body.rate_limit,
+            auth: body.auth.unwrap_or_default().into(),
+            rate_limit: body.rate_limit.map(Into::into),
             concurrency_max: body.concurrency_max,
-            cors: body.cors,
+            cors: body.cors.map(Into::into),
         })?,
         created_at: control_plane.clock.now_us(),
     };
@@ -235,13 +236,12 @@ pub(super) async fn get_route(
     Ok(Json(route_of(&control_plane, &caller, &id, Capability::AppRead).await?.into()))
 }
 
-/// Changes a route: its script, how requests are served and what is asked of them before.
-/// It holds from the next request on; one that is being counted is counted anew only if its
-/// limit has changed.
+/// Changes a route: its script, its delivery mode and its policy. The change applies from the next
+/// request on. The rate limit's counter starts again only if the limit has changed.
 #[utoipa::path(put, path = "/routes/{id}", tag = "routes",
     params(("id" = String, Path, description = "The route's id")), request_body = UpdateRoute,
     security(("key" = ["route:write"])),
-    responses((status = 200, description = "The route as it is now", body = Route)))]
+    responses((status = 200, description = "The changed route", body = Route)))]
 pub(super) async fn update_route(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -252,12 +252,12 @@ pub(super) async fn update_route(
     let body = body.read()?;
     let script_id = body.script_id.parse().map_err(|_| Error::not_found(Resource::Script))?;
     let policy = policies::checked(RoutePolicy {
-        auth: body.auth,
-        rate_limit: body.rate_limit,
+        auth: body.auth.into(),
+        rate_limit: body.rate_limit.map(Into::into),
         concurrency_max: body.concurrency_max,
-        cors: body.cors,
+        cors: body.cors.map(Into::into),
     })?;
-    // A route in the place of its script's endpoint cannot lead to another script.
+    // A route on the path of its script's endpoint cannot lead to another script.
     let _addresses = control_plane.lock_addresses().await;
     let route = control_plane.store.find_route(&id).await?;
     let pattern = RoutePattern::parse(&route.path)
@@ -280,7 +280,7 @@ pub(super) async fn update_route(
 #[utoipa::path(delete, path = "/routes/{id}", tag = "routes",
     params(("id" = String, Path, description = "The route's id")),
     security(("key" = ["route:write"])),
-    responses((status = 204, description = "It is gone")))]
+    responses((status = 204, description = "The route is deleted")))]
 pub(super) async fn delete_route(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -292,7 +292,7 @@ pub(super) async fn delete_route(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The route of that id, if the caller may do this in its app.
+/// Finds a route and checks that the caller has the capability in its app.
 async fn route_of(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -318,7 +318,7 @@ fn normalise_method(method: &str) -> Result<String> {
     Err(Error::Invalid(Refusal::field("method", &reason)))
 }
 
-/// A route without its secret would let nobody in, and say so to its callers only.
+/// A route whose secret is missing refuses every request, and only its callers would notice.
 async fn check_secrets_are_set(
     control_plane: &ControlPlane,
     app_id: &AppId,
@@ -332,7 +332,7 @@ async fn check_secrets_are_set(
     match policy.auth.secrets().iter().find(|name| !is_set(name)) {
         None => Ok(()),
         Some(name) => {
-            let message = format!("the app has no secret {name}: set it first");
+            let message = format!("the app has no secret {name}: create it first");
             let refusal = Refusal::new("secret_not_found", message);
             Err(Error::NotFound(refusal.with("secret", name.as_str())))
         }

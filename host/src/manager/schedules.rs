@@ -1,4 +1,4 @@
-//! `/schedules/preview`: when a schedule would fire, before there is a trigger.
+//! `/schedules/preview`: when a schedule would fire, before a trigger is created.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,34 +12,34 @@ use crate::auth::{Caller, Capability};
 use crate::cron::Dst;
 use crate::error::Result;
 
-/// A schedule to be looked at.
+/// The schedule to preview.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreviewSchedule {
-    /// As for a trigger.
+    /// The schedule, in the syntax of a trigger.
     #[schema(example = "30 7 * * MON-FRI")]
     schedule: String,
-    /// An IANA time zone; UTC when left out.
+    /// An IANA time zone. Default: UTC.
     #[schema(example = "Europe/Berlin")]
     zone: Option<String>,
-    /// What to do about a time that a change of the clock leaves out or brings twice:
-    /// `skip`, `once`, `both`; `once` when left out.
+    /// How to handle times that a clock change skips or repeats: `skip`, `once` or `both`. Default:
+    /// `once`.
     #[schema(value_type = Option<String>)]
     dst: Option<Dst>,
 }
 
-/// When it would fire.
+/// The next firings of a schedule.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SchedulePreview {
     /// The next five firings, in microseconds since 1970.
     next_runs: Vec<i64>,
 }
 
-/// Tells when a schedule would fire.
+/// Returns when a schedule would fire.
 #[utoipa::path(post, path = "/schedules/preview", tag = "triggers",
     request_body = PreviewSchedule,
     security(("key" = ["script:read"])),
-    responses((status = 200, description = "Its next firings", body = SchedulePreview)))]
+    responses((status = 200, description = "The next firings", body = SchedulePreview)))]
 pub(super) async fn preview_schedule(
     State(control_plane): State<ControlPlane>,
     caller: Caller,

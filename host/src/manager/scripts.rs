@@ -1,4 +1,4 @@
-//! `/apps/{app}/scripts` and `/scripts/{id}`: what answers requests.
+//! `/apps/{app}/scripts` and `/scripts/{id}`: the code that handles requests and events.
 //!
 //! Invariant: a source that does not parse is never stored ([`super::source`]).
 
@@ -12,48 +12,51 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::ingress::OpenEndpoints;
-use super::lists::{List, Page};
+use super::ingress_policy::OpenEndpoints;
+use super::lists::{List, PageQuery};
 use super::names::{check_description, check_script_name};
+use super::omitted::is_default;
 use super::routes;
 use super::source::check_source;
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Result};
 use crate::limits::Limits as Ceiling;
 use crate::store::{self, NewScript, Resource, ScriptChange, ScriptId};
-use limits::{Limits, LimitsInForce};
+pub use limits::{Limits, LimitsInForce};
 
 /// A script, without its source.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Script {
-    /// Its id.
-    id: String,
+    /// The script's id.
+    pub id: String,
     /// The name of the app that it belongs to.
-    app: String,
+    pub app: String,
     /// Its name, unique in the app.
-    name: String,
-    /// What its author says about it.
-    description: String,
-    /// The version that runs.
-    version: i64,
-    /// The path of its own endpoint, at which it answers while `endpoint_open`.
+    pub name: String,
+    /// The description.
+    pub description: String,
+    /// The deployed version.
+    pub version: i64,
+    /// The path of its endpoint. It answers there while `endpoint_open` is true.
     #[schema(example = "/x/shop/orders")]
-    endpoint: String,
-    /// Whether it may have an endpoint of its own: the script's switch.
-    endpoint_enabled: bool,
-    /// Whether it answers at its endpoint, to anybody: not if the switch is off, a route with
-    /// `auth` leads to it, or the app's policy closes it.
-    endpoint_open: bool,
-    /// What it asks for a run.
-    limits: Limits,
-    /// What a run gets: what is asked for or the platform's default, never above the
+    pub endpoint: String,
+    /// Whether the script's own switch allows an endpoint.
+    pub endpoint_enabled: bool,
+    /// Whether its endpoint is open, to everyone. It is not if the switch is off, if a route with
+    /// `auth` leads to the script, or if the app's policy closes it.
+    pub endpoint_open: bool,
+    /// The limits that the script requests for a run.
+    #[schema(value_type = Limits)]
+    pub limits: Extensible<Limits>,
+    /// The limits in force for a run: those requested or the platform's default, never above the
     /// ceiling.
-    limits_in_force: LimitsInForce,
-    /// When it was made, in microseconds since 1970.
-    created_at: i64,
+    pub limits_in_force: LimitsInForce,
+    /// When it was created, in microseconds since 1970.
+    pub created_at: i64,
     /// When it was last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub updated_at: i64,
 }
 
 impl Script {
@@ -70,14 +73,14 @@ impl Script {
             name: script.name,
             description: script.description,
             version: script.version,
-            limits: script.limits.into(),
+            limits: Extensible::Known(script.limits.into()),
             created_at: script.created_at,
             updated_at: script.updated_at,
         }
     }
 }
 
-/// What is shown with each script of an app.
+/// The context needed to show the scripts of an app.
 pub(super) struct Shown<'a> {
     app: &'a store::App,
     ceiling: &'a Ceiling,
@@ -94,67 +97,72 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// A script with the source that runs.
-#[derive(Debug, Serialize, ToSchema)]
+/// A script with the source of its deployed version.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ScriptWithSource {
     /// The script.
     #[serde(flatten)]
-    script: Script,
-    /// The source of the version that runs.
-    source: String,
-    /// Its SHA-256, in hexadecimal.
-    source_sha256: String,
+    pub script: Script,
+    /// The source of the deployed version.
+    pub source: String,
+    /// The SHA-256 of the source, in hexadecimal.
+    pub source_sha256: String,
 }
 
-/// A script to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The script to create.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewScript)]
 pub struct CreateScript {
-    /// 1 to 63 lower-case letters, digits, `-` and `_`, a letter first.
+    /// 1 to 63 lower-case letters, digits, `-` and `_`, starting with a letter.
     #[schema(example = "orders")]
-    pub(super) name: String,
+    pub name: String,
     /// The Rhai source, at most 256 KiB.
     #[schema(example = "#{ hello: ctx.request.query.name }")]
-    pub(super) source: String,
-    /// What it is for.
-    #[serde(default)]
-    pub(super) description: String,
-    /// What it asks for a run.
-    #[serde(default)]
-    pub(super) limits: Limits,
-    /// Whether it may have an endpoint of its own; it may when left out.
-    #[serde(default)]
-    pub(super) endpoint_enabled: Option<bool>,
+    pub source: String,
+    /// The description.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub description: String,
+    /// The limits that the script requests for a run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// Whether the script can have an endpoint. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_enabled: Option<bool>,
 }
 
-/// What to change about a script; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The changes to a script. An omitted field is not changed.
+#[derive(Debug, Deserialize, Serialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ScriptChange)]
 pub struct UpdateScript {
-    /// The source of a new version, which runs from then on.
-    source: Option<String>,
+    /// The source of a new version, which is deployed at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The new description.
-    description: Option<String>,
-    /// All limits; one that is left out becomes the platform's default.
-    limits: Option<Limits>,
-    /// Whether it may have an endpoint of its own. It only closes: an endpoint that something
-    /// else closes stays closed.
-    endpoint_enabled: Option<bool>,
-    /// Change it only if this is the version that runs; 409 when somebody else
-    /// has saved in the meantime.
-    expected_version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// All limits. An omitted limit gets the platform's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Whether the script can have an endpoint. True does not open an endpoint that a route or the
+    /// app's policy closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_enabled: Option<bool>,
+    /// The deployed version that the change is based on. 409 if another version is deployed by
+    /// then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<i64>,
 }
 
-/// Which scripts.
+/// Filters for a list of scripts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ScriptsQuery {
-    /// Only the script of exactly this name.
+    /// Only the script with exactly this name.
     name: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -171,7 +179,7 @@ pub(super) async fn list_scripts(
     Path(name): Path<String>,
     Query(query): Query<ScriptsQuery>,
 ) -> Result<Json<List<Script>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let store = &control_plane.store;
     let context = Shown::of(&control_plane, &app).await?;
@@ -186,7 +194,7 @@ pub(super) async fn list_scripts(
     }
 }
 
-/// Makes a script, at version 1. It answers anybody at its endpoint from then on, unless
+/// Creates a script with version 1. Its endpoint is open to everyone at once, unless
 /// `endpoint_enabled` is false.
 #[utoipa::path(post, path = "/apps/{app}/scripts", tag = "scripts",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateScript,
@@ -204,7 +212,7 @@ pub(super) async fn create_script(
     Ok((StatusCode::CREATED, Json(Script::of(&shown, script))))
 }
 
-/// Makes a script of the app; without a caller, PiCloud itself does.
+/// Creates a script in the app. Without a caller, PiCloud itself creates it.
 pub(super) async fn create(
     control_plane: &ControlPlane,
     caller: Option<&Caller>,
@@ -240,7 +248,7 @@ pub(super) async fn create(
     Ok(store.insert_script(script).await?)
 }
 
-/// Shows a script with the source that runs.
+/// Shows a script with the source of its deployed version.
 #[utoipa::path(get, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
     security(("key" = ["script:read"])),
@@ -261,11 +269,11 @@ pub(super) async fn get_script(
     }))
 }
 
-/// Changes a script. A source makes a new version, which runs from then on.
+/// Changes a script. A new source creates a new version, which is deployed at once.
 #[utoipa::path(put, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")), request_body = UpdateScript,
     security(("key" = ["script:write"])),
-    responses((status = 200, description = "The script as it is now", body = Script)))]
+    responses((status = 200, description = "The changed script", body = Script)))]
 pub(super) async fn update_script(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -308,12 +316,12 @@ pub(super) async fn update_script(
     Ok(Json(Script::of(&Shown::of(&control_plane, &app).await?, script)))
 }
 
-/// Deletes a script with its versions, routes and triggers. With triggers, it needs what
-/// deleting them needs too. Its executions stay until they are too old.
+/// Deletes a script with its versions, routes and triggers. If it has triggers, the caller also
+/// needs the right to delete them. Its executions are kept until their retention ends.
 #[utoipa::path(delete, path = "/scripts/{id}", tag = "scripts",
     params(("id" = String, Path, description = "The script's id")),
     security(("key" = ["script:write"])),
-    responses((status = 204, description = "It is gone")))]
+    responses((status = 204, description = "The script is deleted")))]
 pub(super) async fn delete_script(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -342,7 +350,7 @@ pub(super) async fn delete_script(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The app that a script belongs to; 404 for the script if it is being deleted.
+/// Returns the app of a script; 404 for the script if it is being deleted.
 pub(super) async fn app_of(
     control_plane: &ControlPlane,
     script: &store::Script,

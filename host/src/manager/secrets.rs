@@ -1,37 +1,37 @@
-//! `/apps/{app}/secrets`: what an app's scripts know.
+//! `/apps/{app}/secrets`: encrypted values that an app's scripts can read.
 //!
-//! Invariant: no answer has a value: a secret is set here, and never shown.
+//! Invariant: no response contains a value: secrets can be set here, but never read.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Names, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use crate::auth::{Caller, Capability, Change};
 use crate::error::{Error, Refusal, Result};
 use crate::secrets::{SecretValue, VALUE_BYTES_MAX};
 use crate::store::{Resource, SecretFacts};
 
-/// What a secret can be called.
+/// The pattern of a secret's name.
 pub(super) const NAME: &str = "^[A-Za-z_][A-Za-z0-9_.-]*$";
 /// The longest name, in characters.
 pub(super) const NAME_CHARS_MAX: usize = 128;
 
 /// A secret, without its value.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Secret {
-    /// What scripts ask for.
-    name: String,
-    /// From 1; grows with every new value.
-    version: i64,
+    /// The name by which scripts read it.
+    pub name: String,
+    /// The version, from 1; it grows with every new value.
+    pub version: i64,
     /// When it was first set, in microseconds since 1970.
-    created_at: i64,
-    /// When its value was set, in microseconds since 1970.
-    updated_at: i64,
+    pub created_at: i64,
+    /// When the value was last set, in microseconds since 1970.
+    pub updated_at: i64,
 }
 
 impl From<SecretFacts> for Secret {
@@ -42,15 +42,21 @@ impl From<SecretFacts> for Secret {
 }
 
 /// A secret's new value.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutSecret {
-    /// 1 to 32768 bytes. It is not shown again.
+    /// 1 to 32768 bytes. It is never shown again.
+    #[serde(serialize_with = "reveal")]
     #[schema(value_type = String, format = Password)]
-    value: SecretValue,
+    pub value: SecretValue,
 }
 
-/// A secret of an app.
+/// Writes the value into a request, the only place where it is written in clear.
+fn reveal<S: Serializer>(value: &SecretValue, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_str(value.reveal())
+}
+
+/// The path of a secret.
 #[derive(Debug, Deserialize)]
 pub struct SecretPath {
     app: String,
@@ -61,12 +67,12 @@ impl Names for SecretPath {
     const RESOURCE: Resource = Resource::Secret;
 }
 
-/// Which secrets.
+/// The page of secrets to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SecretsQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -84,18 +90,18 @@ pub(super) async fn list_secrets(
     Query(query): Query<SecretsQuery>,
 ) -> Result<Json<List<Secret>>> {
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let secrets = control_plane.store.list_secrets(&app.id).await?;
     Ok(Json(page.list_part(secrets, Secret::from)))
 }
 
-/// Sets a secret, a new one or one that there is.
+/// Creates a secret, or sets the value of an existing one.
 #[utoipa::path(put, path = "/apps/{app}/secrets/{name}", tag = "secrets",
     params(("app" = String, Path, description = "The app's name"),
         ("name" = String, Path, description = "The secret's name")), request_body = PutSecret,
     security(("key" = ["app:admin"])),
-    responses((status = 200, description = "It has a new value", body = Secret),
-        (status = 201, description = "It is new", body = Secret)))]
+    responses((status = 200, description = "The value is replaced", body = Secret),
+        (status = 201, description = "The secret is created", body = Secret)))]
 pub(super) async fn put_secret(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -121,7 +127,7 @@ pub(super) async fn put_secret(
     params(("app" = String, Path, description = "The app's name"),
         ("name" = String, Path, description = "The secret's name")),
     security(("key" = ["app:admin"])),
-    responses((status = 204, description = "It is gone")))]
+    responses((status = 204, description = "The secret is deleted")))]
 pub(super) async fn delete_secret(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -134,7 +140,7 @@ pub(super) async fn delete_secret(
 }
 
 /// # Errors
-/// `Invalid` for what cannot be a secret's name.
+/// `Invalid` if the text cannot be the name of a secret.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let mut bytes = name.bytes();
     let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');

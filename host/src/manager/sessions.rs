@@ -1,4 +1,4 @@
-//! `/auth`: signing in with a browser and out again, and the own password.
+//! `/auth`: signing in and out with a browser, and changing one's own password.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,49 +14,48 @@ use crate::auth::{self, Begun, Caller, Capability, Change, Scope};
 use crate::error::Result;
 use crate::store::{InstanceRole, Resource};
 
-/// Who is signed in, or has called with a key.
+/// The caller, signed in or authenticated by a key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Session {
-    /// Who it is.
+    /// The principal.
     principal: Principal,
-    /// Everything that they may do outside of apps: `platform_use`,
-    /// `instance_manage_users`, ….
+    /// The capabilities outside of apps: `platform_use`, `instance_manage_users`, ….
     capabilities: Vec<&'static str>,
-    /// The key that they have called with, if it was an API key.
+    /// The API key of the request; `null` without one.
     key: Option<KeyInUse>,
-    /// What a request with the cookie that changes something must bring as
-    /// `X-CSRF-Token`; `null` for a caller with a key, who needs none.
+    /// The value of `X-CSRF-Token` for requests with the cookie that change something; `null` for a
+    /// caller with a key, which needs none.
     csrf_token: Option<String>,
-    /// When the session will be over unless it is used before, in microseconds since
-    /// 1970; `null` for a caller with a key.
+    /// When the session expires unless it is used before, in microseconds since 1970; `null` for a
+    /// caller with a key.
     expires_at: Option<i64>,
 }
 
-/// Somebody who may do something.
+/// A principal.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Principal {
-    /// `user`, or `owner` for whoever has the owner key.
+    /// `user`, or `owner` for the holder of the owner key.
     kind: &'static str,
     /// The user's id.
     user_id: Option<String>,
-    /// Their name.
+    /// The user's name.
     name: String,
-    /// What they may do in the instance: `owner`, `admin` or `member`.
+    /// The role in the instance: `owner`, `admin` or `member`.
     #[schema(value_type = String)]
     role: InstanceRole,
 }
 
-/// What an API key gives.
+/// The API key of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyInUse {
-    /// The part of it that may be shown.
+    /// The first characters of the key; they are not secret.
     prefix: String,
-    /// What it may be used for.
+    /// The scopes of the key.
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
-    /// The id of the one app that it may be used in.
+    /// The id of the only app the key can be used in; `null` for all apps of its owner.
     app_id: Option<String>,
-    /// When its time is up, in microseconds since 1970.
+    /// When it expires, in microseconds since 1970; `null` if it never does.
     expires_at: Option<i64>,
 }
 
@@ -83,40 +82,40 @@ impl Session {
     }
 }
 
-/// What to sign in with.
+/// The credentials of a sign-in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignIn {
     /// The user's name.
     #[schema(example = "admin")]
     name: String,
-    /// Their password.
+    /// The user's password.
     password: String,
 }
 
-/// A new password for the old one.
+/// The current password and the new one.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
-    /// The one that is good now; ignored for a user who has none yet.
+    /// The current password; ignored for a user without one.
     #[serde(default)]
     current: String,
-    /// 10 to 256 characters.
+    /// The new password, 10 to 256 characters.
     password: String,
 }
 
-/// How many sessions are over.
+/// The number of ended sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndedSessions {
-    /// Number of sessions that were ended.
+    /// The number of sessions that were ended.
     ended: u64,
 }
 
-/// Nothing of a session stays in a cache.
+/// Responses about sessions are never cached.
 pub(super) const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
-/// Exchanges a name and a password for a session. The cookie is the browser's; a request
-/// with it that changes something also needs `X-CSRF-Token`.
+/// Exchanges a name and a password for a session. The browser keeps its cookie. A request with the
+/// cookie that changes something also needs `X-CSRF-Token`.
 #[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "sign_in",
     request_body = SignIn, security(()),
     responses((status = 200, description = "The session; its cookie is set", body = Session)))]
@@ -130,7 +129,7 @@ pub(super) async fn sign_in(
     signed_in(&control_plane, &request, begun, "sign_in").await
 }
 
-/// Answers with the session that has begun, and notes it.
+/// Writes the audit entry of a new session, and returns the session.
 pub(super) async fn signed_in(
     control_plane: &ControlPlane,
     request: &Parts,
@@ -142,7 +141,7 @@ pub(super) async fn signed_in(
     Ok(([(header::SET_COOKIE, cookie)], [NO_STORE], Json(Session::of(&caller))))
 }
 
-/// Notes a session that has begun; whose it is.
+/// Writes the audit entry of a new session, and returns its caller.
 pub(super) async fn note(
     control_plane: &ControlPlane,
     request: &Parts,
@@ -158,17 +157,17 @@ pub(super) async fn note(
     Ok(caller)
 }
 
-/// How one can sign in here.
+/// The ways to sign in.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SignInOptions {
-    /// What the button of the identity provider says; `null` without one.
+    /// The label of the identity provider's button; `null` without a provider.
     oidc: Option<String>,
 }
 
-/// Tells how one can sign in.
+/// Returns the ways to sign in.
 #[utoipa::path(get, path = "/auth/options", tag = "auth", operation_id = "get_sign_in_options",
     security(()),
-    responses((status = 200, description = "The ways", body = SignInOptions)))]
+    responses((status = 200, description = "The ways to sign in", body = SignInOptions)))]
 pub(super) async fn get_sign_in_options(
     State(control_plane): State<ControlPlane>,
 ) -> impl IntoResponse {
@@ -176,11 +175,11 @@ pub(super) async fn get_sign_in_options(
     ([NO_STORE], Json(SignInOptions { oidc }))
 }
 
-/// Tells who is calling, and what they may do outside of apps. A browser that is signed in gets
-/// a cookie by which it is known again, so that strangers' tries to sign in do not slow it.
+/// Returns the caller and its capabilities outside of apps. A signed-in browser also gets a device
+/// cookie. With it, other people's failed sign-ins do not slow this browser down.
 #[utoipa::path(get, path = "/auth/me", tag = "auth", operation_id = "get_session",
     security(("key" = [])),
-    responses((status = 200, description = "Who it is", body = Session)))]
+    responses((status = 200, description = "The caller", body = Session)))]
 pub(super) async fn get_session(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -195,7 +194,7 @@ pub(super) async fn get_session(
 /// Ends the session, if the caller has one.
 #[utoipa::path(post, path = "/auth/logout", tag = "auth", operation_id = "sign_out",
     security(("key" = [])),
-    responses((status = 204, description = "It is over")))]
+    responses((status = 204, description = "The session is ended")))]
 pub(super) async fn sign_out(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -211,7 +210,7 @@ pub(super) async fn sign_out(
 /// Ends all sessions of the caller, in every browser.
 #[utoipa::path(delete, path = "/auth/sessions", tag = "auth", operation_id = "sign_out_everywhere",
     security(("key" = ["instance:admin"])),
-    responses((status = 200, description = "How many are over", body = EndedSessions)))]
+    responses((status = 200, description = "The number of ended sessions", body = EndedSessions)))]
 pub(super) async fn sign_out_everywhere(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -228,8 +227,7 @@ pub(super) async fn sign_out_everywhere(
     Ok((removed, [NO_STORE], Json(EndedSessions { ended })))
 }
 
-/// Changes the own password. All sessions end but this one, which is another from now
-/// on.
+/// Changes the caller's password. Ends all other sessions, and replaces this one by a new session.
 #[utoipa::path(put, path = "/auth/password", tag = "auth", operation_id = "change_password",
     request_body = ChangePassword, security(("key" = ["instance:admin"])),
     responses((status = 200, description = "The new session", body = Session)))]

@@ -1,5 +1,5 @@
-//! What a source must be before it is stored, and `/scripts/check`, which tells it
-//! before.
+//! The checks of a source before it is stored, and `/scripts/check`, which runs them without
+//! storing.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,11 +16,11 @@ use crate::store::NewSource;
 /// The largest source, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 256 << 10;
 
-/// Parses a source, and leaves the result with the executor for the first call.
+/// Checks that a source parses. The executor caches the result for the first run.
 ///
 /// # Errors
-/// `TooLarge`; `Unprocessable` with line and column when it does not parse;
-/// `Unavailable` when no slot is free to parse it.
+/// `TooLarge` if it is too large. `Unprocessable` with line and column if it does not parse.
+/// `Unavailable` if no slot is free to parse it.
 pub(super) async fn check_source(
     control_plane: &ControlPlane,
     source: String,
@@ -37,7 +37,7 @@ pub(super) async fn check_source(
     Ok(NewSource { text: source, sha256 })
 }
 
-/// A source without the byte order mark that some editors put before it.
+/// Removes the byte order mark that some editors put before a source.
 fn without_bom(source: String) -> String {
     match source.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -59,7 +59,7 @@ fn check_size(source: &str) -> Result<()> {
     Ok(())
 }
 
-/// A source that is still being written.
+/// A source to check.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckSource {
@@ -67,15 +67,15 @@ pub struct CheckSource {
     source: String,
 }
 
-/// Whether a source parses; where it does not, why and where.
+/// Whether a source parses; if not, the error and its position.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct SourceCheck {
-    /// Whether it does.
+    /// Whether it parses.
     ok: bool,
-    /// What is wrong.
+    /// The error message.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
-    /// The line, from 1; 0 when it is not about a place.
+    /// The line, from 1; 0 if the error has no position.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u32>,
     /// The column, from 1.
@@ -87,7 +87,7 @@ pub struct SourceCheck {
 #[utoipa::path(post, path = "/scripts/check", tag = "scripts", request_body = CheckSource,
     security(("key" = ["script:read"])),
     responses((status = 200, description = "Whether it parses", body = SourceCheck),
-        (status = 429, description = "The caller has reached the limit check_rate")))]
+        (status = 429, description = "The caller has exceeded the limit check_rate")))]
 pub(super) async fn check_script(
     State(control_plane): State<ControlPlane>,
     caller: Caller,

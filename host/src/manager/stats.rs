@@ -1,4 +1,4 @@
-//! `/apps/{app}/stats`: how many executions there were over time, and what they took.
+//! `/apps/{app}/stats`: the number of executions over time, and their cost.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::auth::{Caller, Capability};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{ExecutionScope, ExecutionStatus, Resource, Sample, ScriptId};
 
-/// How many executions are looked at: the last ones.
+/// The most executions read: the newest ones.
 const SAMPLES_MAX: usize = 100_000;
 const BUCKETS_DEFAULT: i64 = 60;
 pub(super) const BUCKETS_MAX: i64 = 240;
@@ -22,75 +22,74 @@ const HOUR_US: i64 = 3_600_000_000;
 /// Executions over time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
-    /// Where the first bucket begins, in microseconds since 1970.
+    /// Start of the first bucket, in microseconds since 1970.
     from_at: i64,
-    /// Where the last bucket ends.
+    /// End of the last bucket, in microseconds since 1970.
     to_at: i64,
-    /// How long a bucket is.
+    /// Length of a bucket, in milliseconds.
     bucket_ms: i64,
-    /// Whether there were more executions than are looked at: the first buckets then lack
-    /// some.
+    /// Whether there were more executions than are read. If so, the earliest buckets are
+    /// incomplete.
     truncated: bool,
-    /// Every bucket in order, also the empty ones.
+    /// All buckets in order, including empty ones.
     buckets: Vec<Bucket>,
-    /// Every script that ran, the most runs first.
+    /// All scripts that ran, the most runs first.
     scripts: Vec<ScriptStats>,
 }
 
-/// A stretch of time.
+/// A time range.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StatsBucket)]
 pub struct Bucket {
-    /// Where it begins, in microseconds since 1970.
+    /// Start of the bucket, in microseconds since 1970.
     at: i64,
-    /// Executions that ended in it.
+    /// The number of executions that ended in it.
     runs: usize,
-    /// Those of them that were no success.
+    /// The number of those that did not succeed.
     errors: usize,
-    /// Half of them took no longer, in microseconds.
+    /// Median duration, in microseconds.
     duration_p50_us: Option<i64>,
-    /// 95 in a hundred took no longer.
+    /// 95th percentile of the duration, in microseconds.
     duration_p95_us: Option<i64>,
-    /// Half of them took no more fuel.
+    /// Median fuel.
     fuel_p50: Option<i64>,
-    /// The most fuel that one took.
+    /// Highest fuel of one execution.
     fuel_max: Option<i64>,
 }
 
-/// A script's part.
+/// The executions of one script.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ScriptStats {
     /// The script's id.
     script_id: String,
-    /// Its name when it last ran.
+    /// The script's name when it last ran.
     name: String,
-    /// Its executions.
+    /// The number of its executions.
     runs: usize,
-    /// Those of them that were no success.
+    /// The number of those that did not succeed.
     errors: usize,
-    /// All the fuel that they took.
+    /// Total fuel.
     fuel_total: i64,
-    /// 95 in a hundred took no longer, in microseconds.
+    /// 95th percentile of the duration, in microseconds.
     duration_p95_us: Option<i64>,
 }
 
-/// Which stretch of time.
+/// The time range and the script.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StatsQuery {
-    /// From when, in microseconds since 1970; an hour before the end when left out.
+    /// Start of the range, in microseconds since 1970. Default: one hour before the end.
     from: Option<i64>,
-    /// Until when; now when left out.
+    /// End of the range, in microseconds since 1970. Default: now.
     to: Option<i64>,
-    /// In how many parts, 1 to 240; 60 when left out.
+    /// Number of buckets, 1 to 240. Default: 60.
     buckets: Option<i64>,
-    /// Only of the script with this id.
+    /// Only executions of the script with this id.
     script_id: Option<String>,
 }
 
-/// Counts an app's executions over time, from at most the last 100,000 of the time
-/// asked for.
+/// Counts an app's executions over time, at most the newest 100,000 of the range.
 #[utoipa::path(get, path = "/apps/{app}/stats", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), StatsQuery),
     security(("key" = ["log:read"])),
@@ -127,7 +126,7 @@ pub(super) async fn get_stats(
     }))
 }
 
-/// A stretch of time in equal parts of whole milliseconds.
+/// A time range, divided into equal buckets of whole milliseconds.
 pub(super) struct Span {
     pub(super) from: i64,
     pub(super) to: i64,
@@ -136,7 +135,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// What a query asks for; what it leaves out is the last hour, in 60 parts.
+    /// Builds the range of a query. Default: the last hour, in 60 buckets.
     ///
     /// # Errors
     /// `Invalid`, naming the field.
@@ -196,7 +195,7 @@ fn scripts(samples: &[Sample]) -> Vec<ScriptStats> {
         .into_iter()
         .map(|(script_id, samples)| ScriptStats {
             script_id: script_id.to_owned(),
-            // The last one comes first.
+            // The newest sample comes first.
             name: samples[0].script_name.clone(),
             runs: samples.len(),
             errors: errors(&samples),
@@ -218,7 +217,7 @@ fn sorted(samples: &[&Sample], value: impl Fn(&Sample) -> i64) -> Vec<i64> {
     values
 }
 
-/// The value that `percent` in a hundred do not exceed (nearest rank).
+/// Returns the smallest value that `percent` percent do not exceed (nearest rank).
 fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()

@@ -1,41 +1,41 @@
-//! What apps keep and may keep, in answers of the API.
+//! The storage that apps use, and its limits, in responses of the API.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ControlPlane;
 use crate::error::Result;
 use crate::store::{AppId, Storage};
 
-/// How much of a limit an app uses.
-#[derive(Debug, Serialize, ToSchema)]
+/// The use of a limit by an app.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct StorageUse {
-    /// What it keeps.
-    used: i64,
-    /// What it may keep; what adds to more is refused.
-    most: i64,
+    /// The amount in use.
+    pub used: i64,
+    /// The limit. A write that would exceed it is refused.
+    pub most: i64,
 }
 
-/// What an app keeps, and may keep. The settings `PICLOUD_APP_MAX_*` are the limits.
-#[derive(Debug, Serialize, ToSchema)]
+/// The storage of an app, and its limits. The settings `PICLOUD_APP_MAX_*` set the limits.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct AppStorage {
-    /// Keys of collections: limit `app_entries`.
-    entries: StorageUse,
-    /// Their names and values, in bytes: limit `app_entry_bytes`.
-    entry_bytes: StorageUse,
-    /// Files of buckets: limit `app_files`.
-    files: StorageUse,
-    /// Their contents, in bytes, also of files that were overwritten or deleted in the last
-    /// minutes: limit `app_file_bytes`.
-    file_bytes: StorageUse,
-    /// Events that wait or run: limit `app_events`.
-    events: StorageUse,
-    /// Their payloads, in bytes: limit `app_event_bytes`.
-    event_bytes: StorageUse,
+    /// Keys in collections: limit `app_entries`.
+    pub entries: StorageUse,
+    /// Names and values of those keys, in bytes: limit `app_entry_bytes`.
+    pub entry_bytes: StorageUse,
+    /// Files in buckets: limit `app_files`.
+    pub files: StorageUse,
+    /// Contents of files, in bytes, including files overwritten or deleted in the last minutes:
+    /// limit `app_file_bytes`.
+    pub file_bytes: StorageUse,
+    /// Pending and running events: limit `app_events`.
+    pub events: StorageUse,
+    /// Payloads of those events, in bytes: limit `app_event_bytes`.
+    pub event_bytes: StorageUse,
 }
 
 impl AppStorage {
-    /// What the app with this id keeps now.
+    /// Returns the storage that an app uses now.
     ///
     /// # Errors
     /// `Unavailable` from the store.
@@ -54,28 +54,28 @@ impl AppStorage {
     }
 }
 
-/// What all apps keep together.
+/// The storage of all apps together.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InstanceStorage {
-    /// Keys of collections.
+    /// Keys in collections.
     entries: i64,
-    /// Their names and values, in bytes.
+    /// Names and values of those keys, in bytes.
     entry_bytes: i64,
-    /// Files of buckets.
+    /// Files in buckets.
     files: i64,
-    /// Their contents, in bytes; also those that were overwritten or deleted and are not removed
+    /// Contents of files, in bytes, including overwritten and deleted files that are not removed
     /// yet.
     file_bytes: i64,
-    /// How much of `file_bytes` was overwritten or deleted: it is removed within minutes.
+    /// The part of `file_bytes` that was overwritten or deleted. It is removed within minutes.
     freed_file_bytes: i64,
-    /// Events that wait or run.
+    /// Pending and running events.
     events: i64,
-    /// Their payloads, in bytes.
+    /// Payloads of those events, in bytes.
     event_bytes: i64,
 }
 
 impl InstanceStorage {
-    /// These sums, of which `freed_file_bytes` are only waiting to be removed.
+    /// Combines the sums with the bytes that wait to be removed.
     pub(super) fn of(storage: &Storage, freed_file_bytes: i64) -> Self {
         let Storage { entries, entry_bytes, files, file_bytes, events, event_bytes } = *storage;
         Self { entries, entry_bytes, files, file_bytes, freed_file_bytes, events, event_bytes }

@@ -1,8 +1,8 @@
-//! `/apps/{app}/triggers` and `/triggers/{id}`: what makes a script run besides a
-//! request.
+//! `/apps/{app}/triggers` and `/triggers/{id}`: the events that make a script run.
 
 mod shape;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use axum::Json;
@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
+use super::omitted::is_default;
 use crate::auth::{Caller, Capability, Change, StopReason, stop_reason};
 use crate::cron::{Dst, Schedule};
 use crate::error::{Error, Result};
@@ -22,115 +24,123 @@ use crate::store::{
     self, Resource, ScriptId, TriggerChange, TriggerDetail, TriggerId, TriggerKind,
 };
 
-pub(super) use shape::{ATTEMPTS_MAX, NAME_BYTES_MAX, WAIT_MS_MAX, parse_schedule};
-use shape::{On, Retry};
+pub(super) use shape::{ATTEMPTS_MAX, WAIT_MS_MAX, parse_schedule};
+pub use shape::{On, Retry};
 
-/// How many of the next firings are shown.
+/// The number of upcoming firings that are shown.
 pub(super) const NEXT_RUNS: usize = 5;
 /// A trigger.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Trigger {
-    /// Its id.
-    id: String,
+    /// The trigger's id.
+    pub id: String,
     /// The id of the script that it runs.
-    script_id: String,
-    /// Whether it fires.
-    enabled: bool,
-    /// What it fires on.
-    on: On,
-    /// What to do when the script fails.
-    retry: Retry,
-    /// Of a schedule: the next five firings, in microseconds since 1970.
+    pub script_id: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// The event that it fires on.
+    #[schema(value_type = On)]
+    pub on: Extensible<On>,
+    /// The retry policy.
+    #[schema(value_type = Retry)]
+    pub retry: Extensible<Retry>,
+    /// For a schedule: the next five firings, in microseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_runs: Option<Vec<i64>>,
-    /// Of a schedule that an older release accepted and that would be refused today: what
-    /// is wrong with it. It keeps firing as it did; `next_runs` shows when.
+    pub next_runs: Option<Vec<i64>>,
+    /// For a schedule that an older release accepted and that would be refused today: the error. It
+    /// keeps firing as before; `next_runs` shows when.
     #[serde(skip_serializing_if = "Option::is_none")]
-    schedule_warning: Option<String>,
-    /// The last execution that it has brought, if that is among the last 5,000 of its
-    /// script.
-    last_execution: Option<LastExecution>,
-    /// As whom the script runs: `owner`, or `user:` and an id.
-    registered_by: String,
-    /// Their name, if they are a user.
-    registered_by_name: Option<String>,
-    /// Why it does not fire although it is enabled; `null` while nothing stops it. It goes
-    /// on when the reason is gone, or when somebody else saves it.
-    stopped: Option<Stopped>,
-    /// When it was made, in microseconds since 1970.
-    created_at: i64,
+    pub schedule_warning: Option<String>,
+    /// The last execution it started; `null` if that is not among the last 5,000 of its script.
+    pub last_execution: Option<LastExecution>,
+    /// The principal that the script runs as: `owner`, or `user:` and an id.
+    pub registered_by: String,
+    /// The name of that principal; `null` if it is not a user.
+    pub registered_by_name: Option<String>,
+    /// Why it does not fire although it is enabled; `null` if nothing stops it. It fires again when
+    /// the reason no longer applies, or when another user saves it.
+    pub stopped: Option<Stopped>,
+    /// When it was created, in microseconds since 1970.
+    pub created_at: i64,
     /// When it was last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub updated_at: i64,
 }
 
-/// Why a trigger has stopped.
-#[derive(Debug, Serialize, ToSchema)]
+/// The reason why a trigger has stopped.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Stopped {
     /// `registrant_gone`, `registrant_disabled` or `registrant_not_allowed`.
-    reason: &'static str,
-    /// The same for people.
-    message: String,
+    #[schema(value_type = String)]
+    pub reason: Cow<'static, str>,
+    /// The reason as a text.
+    pub message: String,
 }
 
 impl From<StopReason> for Stopped {
     fn from(reason: StopReason) -> Self {
-        Self { reason: reason.as_str(), message: reason.to_string() }
+        Self { reason: reason.as_str().into(), message: reason.to_string() }
     }
 }
 
-/// What a trigger has brought last.
-#[derive(Debug, Serialize, ToSchema)]
+/// The last execution that a trigger started.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct LastExecution {
-    /// The execution.
-    id: String,
+    /// The execution's id.
+    pub id: String,
     /// How it ended.
-    status: &'static str,
-    /// What went wrong, if something did.
-    error_message: Option<String>,
+    #[schema(value_type = String)]
+    pub status: Cow<'static, str>,
+    /// The error message; `null` without an error.
+    pub error_message: Option<String>,
     /// When it ended, in microseconds since 1970.
-    finished_at: i64,
+    pub finished_at: i64,
 }
 
-/// A trigger to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The trigger to create.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewTrigger)]
 pub struct CreateTrigger {
     /// The id of a script of the app.
-    script_id: String,
-    /// What it fires on.
-    on: On,
-    /// Whether it fires; yes when left out.
-    enabled: Option<bool>,
-    /// What to do when the script fails.
-    #[serde(default)]
-    retry: Retry,
+    pub script_id: String,
+    /// The event that it fires on.
+    pub on: On,
+    /// Whether it is enabled. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The retry policy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: Retry,
 }
 
-/// What to change; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The changes to a trigger. An omitted field is not changed.
+#[derive(Debug, Deserialize, Serialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TriggerChange)]
 pub struct UpdateTrigger {
     /// The id of another script of the app.
-    script_id: Option<String>,
-    /// What it fires on; of the same kind.
-    on: Option<On>,
-    /// Whether it fires.
-    enabled: Option<bool>,
-    /// The whole policy.
-    retry: Option<Retry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script_id: Option<String>,
+    /// The event that it fires on; the kind cannot change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<On>,
+    /// Whether it is enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The whole retry policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
-/// Which triggers.
+/// Filters for a list of triggers.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TriggersQuery {
-    /// Only of this kind: `kv`, `cron`, `queue`, `pubsub`, `files`, `dead_letter`.
+    /// Only this kind: `kv`, `cron`, `queue`, `pubsub`, `files`, `dead_letter`.
     #[param(value_type = Option<String>)]
     kind: Option<TriggerKind>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -147,7 +157,7 @@ pub(super) async fn list_triggers(
     Path(name): Path<String>,
     Query(query): Query<TriggersQuery>,
 ) -> Result<Json<List<Trigger>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let app = control_plane.app(&caller, &name, Capability::AppRead).await?;
     let rows = control_plane.store.list_triggers(&app.id, query.kind, page.rows()).await?;
     let mut last = last_executions(&control_plane, &rows).await?;
@@ -158,8 +168,8 @@ pub(super) async fn list_triggers(
     Ok(Json(page.list(rows, item)))
 }
 
-/// Makes a trigger. It fires on what happens from now on; the messages that wait in
-/// its queue are its own.
+/// Creates a trigger. It fires on events from now on. A queue trigger also gets the messages that
+/// are already in its queue.
 #[utoipa::path(post, path = "/apps/{app}/triggers", tag = "triggers",
     params(("app" = String, Path, description = "The app's name")), request_body = CreateTrigger,
     security(("key" = ["app:admin"])),
@@ -206,8 +216,8 @@ pub(super) async fn get_trigger(
     Ok(Json(Trigger { last_execution, ..shown(trigger) }))
 }
 
-/// Changes a trigger, or enables or disables it. A schedule that is enabled again
-/// begins anew: what it missed meanwhile was not meant to fire.
+/// Changes, enables or disables a trigger. A schedule that is enabled again continues from now;
+/// missed firings are skipped.
 #[utoipa::path(patch, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")), request_body = UpdateTrigger,
     security(("key" = ["app:admin"])),
@@ -231,7 +241,7 @@ pub(super) async fn update_trigger(
     let change = TriggerChange {
         script_id: body.script_id.as_deref().map(script_id).transpose()?,
         enabled: body.enabled,
-        // Whoever changes it answers for it from now on.
+        // The principal that changes it is responsible for it from now on.
         registered_by_principal: Some(caller.principal.to_string()),
         retry: body.retry.map(Retry::checked).transpose()?,
         detail,
@@ -247,18 +257,17 @@ pub(super) async fn update_trigger(
     Ok(Json(shown(trigger)))
 }
 
-/// Deletes a trigger. Events that it has brought are carried out; messages of its
-/// queue wait for another.
+/// Deletes a trigger. Its events still run. Messages of its queue wait for another trigger.
 #[utoipa::path(delete, path = "/triggers/{id}", tag = "triggers",
     params(("id" = String, Path, description = "The trigger's id")),
     security(("key" = ["app:admin"])),
-    responses((status = 204, description = "It is gone")))]
+    responses((status = 204, description = "The trigger is deleted")))]
 pub(super) async fn delete_trigger(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
     Path(id): Path<TriggerId>,
 ) -> Result<StatusCode> {
-    // Also one that this release does not understand: nothing else can be done with it.
+    // Also finds a trigger that this release cannot read: deleting it is the only option then.
     let (app_id, kind, trigger) = control_plane.store.find_any_trigger(&id).await?;
     let manage = Capability::AppManageTriggers;
     control_plane.auth.allow(&caller, &app_id, manage, Resource::Trigger).await?;
@@ -269,7 +278,7 @@ pub(super) async fn delete_trigger(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The trigger of that id, if the caller may do this in its app.
+/// Finds a trigger and checks that the caller has the capability in its app.
 async fn trigger_of(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -286,7 +295,7 @@ fn changed(action: &'static str, trigger: &store::Trigger) -> Change {
     Change::new(action, Resource::Trigger, trigger.id.as_str(), kind).in_app(&trigger.app_id)
 }
 
-/// As the audit log shows it.
+/// Returns the trigger as the audit log shows it.
 fn described(trigger: &store::Trigger) -> Value {
     json!({
         "script_id": trigger.script_id,
@@ -312,7 +321,7 @@ async fn last_executions(
         let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
         let execution = LastExecution {
             id: row.id.into(),
-            status: row.status.as_str(),
+            status: row.status.as_str().into(),
             error_message: message,
             finished_at: row.finished_at,
         };
@@ -321,8 +330,7 @@ async fn last_executions(
     Ok(last.collect())
 }
 
-/// The next firings of a schedule, from what is stored (none while it does not fire), and
-/// what is wrong with it.
+/// Returns the next firings of a stored schedule (empty while it does not fire), and its error.
 fn schedule(detail: &TriggerDetail, is_off: bool) -> (Option<Vec<i64>>, Option<String>) {
     let TriggerDetail::Cron { expression, zone, dst, due_at, .. } = detail else {
         return (None, None);
@@ -348,7 +356,7 @@ fn shown(trigger: store::Trigger) -> Trigger {
     let registered_by_name = trigger.registrant.map(|registrant| registrant.name);
     let is_off = trigger.disabled_at.is_some() || stopped.is_some();
     let (next_runs, schedule_warning) = schedule(&trigger.detail, is_off);
-    let on = On::from(trigger.detail);
+    let on = On::from(trigger.detail).into();
     Trigger {
         stopped,
         registered_by_name,
@@ -356,7 +364,7 @@ fn shown(trigger: store::Trigger) -> Trigger {
         script_id: trigger.script_id.into(),
         enabled: trigger.disabled_at.is_none(),
         on,
-        retry: trigger.retry.into(),
+        retry: Extensible::Known(trigger.retry.into()),
         next_runs,
         schedule_warning,
         last_execution: None,

@@ -1,8 +1,8 @@
-//! `/users`: the people who sign in.
+//! `/users`: user accounts.
 //!
-//! Invariant: a password is set by whoever it is for, never by somebody else.
-//! Invariant: an invitation is a way to sign in, without scopes and without an end: a key that
-//! has less makes none.
+//! Invariant: only users themselves set their passwords, never another user.
+//! Invariant: an invitation gives access that no scope limits and that does not expire. A key with
+//! less than that cannot create one.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,36 +12,37 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
+use super::extensible::Extensible;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use crate::auth::{self, Caller, Capability, Change, Scope, check_user_name};
 use crate::error::Result;
 use crate::store::{self, InstanceRole, Resource, UserChange, UserId};
 
 /// A user.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct User {
-    /// Their id.
-    id: String,
-    /// The name that they sign in with.
-    name: String,
-    /// What they may do in the instance: `owner`, `admin` or `member`.
+    /// The user's id.
+    pub id: String,
+    /// The name to sign in with.
+    pub name: String,
+    /// The role in the instance: `owner`, `admin` or `member`.
     #[schema(value_type = String)]
-    role: InstanceRole,
-    /// Whether they may sign in.
-    enabled: bool,
-    /// Whether they have a password.
-    has_password: bool,
-    /// Whether an identity provider knows them.
-    has_identity: bool,
-    /// Until when an invitation is good that is not used yet, in microseconds since 1970.
-    invited_until: Option<i64>,
-    /// When they have signed in last, in microseconds since 1970.
-    signed_in_at: Option<i64>,
-    /// When they were made, in microseconds since 1970.
-    created_at: i64,
-    /// When they were last changed, in microseconds since 1970.
-    updated_at: i64,
+    pub role: Extensible<InstanceRole>,
+    /// Whether the user can sign in.
+    pub enabled: bool,
+    /// Whether the user has a password.
+    pub has_password: bool,
+    /// Whether the user is linked to an identity provider.
+    pub has_identity: bool,
+    /// When the unused invitation expires, in microseconds since 1970; `null` without one.
+    pub invited_until: Option<i64>,
+    /// When the user last signed in, in microseconds since 1970.
+    pub signed_in_at: Option<i64>,
+    /// When the user was created, in microseconds since 1970.
+    pub created_at: i64,
+    /// When the user was last changed, in microseconds since 1970.
+    pub updated_at: i64,
 }
 
 impl From<store::User> for User {
@@ -49,7 +50,7 @@ impl From<store::User> for User {
         Self {
             id: user.id.into(),
             name: user.name,
-            role: user.role,
+            role: user.role.into(),
             enabled: user.disabled_at.is_none(),
             has_password: user.password_hash.is_some(),
             has_identity: user.oidc_subject.is_some(),
@@ -61,54 +62,56 @@ impl From<store::User> for User {
     }
 }
 
-/// A user with an invitation that is shown once.
-#[derive(Debug, Serialize, ToSchema)]
+/// A user with an invitation. The invitation is shown only once.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct InvitedUser {
     /// The user.
     #[serde(flatten)]
-    user: User,
-    /// The path, on this server, of the page where they choose a password: the link to
-    /// hand over.
+    pub user: User,
+    /// The path, on this server, of the page where the user chooses a password: the link to hand
+    /// over.
     #[schema(example = "/invitation#…")]
-    invitation_path: String,
+    pub invitation_path: String,
 }
 
-/// A user to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The user to create.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewUser)]
 pub struct CreateUser {
     /// 1 to 63 lower-case letters, digits, and `.`, `_`, `-`, `@`, `+`; unique.
     #[schema(example = "ada")]
-    name: String,
-    /// What they may do in the instance: `owner`, `admin` or `member`.
+    pub name: String,
+    /// The role in the instance: `owner`, `admin` or `member`.
     #[serde(default = "member")]
     #[schema(value_type = String, example = "member")]
-    role: InstanceRole,
+    pub role: InstanceRole,
 }
 
 fn member() -> InstanceRole {
     InstanceRole::Member
 }
 
-/// What to change about a user; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The changes to a user. An omitted field is not changed.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UserChange)]
 pub struct UpdateUser {
-    /// What they may do in the instance.
+    /// The role in the instance.
     #[schema(value_type = Option<String>)]
-    role: Option<InstanceRole>,
-    /// Whether they may sign in; their sessions end when they may not.
-    enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<InstanceRole>,
+    /// Whether the user can sign in. Disabling a user ends their sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
 }
 
-/// Which users.
+/// The page of users to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UsersQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -124,13 +127,13 @@ pub(super) async fn list_users(
     Query(query): Query<UsersQuery>,
 ) -> Result<Json<List<User>>> {
     caller.check(Capability::InstanceManageUsers)?;
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let users = control_plane.store.list_users(page.rows()).await?;
     Ok(Json(page.list(users, User::from)))
 }
 
-/// Makes a user, and an invitation to choose a password with, which is shown only now. A key
-/// needs every scope for this, and no end: an invitation is a way to sign in.
+/// Creates a user, and an invitation to choose a password, shown only in this response. A key needs
+/// every scope and no expiry date, because an invitation is a way to sign in.
 #[utoipa::path(post, path = "/users", tag = "users", request_body = CreateUser,
     security(("key" = ["instance:admin"])),
     responses((status = 201, description = "The new user", body = InvitedUser)))]
@@ -181,12 +184,12 @@ pub(super) async fn get_user(
     Ok(Json(control_plane.store.find_user(&id).await?.into()))
 }
 
-/// Changes what a user may do. Their triggers stop when they may not have them any more. A
-/// key that gives more rights needs every scope, and no end.
+/// Changes a user's role or access. Triggers stop if the user loses the right to them. If the
+/// change adds rights, a calling key needs every scope and no expiry date.
 #[utoipa::path(patch, path = "/users/{user_id}", tag = "users",
     params(("user_id" = String, Path, description = "The user's id")), request_body = UpdateUser,
     security(("key" = ["instance:admin"])),
-    responses((status = 200, description = "The user as they are now", body = User)))]
+    responses((status = 200, description = "The changed user", body = User)))]
 pub(super) async fn update_user(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -218,13 +221,13 @@ pub(super) async fn update_user(
     Ok(Json(user.into()))
 }
 
-/// Makes another invitation for a user, which is shown only now: with it they choose a
-/// new password. Until then the old one is good. A key needs every scope for this, and no
-/// end: an invitation is a way to sign in.
+/// Creates a new invitation for a user to choose a new password. It is shown only in this response.
+/// The old password works until then. A calling key needs every scope and no expiry date, because
+/// an invitation is a way to sign in.
 #[utoipa::path(post, path = "/users/{user_id}/invitation", tag = "users",
     params(("user_id" = String, Path, description = "The user's id")),
     security(("key" = ["instance:admin"])),
-    responses((status = 200, description = "The user, invited", body = InvitedUser)))]
+    responses((status = 200, description = "The user with the invitation", body = InvitedUser)))]
 pub(super) async fn invite_user(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -247,7 +250,7 @@ pub(super) async fn invite_user(
 #[utoipa::path(delete, path = "/users/{user_id}", tag = "users",
     params(("user_id" = String, Path, description = "The user's id")),
     security(("key" = ["instance:admin"])),
-    responses((status = 204, description = "They are gone")))]
+    responses((status = 204, description = "The user is deleted")))]
 pub(super) async fn delete_user(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -260,7 +263,7 @@ pub(super) async fn delete_user(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The user of that id, if the caller may change them.
+/// Finds a user and checks that the caller can change them.
 async fn user_of(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -272,7 +275,7 @@ async fn user_of(
     Ok(user)
 }
 
-/// Only owners make owners, and change them.
+/// Only owners can create or change owners.
 fn check_may_give(caller: &Caller, role: InstanceRole) -> Result<()> {
     match role {
         InstanceRole::Owner => caller.check(Capability::InstanceManageOwners),
@@ -280,7 +283,7 @@ fn check_may_give(caller: &Caller, role: InstanceRole) -> Result<()> {
     }
 }
 
-/// Whether the caller may make somebody able to sign in, or able to do more when they do.
+/// Checks that the caller can give a user a way to sign in, or more rights after signing in.
 fn check_may_sign_in(caller: &Caller) -> Result<()> {
     caller.check_gives(&Scope::ALL.into())
 }
@@ -289,7 +292,7 @@ fn changed(action: &'static str, user: &store::User) -> Change {
     Change::new(action, Resource::User, user.id.as_str(), &user.name)
 }
 
-/// After `#`, so that no server on the way sees the token.
+/// The token is after `#`, so that no server in between sees it.
 fn invited(user: store::User, token: &str) -> InvitedUser {
     InvitedUser { user: user.into(), invitation_path: format!("/invitation#{token}") }
 }

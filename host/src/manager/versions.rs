@@ -1,4 +1,4 @@
-//! `/scripts/{id}/versions`: what a script was, and going back to it.
+//! `/scripts/{id}/versions`: a script's earlier versions, and the rollback to one of them.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,24 +8,24 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ControlPlane;
 use super::extract::{Body, Path, Query};
-use super::lists::{List, Page};
+use super::lists::{List, PageQuery};
 use super::scripts::{Script, Shown, app_of};
 use crate::auth::{Caller, Capability, Change};
 use crate::error::Result;
 use crate::store::{self, Resource, ScriptId};
 
 /// A version of a script, without its source.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = ScriptVersion)]
 pub struct Version {
-    /// Its number, from 1.
-    version: i64,
-    /// Whether it is the one that runs.
-    running: bool,
-    /// The source's SHA-256, in hexadecimal.
-    source_sha256: String,
-    /// When it was made, in microseconds since 1970.
-    created_at: i64,
+    /// The number of the version, from 1.
+    pub version: i64,
+    /// Whether it is the deployed version.
+    pub running: bool,
+    /// The SHA-256 of the source, in hexadecimal.
+    pub source_sha256: String,
+    /// When it was created, in microseconds since 1970.
+    pub created_at: i64,
 }
 
 impl Version {
@@ -40,31 +40,31 @@ impl Version {
 }
 
 /// A version of a script with its source.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = ScriptVersionWithSource)]
 pub struct VersionWithSource {
     /// The version.
     #[serde(flatten)]
-    version: Version,
-    /// Its source.
-    source: String,
+    pub version: Version,
+    /// The source.
+    pub source: String,
 }
 
-/// Which version to run.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The version to roll back to.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ScriptRollback)]
 pub struct RollbackScript {
-    /// Its number.
-    version: i64,
+    /// The number of the version.
+    pub version: i64,
 }
 
-/// Which versions.
+/// The page of versions to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct VersionsQuery {
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     limit: Option<i64>,
     /// Number of items to skip.
     offset: Option<i64>,
@@ -81,7 +81,7 @@ pub(super) async fn list_versions(
     Path(id): Path<ScriptId>,
     Query(query): Query<VersionsQuery>,
 ) -> Result<Json<List<Version>>> {
-    let page = Page::new(query.limit, query.offset)?;
+    let page = PageQuery::new(query.limit, query.offset)?;
     let script = control_plane.script(&caller, &id, Capability::AppRead).await?;
     let versions = control_plane.store.list_script_versions(&id, page.rows()).await?;
     Ok(Json(page.list(versions, |version| Version::of(&script, version))))
@@ -106,11 +106,11 @@ pub(super) async fn get_version(
     }))
 }
 
-/// Runs another version from now on. No version is changed or made.
+/// Deploys an existing version again. No version is changed or created.
 #[utoipa::path(post, path = "/scripts/{id}/rollback", tag = "versions",
     params(("id" = String, Path, description = "The script's id")), request_body = RollbackScript,
     security(("key" = ["script:write"])),
-    responses((status = 200, description = "The script as it is now", body = Script)))]
+    responses((status = 200, description = "The changed script", body = Script)))]
 pub(super) async fn rollback_script(
     State(control_plane): State<ControlPlane>,
     caller: Caller,

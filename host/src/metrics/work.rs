@@ -1,6 +1,6 @@
-//! Metrics of work that waits, is late, or was given up: what an alert on lost work looks at.
+//! Metrics of pending, late and failed work, for alerts.
 //!
-//! Invariant: at most [`APPS_MAX`] apps have a series of their own.
+//! Invariant: at most [`APPS_MAX`] apps have their own series.
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The most apps whose dead letters are told one by one.
+/// The maximum number of apps whose dead letters are reported by name.
 pub const APPS_MAX: i64 = 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,31 +30,31 @@ struct ByOutcome {
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// What became of the firings that a schedule had up to now.
+/// The firings of a schedule by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Firings {
-    /// Fired, at most a minute late.
+    /// Fired at most a minute late.
     pub on_time: u64,
-    /// Fired later than that.
+    /// Fired more than a minute late.
     pub late: u64,
-    /// Not fired: the trigger's `misfire` leaves them out, or there were too many.
+    /// Not fired: the trigger's `misfire` option skips them, or there were too many.
     pub left_out: u64,
     /// Not fired: the trigger forbids overlap, and an earlier firing was not done.
     pub overlapped: u64,
 }
 
-/// What waits in the outboxes of all apps.
+/// The events in the outboxes of all apps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Number of events that wait.
+    /// The number of pending events.
     pub waiting: i64,
-    /// Number of events that a node has claimed.
+    /// The number of events that a node has claimed.
     pub running: i64,
-    /// How long the oldest event is due, in microseconds; 0 when none is due.
+    /// How long the oldest due event has been due, in microseconds; 0 without one.
     pub oldest_due_age_us: i64,
 }
 
-/// The metrics.
+/// The metrics of work.
 #[derive(Default)]
 pub(super) struct Work {
     events_waiting: Gauge,
@@ -72,33 +72,33 @@ impl Work {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "events_waiting",
-            "Events that wait, of all apps; 10000 stands for that and more",
+            "Pending events of all apps, at most 10000",
             self.events_waiting.clone(),
         );
         registry.register(
             "events_running",
-            "Events that a node has in hand, on all nodes: they run or wait for a slot",
+            "Claimed events on all nodes: running or waiting for a slot",
             self.events_running.clone(),
         );
         registry.register_with_unit(
             "oldest_due_event_age",
-            "How long the oldest event is due that no node has in hand; 0 when there is none",
+            "Time since the oldest unclaimed event was due; 0 without one",
             Unit::Seconds,
             self.oldest_due_age.clone(),
         );
         registry.register(
             "dead_letters",
-            "Events that this process has given up, by their kind",
+            "Events this process has dead-lettered, by kind",
             self.dead_letters.clone(),
         );
         registry.register(
             "dead_letters_unresolved",
-            "Dead letters of all apps that nobody has dealt with; 10000 stands for that and more",
+            "Unresolved dead letters of all apps, at most 10000",
             self.unresolved.clone(),
         );
         registry.register(
             "app_dead_letters_unresolved",
-            "The same for each of the first 20 apps that have some; 1000 stands for that and more",
+            "Unresolved dead letters of each of the first 20 apps that have any, at most 1000",
             self.unresolved_by_app.clone(),
         );
         registry.register(
@@ -113,11 +113,11 @@ impl Work {
         );
         registry.register_with_unit(
             "definitions_age",
-            "How long ago this process last learned what other nodes have changed",
+            "Time since this process last checked for changes by other nodes",
             Unit::Seconds,
             self.definitions_age.clone(),
         );
-        // From the start, so that an increase from nothing is an increase.
+        // Created at the start, so that the first firing is an increase.
         for outcome in ["on_time", "late", "left_out", "overlapped"] {
             drop(self.firings.get_or_create(&ByOutcome { outcome }));
         }
@@ -157,7 +157,7 @@ impl Work {
 
     pub(super) fn unresolved(&self, all: i64, by_app: impl IntoIterator<Item = (String, i64)>) {
         self.unresolved.set(all);
-        // An app that has none any more has no series.
+        // An app without unresolved dead letters has no series.
         self.unresolved_by_app.clear();
         for (app, count) in by_app {
             self.unresolved_by_app.get_or_create(&ByApp { app }).set(count);

@@ -1,4 +1,4 @@
-//! The first answer to an idempotency key, as it is kept to be given again.
+//! The stored response to the first request with an idempotency key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use crate::requests::{self, Pairs};
 use crate::secrets::{MASK, RequestKey, Secrets, is_credential};
 use crate::store::{AppId, ExecutionId, ExecutionStatus, Json};
 
-/// A response, and the execution that made it.
+/// A response, and the execution that produced it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptAnswer {
     pub(super) execution_id: String,
@@ -22,18 +22,18 @@ pub(super) struct KeptAnswer {
     headers: Pairs,
     /// Base64.
     body: String,
-    /// Those values, with their names, as JSON and sealed; `None` when there are none.
+    /// Those values with their names, as JSON and sealed, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
 }
 
 impl KeptAnswer {
-    /// The body's bytes.
+    /// Returns the body's bytes.
     pub(super) fn body(&self) -> Result<Vec<u8>, base64::DecodeError> {
         STANDARD.decode(&self.body)
     }
 
-    /// The headers, but for credentials whose key is lost.
+    /// Returns the headers, without credentials whose key is lost.
     pub(super) async fn headers(
         &self,
         secrets: &Secrets,
@@ -50,9 +50,9 @@ impl KeptAnswer {
     }
 }
 
-/// The answer to keep: the response, or the failure that a caller is told of. Secrets
-/// that the run has read are masked in it, because it is stored, and credentials that it gives
-/// its caller are sealed by `key`.
+/// Returns the response to store, or the error that the caller gets for a failure. Secrets that the
+/// run has read are masked. Credentials that the response gives to its caller are sealed with
+/// `key`.
 pub(super) fn to_keep(
     id: &ExecutionId,
     outcome: &Outcome,
@@ -82,7 +82,7 @@ pub(super) fn to_keep(
     Json::of(&KeptAnswer { execution_id, status, headers, body, sealed }).ok()
 }
 
-/// What a caller who is not the owner learns of a failed run: its status, and the body.
+/// Returns the status code and the body that describe a failed run to callers other than the owner.
 pub(super) fn failure(status: Status, id: &ExecutionId) -> (u16, Value) {
     let code = match status {
         Status::Timeout => 504,

@@ -1,17 +1,17 @@
-//! One event from its claim to its acknowledgement.
+//! Delivers one event, from its claim to its acknowledgement.
 //!
 //! ```text
-//!  claimed ─▶ too deep, too often, no script, trigger stopped ─▶ buried
-//!         └─▶ a message whose trigger has stopped ─▶ back in its queue
-//!         └─▶ no slot, always in conflict ─▶ given back, the attempt not counted
+//!  claimed ─▶ too deep, too many attempts, no script, trigger stopped ─▶ dead letter
+//!         └─▶ a message whose trigger has stopped ─▶ back to its queue
+//!         └─▶ no slot, or a conflict every time ─▶ released, the attempt not counted
 //!         └─▶ run ─▶ success ─────────────────────────────────▶ done
-//!                └─▶ failure ─▶ somebody waited and is told ──▶ done
+//!                └─▶ failure ─▶ a waiting caller is told ─────▶ done
 //!                          └─▶ a dead letter's handler ───────▶ retried, then handler_failed
-//!                          └─▶ attempts left ─▶ retried, else ▶ buried
+//!                          └─▶ attempts left ─▶ retried, else ▶ dead letter
 //! ```
 //!
-//! Invariant: the decision and everything that follows from it are one commit, which
-//! names the claim; a claim that was lost writes nothing.
+//! Invariant: the decision and its consequences are one commit, which names the claim. A claim that
+//! was lost writes nothing.
 
 use std::sync::Arc;
 
@@ -19,8 +19,9 @@ use picloud_shared::execution::Input;
 
 use super::inbox::Callers;
 use super::rows::summary_of_response;
-use super::run::{NotSettled, Settled};
-use super::work::{Finished, Origin, Work};
+use super::run::Settled;
+use super::tries::Tries;
+use super::work::{Origin, RecordedRun, Work};
 use super::{Orchestrator, answer};
 use crate::auth::stop_reason;
 use crate::definitions::{Table, Target};
@@ -33,24 +34,25 @@ use crate::faults::{self, Point};
 use crate::requests::{self, CredentialsLost};
 use crate::secrets::RequestKey;
 use crate::store::{
-    self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, End, Ending, Event,
-    ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, Trigger, TriggerKind,
+    self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, Disposition, Event,
+    ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, Settlement, Trigger,
+    TriggerKind,
 };
 
-/// The most that is kept of an error's words.
+/// The maximum length of a stored error message, in characters.
 const ERROR_CHARS_MAX: usize = 4096;
 
-/// How long an event waits that found no slot, or whose trigger has stopped.
+/// The delay of an event that found no slot, or whose trigger has stopped.
 const NO_SLOT_DELAY_US: i64 = 1_000_000;
 
-/// How a delivery ended.
+/// The result of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivered {
-    /// The event is acknowledged, retried or buried.
+    /// The event is done, scheduled for a retry or dead-lettered.
     Settled,
-    /// It did not begin, and comes again soon.
+    /// The event did not run. It is claimed again soon.
     Released,
-    /// Somebody else has it.
+    /// Another dispatcher has claimed the event.
     Lost,
 }
 
@@ -58,8 +60,8 @@ impl Orchestrator {
     /// Runs a claimed event's script and settles the event.
     ///
     /// # Errors
-    /// `Unavailable` when the database did not answer. The event is then as it was, and
-    /// comes again when its lease has run out.
+    /// `Unavailable` if the database fails. The event is unchanged, and is claimed again when its
+    /// lease expires.
     pub(super) async fn deliver(&self, event: Event) -> Result<Delivered, Error> {
         let table = self.table().await?;
         let depth_max = self.parts.events.depth_max;
@@ -71,8 +73,8 @@ impl Orchestrator {
             );
             return self.bury_unrun(&event, &table, event.attempt, &reason).await;
         }
-        // Earlier attempts that failed were settled by `decide`; those that took their
-        // host with them, or could not be committed, got here.
+        // `decide` settled the attempts that failed in a run. Attempts that crashed the process or
+        // could not be committed end up here.
         let attempts = event.attempt - 1;
         if attempts >= self.policy(&event, &table).attempts_max.max(1) {
             let reason = event.last_error.clone().unwrap_or_else(|| store::NO_END.to_owned());
@@ -87,7 +89,7 @@ impl Orchestrator {
             return self.bury_unrun(&event, &table, event.attempt, &reason).await;
         }
         let Some(target) = self.target_of(&event, &table).await? else {
-            return self.bury_unrun(&event, &table, event.attempt, "the script is gone").await;
+            return self.bury_unrun(&event, &table, event.attempt, "the script was deleted").await;
         };
         let input = match self.input(&event, &target).await? {
             Ok(input) => input,
@@ -95,35 +97,45 @@ impl Orchestrator {
                 return self.bury_unrun(&event, &table, event.attempt, &lost.to_string()).await;
             }
         };
-        let work = work(&event, target, input);
-        let key = self.answer_key(&event).await;
-        let id = execution_id(self, &event);
+        self.run_and_settle(&event, work(&event, target, input), &table).await
+    }
+
+    /// Runs the script, decides the outcome and commits it, until a commit succeeds.
+    async fn run_and_settle(
+        &self,
+        event: &Event,
+        work: Work,
+        table: &Table,
+    ) -> Result<Delivered, Error> {
+        let key = self.answer_key(event).await;
+        let id = execution_id(self, event);
         let mut callers: Option<Callers> = None;
-        let settled = self
-            .run_and_end(&work, id.clone(), |outcome| {
+        let mut tries = Tries::new(self, &work, &id);
+        loop {
+            let mut outcome = match tries.next().await {
+                Err(Error::Unavailable { .. }) => return self.release(event).await,
+                tried => tried?,
+            };
+            loop {
                 faults::point(Point::AfterRun);
                 callers = callers.take().or_else(|| self.inbox.take(&event.id));
-                let is_awaited = callers.is_some();
-                Some(self.end(&event, &work, (&id, outcome, key.as_ref()), is_awaited, &table))
-            })
-            .await;
-        let settled = match settled {
-            Err(NotSettled::NothingDone(Error::Unavailable { .. })) => {
-                return self.release(&event).await;
+                let run = (&id, &outcome, key.as_ref());
+                let end = self.end(event, &work, run, callers.is_some(), table);
+                match self.settle(&work, &id, &mut outcome, Some(end)).await? {
+                    Settled::Committed => {
+                        let finished = RecordedRun { execution_id: id, outcome };
+                        self.reply(event, callers, finished).await;
+                        return Ok(Delivered::Settled);
+                    }
+                    Settled::LeaseLost => return Ok(Delivered::Lost),
+                    Settled::Refused => {}
+                    Settled::Changed => break,
+                }
             }
-            // Of what was handed in nobody knows whether it is committed.
-            settled => settled?,
-        };
-        match settled {
-            Settled::Done(finished) => {
-                self.reply(&event, callers, *finished).await;
-                Ok(Delivered::Settled)
-            }
-            Settled::LeaseLost => Ok(Delivered::Lost),
         }
     }
 
-    /// What the script is started with.
+    /// Returns the script's input.
     async fn input(
         &self,
         event: &Event,
@@ -143,26 +155,26 @@ impl Orchestrator {
         Ok(Ok(Input::Event(event)))
     }
 
-    /// What seals the credentials in the answer to a stored request. Without it they are not
-    /// kept.
+    /// Returns the key that seals credentials in the response to a stored request. Without the key
+    /// the credentials are not stored.
     async fn answer_key(&self, event: &Event) -> Option<RequestKey> {
         if event.kind != TriggerKind::Http {
             return None;
         }
         let key = self.parts.secrets.request_key(&event.app_id).await;
-        key.inspect_err(|error| tracing::warn!(%error, "an answer is kept without credentials"))
+        key.inspect_err(|error| tracing::warn!(%error, "a response is stored without credentials"))
             .ok()
     }
 
-    /// Puts the messages of a trigger that has stopped back into its queue, where they wait
-    /// for it or another.
+    /// Puts the messages of a stopped trigger back into its queue, where they wait for this trigger
+    /// or another one.
     async fn put_back(&self, event: &Event, trigger: &Trigger) -> Result<Delivered, Error> {
         let store = &self.parts.store;
         if !store.release_event(lease_of(event), NO_SLOT_DELAY_US).await? {
             return Ok(Delivered::Lost);
         }
         store.take_back_messages(&trigger.id).await?;
-        // It may have gone on in between, and taken what waited before this was there.
+        // The trigger may have resumed meanwhile, and missed this event when it took the messages.
         let table = self.table().await?;
         if table.triggers().find(&trigger.id).is_some_and(|now| stop_reason(now).is_none()) {
             store.hand_over_messages(&trigger.id).await?;
@@ -175,7 +187,7 @@ impl Orchestrator {
         Ok(if released { Delivered::Released } else { Delivered::Lost })
     }
 
-    /// The script to run: the version that runs now, or the one that a replay names.
+    /// Returns the script to run, in its current version or the one that a replay names.
     async fn target_of(&self, event: &Event, table: &Table) -> Result<Option<Arc<Target>>, Error> {
         let current = event.script_id.as_ref().and_then(|id| table.find_script(id));
         let (Some(current), Some(version)) = (&current, event.script_version) else {
@@ -199,32 +211,32 @@ impl Orchestrator {
         (id, outcome, key): (&ExecutionId, &Outcome, Option<&RequestKey>),
         is_awaited: bool,
         table: &Table,
-    ) -> End {
+    ) -> Settlement {
         let at = self.parts.clock.now_us();
         let is_handler = event.kind == TriggerKind::DeadLetter;
         let is_final = outcome.failure.as_ref().is_some_and(|failure| failure.is_final);
         let failure = outcome.failure.as_ref().map(|failure| error_text(&failure.message));
-        let (ending, resolution) = match failure {
-            None => (Ending::Complete, Resolution::HandledByScript),
-            // The caller is told of the failure, and may ask again.
-            Some(_) if is_awaited => (Ending::Complete, Resolution::HandlerFailed),
+        let (disposition, resolution) = match failure {
+            None => (Disposition::Complete, Resolution::HandledByScript),
+            // The caller learns of the failure and can send the request again.
+            Some(_) if is_awaited => (Disposition::Complete, Resolution::HandlerFailed),
             Some(error) => match self.decide(event, table, is_final) {
                 Decision::Retry { delay_us } => {
-                    return self.end_with(event, Ending::Retry { delay_us, error });
+                    return self.end_with(event, Disposition::Retry { delay_us, error });
                 }
-                Decision::Bury if is_handler => (Ending::Complete, Resolution::HandlerFailed),
+                Decision::Bury if is_handler => (Disposition::Complete, Resolution::HandlerFailed),
                 Decision::Bury => {
                     let script =
                         (&work.target.script_id, &*work.target.script, work.target.version);
                     let letter = self.dead_letter(event, script, error, at);
-                    (Ending::Bury(Box::new(letter)), Resolution::HandlerFailed)
+                    (Disposition::Bury(Box::new(letter)), Resolution::HandlerFailed)
                 }
             },
         };
         let resolves = event.dead_letter_id.clone().filter(|_| is_handler);
         let gone = event.reply_to.is_some() && !is_awaited;
         let response = outcome.response.as_ref();
-        End {
+        Settlement {
             resolves: resolves.map(|letter| (letter, resolution)),
             abandoned: response
                 .filter(|_| gone)
@@ -240,12 +252,18 @@ impl Orchestrator {
             answer: (event.kind == TriggerKind::Http && (response.is_some() || is_awaited))
                 .then(|| answer::to_keep(id, outcome, key, &self.parts.clock))
                 .flatten(),
-            ..self.end_with(event, ending)
+            ..self.end_with(event, disposition)
         }
     }
 
-    fn end_with(&self, event: &Event, ending: Ending) -> End {
-        End { lease: lease_of(event), ending, resolves: None, abandoned: None, answer: None }
+    fn end_with(&self, event: &Event, disposition: Disposition) -> Settlement {
+        Settlement {
+            lease: lease_of(event),
+            disposition,
+            resolves: None,
+            abandoned: None,
+            answer: None,
+        }
     }
 
     fn decide(&self, event: &Event, table: &Table, is_final: bool) -> Decision {
@@ -297,7 +315,7 @@ impl Orchestrator {
         }
     }
 
-    /// Gives up an event whose script cannot be run at all.
+    /// Gives up an event whose script cannot run at all.
     async fn bury_unrun(
         &self,
         event: &Event,
@@ -331,15 +349,15 @@ impl Orchestrator {
             at,
         };
         let committed = self.commit_with(|table| {
-            let (ending, events) = if event.kind == TriggerKind::DeadLetter {
-                (Ending::Complete, Vec::new())
+            let (disposition, events) = if event.kind == TriggerKind::DeadLetter {
+                (Disposition::Complete, Vec::new())
             } else {
                 let told = told_of(&cause, &letter, table, self.parts.events.depth_max);
-                (Ending::Bury(Box::new(letter.clone())), told)
+                (Disposition::Bury(Box::new(letter.clone())), told)
             };
-            let end = End {
+            let end = Settlement {
                 resolves: resolves.clone().map(|letter| (letter, Resolution::HandlerFailed)),
-                ..self.end_with(event, ending)
+                ..self.end_with(event, disposition)
             };
             Ok(Commit { events, end: Some(end), at, ..Commit::default() })
         });
@@ -348,13 +366,13 @@ impl Orchestrator {
             Committed::Conflict
             | Committed::Stale
             | Committed::LeaseLost
-            // It only ends work, and is never refused.
+            // This commit only ends an event, so the storage limit never refuses it.
             | Committed::Full(_) => Ok(Delivered::Lost),
         }
     }
 
-    /// Answers who waits. An answer that nobody takes any more is kept.
-    async fn reply(&self, event: &Event, callers: Option<Callers>, finished: Finished) {
+    /// Responds to the waiting callers. Stores the response if all of them have disconnected.
+    async fn reply(&self, event: &Event, callers: Option<Callers>, finished: RecordedRun) {
         let Some(callers) = callers else { return };
         let reply = Arc::new(finished);
         if callers.answer(&reply) {
@@ -372,7 +390,7 @@ impl Orchestrator {
             created_at: self.parts.clock.now_us(),
         };
         if let Err(error) = self.parts.store.insert_abandoned_execution(abandoned).await {
-            let what = format!("an abandoned answer of the event {} was not kept", event.id);
+            let what = format!("the abandoned response to the event {} was not stored", event.id);
             error.tell(&what);
         }
     }
@@ -386,7 +404,7 @@ fn lease_of(event: &Event) -> Lease {
     }
 }
 
-/// A trigger's policy: its own where it says something, else the platform's.
+/// Returns a trigger's policy. Settings that the trigger leaves out are the platform's.
 fn policy_of(defaults: &Policy, own: &RetryOverrides) -> Policy {
     Policy {
         attempts_max: own.attempts_max.unwrap_or(defaults.attempts_max),
@@ -414,8 +432,8 @@ fn work(event: &Event, target: Arc<Target>, input: Input) -> Work {
     }
 }
 
-/// The first attempt has the event's own id, so that whoever sent the event can ask
-/// for its execution before there is one.
+/// The first attempt has the event's own id, so that the sender can ask for the execution before it
+/// exists.
 fn execution_id(orchestrator: &Orchestrator, event: &Event) -> ExecutionId {
     match event.id.as_str().parse() {
         Ok(id) if event.attempt == 1 => id,
@@ -424,6 +442,6 @@ fn execution_id(orchestrator: &Orchestrator, event: &Event) -> ExecutionId {
 }
 
 fn error_text(message: &str) -> String {
-    // PostgreSQL takes no NUL in a text.
+    // PostgreSQL refuses NUL in text.
     message.chars().take(ERROR_CHARS_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }

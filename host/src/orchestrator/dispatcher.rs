@@ -1,18 +1,18 @@
-//! The loop that carries out events.
+//! The loop that delivers events.
 //!
 //! ```text
-//!  run:    wait for room ─▶ tick ─▶ wait for: an arrival, the next due time, room
-//!  tick:   claim what is due ─▶ one task for each event
-//!  handed: what this process appends itself is claimed by that ─▶ one task for each event
-//!  task:   deliver (its place in `running` keeps its lease alive)
+//!  run:    wait for places ─▶ tick ─▶ wait for: an arrival, the next due time, places
+//!  tick:   claim due events ─▶ one task per event
+//!  handed: events that this process appends are claimed while appended ─▶ one task per event
+//!  task:   deliver (its entry in `running` keeps its lease alive)
 //! ```
 //!
-//! It sleeps until there is something to do. On PostgreSQL, where others append too,
-//! an arrival elsewhere is only hinted at, so the store also looks every ten seconds.
+//! The loop sleeps until there is work. On PostgreSQL, notifications of events from other nodes are
+//! only hints, so the store also looks every ten seconds.
 //!
 //! Invariant: an idle dispatcher executes no statement on SQLite.
-//! Invariant: events in hand are bounded, in all and of each app, and so are those that run at
-//! once, so that requests always find a slot and no app waits behind another's backlog.
+//! Invariant: the events in progress are bounded, in total and per app, and so are the events that
+//! run at once. Requests always find a slot, and no app waits behind another's backlog.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,17 +26,17 @@ use crate::error::Error;
 use crate::faults::{self, Point};
 use crate::store::{AppId, Claim, Claimed, Event, EventId, Offer, Place, Places, Taken};
 
-/// How many events are in hand at once: running, waiting for a slot, being committed.
+/// The maximum number of events in progress: running, waiting for a slot, or committing.
 const IN_HAND_MAX: u32 = 512;
-/// So much room is waited for while more is due, so that claims stay large.
+/// The number of free places to wait for while more events are due, so that claims stay large.
 const ROOM_MIN: u32 = 192;
-/// So much room a claim leaves to what is appended meanwhile.
+/// The number of places that a claim leaves for events appended meanwhile.
 const ROOM_LEFT: usize = 64;
 /// The wait after a failed claim, doubled up to the maximum.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Carries out the events of a node. Cheap to clone; every clone is the same.
+/// Delivers the events of a node. Cheap to clone; every clone is the same dispatcher.
 #[derive(Clone)]
 pub struct Dispatcher {
     inner: Arc<Inner>,
@@ -44,15 +44,15 @@ pub struct Dispatcher {
 
 struct Inner {
     orchestrator: Orchestrator,
-    /// Names this process: its claims are nobody else's.
+    /// The name of this process, which marks its claims.
     token: String,
-    /// A place for each event that may be in hand.
+    /// One place per event in progress.
     places: Arc<Places>,
     running: Mutex<HashSet<EventId>>,
 }
 
 impl Dispatcher {
-    /// A dispatcher for the events of all apps.
+    /// Creates a dispatcher for the events of all apps.
     #[must_use]
     pub fn new(orchestrator: Orchestrator) -> Self {
         let token = orchestrator.parts.node.clone();
@@ -61,8 +61,8 @@ impl Dispatcher {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Carries out events until told to stop. Then it waits for those that run, and gives the
-    /// others back.
+    /// Delivers events until told to stop. Then waits for the running events and releases the
+    /// others.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let parts = &self.inner.orchestrator.parts;
         let handed = parts.store.take_events(Offer {
@@ -74,15 +74,15 @@ impl Dispatcher {
         let heartbeat = tokio::spawn(self.clone().keep_leases());
         self.claim_and_deliver(&mut stop).await;
         parts.store.end_handover();
-        // What has not begun by now is given back, its attempt not counted.
+        // Events that have not started are released, and their attempt is not counted.
         self.inner.orchestrator.event_slots.close();
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         let _all = self.inner.places.all().acquire_many(IN_HAND_MAX).await;
         handed.abort();
         heartbeat.abort();
     }
 
-    /// Delivers what the store hands over.
+    /// Delivers events that the store hands over.
     async fn deliver_handed(self, mut handed: mpsc::UnboundedReceiver<Taken>) {
         while let Some(Taken { event, place }) = handed.recv().await {
             faults::point(Point::AfterClaim);
@@ -90,7 +90,7 @@ impl Dispatcher {
         }
     }
 
-    /// Never stops within a claim: what it has taken would wait until its lease runs out.
+    /// Never stops during a claim: claimed events would wait until their lease expires.
     async fn claim_and_deliver(&self, stop: &mut watch::Receiver<bool>) {
         let store = &self.inner.orchestrator.parts.store;
         let mut arrivals = store.watch_outbox();
@@ -98,7 +98,7 @@ impl Dispatcher {
         let mut after_app = None;
         let mut released = false;
         while !*stop.borrow() {
-            // Before looking: what comes while we look wakes us afterwards.
+            // Before looking, so that an event that arrives meanwhile wakes the loop.
             arrivals.mark_unchanged();
             let ticked = async {
                 if !released {
@@ -126,8 +126,8 @@ impl Dispatcher {
         }
     }
 
-    /// Claims what is due and there is room for, and begins to deliver it. Says when
-    /// there will be more.
+    /// Claims due events up to the number of free places and starts their delivery. Returns when
+    /// more will be due.
     async fn tick(&self, after_app: &mut Option<AppId>) -> Result<Next, Error> {
         let parts = &self.inner.orchestrator.parts;
         let mut room = self.room();
@@ -146,7 +146,7 @@ impl Dispatcher {
             faults::point(Point::AfterClaim);
         }
         for event in events {
-            // A claim takes no more than there is room for.
+            // A claim takes no more events than there are free places.
             let Some(permit) = room.as_mut().and_then(|room| room.split(1)) else { break };
             let place = self.inner.places.place(permit, event.app_id.clone());
             self.begin(event, place);
@@ -157,14 +157,14 @@ impl Dispatcher {
         Ok(Next { next_in, is_capped })
     }
 
-    /// Places for what is claimed.
+    /// Takes places for the next claim.
     fn room(&self) -> Option<OwnedSemaphorePermit> {
         let all = self.inner.places.all();
         let free = all.available_permits().saturating_sub(ROOM_LEFT);
         Arc::clone(all).try_acquire_many_owned(u32::try_from(free).ok()?).ok()
     }
 
-    /// Waits until there may be something to do, and room to do it.
+    /// Waits until there can be due events and free places.
     async fn wait(&self, next: Next, arrivals: &mut watch::Receiver<u64>) {
         let mut looks = self.inner.orchestrator.parts.store.watch_due_at();
         looks.mark_unchanged();
@@ -173,7 +173,7 @@ impl Dispatcher {
             tokio::select! {
                 () = self.inner.places.room_for_an_app(), if next.is_capped => break,
                 () = until(due_at) => break,
-                // The store outlives us, so this is an arrival.
+                // The store outlives the dispatcher, so this is an arrival.
                 _ = arrivals.changed() => break,
                 _ = looks.changed() => {
                     let seen = *looks.borrow_and_update();
@@ -181,28 +181,28 @@ impl Dispatcher {
                 }
             }
         }
-        // To be given back at once: nobody closes the semaphore.
+        // Released at once. The semaphore is never closed.
         let _room = self.inner.places.all().acquire_many(ROOM_MIN).await;
     }
 
-    /// Delivers an event in a task of its own.
+    /// Delivers an event in its own task.
     fn begin(&self, event: Event, place: Place) {
         let in_hand = InHand { dispatcher: self.clone(), id: event.id.clone(), _place: place };
         self.running().insert(event.id.clone());
         tokio::spawn(async move {
             let orchestrator = &in_hand.dispatcher.inner.orchestrator;
-            // An event whose app was deleted meanwhile went with it.
+            // Deleting an app deletes its events too.
             if let Err(error) = orchestrator.deliver(event).await
                 && !matches!(error, Error::NotFound(_))
             {
                 let id = &in_hand.id;
-                let what = format!("the event {id} was not settled and comes again");
+                let what = format!("the event {id} was not settled and will be delivered again");
                 error.tell(&what);
             }
         });
     }
 
-    /// Extends the leases of what is in hand, long before they end.
+    /// Extends the leases of events in progress, long before they expire.
     async fn keep_leases(self) {
         let parts = &self.inner.orchestrator.parts;
         let lease_us = parts.events.lease_us();
@@ -224,17 +224,17 @@ impl Dispatcher {
     }
 }
 
-/// An event in hand; let go of also when its delivery panics.
+/// An event in progress. Dropping it frees its place, even if the delivery panics.
 struct InHand {
     dispatcher: Dispatcher,
     id: EventId,
     _place: Place,
 }
 
-/// When there will be more to claim.
+/// When more events can be claimed.
 struct Next {
     next_in: Option<Duration>,
-    /// An app has more that is due than it may have in hand.
+    /// Whether an app has more due events than it can have in progress.
     is_capped: bool,
 }
 
@@ -244,7 +244,7 @@ impl Drop for InHand {
     }
 }
 
-/// Until that time; for ever without one.
+/// Waits until that time; forever if it is `None`.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

@@ -1,46 +1,46 @@
-//! The inbox: callers who wait for the answer to an event.
+//! The inbox: callers that wait for the response to an event.
 //!
 //! ```text
 //!  wait ─▶ waiting ──take──▶ being answered ──▶ answered
 //!             │                                    │
-//!             ├─ the caller leaves: the event is   └─ the caller leaves: the answer
-//!             │  one like any other                   is kept as abandoned
-//!             └─ cancel ─▶ told that there is no answer
+//!             ├─ the caller leaves: the event is   └─ the caller leaves: the response
+//!             │  delivered like any other             is stored as abandoned
+//!             └─ cancel ─▶ told that there is no response
 //! ```
 //!
-//! A caller is told first that the answer is coming, and then the answer, so that a
-//! failure is not tried again exactly when somebody has been told of it.
+//! A caller is first told that the response is coming, and then gets it. A failure is therefore not
+//! retried exactly when a caller has been told of it.
 //!
-//! Invariant: an entry is gone when its event is answered or all its callers are.
+//! Invariant: an entry is removed when its event is answered or all its callers have left.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::work::Finished;
+use super::work::RecordedRun;
 use crate::store::EventId;
 
-/// How many callers wait at most, over all events.
+/// The maximum number of waiting callers, over all events.
 const CALLERS_MAX: usize = 10_000;
 
-/// What a caller is told.
-pub(super) type Reply = Arc<Finished>;
+/// The result that a caller gets.
+pub(super) type Reply = Arc<RecordedRun>;
 
 type Coming = oneshot::Receiver<Reply>;
 
-/// The callers who wait at this node.
+/// The callers that wait at this node.
 #[derive(Default)]
 pub(super) struct Inbox {
     waiting: Mutex<HashMap<EventId, Vec<oneshot::Sender<Coming>>>>,
 }
 
-/// Callers who have been told that their answer is coming.
+/// Callers that were told that their response is coming.
 pub(super) struct Callers(Vec<oneshot::Sender<Reply>>);
 
 impl Inbox {
-    /// Waits for the answer to an event; to be called before the event is appended.
-    /// `None` when too many wait already.
+    /// Waits for the response to an event. Must be called before the event is appended. Returns
+    /// `None` if too many callers wait already.
     pub(super) fn wait(&self, event_id: &EventId) -> Option<oneshot::Receiver<Coming>> {
         let mut waiting = self.waiting();
         let (coming, told) = oneshot::channel();
@@ -54,7 +54,7 @@ impl Inbox {
         Some(told)
     }
 
-    /// Tells the callers of an event that their answer is coming; `None` when nobody
+    /// Tells the callers of an event that their response is coming. Returns `None` if no caller
     /// waits any more.
     pub(super) fn take(&self, event_id: &EventId) -> Option<Callers> {
         let callers = self.waiting().remove(event_id)?;
@@ -68,12 +68,12 @@ impl Inbox {
         (!told.is_empty()).then_some(Callers(told))
     }
 
-    /// The event is cancelled: each of its callers gets an error in the place of an answer.
+    /// Gives the callers of a cancelled event an error instead of a response.
     pub(super) fn cancel(&self, event_id: &EventId) {
         self.waiting().remove(event_id);
     }
 
-    /// Nobody waits for this event: it was not appended, or its callers are gone.
+    /// Removes callers that have left, or whose event was not appended.
     pub(super) fn forget(&self, event_id: &EventId) {
         let mut waiting = self.waiting();
         if let Some(callers) = waiting.get_mut(event_id) {
@@ -90,7 +90,7 @@ impl Inbox {
 }
 
 impl Callers {
-    /// Gives them their answer; `false` when all of them have left meanwhile.
+    /// Sends the callers their response. Returns `false` if all of them have left.
     pub(super) fn answer(self, reply: &Reply) -> bool {
         let sent = self.0.into_iter().map(|caller| caller.send(Arc::clone(reply)).is_ok());
         sent.fold(false, |any, sent| any | sent)

@@ -1,24 +1,21 @@
-//! HTTP in.
+//! The HTTP ingress: receives public requests and sends the responses of scripts.
 //!
 //! ```text
 //! /x/{app}/…                     a script's endpoint or one of the app's routes
 //! any path on a claimed domain   the app's routes there
 //!
-//! cors      pages of other origins
-//! throttle  how often, and how many at once
-//! guard     who is let in; pure
-//! admission the same with the app's secrets, and the body
-//! shared    what may not happen on the host that the dashboard is on too
-//! request   from an HTTP request to what a script sees
-//! reply     from what a run came to, to an HTTP response
-//! idempotency which requests are one and the same
-//! delivery  requests that are stored before they are run
-//! entries   keys and files that are read and changed by hand
-//! events    messages through the API, and triggers fired by hand
-//! execute   the test panel: any request to a script, and all about its run
+//! cors      requests from pages of other origins
+//! throttle  rate limits and concurrency limits
+//! guard     the authentication of requests to a route; pure
+//! admission the same with the app's secrets, and reads the body
+//! dashboard_host restrictions on the host that the dashboard uses too
+//! request   from an HTTP request to the request that a script sees
+//! reply     from the outcome of a run to an HTTP response
+//! idempotency which requests are the same request
+//! delivery  requests that are stored before they run
 //! ```
 //!
-//! A run goes on when its caller hangs up, so that every run has its row.
+//! A run continues when its caller disconnects, so that every run has its row.
 //!
 //! ```text
 //! preflight ─▶ 204
@@ -26,20 +23,16 @@
 //!             429         415      401      408, 413   401         429           429
 //! ```
 //!
-//! Invariant: of a request that is refused nothing is stored.
+//! Invariant: a refused request stores nothing.
 
 mod admission;
-mod cancel;
 mod cors;
+mod dashboard_host;
 pub(super) mod delivery;
-mod entries;
-mod events;
-mod execute;
 mod guard;
 mod idempotency;
 mod reply;
-mod request;
-mod shared;
+pub(super) mod request;
 pub(super) mod throttle;
 
 use axum::Router;
@@ -50,32 +43,24 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use percent_encoding::percent_decode_str;
 use picloud_shared::execution::Input;
-use utoipa_axum::router::OpenApiRouter;
 
 use self::idempotency::Keyed;
 use self::request::{Envelope, decoded, for_script};
 use self::throttle::Pass;
 use super::Orchestrator;
-use super::work::{Finished, Origin, Work};
+use super::work::{Origin, RecordedRun, Work};
 use crate::answers::Subject;
-use crate::auth::{Caller, Capability};
-use crate::definitions::{Found, Match};
+use crate::definitions::{Lookup, Match};
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
 use crate::requests::coding::Coding;
 use crate::requests::mask;
-use crate::store::{App, Delivery, RateBy, Resource, RouteAuth, TriggerKind};
+use crate::store::{Delivery, RateBy, RouteAuth, TriggerKind};
 
-/// Below this path lie the endpoints of all apps.
+/// The path prefix of the endpoints of all apps.
 const PREFIX: &str = "/x/";
 
-/// What of the API below `/api/v1` runs scripts or brings what they react to; behind the
-/// owner's key.
-pub fn api() -> OpenApiRouter<Orchestrator> {
-    execute::api().merge(events::api()).merge(cancel::api()).merge(entries::api())
-}
-
-/// The endpoints of scripts.
+/// Returns the router for the endpoints of scripts.
 pub fn router(orchestrator: Orchestrator) -> Router {
     Router::new()
         .route("/x/{app}", any(answer_in_app))
@@ -99,13 +84,13 @@ async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Reques
     let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
     let mut answer = orchestrator.answer(found, request).await;
     if is_shared {
-        shared::confine(&app, &asked, answer.headers_mut());
+        dashboard_host::confine(&app, &asked, answer.headers_mut());
     }
     answer
 }
 
-/// Middleware that answers what is asked of a claimed domain, before any path of
-/// the platform's own is looked at.
+/// Middleware that answers requests to a claimed domain, before the platform's own paths are
+/// matched.
 pub async fn answer_on_domain(
     State(orchestrator): State<Orchestrator>,
     request: Request,
@@ -114,11 +99,11 @@ pub async fn answer_on_domain(
     let host = match Hostname::of_request(request.headers(), request.uri()) {
         Ok(Some(host)) => host,
         Ok(None) => return next.run(request).await,
-        // It may be a domain's, in a spelling that we do not understand.
+        // The header may name a claimed domain in a spelling that cannot be parsed.
         Err(error) => return Error::host_invalid(error).into_response(),
     };
-    // Without definitions no domain is known, but the platform's own paths have to
-    // answer, above all those that tell its health.
+    // Without definitions no domain is known. The platform's own paths must still answer, above all
+    // the health checks.
     let Ok(table) = orchestrator.table().await else { return next.run(request).await };
     match table.find_on_domain(&host, request.method().as_str(), request.uri().path()) {
         Some(found) => orchestrator.answer(found, request).await,
@@ -127,34 +112,21 @@ pub async fn answer_on_domain(
 }
 
 impl Orchestrator {
-    /// The app of that name, if the caller may do this in it.
-    async fn app(
-        &self,
-        caller: &Caller,
-        name: &str,
-        capability: Capability,
-        resource: Resource,
-    ) -> Result<App, Error> {
-        let app = self.parts.store.find_app_by_name(name).await?;
-        self.parts.auth.allow(caller, &app.id, capability, resource).await?;
-        Ok(app)
-    }
-
-    async fn answer(&self, found: Found, request: Request) -> Response {
+    async fn answer(&self, found: Lookup, request: Request) -> Response {
         let found = match found {
-            Found::Script(found) => found,
-            Found::Preflight(routes, otherwise) => {
+            Lookup::Script(found) => found,
+            Lookup::Preflight(routes, otherwise) => {
                 if cors::is_preflight(request.method(), request.headers()) {
                     return cors::preflight(&routes, request.headers());
                 }
                 return Box::pin(self.answer(*otherwise, request)).await;
             }
-            Found::OtherMethods(methods) => return other_methods(&methods),
-            Found::Closed => {
-                let message = "this script answers at its routes only";
+            Lookup::OtherMethods(methods) => return other_methods(&methods),
+            Lookup::Closed => {
+                let message = "this script answers only at its routes";
                 return Error::NotFound(Refusal::new("endpoint_closed", message)).into_response();
             }
-            Found::Nothing => {
+            Lookup::Nothing => {
                 let refusal = Refusal::new("endpoint_not_found", "no script answers here");
                 return Error::NotFound(refusal).into_response();
             }
@@ -176,7 +148,7 @@ impl Orchestrator {
         let asked = request.headers().clone();
         let answer = self.answer_by(found, request).await;
         let mut answer = answer.unwrap_or_else(IntoResponse::into_response);
-        // Also of a refusal, so that the page learns why.
+        // Also on a refusal, so that the page can read the reason.
         if let Some(cors) = &route.policy.cors {
             cors::decorate(cors, &asked, answer.headers_mut());
         }
@@ -189,7 +161,7 @@ impl Orchestrator {
         let auth = &self.parts.auth;
         let sees_logs = auth.sees_logs(&found.target.app_id, &head).await;
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
-        // Before the body is waited for.
+        // Checked before the body is read.
         Coding::of(&head.headers)?;
         self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
@@ -205,7 +177,7 @@ impl Orchestrator {
         admitted.body = decoded(&mut head.headers, body, bytes_max, held).await?;
         guard::strip(asked, &mut head.headers);
         if auth.shows_a_key(&head.headers) {
-            // A key of the platform is not for scripts.
+            // A platform key is never shown to a script.
             head.headers.remove(header::AUTHORIZATION);
         }
         let envelope = Envelope {
@@ -235,8 +207,12 @@ impl Orchestrator {
         self.deliver_request(&target, delivery, &request, key, sees_logs).await
     }
 
-    /// [`Orchestrator::run`], also when the caller goes away meanwhile.
-    async fn run_to_the_end(&self, work: Work, pass: Pass) -> Result<Finished, Error> {
+    /// Calls [`Orchestrator::run`] in a task, which continues if the caller disconnects.
+    pub(super) async fn run_to_the_end(
+        &self,
+        work: Work,
+        pass: Pass,
+    ) -> Result<RecordedRun, Error> {
         let here = self.clone();
         let run = tokio::spawn(async move {
             let _pass = pass;

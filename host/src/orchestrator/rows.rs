@@ -1,4 +1,4 @@
-//! The rows of executions: what is kept of a run.
+//! The rows that record a run.
 
 use std::borrow::Cow;
 
@@ -11,18 +11,18 @@ use crate::requests::mask;
 use crate::secrets::Masker;
 use crate::store::{AppId, Execution, ExecutionId, ExecutionStatus, Json, TriggerKind};
 
-/// How much of a body a row keeps, in characters.
+/// The maximum length of a stored body, in characters.
 const PREVIEW_CHARS: usize = 1024;
-/// How much of a header's or a parameter's value a row keeps, in bytes, and of a path.
+/// The maximum length of a stored path, header value or parameter value, in bytes.
 const VALUE_BYTES_MAX: usize = 2048;
-/// How much of all headers, and of all parameters, a row keeps, in bytes.
+/// The maximum total size of all stored headers, and of all stored parameters, in bytes.
 const PAIRS_BYTES_MAX: usize = 8192;
-/// What stands in the place of what was cut.
+/// Marks the place where something was cut.
 const CUT: &str = "…";
-/// How much of an event a row keeps, in characters.
+/// The maximum length of an event that is stored whole, in characters.
 const EVENT_CHARS: usize = 16 * 1024;
 
-/// The rows of a run and of those that it called.
+/// Returns the rows of a run and of the runs that it called.
 pub(super) fn rows(
     work: &Work,
     id: &ExecutionId,
@@ -65,7 +65,7 @@ fn called_row(app_id: &AppId, called: &Called) -> serde_json::Result<Execution> 
     })
 }
 
-/// What a row has of the outcome; the rest is what a called script's has.
+/// Returns the fields that come from the outcome. The others have the values of a called script.
 fn of_outcome(
     app_id: &AppId,
     id: &ExecutionId,
@@ -102,7 +102,7 @@ fn of_outcome(
     })
 }
 
-/// The event, whole unless it is large.
+/// Returns the event, or its beginning if it is large.
 fn summary_of_event(event: &str, masker: &Masker) -> Json {
     if event.len() <= EVENT_CHARS {
         return Json::from_text(masker.json_text(format!("{{\"event\":{event}}}")));
@@ -134,12 +134,12 @@ pub(super) fn summary_of_response(response: &Response, masker: &Masker) -> Value
     }))
 }
 
-/// Name and value, in order; of a credential only that it was there.
+/// Returns the headers in order, with credentials masked.
 fn headers(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
     kept(pairs.iter().map(|(name, value)| (name.as_str(), mask::header(name, value))))
 }
 
-/// The same of parameters.
+/// Returns the parameters in order, with credentials masked.
 fn parameters(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
     kept(
         pairs
@@ -148,8 +148,7 @@ fn parameters(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
     )
 }
 
-/// As many of the pairs as a row keeps, with values that are cut where they are long: strangers
-/// send them.
+/// Returns the pairs that fit into a row, with long values cut. Untrusted callers send them.
 fn kept<'p>(pairs: impl Iterator<Item = (&'p str, Cow<'p, str>)>) -> Vec<(&'p str, Cow<'p, str>)> {
     let mut left = PAIRS_BYTES_MAX;
     let mut kept = Vec::new();
@@ -165,7 +164,7 @@ fn kept<'p>(pairs: impl Iterator<Item = (&'p str, Cow<'p, str>)>) -> Vec<(&'p st
     kept
 }
 
-/// The beginning of a value that is long.
+/// Cuts a long value.
 fn cut(value: Cow<'_, str>) -> Cow<'_, str> {
     if value.len() <= VALUE_BYTES_MAX {
         return value;
@@ -174,7 +173,7 @@ fn cut(value: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(format!("{head}{CUT}"))
 }
 
-/// The beginning of a body without the credentials in a form.
+/// Returns the beginning of a body, with credentials in a form masked.
 fn body(headers: &[(String, String)], raw: &[u8], masker: &Masker) -> Option<String> {
     let content_type = headers.iter().find(|(name, _)| name == "content-type");
     let shown = mask::body(content_type.map_or("", |(_, value)| value), raw);
@@ -183,9 +182,9 @@ fn body(headers: &[(String, String)], raw: &[u8], masker: &Masker) -> Option<Str
     Some(if is_whole { masker.text(&head) } else { masker.cut_text(&head) }.into_owned())
 }
 
-/// The beginning of a body that is text; nothing of one that is not.
+/// Returns the beginning of a text body; `None` for a binary one.
 fn preview(body: &[u8]) -> Option<String> {
-    // A character has at most four bytes, and the last one may have been cut.
+    // A character has at most four bytes, and the last one can be cut.
     let head = &body[..body.len().min(PREVIEW_CHARS * 4)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,

@@ -1,186 +1,102 @@
-//! One run: from its target to its commit.
+//! One run, from its target to its commit.
 //!
 //! ```text
-//!            ┌───────────── what it saw has changed: once more, nothing has happened
-//!            ▼                                                       │
+//!            ┌────────────── Changed: nothing was written, run again
+//!            ▼                                   │
 //!  image ─▶ execute ─▶ no effects, no event ─▶ row through the buffer
-//!                  └─▶ effects or an event ──▶ one commit ───────────┘
+//!                  └─▶ effects or an event ──▶ one commit ─▶ Committed
+//!                                  ▲             │
+//!                                  └── Refused: the run becomes a failure, commit that
 //! ```
-//!
-//! Runs that have to be made again take turns within their app, so that however many
-//! want the same key, one of them gets it each time.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use picloud_shared::execution::{AnswerKind, ExecutionInfo, RunRequest};
-use tokio::sync::OwnedMutexGuard;
 
 use super::Orchestrator;
 use super::rows::rows;
-use super::work::{Finished, Work};
-use crate::definitions::{Table, Target};
-use crate::error::{Error, Refusal};
+use super::tries::Tries;
+use super::work::{RecordedRun, Work};
+use crate::definitions::Table;
+use crate::error::Error;
 use crate::events::causes::{Cause, Consequences, consequences, reads, told_of};
-use crate::executor::{Image, Outcome, Run};
-use crate::store::{self, AppId, Commit, Committed, End, Ending, ExecutionId, ExecutionStatus};
+use crate::executor::Outcome;
+use crate::store::{Commit, Committed, Disposition, ExecutionId, ExecutionStatus, Settlement};
 
-/// How long a finished run waits for room in the buffer of rows. Longer, and the
-/// answer would be late because of a row that the caller does not need.
+/// The time that a finished run waits until its row is in the buffer. A longer wait would delay the
+/// response for a row that the caller does not need.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a run is made again because what it saw has changed. On each node one run of an
-/// app has its turn, so at most as many compete as there are nodes.
-const RERUNS_MAX: u32 = 16;
-
-/// The longest wait before a run is made again, so that nodes do not meet each time.
-const RERUN_WAIT_MS_MAX: u64 = 32;
-
-/// How long a run that has to be made again waits for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What became of a run that started from an event.
+/// The result of the commit of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// It is recorded.
-    Done(Box<Finished>),
-    /// The event is somebody else's by now.
+    /// The run and its effects are recorded.
+    Committed,
+    /// Something that the run read has changed. Nothing is written, and the run can be repeated.
+    Changed,
+    /// The effects were refused for good. Nothing is written. The outcome becomes a failure without
+    /// effects, which is never refused.
+    Refused,
+    /// Another dispatcher holds the event.
     LeaseLost,
 }
 
-/// Why a run has come to nothing.
-pub(super) enum NotSettled {
-    /// Nothing was written.
-    NothingDone(Error),
-    /// It is unknown whether it was written.
-    Unknown(Error),
-}
-
-impl From<NotSettled> for Error {
-    fn from(error: NotSettled) -> Self {
-        match error {
-            NotSettled::NothingDone(error) | NotSettled::Unknown(error) => error,
-        }
-    }
-}
-
-/// Who runs again, app by app.
-#[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<AppId, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    /// The right to run again in an app; none when it does not come in time, and the
-    /// run is made without.
-    async fn take(&self, app_id: &AppId) -> Option<OwnedMutexGuard<()>> {
-        let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody holds what only the map knows.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            Arc::clone(turns.entry(app_id.clone()).or_default())
-        };
-        tokio::time::timeout(TURN_TIMEOUT, turn.lock_owned()).await.ok()
-    }
-}
-
-/// The error of a run whose reads were changed by others each time.
-fn always_in_conflict() -> Error {
-    let message = format!(
-        "what the script reads is changed all the time; it was run {} times, and nothing was \
-         written",
-        RERUNS_MAX + 1
-    );
-    let refusal = Refusal::new("execution_conflict", message);
-    Error::Unavailable { refusal, retry_after_s: 1 }
-}
-
-/// The error of an event that did not begin before the server stops.
-fn stopping() -> Error {
-    store::Error::Unavailable("the server stops".into()).into()
-}
-
 impl Orchestrator {
-    /// Runs a request's script and records what it came to.
+    /// Runs a request's script and records the run.
     ///
     /// # Errors
-    /// `Unavailable` when no slot came free in time, the source cannot be read or the
-    /// effects cannot be written. The script's own failure is an outcome.
-    pub(super) async fn run(&self, work: Work) -> Result<Finished, Error> {
+    /// `Unavailable` if no slot comes free in time, the source cannot be read or the effects cannot
+    /// be written. A failure of the script is an outcome, not an error.
+    pub(super) async fn run(&self, work: Work) -> Result<RecordedRun, Error> {
         let id = ExecutionId::from(self.parts.clock.new_id());
-        match self.run_and_end(&work, id, |_| None).await.map_err(Error::from)? {
-            Settled::Done(finished) => Ok(*finished),
-            Settled::LeaseLost => Err(Error::internal("a request has no lease to lose")),
+        let mut tries = Tries::new(self, &work, &id);
+        loop {
+            let mut outcome = tries.next().await?;
+            loop {
+                match self.settle(&work, &id, &mut outcome, None).await? {
+                    Settled::Committed => return Ok(RecordedRun { execution_id: id, outcome }),
+                    Settled::Changed => break,
+                    Settled::Refused => {}
+                    Settled::LeaseLost => {
+                        return Err(Error::internal("a request has no lease to lose"));
+                    }
+                }
+            }
         }
     }
 
-    /// Runs `work`, and again while its commit conflicts with another one (at most
-    /// [`RERUNS_MAX`] times); `end` says what becomes of its event, by the outcome.
+    /// Commits a run, and with it the `end` of its event.
     ///
     /// # Errors
-    /// As [`Orchestrator::run`].
-    pub(super) async fn run_and_end(
+    /// Errors of the store. It is then unknown whether the run is committed.
+    pub(super) async fn settle(
         &self,
         work: &Work,
-        id: ExecutionId,
-        mut end: impl FnMut(&Outcome) -> Option<End>,
-    ) -> Result<Settled, NotSettled> {
-        let mut turn = None;
-        for rerun in 0..=RERUNS_MAX {
-            let mut outcome = self.execute(work, &id).await.map_err(NotSettled::NothingDone)?;
-            if outcome.failure.is_some()
-                && outcome.effects.was_cut_off
-                && !outcome.effects.called_outside
-            {
-                // Not the script's failure: nothing has happened, and it may work later.
-                let reason = "a run was not served and failed";
-                let error = store::Error::Unavailable(reason.into());
-                let error = self.parts.store.check_room().err().unwrap_or(error);
-                return Err(NotSettled::NothingDone(error.into()));
+        id: &ExecutionId,
+        outcome: &mut Outcome,
+        end: Option<Settlement>,
+    ) -> Result<Settled, Error> {
+        let committed = self.commit_run(work, id, outcome, end).await?;
+        self.remove_needless_blobs(work, outcome, committed).await;
+        Ok(match committed {
+            Committed::Done => {
+                self.count(outcome);
+                Settled::Committed
             }
-            let settled = self.settle(work, &id, &outcome, &mut end).await;
-            let settled = settled.map_err(NotSettled::Unknown)?;
-            self.remove_needless_blobs(work, &outcome, settled).await;
-            match settled {
-                Committed::Done => {}
-                Committed::LeaseLost => return Ok(Settled::LeaseLost),
-                // It is not done again silently: it has sent a request.
-                Committed::Conflict if outcome.effects.called_outside => {
-                    outcome.fail_in_conflict();
-                    let failed = self.settle(work, &id, &outcome, &mut end).await;
-                    match failed.map_err(NotSettled::Unknown)? {
-                        Committed::LeaseLost => return Ok(Settled::LeaseLost),
-                        Committed::Done
-                        | Committed::Conflict
-                        | Committed::Stale
-                        | Committed::Full(_) => {}
-                    }
-                }
-                // The failure is written, and nothing of what the script did.
-                Committed::Full(full) => {
-                    outcome.fail_for_want_of_storage(full);
-                    let failed = self.settle(work, &id, &outcome, &mut end).await;
-                    if failed.map_err(NotSettled::Unknown)? == Committed::LeaseLost {
-                        return Ok(Settled::LeaseLost);
-                    }
-                }
-                Committed::Conflict | Committed::Stale => {
-                    if turn.is_none() {
-                        turn = self.turns.take(&work.target.app_id).await;
-                    }
-                    let longest = (1 << rerun.min(16)).min(RERUN_WAIT_MS_MAX);
-                    let wait = u64::from_le_bytes(self.parts.clock.random()) % longest;
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                    continue;
-                }
+            Committed::LeaseLost => Settled::LeaseLost,
+            Committed::Full(full) => {
+                outcome.fail_for_want_of_storage(full);
+                Settled::Refused
             }
-            self.count(&outcome);
-            return Ok(Settled::Done(Box::new(Finished { execution_id: id, outcome })));
-        }
-        tracing::debug!(%id, "a run was in conflict each time");
-        Err(NotSettled::NothingDone(always_in_conflict()))
+            // The run has sent a request, so it is never repeated silently.
+            Committed::Conflict if outcome.effects.called_outside => {
+                outcome.fail_in_conflict();
+                Settled::Refused
+            }
+            Committed::Conflict | Committed::Stale => Settled::Changed,
+        })
     }
 
-    /// Removes the contents of files that a run has written for nothing: of a failed run, and
-    /// of one that is not committed, all.
+    /// Removes file contents that no entry refers to. If the run was not committed, removes all its
+    /// contents.
     async fn remove_needless_blobs(&self, work: &Work, outcome: &Outcome, settled: Committed) {
         let Some(blobs) = self.parts.executor.blobs() else { return };
         let names: Vec<_> = match settled {
@@ -192,74 +108,16 @@ impl Orchestrator {
         }
         let app_id = &work.target.app_id;
         if let Err(error) = blobs.remove(app_id.as_str(), names).await {
-            tracing::warn!(%error, %app_id, "contents of files that are not needed remain");
+            tracing::warn!(%error, %app_id, "unneeded file contents remain on the disk");
         }
     }
 
-    async fn execute(&self, work: &Work, id: &ExecutionId) -> Result<Outcome, Error> {
-        let (parts, target) = (&self.parts, &*work.target);
-        let image = match self.image(target).await? {
-            Ok(image) => image,
-            Err(mut not_compiled) => {
-                not_compiled.started_at = parts.clock.now_us();
-                return Ok(*not_compiled);
-            }
-        };
-        let limits = parts.ceiling.grant_at_most(&target.budget);
-        let request = RunRequest {
-            execution: ExecutionInfo {
-                id: id.to_string(),
-                app: target.app.clone(),
-                script: target.script.clone(),
-                version: target.version,
-                attempt: u32::try_from(work.origin.attempt).unwrap_or(u32::MAX),
-            },
-            input: work.input.clone(),
-            call_depth_max: limits.call_depth_max,
-            answer: AnswerKind::Response,
-        };
-        let (app_id, execution_id) = (Some(target.app_id.clone()), id.clone());
-        // Events leave slots for requests.
-        let _slot = match work.origin.event_id {
-            Some(_) => {
-                let slot = self.event_slots.take(&target.app_id).await;
-                Some(slot.map_err(|_| stopping())?)
-            }
-            None => None,
-        };
-        // The first attempt has the event's own id.
-        let first = work.origin.event_id.as_ref().and_then(|event| event.as_str().parse().ok());
-        let run = Run {
-            image,
-            request,
-            limits,
-            app_id,
-            first_execution_id: first.unwrap_or_else(|| execution_id.clone()),
-            execution_id,
-            private_hosts: Arc::clone(&target.private_hosts),
-        };
-        Ok(parts.executor.execute(run).await?)
-    }
-
-    /// The target's image; compiled now if it was not lately.
-    async fn image(&self, target: &Target) -> Result<Result<Image, Box<Outcome>>, Error> {
-        let parts = &self.parts;
-        if let Some(image) = parts.executor.image(&target.source_sha256).await {
-            return Ok(Ok(image));
-        }
-        let source = parts.store.find_script_version(&target.script_id, target.version).await?;
-        let compiled = parts.executor.compile(&source.source).await?;
-        // Checked when it was uploaded; a newer interpreter may think otherwise.
-        Ok(compiled.map_err(|error| Box::new(Outcome::not_compiled(&error))))
-    }
-
-    /// Records a run, and writes what it did.
-    async fn settle(
+    async fn commit_run(
         &self,
         work: &Work,
         id: &ExecutionId,
         outcome: &Outcome,
-        end: &mut impl FnMut(&Outcome) -> Option<End>,
+        end: Option<Settlement>,
     ) -> Result<Committed, Error> {
         let (store, at) = (&self.parts.store, self.parts.clock.now_us());
         let seen = reads(&work.target.app_id, &outcome.effects);
@@ -267,13 +125,12 @@ impl Orchestrator {
         if outcome.effects.are_torn() {
             return Ok(Committed::Conflict);
         }
-        // What was seen at one look is as it was at some moment; of several, a run that is
-        // not committed with them may have seen no one state.
+        // One read shows a single state. Several reads may not, and this is the only check for a
+        // run without a commit.
         let looked_again = outcome.effects.looked_again();
         if writes_nothing && looked_again && !store.reads_are_current(&seen, at).await? {
             return Ok(Committed::Conflict);
         }
-        let end = end(outcome);
         if writes_nothing && end.is_none() && work.origin.audit.is_none() {
             self.record(work, id, outcome).await;
             return Ok(Committed::Done);
@@ -286,7 +143,7 @@ impl Orchestrator {
         work: &Work,
         id: &ExecutionId,
         outcome: &Outcome,
-        end: Option<End>,
+        end: Option<Settlement>,
         table: &Table,
         at: i64,
     ) -> Result<Commit, Error> {
@@ -302,27 +159,27 @@ impl Orchestrator {
         };
         let Consequences { reads, writes, mut events } =
             consequences(&cause, &outcome.effects, table);
-        if let Some(End { ending: Ending::Bury(letter), .. }) = &end {
+        if let Some(Settlement { disposition: Disposition::Bury(letter), .. }) = &end {
             events.extend(told_of(&cause, letter, table, self.parts.events.depth_max));
         }
-        // A failed run changes nothing, so it does not matter what it saw.
+        // A failed run changes nothing, so its reads are not validated.
         let reads = if outcome.failure.is_none() { reads } else { Vec::new() };
         let executions = rows(work, id, outcome).map_err(Error::internal)?;
-        // Also of a run that wrote nothing: it may have called another server.
+        // Written even if the run changed nothing: it may have called another server.
         let audit = work.origin.audit.clone();
-        // A dead letter is written, and told of, also when the app is full.
+        // The storage limit never refuses a dead letter and its events.
         let is_limited = !outcome.effects.are_none();
         let definitions = None;
         Ok(Commit { executions, reads, writes, events, end, audit, is_limited, definitions, at })
     }
 
-    /// Hands the row over. A row that cannot be kept is a warning: it must never
-    /// hide what the run came to.
+    /// Hands the row to the buffer. Only warns if the row cannot be stored, so that the caller
+    /// still gets the result.
     async fn record(&self, work: &Work, id: &ExecutionId, outcome: &Outcome) {
         let rows = match rows(work, id, outcome) {
             Ok(rows) => rows,
             Err(error) => {
-                tracing::warn!(%id, %error, "an execution has no row");
+                tracing::warn!(%id, %error, "the row of an execution could not be built");
                 return;
             }
         };
@@ -334,7 +191,7 @@ impl Orchestrator {
                     error.tell(&what);
                 }
                 Err(_) => {
-                    tracing::warn!(%id, "an execution was not recorded: the database is behind");
+                    tracing::warn!(%id, "an execution was not recorded: the database is too slow");
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! Schedules: appends an event when one comes due.
+//! The scheduler: appends an event when a schedule is due.
 //!
-//! When each is due next is in the database, and moving it on is one commit with the
-//! event, so a schedule fires once however many nodes look at it, and what was missed
-//! while none did is dealt with as its trigger says.
+//! The next due time is in the database. One commit appends the event and advances the due time, so
+//! a schedule fires once, no matter how many nodes look at it. The trigger's policy decides about
+//! missed firings.
 //!
-//! Invariant: without schedules nothing happens, and with them no statement is
-//! executed until one is due.
+//! Invariant: without schedules the scheduler does nothing. With schedules it executes no statement
+//! until one is due.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::events::form;
 use crate::metrics::Firings;
 use crate::store::{Firing, Trigger, TriggerDetail, TriggerId};
 
-/// The longest that the clock is not looked at: it may be set while we sleep.
+/// The maximum sleep. The system's clock can be set during a sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
-/// The most firings that are counted for the metrics when a schedule comes due late.
+/// The maximum number of firings that are counted for the metrics if a schedule is late.
 const COUNTED_MAX: usize = 10_000;
-/// The wait after a failure.
+/// The wait after an error.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Fires schedules. Cheap to clone.
@@ -37,28 +37,28 @@ pub struct Scheduler {
     moved: Arc<Mutex<Moved>>,
 }
 
-/// When the schedules that have fired since the definitions were read are due next.
+/// The next due times of schedules that have fired since the definitions were read.
 #[derive(Default)]
 struct Moved {
-    /// Of those definitions.
+    /// The revision of those definitions.
     revision: u64,
     due_at: HashMap<TriggerId, Option<i64>>,
-    /// Triggers of which the log already says that their schedule is wrong.
+    /// Triggers whose invalid schedule was already logged.
     told: HashSet<TriggerId>,
 }
 
 impl Scheduler {
-    /// A scheduler for the triggers of all apps.
+    /// Creates a scheduler for the triggers of all apps.
     #[must_use]
     pub fn new(orchestrator: Orchestrator) -> Self {
         Self { orchestrator, moved: Arc::default() }
     }
 
-    /// Fires what is due, until told to stop.
+    /// Fires due schedules until told to stop.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut revisions = self.orchestrator.parts.store.watch_revision();
         loop {
-            // Before the definitions are read: a change after that wakes us.
+            // Before the definitions are read, so that a later change wakes the loop.
             revisions.mark_unchanged();
             let wait = match self.tick().await {
                 Ok(wait) => wait,
@@ -75,15 +75,15 @@ impl Scheduler {
         }
     }
 
-    /// Fires what is due now, once.
+    /// Fires the schedules that are due now, once.
     ///
     /// # Errors
-    /// From the store; what was not fired is still due.
+    /// Errors of the store. Schedules that were not fired are still due.
     pub async fn run_once(&self) -> Result<(), Error> {
         self.tick().await.map(drop)
     }
 
-    /// Fires what is due now. Says when there is more to do; none without schedules.
+    /// Fires due schedules. Returns the time until the next one; `None` without schedules.
     async fn tick(&self) -> Result<Option<Duration>, Error> {
         let parts = &self.orchestrator.parts;
         let mut moved = self.moved.lock().await;
@@ -121,7 +121,7 @@ impl Scheduler {
                 next
             } else if let Some(next) = schedule.next_after(now).filter(|next| *next < due_at) {
                 let next = parts.store.pull_schedule_back(&trigger.id, due_at, next).await?;
-                tracing::warn!(trigger = %trigger.id, "a schedule was due too late and is not now");
+                tracing::warn!(trigger = %trigger.id, "the due time of a schedule was corrected");
                 moved.due_at.insert(trigger.id.clone(), next);
                 next
             } else {
@@ -134,7 +134,7 @@ impl Scheduler {
         Ok(first.map(|at| Duration::from_micros(u64::try_from(at - now).unwrap_or(0))))
     }
 
-    /// Fires one schedule as often as it has to; when it is due next.
+    /// Fires all due firings of one schedule. Returns its next due time.
     async fn fire(
         &self,
         trigger: &Trigger,
@@ -180,8 +180,8 @@ impl Scheduler {
     }
 }
 
-/// What became of `due` firings, of which those of `planned` were wanted and the first
-/// `appended` were fired.
+/// Counts what happened to `due` firings. The policy chose those in `planned`, and the first
+/// `appended` of these were fired.
 fn firings(planned: &[i64], appended: usize, due: usize, now: i64) -> Firings {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let (fired, overlapped) = planned.split_at(appended.min(planned.len()));
@@ -197,7 +197,7 @@ fn firings(planned: &[i64], appended: usize, due: usize, now: i64) -> Firings {
 /// Returns the schedule of a trigger of kind cron.
 ///
 /// # Errors
-/// When it is not understood.
+/// `Refused` if the schedule is invalid.
 fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, Refused> {
     let TriggerDetail::Cron { expression, zone, dst, .. } = detail else {
         unreachable!("the table's schedules are triggers of kind cron");

@@ -1,4 +1,4 @@
-//! What is to be run, where it comes from, and how it ended.
+//! The input of a run, its origin, and its result.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::definitions::Target;
 use crate::executor::Outcome;
 use crate::store::{AuditEntry, EventId, ExecutionId, TriggerId, TriggerKind};
 
-/// What is to be run.
+/// A run to start.
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) target: Arc<Target>,
@@ -17,26 +17,26 @@ pub(super) struct Work {
     pub(super) origin: Origin,
 }
 
-/// Where a run comes from.
+/// The origin of a run.
 #[derive(Clone)]
 pub(super) struct Origin {
     /// The event, if there is one in the outbox.
     pub(super) event_id: Option<EventId>,
     pub(super) trigger_id: Option<TriggerId>,
-    /// From 1.
+    /// The attempt, counted from 1.
     pub(super) attempt: i64,
-    /// How many events led to it.
+    /// The number of events that led to the run.
     pub(super) depth: i64,
-    /// As whom it runs.
+    /// The principal that the script runs as.
     pub(super) principal: String,
     /// The execution that caused the event.
     pub(super) caused_by: Option<ExecutionId>,
-    /// Who has it run by hand.
+    /// The audit entry of a run that a user started by hand.
     pub(super) audit: Option<Arc<AuditEntry>>,
 }
 
 impl Origin {
-    /// A request that is served at once.
+    /// Returns the origin of a request that runs at once.
     pub(super) fn request() -> Self {
         Self {
             event_id: None,
@@ -49,7 +49,7 @@ impl Origin {
         }
     }
 
-    /// A run by hand, which is recorded with this entry of the audit log.
+    /// Returns the origin of a run by hand, which writes this audit entry.
     pub(super) fn by_hand(entry: AuditEntry) -> Self {
         Self { audit: Some(Arc::new(entry)), ..Self::request() }
     }
@@ -57,7 +57,7 @@ impl Origin {
 
 /// A run that has ended and been recorded.
 #[derive(Clone)]
-pub(super) struct Finished {
+pub(super) struct RecordedRun {
     pub(super) execution_id: ExecutionId,
     pub(super) outcome: Outcome,
 }

@@ -1,7 +1,7 @@
-//! How a script sees the body of a request.
+//! The form in which a script sees the body of a request.
 //!
-//! Invariant: a body that is shown as JSON parses, one that is shown as text is UTF-8; the
-//! guest relies on it.
+//! Invariant: a body shown as JSON parses, and a body shown as text is UTF-8; the guest relies on
+//! this.
 
 use picloud_shared::execution::BodyKind;
 
@@ -9,29 +9,29 @@ use super::form::{self, Form, FormLimits};
 use super::{charset, media_type};
 use crate::json;
 
-/// What a script sees of a body beside its bytes.
+/// The interpretation of a body, in addition to its bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// How `ctx.request.body` is made.
+    /// How `ctx.request.body` is built.
     pub kind: BodyKind,
-    /// The text, if it was in another charset than UTF-8.
+    /// The text, if the charset is not UTF-8.
     pub text: Option<String>,
     /// The fields and files, if it is a form.
     pub form: Form,
 }
 
-/// Why a body is not what its type says.
+/// The body does not match its type.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is no JSON, or JSON that is nested too deep.
+    /// The body is not JSON, or the JSON is nested too deep.
     #[error("the body is not valid JSON: {0}")]
     Json(serde_json::Error),
-    /// It is no form, or a too large one.
+    /// The body is not a form, or the form is too large.
     #[error(transparent)]
     Form(#[from] form::Error),
 }
 
-/// The shape of a body of this type.
+/// Returns the shape of a body of this type.
 ///
 /// # Errors
 /// `Json`, `Form`.
@@ -57,8 +57,8 @@ pub async fn shape(content_type: &str, body: &[u8], limits: &FormLimits) -> Resu
     Ok(Shape { kind, text, form })
 }
 
-/// The text of a body whose type is text in another charset than UTF-8; `None` otherwise, and
-/// when the body is not in that charset.
+/// Returns the text of a body of a text type with a charset other than UTF-8; `None` for other
+/// bodies, and if the body is not valid in that charset.
 #[must_use]
 pub fn foreign_text(content_type: &str, body: &[u8]) -> Option<String> {
     let is_text = media_type::is_text(&media_type::essence(content_type));

@@ -1,25 +1,24 @@
-//! Text in another charset than UTF-8. Pure.
+//! Text in charsets other than UTF-8. Pure.
 
 use encoding_rs::{Encoding, UTF_8};
 
 use super::media_type;
 
-/// The charset that a type names by a label of the Encoding Standard, if it is another one than
-/// UTF-8.
+/// Returns the charset that a type names by a label of the Encoding Standard, unless it is UTF-8.
 pub(super) fn named(content_type: &str) -> Option<&'static Encoding> {
     labelled(media_type::parameter(content_type, "charset")?)
 }
 
-/// The charset of a label of the Encoding Standard, if it is another one than UTF-8.
+/// Returns the charset of a label of the Encoding Standard, unless it is UTF-8.
 pub(super) fn labelled(label: &str) -> Option<&'static Encoding> {
     Encoding::for_label(label.as_bytes()).filter(|encoding| *encoding != UTF_8)
 }
 
-/// The text of a body whose type names another charset than UTF-8. `None` when it names no such
-/// charset, and when the body is not in that charset.
+/// Returns the text of a body whose type names a charset other than UTF-8. `None` if it names none,
+/// and if the body is not valid in that charset.
 pub(super) fn decode(content_type: &str, body: &[u8]) -> Option<String> {
     let encoding = named(content_type)?;
-    // A mark at the beginning says more than the type (Encoding Standard, section 6.1).
+    // A byte order mark takes precedence over the type (Encoding Standard, section 6.1).
     let (encoding, body) = match Encoding::for_bom(body) {
         Some((marked, mark_bytes)) => (marked, &body[mark_bytes..]),
         None => (encoding, body),
@@ -46,7 +45,7 @@ mod tests {
             ("text/plain; charset=utf-16", b"\xfe\xff\0P\0i", Some("Pi")),
             ("text/plain; charset=shift_jis", b"\x83p\x83C", Some("パイ")),
             ("text/plain; charset=latin1", b"\xef\xbb\xbfPi", Some("Pi")),
-            // Not in its charset, not a charset, not another one.
+            // Invalid in its charset, an unknown charset, UTF-8.
             ("text/plain; charset=shift_jis", b"\x83", None),
             ("text/plain; charset=klingon", b"Pi", None),
             ("text/plain; charset=utf-8", b"Pi", None),

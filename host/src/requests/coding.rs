@@ -1,6 +1,6 @@
-//! Takes a `Content-Encoding` off a body (RFC 9110, section 8.4).
+//! Decodes the `Content-Encoding` of a body (RFC 9110, section 8.4).
 //!
-//! Invariant: a decoded body is not larger than a body may be, whatever it would expand to.
+//! Invariant: a decoded body never exceeds the limit for bodies.
 
 use async_compression::tokio::bufread::{
     BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
@@ -11,36 +11,36 @@ use http::header::CONTENT_ENCODING;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Semaphore;
 
-/// The codings that are understood, as `Accept-Encoding` names them.
+/// The supported codings, in the form of `Accept-Encoding`.
 pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
 
-/// How many bodies are decoded at once. A decoder takes up to 16 MiB beside what it decodes.
+/// The maximum number of bodies decoded at once. A decoder takes up to 16 MiB besides its output.
 const DECODERS_MAX: usize = 4;
 static DECODERS: Semaphore = Semaphore::const_new(DECODERS_MAX);
 
 /// The largest window of zstd, as a power of two: 8 MiB (RFC 9659). A frame could ask for 2 GiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Why a body was not decoded.
+/// The error of decoding a body.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The coding is unknown, or more than one was applied.
+    /// The coding is unknown, or several were applied.
     #[error("the Content-Encoding {0:?} is not supported; send {ACCEPTED}, or none")]
     Unsupported(String),
-    /// The decoded body would have more bytes than this.
+    /// The decoded body would exceed this number of bytes.
     #[error("the decoded body is larger than {0} bytes")]
     TooLarge(usize),
-    /// The body is not in its coding.
+    /// The body is not valid in its coding.
     #[error("the body is not valid {coding}: {reason}")]
     Damaged {
-        /// The coding, as the header names it.
+        /// The coding, as in the header.
         coding: &'static str,
-        /// What is wrong with it.
+        /// The error.
         reason: String,
     },
 }
 
-/// How a body was compressed.
+/// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952.
@@ -49,12 +49,12 @@ pub enum Coding {
     Brotli,
     /// RFC 8878.
     Zstd,
-    /// RFC 1950; some clients leave out its frame and send RFC 1951.
+    /// RFC 1950; some clients omit its frame and send RFC 1951.
     Deflate,
 }
 
 impl Coding {
-    /// The coding of a body with these headers; none if it is as it is.
+    /// Returns the coding of a body with these headers; `None` if it is not encoded.
     ///
     /// # Errors
     /// `Unsupported`.
@@ -86,8 +86,8 @@ impl Coding {
         }
     }
 
-    /// The body without the coding, at most `bytes_max` bytes. Works on a thread of its own: a
-    /// small body may expand to a large one.
+    /// Decodes the body, up to `bytes_max` bytes. Uses a blocking thread, because a small body can
+    /// expand to a large one.
     ///
     /// # Errors
     /// `TooLarge`, `Damaged`.
@@ -125,7 +125,7 @@ impl Coding {
     }
 }
 
-/// One byte more than `bytes_max` tells that there is more.
+/// Reads one byte more than `bytes_max`, which shows that the body is too large.
 async fn read(reader: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<Vec<u8>> {
     let mut decoded = Vec::new();
     reader.take(bytes_max as u64 + 1).read_to_end(&mut decoded).await?;
@@ -191,7 +191,7 @@ mod tests {
             let cut = bytes[..bytes.len() / 2].to_vec();
             for wrong in [b"plain text".to_vec(), cut, Vec::new()] {
                 let refused = coding.decode(wrong.clone(), 1 << 20).await;
-                // A zstd body without a frame is an empty one.
+                // A zstd body without a frame is empty.
                 if coding == Coding::Zstd && wrong.is_empty() {
                     continue;
                 }

@@ -1,5 +1,5 @@
-//! The fields and files of a form: `application/x-www-form-urlencoded` (URL Standard,
-//! section 5.1) and `multipart/form-data` (RFC 7578).
+//! Reads the fields and files of a form: `application/x-www-form-urlencoded` (URL Standard, section
+//! 5.1) and `multipart/form-data` (RFC 7578).
 
 use std::convert::Infallible;
 
@@ -12,12 +12,12 @@ use picloud_shared::execution::{FormFile, without_bom};
 
 use super::{Pairs, charset, media_type};
 
-/// How much of a form is read; its bytes are those of its body.
+/// The limits of a form. Its size is limited as the size of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormLimits {
-    /// `form_fields`: the most fields.
+    /// `form_fields`: the maximum number of fields.
     pub fields_max: usize,
-    /// `form_files`: the most files.
+    /// `form_files`: the maximum number of files.
     pub files_max: usize,
 }
 
@@ -30,31 +30,31 @@ impl Default for FormLimits {
 /// A form.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Form {
-    /// Names and values, in order; a name may come more than once.
+    /// The names and values, in order; a name can occur several times.
     pub fields: Pairs,
     /// The files, in order.
     pub files: Vec<FormFile>,
 }
 
-/// Why a form was not read.
+/// The error of reading a form.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not written as its type says.
+    /// The form does not match its type.
     #[error("the form is not valid: {0}")]
     Invalid(String),
-    /// It has more than `most` of what `limit` names.
+    /// The form exceeds the limit `limit`.
     #[error("the form has more than {most} {what}")]
     TooMany {
         /// The name of the limit.
         limit: &'static str,
-        /// What there is too much of.
+        /// The parts that exceed the limit.
         what: &'static str,
-        /// How many are allowed.
+        /// The maximum number.
         most: usize,
     },
 }
 
-/// The form in a body; `None` if its type is another one.
+/// Reads the form in a body; `None` if its type is not a form.
 ///
 /// # Errors
 /// `Invalid`, `TooMany`.
@@ -86,7 +86,7 @@ pub async fn read(
     }
 }
 
-/// The names and values of a URL-encoded form in another charset than UTF-8.
+/// Returns the names and values of a URL-encoded form in a charset other than UTF-8.
 fn pairs(body: &[u8], encoding: &'static Encoding) -> impl Iterator<Item = (String, String)> {
     let decoded = move |text: &[u8]| {
         let text: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
@@ -114,7 +114,7 @@ async fn parts(content_type: &str, body: &[u8], limits: &FormLimits) -> Result<F
         }
         fields.push(field);
     }
-    // RFC 7578, section 4.6: a field of this name tells the charset of the others.
+    // RFC 7578, section 4.6: a field with this name gives the charset of the others.
     let of_form = fields
         .iter()
         .find(|(name, ..)| name == "_charset_")
@@ -129,11 +129,11 @@ async fn parts(content_type: &str, body: &[u8], limits: &FormLimits) -> Result<F
     Ok(form)
 }
 
-/// A field of a form of parts: its name, its bytes, and the charset that its own type names.
+/// A field of a multipart form: its name, its bytes, and the charset of its own type.
 type RawField = (String, Bytes, Option<&'static Encoding>);
 
 impl Form {
-    /// Adds a file, which is a part with a file's name; any other part is a field.
+    /// Adds a part with a file name as a file; returns any other part as a field.
     async fn push(
         &mut self,
         limits: &FormLimits,
@@ -180,8 +180,8 @@ fn too_many_fields(limits: &FormLimits) -> Error {
     Error::TooMany { limit: "form_fields", what: "fields", most: limits.fields_max }
 }
 
-/// The name of a file that is not UTF-8: a page in another charset sends it as it is. Without it
-/// the file would be taken for a field.
+/// Returns a file name that is not UTF-8: a page in another charset sends it unchanged. Otherwise
+/// the file would be treated as a field.
 fn file_name(part: &Field<'_>) -> Option<String> {
     const BEGIN: &[u8] = b"filename=\"";
     let disposition = part.headers().get(CONTENT_DISPOSITION)?.as_bytes();

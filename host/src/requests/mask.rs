@@ -1,6 +1,6 @@
-//! The values of credentials taken out of a request or a response, by their names. Pure.
+//! Masks credentials in a request or a response, by their names. Pure.
 //!
-//! Invariant: what is not a credential's value stays byte for byte.
+//! Invariant: all other bytes stay unchanged.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::media_type;
 use crate::secrets::{MASK, is_credential};
 
-/// Headers that hold an address, whose query may hold credentials.
+/// The headers that hold a URL, whose query can contain credentials.
 const ADDRESSES: [&str; 7] = [
     "content-location",
     "location",
@@ -21,7 +21,7 @@ const ADDRESSES: [&str; 7] = [
     "x-original-url",
 ];
 
-/// A header's value as it may be shown.
+/// Returns a header's value with credentials masked.
 #[must_use]
 pub fn header<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
     if is_credential(name) {
@@ -33,13 +33,13 @@ pub fn header<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
     Cow::Borrowed(value)
 }
 
-/// The value of a query parameter, a path parameter or a form field as it may be shown.
+/// Returns the value of a query, path or form parameter, masked if it is a credential.
 #[must_use]
 pub fn parameter<'v>(name: &str, value: &'v str) -> &'v str {
     if is_credential(name) { MASK } else { value }
 }
 
-/// A query as it came, without the values of credentials.
+/// Returns a query with credentials masked, otherwise as received.
 #[must_use]
 pub fn query(query: &str) -> Cow<'_, str> {
     match pairs(query.as_bytes()) {
@@ -48,7 +48,7 @@ pub fn query(query: &str) -> Cow<'_, str> {
     }
 }
 
-/// A path without the segments that credentials among its parameters stand for.
+/// Returns a path without the segments that match a credential among its parameters.
 #[must_use]
 pub fn path<'p>(path: &'p str, params: &[(String, String)]) -> Cow<'p, str> {
     let secret: Vec<&str> = params
@@ -68,7 +68,7 @@ pub fn path<'p>(path: &'p str, params: &[(String, String)]) -> Cow<'p, str> {
     Cow::Owned(segments.collect::<Vec<_>>().join("/"))
 }
 
-/// A body as it may be shown: the fields of a form are looked through.
+/// Returns a body with the credentials in form fields masked.
 #[must_use]
 pub fn body<'b>(content_type: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
     if is_form(content_type) {
@@ -82,12 +82,12 @@ pub fn body<'b>(content_type: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
     Cow::Borrowed(body)
 }
 
-/// Whether a body of this type is the fields of a form.
+/// Whether a body of this type is a URL-encoded form.
 fn is_form(content_type: &str) -> bool {
     media_type::essence(content_type) == "application/x-www-form-urlencoded"
 }
 
-/// An address: its query, and its fragment if that is written like one.
+/// Masks a URL: its query, and its fragment if it has the form of a query.
 fn address(value: &str) -> Cow<'_, str> {
     let Some(begin) = value.find(['?', '#']) else { return Cow::Borrowed(value) };
     let mut shown = value[..begin].to_owned();
@@ -123,9 +123,9 @@ fn pair(pair: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned([&pair[..=equals], MASK.as_bytes()].concat())
 }
 
-/// The parts of a form (RFC 7578), each after a line with the boundary; `None` when it is written
-/// in another way. Readers of forms forgive much, each in its own way, so that the name of a field
-/// may be another one to the script than to us.
+/// Masks the parts of a form (RFC 7578), each after a line with the boundary; `None` if it is
+/// written in another way. Form parsers are lenient in different ways, so the script could read a
+/// different field name than this code.
 fn multipart<'b>(boundary: &str, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
     let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
     let mut rest = body.strip_prefix(&delimiter[2..])?;
@@ -148,7 +148,7 @@ fn multipart<'b>(boundary: &str, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
     Some(if shown == body { Cow::Borrowed(body) } else { Cow::Owned(shown) })
 }
 
-/// The `name` of a part's one `Content-Disposition`, when it stands there as browsers write it.
+/// Returns the `name` of a part's only `Content-Disposition`, if it is written as browsers do.
 fn field_name(head: &str) -> Option<&str> {
     let fields = head.split("\r\n").map(|line| line.split_once(':'));
     let mut dispositions = Vec::new();

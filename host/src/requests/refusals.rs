@@ -1,4 +1,4 @@
-//! How the API refuses a body, or a stored request that cannot be opened.
+//! Maps errors of bodies and stored requests to API errors.
 
 use super::{Error as RequestError, body, coding, form};
 use crate::error::{Error, Refusal};

@@ -1,4 +1,4 @@
-//! Stored requests, on a real store with real keys.
+//! Tests of stored requests, with a real store and real keys.
 
 use std::path::Path;
 
@@ -65,7 +65,7 @@ fn pairs(list: &[(&str, &str)]) -> Pairs {
     list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// One with a credential in every place.
+/// A request with a credential in every place.
 fn request() -> HttpRequest {
     let body = format!("user=ada&password={TOKEN}&x=%zz");
     HttpRequest {
@@ -90,7 +90,7 @@ fn request() -> HttpRequest {
     }
 }
 
-/// Everything in a payload that could be read without a key.
+/// Everything in a payload that can be read without a key.
 fn readable(payload: &Json) -> String {
     let value: Value = payload.to().unwrap();
     let body = STANDARD.decode(value["body"].as_str().unwrap()).unwrap();
@@ -105,7 +105,7 @@ async fn a_request_is_stored_without_its_credentials_and_run_with_them() {
     assert!(!kept.contains(TOKEN) && !kept.contains("second"), "{kept}");
     assert!(kept.contains("user=ada&password=***&x=%zz"), "{kept}");
     assert_eq!(place.read(&payload).await.unwrap(), Some(request()));
-    // What is shown has not even what is sealed.
+    // The shown form does not even contain the sealed values.
     let shown = shown(&payload);
     assert_eq!(shown.get("sealed"), None);
     assert_eq!(shown["path"], "/x/shop/reset/***");
@@ -118,7 +118,7 @@ async fn a_request_is_stored_without_its_credentials_and_run_with_them() {
         query: Vec::new(),
         raw_query: String::new(),
         headers: pairs(&[("idempotency-key", "k")]),
-        // Nothing says what it is.
+        // No header gives the type.
         body: BodyKind::Binary,
         form: Vec::new(),
         ..request()
@@ -146,7 +146,7 @@ async fn a_replay_is_sealed_anew_also_when_it_is_edited() {
     assert_ne!(same, payload, "another nonce");
     assert_eq!(place.read(&same).await.unwrap(), Some(request()));
 
-    // Masked values stand for what they were; others are new.
+    // Masked values keep their originals; other values are new.
     let mut edited = shown(&payload);
     edited["headers"][1][1] = json!("Bearer new-5e55");
     edited["query"] = json!([["api_key", "***"], ["q", "2"]]);
@@ -171,7 +171,7 @@ async fn a_rotation_of_the_master_key_leaves_stored_requests_as_they_are() {
     assert_ne!(std::fs::read_to_string(place.key_file()).unwrap(), before);
     assert_eq!(place.read(&payload).await.unwrap(), Some(request()));
 
-    // By the environment: both keys at first, then the new one alone.
+    // A rotation through the environment: first with both keys, then with the new one alone.
     let old: MasterKey = std::fs::read_to_string(place.key_file()).unwrap().trim().parse().unwrap();
     let new = MasterKey::generate(&place.clock);
     let start = async |previous: Option<MasterKey>| {
@@ -192,12 +192,12 @@ async fn with_a_lost_master_key_only_what_it_sealed_is_closed() {
     let payload = place.stored(&request()).await;
     let aside = place.folder.path().join("aside");
     std::fs::rename(place.key_file(), &aside).unwrap();
-    // Nobody has set a secret, so that the server starts with a key of its own.
+    // No secret is set, so the server starts with a new key.
     assert!(matches!(place.read(&payload).await, Err(Error::Lost(_))));
     assert!(matches!(place.again(&payload, None).await, Err(Error::Lost(_))));
     let masked = shown(&payload);
     assert!(matches!(place.again(&payload, Some(&masked)).await, Err(Error::Lost(_))));
-    // A caller who gives the credentials again can replay it.
+    // A caller who sends the credentials again can replay it.
     let given = shown(&place.stored(&HttpRequest { params: Vec::new(), ..request() }).await);
     assert!(matches!(place.again(&payload, Some(&given)).await, Err(Error::Lost(_))));
     let clear = json!({
@@ -208,7 +208,7 @@ async fn with_a_lost_master_key_only_what_it_sealed_is_closed() {
     let replay = place.again(&payload, Some(&clear)).await.unwrap();
     let read = place.read(&replay).await.unwrap().unwrap();
     assert_eq!(read.headers, pairs(&[("authorization", "Bearer new")]));
-    // New requests are sealed by a new key, and the old one is good when it is back.
+    // A new key seals new requests. The old key works again once it is restored.
     let later = place.stored(&request()).await;
     assert_eq!(place.read(&later).await.unwrap(), Some(request()));
     std::fs::rename(&aside, place.key_file()).unwrap();
@@ -226,7 +226,7 @@ async fn a_row_from_before_runs_is_shown_masked_and_is_sealed_when_it_is_replaye
         "remote_address": remote_address, "body": STANDARD.encode(raw), "body_kind": body,
     });
     let before = Json::of(&clear).unwrap();
-    // It has its query decoded only.
+    // Such a row has only its decoded query.
     let raw_query = format!("q=1&api_key={TOKEN}&api_key=second");
     let expected = HttpRequest { raw_query, ..request() };
     assert_eq!(place.read(&before).await.unwrap(), Some(expected.clone()));

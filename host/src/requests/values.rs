@@ -1,5 +1,5 @@
-//! The values of a caller's credentials, so that they are found where a script repeats them:
-//! `log::info(ctx.request)` is written in many a script. Pure.
+//! Finds the values of a caller's credentials, so that they are masked where a script repeats them:
+//! many scripts call `log::info(ctx.request)`. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +8,11 @@ use picloud_shared::execution::HttpRequest;
 
 use crate::secrets::{SecretValue, is_credential};
 
-/// Shorter ones are left: a parameter `key` is often a name, and words of a log would be masked.
+/// Shorter values are ignored: a parameter `key` is often a name, and log words would be masked.
 const CHARS_MIN: usize = 8;
 
-/// The values of the credentials in a request's headers, parameters and form fields: each cookie
-/// also for itself, and an `Authorization` also without its scheme.
+/// Returns the values of the credentials in a request's headers, parameters and form fields. Each
+/// cookie is also listed on its own, and an `Authorization` also without its scheme.
 #[must_use]
 pub fn credentials(request: &HttpRequest) -> Vec<SecretValue> {
     let pairs = [&request.headers, &request.params, &request.query, &request.form];
@@ -31,8 +31,8 @@ pub fn credentials(request: &HttpRequest) -> Vec<SecretValue> {
     values.into_iter().map(SecretValue::from).collect()
 }
 
-/// The credentials after the scheme (RFC 9110, section 11.4), and the password in them if the
-/// scheme is Basic (RFC 7617).
+/// Returns the credentials after the scheme (RFC 9110, section 11.4), and the password in them for
+/// Basic (RFC 7617).
 fn without_scheme(value: &str) -> Vec<String> {
     let Some((scheme, rest)) = value.split_once(' ') else { return Vec::new() };
     let mut values = vec![rest.trim().to_owned()];

@@ -1,16 +1,16 @@
-//! Which headers and fields hold credentials, by their names. Pure.
+//! Decides which headers and fields hold credentials, by name. Pure.
 //!
-//! This is the one list: what is shown masks their values, what is stored seals them, and a
-//! redirect to another origin drops them. Names are compared in one form, so that `apiKey`,
-//! `API_KEY`, `X-Api-Key` and `user[api_key]` are all known.
+//! This is the only list: displayed values are masked, stored values are sealed, and a redirect to
+//! another origin drops the headers. Names are compared in a normal form, so that `apiKey`,
+//! `API_KEY`, `X-Api-Key` and `user[api_key]` all match.
 //!
-//! Invariant: a name that is not known is shown. Whatever is a credential by its content only
-//! is not found here.
+//! Invariant: a value with an unknown name is shown. Credentials are not recognised by their
+//! content.
 
 /// Names of headers that are credentials.
 const NAMES: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
-/// What a credential's name is, or ends with after a separator.
+/// The words that are a credential's name, or end it after a separator.
 const ENDS: [&str; 10] = [
     "key",
     "token",
@@ -25,8 +25,8 @@ const ENDS: [&str; 10] = [
     "accesstoken",
 ];
 
-/// What a word ends with that was written without separators, as in `xapikey`: names of headers
-/// reach us in lower case.
+/// The endings of a word written without separators, as in `xapikey`. Header names are in lower
+/// case.
 const ENDS_OF_WORDS: [&str; 12] = [
     "secret",
     "token",
@@ -42,21 +42,20 @@ const ENDS_OF_WORDS: [&str; 12] = [
     "sharedkey",
 ];
 
-/// What may follow that end: `password_confirmation`, `signature-sha256`.
+/// The words that can follow such an ending: `password_confirmation`, `signature-sha256`.
 const AFTER: [&str; 4] = ["confirmation", "confirm", "sha", "hmac"];
 
-/// A caller's name for a request: it is looked for in the log, and grants nothing.
+/// The caller's name for a request. It is searched for in the log, and grants nothing.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Whether the values of headers, query parameters or form fields of this name are
-/// credentials.
+/// Whether headers, query parameters or form fields with this name hold credentials.
 #[must_use]
 pub fn is_credential(name: &str) -> bool {
     let name = normalised(name);
     if name == IDEMPOTENCY_KEY {
         return false;
     }
-    // `password2` is one as well, and `x-hub-signature-256`.
+    // Digits are ignored: `password2` and `x-hub-signature-256` are credentials too.
     let words = name.rsplit('-').map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
     let mut words = words.skip_while(|word| word.is_empty() || AFTER.contains(word));
     let is_end =
@@ -64,7 +63,7 @@ pub fn is_credential(name: &str) -> bool {
     NAMES.contains(&name.as_str()) || words.next().is_some_and(is_end)
 }
 
-/// The name in lower case, its words separated by `-`.
+/// Returns the name in lower case, with its words separated by `-`.
 fn normalised(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
     let mut before: Option<char> = None;

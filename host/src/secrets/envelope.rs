@@ -1,16 +1,16 @@
-//! A value in its envelope: encrypted with a data key of its own, which is encrypted
-//! with the master key.
+//! Envelope encryption: a value is encrypted with its own data key, which is encrypted with the
+//! master key.
 //!
 //! ```text
 //! value    ──XChaCha20-Poly1305 (data key)───▶ sealed_value
 //! data key ──XChaCha20-Poly1305 (master key)─▶ wrapped_key
 //! ```
 //!
-//! Both are nonce, ciphertext and tag, in base64. Nonces are random, which 192 bits
-//! allow (draft-irtf-cfrg-xchacha).
+//! Both are nonce, ciphertext and tag, in base64. Nonces are random, which is safe with 192 bits
+//! (draft-irtf-cfrg-xchacha).
 //!
-//! Invariant: what is encrypted for one app, name and purpose opens for no other: all
-//! three are authenticated with it.
+//! Invariant: text encrypted for one app, name and purpose cannot be opened for another: all three
+//! are authenticated.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,17 +27,17 @@ const NONCE_BYTES: usize = 24;
 const OF_VALUE: &str = "picloud secret value v1";
 const OF_KEY: &str = "picloud secret key v1";
 
-/// It does not open: another key, another place, or changed bytes.
+/// The envelope cannot be opened: another key, another place, or changed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unopened;
 
-/// A value in its envelope.
+/// An encrypted value and its wrapped key.
 pub(super) struct Envelope {
     pub(super) sealed_value: String,
     pub(super) wrapped_key: String,
 }
 
-/// Whose envelope it is.
+/// The app and name that an envelope belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) app_id: &'a AppId,
@@ -45,7 +45,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The texts after their lengths, so that no two places have the same bytes.
+    /// Returns the texts, each after its length, so that no two places have the same bytes.
     pub(super) fn bound_to(self, purpose: &str) -> Vec<u8> {
         let mut bound = Vec::new();
         for part in [purpose, self.app_id.as_str(), self.name] {
@@ -82,7 +82,7 @@ pub(super) fn open(
     String::from_utf8(std::mem::take(&mut *value)).map(SecretValue::from).map_err(|_| Unopened)
 }
 
-/// The same data key under another master key.
+/// Returns the same data key, wrapped by another master key.
 pub(super) fn rewrap(
     clock: &Clock,
     from: &MasterKey,
@@ -156,7 +156,7 @@ mod tests {
         let renamed = Place { name: "KEY2", ..place };
         assert_eq!(open(&master, renamed, &sealed).err(), Some(Unopened));
         assert_eq!(open(&other, place, &sealed).err(), Some(Unopened));
-        // The key's ciphertext is no value, and the other way round.
+        // The wrapped key is not a value, and the other way round.
         let swapped = Envelope {
             sealed_value: sealed.wrapped_key.clone(),
             wrapped_key: sealed.sealed_value.clone(),

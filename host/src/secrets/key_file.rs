@@ -1,7 +1,7 @@
-//! The master key as a file of the data folder.
+//! The master key as a file in the data folder.
 //!
-//! Invariant: a key file that has its name is whole and on disk.
-//! Invariant: a key that others than the owner can read is not used.
+//! Invariant: a file with the key's name is complete and on disk.
+//! Invariant: a key that other users can read is not used.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -15,18 +15,18 @@ use crate::clock::Clock;
 
 /// The file of the master key, in the data folder.
 pub const KEY_FILE: &str = "master.key";
-/// The file of the key that is to take its place, while secrets are put under it.
+/// The file of the next master key, while a rotation is in progress.
 pub const NEXT_KEY_FILE: &str = "master.key.next";
 
 /// The mode of a key's file.
 const MODE: u32 = 0o600;
-/// More is no key.
+/// A larger file is not a key.
 const FILE_BYTES_MAX: u64 = 1024;
 
-/// Reads a key, if there is a file.
+/// Reads a key, if the file exists.
 ///
 /// # Errors
-/// When it is damaged, or readable for others.
+/// If the key is damaged or other users can read it.
 pub(super) fn read(path: &Path) -> Result<Option<MasterKey>, KeyError> {
     let shown = path.display();
     let about = match fs::metadata(path) {
@@ -37,9 +37,9 @@ pub(super) fn read(path: &Path) -> Result<Option<MasterKey>, KeyError> {
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError(format!(
-            "the master key {shown} is open to others than its owner (mode {mode:04o}); \
-             whoever could read it may have: `chmod 600 {shown}`, and think of `picloud \
-             master-key rotate`"
+            "the master key {shown} is open to others than its owner (mode {mode:04o}): run \
+             `chmod 600 {shown}`, and consider `picloud master-key rotate`, because other users \
+             can have read the key"
         )));
     }
     let damaged = || {
@@ -57,10 +57,10 @@ pub(super) fn read(path: &Path) -> Result<Option<MasterKey>, KeyError> {
     text.trim().parse().map(Some).map_err(|_| damaged())
 }
 
-/// The key of the file, which is made if it is missing.
+/// Returns the key of the file, which is created if it is missing.
 ///
 /// # Errors
-/// As [`read`], and when the folder cannot be written.
+/// As for [`read`], and if the folder cannot be written.
 pub(super) fn find_or_create(path: &Path, clock: &Clock) -> Result<MasterKey, KeyError> {
     if let Some(key) = read(path)? {
         return Ok(key);
@@ -69,23 +69,23 @@ pub(super) fn find_or_create(path: &Path, clock: &Clock) -> Result<MasterKey, Ke
     if create(path, &key)? {
         return Ok(key);
     }
-    // Another process was faster.
-    read(path)?.ok_or_else(|| KeyError(format!("the master key {} comes and goes", path.display())))
+    // Another process created it first.
+    read(path)?.ok_or_else(|| KeyError(format!("the master key {} was deleted", path.display())))
 }
 
-/// Writes a key into a file that does not exist; `false` if it does by now, and is
-/// somebody else's.
+/// Writes a key into a new file. Returns `false` if the file exists, because another process
+/// created it.
 fn create(path: &Path, key: &MasterKey) -> Result<bool, KeyError> {
     let unfinished = path.with_added_extension("unfinished");
     write(&unfinished, key).map_err(failed(path))?;
-    // Unlike a renaming, a link takes nobody else's place.
+    // Unlike a rename, a link never replaces a file.
     let linked = fs::hard_link(&unfinished, path);
     let made = match linked {
         Ok(()) => fs::remove_file(&unfinished).map(|()| true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(&unfinished).map(|()| false)
         }
-        // A file system without links.
+        // The file system has no links.
         Err(_) => fs::rename(&unfinished, path).map(|()| true),
     };
     let made = made.map_err(failed(path))?;
@@ -93,10 +93,10 @@ fn create(path: &Path, key: &MasterKey) -> Result<bool, KeyError> {
     Ok(made)
 }
 
-/// Puts the next key's file in the place of the key's.
+/// Replaces the key's file with the next key's file.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// If the folder cannot be written.
 pub(super) fn replace(next: &Path, path: &Path) -> Result<(), KeyError> {
     fs::rename(next, path).and_then(|()| sync_folder(path)).map_err(failed(path))
 }
@@ -133,7 +133,7 @@ mod tests {
         assert!(create(&path, &key).unwrap());
         assert_eq!(read(&path).unwrap().unwrap().id(), key.id());
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, MODE);
-        // A second one takes nobody's place, and leaves nothing behind.
+        // A second key replaces nothing, and leaves no file behind.
         assert!(!create(&path, &MasterKey::generate(&Clock::system())).unwrap());
         assert_eq!(read(&path).unwrap().unwrap().id(), key.id());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

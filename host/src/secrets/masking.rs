@@ -1,9 +1,9 @@
-//! Values taken out of what is logged and stored, wherever and however they stand there.
+//! Masks secret values in logged and stored text, in every form.
 //!
-//! Invariant: no masked text has a value in it, in none of its [`forms`]: what was put
-//! together by masking is masked again.
-//! Invariant: a masked text is never longer than it was, unless all of it is masked.
-//! Invariant: the time is linear in the text, whatever text and values are.
+//! Invariant: a masked text contains no value in any of its [`forms`]; a value that masking puts
+//! together is masked again.
+//! Invariant: a masked text is never longer than the original, unless all of it is masked.
+//! Invariant: the time is linear in the length of the text, for all texts and values.
 
 mod forms;
 mod json;
@@ -19,16 +19,16 @@ use sha2::{Digest, Sha256};
 use self::search::Search;
 use super::SecretValue;
 
-/// What stands in the place of a value.
+/// The replacement of a value.
 pub const MASK: &str = "***";
-/// Shorter values are not masked: they would be found everywhere.
+/// Shorter values are not masked: they would match everywhere.
 pub const MASKED_CHARS_MIN: usize = 4;
 
-/// What the kept maskers may take, in bytes.
+/// The maximum memory of the cached maskers, in bytes.
 const MASKERS_BYTES_MAX: u64 = 32 << 20;
 
-/// The maskers of the sets of values that were read last: most runs of a script read the same
-/// secrets, and building a search for many takes longer than the run. Cheap to clone.
+/// A cache of maskers by their set of values. Most runs of a script read the same secrets, and
+/// building a search for many takes longer than the run. Cheap to clone.
 #[derive(Clone)]
 pub struct Maskers(Cache<[u8; 32], Masker>);
 
@@ -42,7 +42,7 @@ impl Default for Maskers {
 }
 
 impl Maskers {
-    /// What masks these values.
+    /// Returns the masker of these values.
     fn of(&self, by_name: &BTreeMap<String, SecretValue>) -> Masker {
         if by_name.is_empty() {
             return Masker::default();
@@ -56,8 +56,7 @@ impl Maskers {
     }
 }
 
-/// The secrets that a run has read, and those that it called, which share it. Cheap to
-/// clone.
+/// The secrets that a run and the runs it called have read. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Revealed {
     values: Arc<Mutex<Values>>,
@@ -71,26 +70,26 @@ struct Values {
 }
 
 impl Revealed {
-    /// Nothing yet; maskers are looked for in `maskers`.
+    /// Returns an empty set, which takes its maskers from `maskers`.
     #[must_use]
     pub fn new(maskers: Maskers) -> Self {
         Self { values: Arc::default(), maskers }
     }
 
-    /// The value that was read under this name.
+    /// Returns the value that was read under this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<SecretValue> {
         self.values().by_name.get(name).cloned()
     }
 
-    /// Remembers a value that is about to be given to a script.
+    /// Records a value that is about to be given to a script.
     pub fn add(&self, name: String, value: SecretValue) {
         let mut values = self.values();
         values.by_name.insert(name, value);
         values.masker = None;
     }
 
-    /// What masks all that was read until now.
+    /// Returns the masker of all values read so far.
     #[must_use]
     pub fn masker(&self) -> Masker {
         let mut values = self.values();
@@ -103,7 +102,7 @@ impl Revealed {
     }
 }
 
-/// Masks values. Cheap to clone; the default one masks nothing.
+/// Masks values in text. Cheap to clone; the default masks nothing.
 #[derive(Clone, Default)]
 pub struct Masker(Masks);
 
@@ -112,7 +111,7 @@ enum Masks {
     #[default]
     Nothing,
     Found(Arc<Search>),
-    /// There are values that cannot be searched for: no text is shown.
+    /// Some values cannot be searched for: no text is shown.
     Everything,
 }
 
@@ -123,11 +122,11 @@ impl std::fmt::Debug for Masker {
 }
 
 impl Masker {
-    /// Masks these values, but for those that are too short.
+    /// Creates a masker of these values, except those that are too short.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretValue>) -> Self {
         let forms: Vec<_> = values.into_iter().flat_map(|v| forms::of(v.reveal())).collect();
         if forms.is_empty() {
-            // As for most runs, which need not pay for building a search for nothing.
+            // Most runs have no values, and should not pay for building a search.
             return Self(Masks::Nothing);
         }
         match Search::new(forms) {
@@ -145,7 +144,7 @@ impl Masker {
         matches!(self.0, Masks::Nothing)
     }
 
-    /// Whether there is something to mask in a text.
+    /// Whether a text contains a value.
     #[must_use]
     pub fn finds(&self, text: &[u8]) -> bool {
         match &self.0 {
@@ -155,17 +154,17 @@ impl Masker {
         }
     }
 
-    /// A text without the values.
+    /// Returns the text with values masked.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self.bytes(text.as_bytes()) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
-            // What was taken out were whole texts, so that a text remains.
+            // Only whole values were replaced, so the result is still text.
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         }
     }
 
-    /// Bytes without the values.
+    /// Returns the bytes with values masked.
     #[must_use]
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let masked = match &self.0 {
@@ -176,8 +175,7 @@ impl Masker {
         masked.map_or(Cow::Borrowed(bytes), Cow::Owned)
     }
 
-    /// A text that was cut at its end, without the values and without the beginning of
-    /// one there.
+    /// Masks a text that was cut at its end, including the beginning of a value there.
     #[must_use]
     pub fn cut_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let masked = self.text(text);
@@ -196,7 +194,7 @@ impl Masker {
         }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// Returns the approximate memory use, in bytes.
     fn size_bytes(&self) -> usize {
         match &self.0 {
             Masks::Found(search) => search.size_bytes(),

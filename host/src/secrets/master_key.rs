@@ -1,7 +1,7 @@
 //! The master key: 256 random bits that wrap the key of every secret.
 //!
-//! Invariant: it is never stored in the database and never logged; its id, which is, is
-//! a hash that tells nothing of it.
+//! Invariant: the key is never stored in the database and never logged. Its id is stored; it is a
+//! hash that reveals nothing about the key.
 
 use std::str::FromStr;
 
@@ -13,37 +13,37 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 
-/// How long a key is.
+/// The length of a key.
 pub(super) const KEY_BYTES: usize = 32;
-/// How much of the hash is a key's id.
+/// The length of a key's id, a prefix of the hash.
 const ID_BYTES: usize = 8;
-/// What is hashed before the key, so that the hash is good for nothing else.
+/// The domain of the hash, hashed before the key, so that the hash has no other use.
 const ID_DOMAIN: &[u8] = b"picloud master key id v1";
 
-/// A key in the clear. `Debug` does not show it.
+/// A master key in clear. `Debug` does not show it.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; KEY_BYTES]>);
 
-/// The text cannot be a master key.
+/// The text is not a master key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("64 hexadecimal digits, or base64 of 32 bytes, as `openssl rand -hex 32` makes them,")]
 pub struct MasterKeyError;
 
 impl MasterKey {
-    /// A new key.
+    /// Generates a new key.
     #[must_use]
     pub fn generate(clock: &Clock) -> Self {
         Self(Zeroizing::new(clock.random()))
     }
 
-    /// Names the key: 16 hexadecimal digits.
+    /// Returns the id of the key: 16 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {
         let hash = Sha256::new().chain_update(ID_DOMAIN).chain_update(*self.0).finalize();
         hex::encode(&hash[..ID_BYTES])
     }
 
-    /// The key as it is written: 64 hexadecimal digits.
+    /// Returns the key as text: 64 hexadecimal digits.
     pub(super) fn to_hex(&self) -> Zeroizing<String> {
         Zeroizing::new(hex::encode(*self.0))
     }

@@ -1,15 +1,15 @@
-//! What stored requests keep of their callers' credentials: sealed by a key of the app.
+//! Seals callers' credentials in stored requests with a key of the app.
 //!
 //! ```text
 //! credentials ──XChaCha20-Poly1305 (request key)─▶ stored with the request
 //! request key ──envelope (master key)────────────▶ app_secrets
 //! ```
 //!
-//! A rotation of the master key wraps the request keys anew, and leaves stored requests as
-//! they are. A request key whose master key is lost opens nothing: a new one takes its place
-//! for what comes, and what it had sealed stays closed until the master key is back.
+//! A rotation of the master key re-wraps the request keys, and leaves stored requests unchanged. A
+//! request key whose master key is lost cannot be opened: a new key replaces it for later requests.
+//! Requests sealed by the lost key stay sealed until the master key is restored.
 //!
-//! Invariant: what is sealed for one app opens in no other.
+//! Invariant: text sealed for one app cannot be opened for another.
 
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ use super::{Error, Inner, SecretValue, Secrets};
 use crate::clock::Clock;
 use crate::store::{self, AppId, AppSecret};
 
-/// What these keys are called in `app_secrets`.
+/// The name of these keys in `app_secrets`.
 pub(super) const NAME: &str = "requests";
-/// What is authenticated with what is sealed.
+/// The purpose that is authenticated with sealed text.
 const PURPOSE: &str = "picloud stored request v1";
-/// What is authenticated with a tag.
+/// The purpose that is authenticated with a tag.
 const TAG_PURPOSE: &[u8] = b"picloud caller tag v1";
 
-/// A key of an app that seals its stored requests. Cheap to clone; `Debug` does not show it.
+/// An app's key that seals its stored requests. Cheap to clone; `Debug` does not show it.
 #[derive(Clone)]
 pub struct RequestKey(Arc<Key>);
 
@@ -48,10 +48,10 @@ impl std::fmt::Debug for RequestKey {
 }
 
 impl RequestKey {
-    /// A text that only this app's keys open: the key's id, a dot, and base64.
+    /// Seals a text for this app's keys. Returns the key's id, a dot, and base64.
     ///
     /// # Errors
-    /// Never in practice: the cipher takes texts of any length that fits in memory.
+    /// Never in practice: the cipher accepts any text that fits in memory.
     pub fn seal(&self, clock: &Clock, text: &str) -> Result<String, Error> {
         let Key { id, app_id, bytes } = &*self.0;
         let bound = Place { app_id, name: id }.bound_to(PURPOSE);
@@ -60,8 +60,8 @@ impl RequestKey {
         Ok(format!("{id}.{sealed}"))
     }
 
-    /// Tells callers apart by what they show, and tells nothing about it to anyone who does not
-    /// have the key.
+    /// Returns a tag that distinguishes callers by their credentials, and reveals nothing without
+    /// the key.
     #[must_use]
     pub fn tag(&self, text: &[u8]) -> String {
         let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&*self.0.bytes) else {
@@ -81,7 +81,7 @@ impl RequestKey {
 }
 
 impl Secrets {
-    /// The key that seals an app's requests; created if no existing key opens.
+    /// Returns the key that seals an app's requests. Creates one if no existing key can be opened.
     ///
     /// # Errors
     /// As [`Store::insert_app_secret`](crate::store::Store::insert_app_secret).
@@ -99,8 +99,8 @@ impl Secrets {
         Ok(key)
     }
 
-    /// What [`RequestKey::seal`] has sealed for this app; nothing if it does not open, because
-    /// its master key is lost or it is damaged.
+    /// Opens text sealed by [`RequestKey::seal`] for this app. `None` if it cannot be opened,
+    /// because its master key is lost or it is damaged.
     ///
     /// # Errors
     /// `Store`.
@@ -146,7 +146,7 @@ async fn make(inner: &Inner, app_id: &AppId) -> Result<RequestKey, Error> {
     Ok(RequestKey(Arc::new(Key { id, app_id: app_id.clone(), bytes: key })))
 }
 
-/// The key of a row, if this process can open it.
+/// Returns the key of a row, if this process can open it.
 fn opened(inner: &Inner, row: &store::AppSecret) -> Option<RequestKey> {
     let master = inner.keys.find(&row.key_id)?;
     let envelope =

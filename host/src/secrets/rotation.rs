@@ -1,15 +1,15 @@
-//! Which master key there is at a start, and how another takes its place.
+//! Finds the master key at a start, and replaces it with another.
 //!
 //! ```text
 //!  environment   PICLOUD_MASTER_KEY new, PICLOUD_MASTER_KEY_PREVIOUS old, start
 //!  file          master.key.next written ─▶ secrets rewrapped ─▶ renamed to master.key
 //! ```
 //!
-//! Only the wrapped keys change, each in a write of its own: a rotation that was
-//! interrupted has left every secret under the old key or the new one, and both are there
-//! until it is done again and finishes.
+//! Only the wrapped keys change, each in its own write. After an interrupted rotation every secret
+//! is wrapped by the old key or the new one. Both keys are kept until the rotation is repeated and
+//! finishes.
 //!
-//! Invariant: no key is given up while there is a secret under it.
+//! Invariant: no key is deleted while it wraps a secret.
 
 use std::path::Path;
 
@@ -19,24 +19,24 @@ use super::{KeyError, KeySettings, Keys, MasterKey};
 use crate::clock::Clock;
 use crate::store::{self, Store};
 
-/// How many secrets are read at once.
+/// The number of secrets read at once.
 const PAGE_ROWS: i64 = 200;
-/// How many pages of the platform's own secrets are rewrapped at most: one or two secrets an
+/// The maximum number of pages of the platform's own secrets to re-wrap: one or two secrets per
 /// app, for a million apps.
 const APP_SECRET_PAGES_MAX: usize = 10_000;
-/// After how many pages without any progress a rotation gives up.
+/// The number of pages without progress after which a rotation gives up.
 const STALLS_MAX: u32 = 10;
 
-/// What a rotation came to.
+/// The result of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotated {
-    /// The id of the master key that all secrets are under now.
+    /// The id of the master key that now wraps all secrets.
     pub key_id: String,
-    /// How many secrets it was done for.
+    /// The number of secrets re-wrapped.
     pub secrets: usize,
 }
 
-/// The keys of this process; every secret is under the newest when this returns.
+/// Returns the keys of this process, after wrapping every secret with the newest.
 pub(super) async fn settle(
     store: &Store,
     clock: &Clock,
@@ -69,17 +69,17 @@ pub(super) async fn settle(
         tracing::info!(
             secrets = rotated.secrets,
             key = rotated.key_id,
-            "secrets are under a new master key"
+            "re-wrapped secrets with a new master key"
         );
     }
     Ok(keys)
 }
 
-/// Puts every secret under another master key: the configured one, or a new one in the
-/// data folder.
+/// Re-wraps every secret with another master key: the configured one, or a new one in the data
+/// folder.
 ///
 /// # Errors
-/// As [`super::Secrets::start`]; when it was interrupted, it can be done again.
+/// As for [`super::Secrets::start`]; an interrupted rotation can be repeated.
 pub async fn rotate(
     store: &Store,
     clock: &Clock,
@@ -90,7 +90,7 @@ pub async fn rotate(
         if settings.previous.is_none() {
             return Err(KeyError(
                 "PICLOUD_MASTER_KEY is set: set PICLOUD_MASTER_KEY_PREVIOUS to its value, \
-                 PICLOUD_MASTER_KEY to a new key, and do this again or start the server"
+                 PICLOUD_MASTER_KEY to a new key, and repeat this or start the server"
                     .to_owned(),
             ));
         }
@@ -101,7 +101,7 @@ pub async fn rotate(
     let (file, next_file) = (settings.data.join(KEY_FILE), settings.data.join(NEXT_KEY_FILE));
     let Some(old) = key_file::read(&file)? else {
         return Err(KeyError(format!(
-            "there is no master key {}: the first start of the server makes one",
+            "there is no master key {}: the first start of the server creates one",
             file.display()
         )));
     };
@@ -126,7 +126,7 @@ fn find_or_make(file: &Path, clock: &Clock, used: &[String]) -> Result<MasterKey
     if !used.is_empty() && key_file::read(file)?.is_none() {
         return Err(KeyError(format!(
             "the database has secrets under the master key {}, and there is neither \
-             PICLOUD_MASTER_KEY nor {}: bring the key back from where it was, or from a backup",
+             PICLOUD_MASTER_KEY nor {}: restore the key, for example from a backup",
             used.join(", "),
             file.display()
         )));
@@ -134,7 +134,7 @@ fn find_or_make(file: &Path, clock: &Clock, used: &[String]) -> Result<MasterKey
     key_file::find_or_create(file, clock)
 }
 
-/// Refuses keys that leave a secret closed.
+/// Refuses keys that cannot open all secrets.
 fn check(keys: &Keys, used: &[String], settings: &KeySettings) -> Result<(), KeyError> {
     let Some(missing) = used.iter().find(|id| keys.find(id).is_none()) else {
         return Ok(());
@@ -146,10 +146,10 @@ fn check(keys: &Keys, used: &[String], settings: &KeySettings) -> Result<(), Key
     let file = key_file::read(&settings.data.join(KEY_FILE)).ok().flatten();
     let hint = match file {
         Some(key) if key.id() == *missing => format!(
-            "; that key is in {}: to go on with the new one, set PICLOUD_MASTER_KEY_PREVIOUS to it",
+            "; that key is in {}: to use the new one, set PICLOUD_MASTER_KEY_PREVIOUS to it",
             settings.data.join(KEY_FILE).display()
         ),
-        _ => "; to go on with a new key, set PICLOUD_MASTER_KEY_PREVIOUS to that one".to_owned(),
+        _ => "; to use a new key, set PICLOUD_MASTER_KEY_PREVIOUS to that one".to_owned(),
     };
     Err(KeyError(format!(
         "the database has secrets under the master key {missing}, and {from} is {}{hint}",
@@ -157,7 +157,7 @@ fn check(keys: &Keys, used: &[String], settings: &KeySettings) -> Result<(), Key
     )))
 }
 
-/// From now on what is sealed is under the newest key, also at nodes that have another.
+/// Makes the newest key the only one that seals secrets, also for nodes with another key.
 async fn note(store: &Store, clock: &Clock, keys: &Keys) -> Result<(), KeyError> {
     let noted = store.note_master_key(&keys.newest.id(), clock.now_us()).await;
     noted.map_err(|error| in_database(&error))
@@ -169,8 +169,8 @@ async fn rewrap_all(store: &Store, clock: &Clock, keys: &Keys) -> Result<Rotated
     Ok(rotated)
 }
 
-/// The platform's own secrets that are under the previous key. One that does not open stays as
-/// it is: it holds nothing that somebody has set.
+/// Re-wraps the platform's own secrets of the previous key. A secret that cannot be opened stays
+/// unchanged: no user has set it.
 async fn rewrap_app_secrets(store: &Store, clock: &Clock, keys: &Keys) -> Result<(), KeyError> {
     let (newest, Some(previous)) = (&keys.newest, &keys.previous) else { return Ok(()) };
     if previous.id() == newest.id() {
@@ -207,7 +207,7 @@ async fn rewrap_secrets(store: &Store, clock: &Clock, keys: &Keys) -> Result<Rot
             return Ok(Rotated { key_id, secrets });
         }
         if !has_begun {
-            // From here no node with the old key adds to what is to be done.
+            // From here on, nodes with the old key cannot add secrets.
             let begun = store.begin_rewrapping(&key_id, clock.now_us()).await;
             begun.map_err(|error| in_database(&error))?;
             has_begun = true;
@@ -219,10 +219,10 @@ async fn rewrap_secrets(store: &Store, clock: &Clock, keys: &Keys) -> Result<Rot
         secrets += done;
         stalls = if done == 0 { stalls + 1 } else { 0 };
     }
-    Err(KeyError("secrets are changed as fast as they are put under the new key".to_owned()))
+    Err(KeyError("secrets change faster than they are re-wrapped with the new key".to_owned()))
 }
 
-/// `false` if it was changed meanwhile.
+/// Re-wraps a secret; `false` if it has changed in between.
 async fn rewrap(
     store: &Store,
     clock: &Clock,
@@ -235,8 +235,8 @@ async fn rewrap(
         from.map(|from| envelope::rewrap(clock, from, &keys.newest, place, &secret.wrapped_key));
     let Some(Ok(wrapped)) = wrapped else {
         return Err(KeyError(format!(
-            "the secret {} of app {} does not open with the master key {}: it is damaged; set or \
-             delete it with the old key",
+            "the secret {} of app {} cannot be opened with the master key {}: it is damaged; set \
+             or delete it with the old key",
             secret.name, secret.app_id, secret.key_id
         )));
     };

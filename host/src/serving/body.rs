@@ -1,4 +1,4 @@
-//! A body that has to arrive in time.
+//! A request body with a timeout.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::progress::Progress;
 #[error("the request's body did not arrive in time")]
 pub struct BodyTooSlow;
 
-/// Whether this error, or what caused it, is [`BodyTooSlow`].
+/// Whether this error, or one of its causes, is [`BodyTooSlow`].
 #[must_use]
 pub fn is_too_slow(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
@@ -28,13 +28,13 @@ pub fn is_too_slow(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// Fails with [`BodyTooSlow`] when the body is not there in time, from when it is first
-/// waited for. A body that has come with its head costs no timer.
+/// A body that fails with [`BodyTooSlow`] if it is not complete in time, counted from the first
+/// wait for it. A body that arrives together with its head needs no timer.
 pub(super) struct TimedBody<B> {
     body: B,
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Told when all of it has come.
+    /// Notified when the whole body has arrived.
     progress: Arc<Progress>,
 }
 

@@ -1,15 +1,15 @@
-//! The memory that request bodies may take in this process, all together.
+//! The memory budget of all request bodies in this process.
 //!
 //! ```text
-//! frame arrives ─▶ its bytes are taken from the budget ─▶ handler ─▶ run ─▶ given back
-//!                  none left: 503, and what the body has taken is given back
+//! frame arrives ─▶ takes its bytes from the budget ─▶ handler ─▶ run ─▶ bytes returned
+//!                  budget exhausted: 503, and the body's bytes are returned
 //! ```
 //!
-//! Bytes count as they arrive, so that a declared length holds nothing. They count until the
-//! request is answered and the run that it has started has ended. A sender that stalls holds
-//! them until the body timeout.
+//! Bytes count as they arrive, so that a declared length reserves nothing. They count until the
+//! response is ready and the run it has started has ended. A stalled sender holds its bytes until
+//! the body timeout.
 //!
-//! Invariant: the bytes that are held never exceed the budget.
+//! Invariant: the bytes in use never exceed the budget.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,23 +26,23 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::metrics::Metrics;
 
-/// When a caller whose body found no memory may come again.
+/// When a caller can retry after its body was refused, in seconds.
 const RETRY_AFTER_S: u32 = 1;
 
-/// There is no memory left for this body.
+/// No memory is left for this body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server holds as many bytes of request bodies as it may")]
+#[error("the server has used up its memory for request bodies")]
 pub struct BodiesFull;
 
 impl BodiesFull {
-    /// Whether this error, or what caused it, is [`BodiesFull`].
+    /// Whether this error, or one of its causes, is [`BodiesFull`].
     #[must_use]
     pub fn is_cause_of(error: &(dyn std::error::Error + 'static)) -> bool {
         std::iter::successors(Some(error), |error| error.source())
             .any(<dyn std::error::Error>::is::<Self>)
     }
 
-    /// The refusal: `Unavailable` with the code `bodies_full`.
+    /// Returns the refusal: `Unavailable` with the code `bodies_full`.
     #[must_use]
     pub fn refuse() -> crate::error::Error {
         let refusal = crate::error::Refusal::new("bodies_full", Self.to_string())
@@ -51,17 +51,17 @@ impl BodiesFull {
     }
 }
 
-/// What all bodies share. Cheap to clone.
+/// The budget shared by all bodies. Cheap to clone.
 #[derive(Clone)]
 pub struct BodyBudget {
     bytes_max: u64,
-    /// The bytes that are held.
+    /// The number of bytes in use.
     held: Gauge<u64, AtomicU64>,
     refused: Counter,
 }
 
 impl BodyBudget {
-    /// A budget of `bytes_max` bytes, which `metrics` show.
+    /// Creates a budget of `bytes_max` bytes, which `metrics` reports.
     #[must_use]
     pub fn new(bytes_max: u64, metrics: &Metrics) -> Self {
         let (held, refused) = metrics.bodies();
@@ -78,7 +78,7 @@ impl BodyBudget {
     }
 }
 
-/// The bytes that one request holds. They are given back when the last clone is dropped.
+/// The bytes in use by one request. They are returned when the last clone is dropped.
 #[derive(Clone)]
 pub struct HeldBody(Arc<Held>);
 
@@ -92,10 +92,10 @@ impl HeldBody {
         Self(Arc::new(Held { budget, bytes: AtomicU64::new(0) }))
     }
 
-    /// Counts what is made of the body and kept beside it.
+    /// Counts data that is derived from the body and kept besides it.
     ///
     /// # Errors
-    /// `Unavailable` when there is no memory left for it.
+    /// `Unavailable` if no memory is left for it.
     pub fn hold(&self, bytes: usize) -> Result<(), crate::error::Error> {
         self.take(bytes as u64).map_err(|BodiesFull| BodiesFull::refuse())
     }
@@ -113,8 +113,8 @@ impl Drop for Held {
     }
 }
 
-/// Middleware that counts the body of a request against the budget until it is answered. What
-/// goes on after the answer keeps the [`HeldBody`] from the request's extensions.
+/// Middleware that counts the body of a request against the budget until the response is ready.
+/// Work that continues after the response keeps the [`HeldBody`] from the request's extensions.
 pub async fn hold_body(State(budget): State<BodyBudget>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -127,7 +127,7 @@ pub async fn hold_body(State(budget): State<BodyBudget>, request: Request, next:
     answer
 }
 
-/// A body that fails with [`BodiesFull`] when there is no memory for what has arrived.
+/// A body that fails with [`BodiesFull`] if no memory is left for the data that has arrived.
 struct BudgetedBody {
     body: Body,
     held: HeldBody,

@@ -1,10 +1,10 @@
-//! How far a connection is, so that one that does not go on can be told from one that
-//! waits for a script, and so that its end loses no answer.
+//! Tracks the state of a connection. A stalled connection can then be distinguished from one that
+//! waits for a script, and closing it loses no response.
 //!
-//! To close a socket that has unread bytes, or gets more, resets the connection, and the caller
-//! may lose the answer that is on its way: a 413 to a large upload, for example. A connection
-//! is therefore closed on our side, and what still comes is read and dropped until the caller
-//! closes too, at most for [`LINGER_MAX`] (RFC 9112, section 9.6).
+//! Closing a socket that has unread bytes, or receives more, resets the connection. The caller can
+//! then lose a response, for example a 413 to a large upload. A connection is therefore closed on
+//! our side first. Further bytes are read and dropped until the caller closes too, for at most
+//! [`LINGER_MAX`] (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
@@ -19,26 +19,26 @@ use tokio::time::{Instant, Sleep};
 
 use super::ConnectionLimits;
 
-/// The head of a request is coming.
+/// The head of a request is arriving.
 const HEAD: u64 = 0;
-/// A request is being answered.
+/// A request is being processed.
 const BUSY: u64 = 1;
-/// The last answer is there, and is being sent or has been read.
+/// The last response is ready, and is being sent or has been read.
 const IDLE: u64 = 2;
 
-/// How long a caller is listened to that was answered before it had sent all of its request.
+/// How long a caller is read from that got its response before it had sent its whole request.
 const LINGER_MAX: Duration = Duration::from_secs(5);
-/// How much is dropped at once, in bytes.
+/// The number of bytes dropped at once.
 const DROPPED_BYTES: usize = 16 << 10;
 
-/// Where a connection stands, and since when.
+/// The phase of a connection, and when it began.
 pub(super) struct Progress {
     opened: Instant,
     header_timeout: Duration,
     idle_timeout: Duration,
-    /// Milliseconds since it was opened, times four, and one of the three above.
+    /// The milliseconds since the connection was opened, times four, plus one of the phases above.
     state: AtomicU64,
-    /// Whether a part of a request has come, and not all of it.
+    /// Whether a request has arrived in part.
     has_part: AtomicBool,
 }
 
@@ -53,22 +53,22 @@ impl Progress {
         })
     }
 
-    /// A request's head is there.
+    /// Records that a request's head has arrived.
     pub(super) fn begin(&self) {
         self.set(BUSY);
     }
 
-    /// All of it is there.
+    /// Records that the whole request has arrived.
     pub(super) fn has_whole_request(&self) {
         self.has_part.store(false, Ordering::Relaxed);
     }
 
-    /// Its answer is made.
+    /// Records that the response is ready.
     pub(super) fn end(&self) {
         self.set(IDLE);
     }
 
-    /// Ends when the connection has not gone on for too long.
+    /// Completes when the connection has stalled for too long.
     pub(super) async fn overdue(&self) {
         loop {
             let now = Instant::now();
@@ -82,7 +82,7 @@ impl Progress {
             if due <= now {
                 return;
             }
-            // A head may begin meanwhile, and has less time.
+            // A head can begin in the meantime, and has a shorter timeout.
             tokio::time::sleep_until(due.min(now + self.header_timeout)).await;
         }
     }
@@ -111,11 +111,11 @@ impl Progress {
     }
 }
 
-/// A connection that tells its progress.
+/// A connection that reports its progress.
 pub(super) struct Watched {
     stream: TcpStream,
     progress: Arc<Progress>,
-    /// Until when the caller is listened to after our side was closed.
+    /// The end of reading after our side was closed.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -124,7 +124,7 @@ impl Watched {
         Self { stream, progress, linger: None }
     }
 
-    /// Reads and drops what comes until the caller closes, or for [`LINGER_MAX`].
+    /// Reads and drops bytes until the caller closes, or for [`LINGER_MAX`].
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = || Box::pin(tokio::time::sleep(LINGER_MAX));
         if self.linger.get_or_insert_with(until).as_mut().poll(cx).is_ready() {

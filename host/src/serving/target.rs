@@ -1,18 +1,18 @@
-//! Requests that are answered before any route is looked at. A proxy and PiCloud must never
-//! understand a request differently: one would check what the other does not run. Pure.
+//! Refuses ambiguous requests before routing. A proxy and PiCloud must never interpret a request
+//! differently: the proxy would check another request than PiCloud runs. Pure.
 //!
 //! ```text
 //! path and query too long              414
 //! CONNECT, TRACE                       501
-//! Transfer-Encoding, but for chunked   501
-//! Host missing, twice, or no host      400
+//! Transfer-Encoding except chunked     501
+//! Host missing, repeated or invalid    400
 //! OPTIONS *                            204
 //! no path                              400
 //! ```
 //!
-//! Source: RFC 9110, section 9; RFC 9112, sections 3.2, 6.1 and 11.2. Hyper itself answers 400
-//! to what it cannot read: a bad `Content-Length` (also one of more than 64 bits), a coding
-//! after `chunked`, a bad chunk.
+//! Source: RFC 9110, section 9; RFC 9112, sections 3.2, 6.1 and 11.2. Hyper itself responds with
+//! 400 to requests it cannot parse: an invalid `Content-Length` (also above 64 bits), a coding
+//! after `chunked`, an invalid chunk.
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
@@ -21,10 +21,10 @@ use axum::response::{IntoResponse, Response};
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
 
-/// Lets a request go on to the routes.
+/// Checks whether a request can go on to the routes.
 ///
 /// # Errors
-/// The answer to a request that no route may see.
+/// The response to a request that no route must see.
 pub(super) fn check<B>(request: &Request<B>, uri_bytes_max: usize) -> Result<(), Box<Response>> {
     let (uri, method) = (request.uri(), request.method());
     let path_bytes = uri.path_and_query().map_or(0, |path| path.as_str().len());
@@ -61,7 +61,7 @@ fn not_implemented(message: &str) -> Box<Response> {
     Box::new(answer)
 }
 
-/// Whether nothing but the chunks that hyper takes off was applied to the body.
+/// Whether no other transfer coding than the chunks that hyper decodes was applied to the body.
 fn is_framed_as_we_read_it(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -77,12 +77,12 @@ fn host<B>(request: &Request<B>) -> Result<(), &'static str> {
         (Some(host), None) => host,
         (None, _) if request.version() < Version::HTTP_11 => return Ok(()),
         (None, _) => return Err("the header Host is missing"),
-        (Some(_), Some(_)) => return Err("the header Host is there more than once"),
+        (Some(_), Some(_)) => return Err("the header Host was sent more than once"),
     };
     let host = host.to_str().ok().filter(|host| Hostname::parse(host).is_ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());
     let host = host.filter(|host| !host.as_str().contains('@'));
-    let host = host.ok_or("the header Host is no host")?;
+    let host = host.ok_or("the header Host is not a valid host")?;
     match request.uri().authority() {
         Some(meant) if !meant.as_str().eq_ignore_ascii_case(host.as_str()) => {
             Err("the header Host is not the host of the request's address")

@@ -1,4 +1,4 @@
-//! Over real sockets. No test waits for a time to pass; each waits for what has to happen.
+//! Tests over real sockets. No test waits for a fixed time; each waits for an event.
 
 use axum::body::Bytes;
 use axum::routing::{any, get};
@@ -9,16 +9,16 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::error::Error;
 
-/// So long that no test lives to see it.
+/// A timeout that no test reaches.
 const NEVER_MS: u64 = 3_600_000;
 
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
-    /// Lets one request to `/wait` go on.
+    /// Lets one request to `/wait` continue.
     go_on: Arc<Notify>,
-    /// Told when one has come.
+    /// Notified when such a request has arrived.
     has_come: Arc<Notify>,
 }
 
@@ -78,15 +78,15 @@ async fn say(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-/// All that comes until the other side closes.
+/// Reads until the other side closes.
 async fn hear(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
-    // A connection that was cut off is one that was closed.
+    // A reset counts as closed.
     let _ = stream.read_to_end(&mut heard).await;
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-/// One answer, of a connection that stays open.
+/// Reads one response on a connection that stays open.
 async fn hear_one(stream: &mut TcpStream, ending: &str) -> String {
     let mut heard = String::new();
     while !heard.ends_with(ending) {
@@ -127,7 +127,7 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
         say(&mut stream, begun).await;
         assert_eq!(hear(&mut stream).await, "", "{begun:?}");
     }
-    // Nor after an answer.
+    // The same after a response.
     let mut stream = open(&server).await;
     say(&mut stream, ROOT).await;
     hear_one(&mut stream, "127.0.0.1").await;
@@ -147,12 +147,12 @@ async fn a_connection_without_requests_is_closed() {
 #[tokio::test]
 async fn a_request_that_is_being_answered_is_not_overdue() {
     let limits = ConnectionLimits { idle_timeout_ms: 1, header_timeout_ms: 1, ..never() };
-    // A head has a millisecond, which a machine in trouble may not keep.
+    // The head's timeout is longer, for a slow machine.
     let server = start(ConnectionLimits { header_timeout_ms: 100, ..limits }).await;
     let mut stream = open(&server).await;
     say(&mut stream, "GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
     server.has_come.notified().await;
-    // As long as another one takes to be closed.
+    // Waits as long as it takes to close another connection.
     assert_eq!(ask(&server, "GET /").await, "");
     server.go_on.notify_one();
     assert!(hear(&mut stream).await.ends_with("waited"));
@@ -164,7 +164,7 @@ async fn whoever_reads_nothing_does_not_keep_a_connection() {
     let server = start(ConnectionLimits { connections_max: 1, ..limits }).await;
     let mut deaf = open(&server).await;
     say(&mut deaf, "GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    // There is room for one, so this is answered when that one is gone.
+    // One connection is allowed, so this request gets a response once the first is closed.
     assert!(ask(&server, LAST).await.ends_with("127.0.0.1"));
     drop(deaf);
 }
@@ -204,7 +204,7 @@ async fn more_connections_than_there_may_be_wait() {
     let (mut first, second) = (open(&server).await, open(&server).await);
     let mut third = open(&server).await;
     say(&mut third, LAST).await;
-    // The first is served while the third is there already.
+    // The first is served although the third is already waiting.
     say(&mut first, ROOT).await;
     hear_one(&mut first, "127.0.0.1").await;
     drop(second);
@@ -230,7 +230,7 @@ async fn a_server_that_is_told_to_stop_answers_what_is_under_way() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
-/// RFC 9112, section 11.2: what a proxy in front may understand differently.
+/// RFC 9112, section 11.2: requests that a proxy in front can interpret differently.
 #[tokio::test]
 async fn a_request_that_can_be_understood_in_two_ways_is_refused() {
     let server = start(never()).await;
@@ -252,7 +252,7 @@ async fn a_request_that_can_be_understood_in_two_ways_is_refused() {
     for (head, answer) in requests {
         assert!(answer.starts_with("HTTP/1.1 400"), "{head}\n{answer}");
     }
-    // Of a length and chunks the chunks count (section 6.3), and the connection ends.
+    // With both a length and chunks, the chunks count (section 6.3), and the connection ends.
     let both = "POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\
         transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
     let smuggled = "GET /wait HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";

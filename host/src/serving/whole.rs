@@ -1,4 +1,4 @@
-//! Bodies that are taken as a whole.
+//! Reads whole request bodies.
 
 use axum::body::Body;
 use http_body::Body as _;
@@ -7,13 +7,13 @@ use http_body_util::LengthLimitError;
 use super::{BodiesFull, is_too_slow};
 use crate::error::{Error, Refusal};
 
-/// Reads a body of at most `bytes_max` bytes. One that is announced to be larger is refused
-/// before any of it is read, so that a caller who has sent `Expect: 100-continue` sends nothing.
+/// Reads a body of at most `bytes_max` bytes. A body with a larger declared length is refused
+/// before any of it is read, so that a caller that sent `Expect: 100-continue` sends nothing.
 ///
 /// # Errors
-/// - `TooLarge`.
-/// - `Unavailable` when all bodies together take too much memory.
-/// - `Invalid` for a body that does not arrive, in full or in time, or whose chunks are wrong.
+/// - `TooLarge` if the body is larger.
+/// - `Unavailable` if all bodies together take too much memory.
+/// - `Invalid` if the body is incomplete, too late, or has invalid chunks.
 pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
     refuse_announced(&body, bytes_max)?;
     match axum::body::to_bytes(body, bytes_max).await {
@@ -37,8 +37,7 @@ pub async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// # Errors
-/// `TooLarge` for a body that is announced to be larger than `bytes_max` bytes.
+/// Checks the declared length of a body. Errors: `TooLarge` if it exceeds `bytes_max` bytes.
 pub fn refuse_announced(body: &Body, bytes_max: usize) -> Result<(), Error> {
     match body.size_hint().lower() > bytes_max as u64 {
         true => Err(too_large(bytes_max)),

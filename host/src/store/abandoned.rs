@@ -1,4 +1,4 @@
-//! Abandoned executions: answers whose callers had gone before they were ready.
+//! Abandoned executions: responses that became ready after their caller had disconnected.
 
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -8,20 +8,20 @@ use super::listing::{Listing, Table};
 use super::signals::Touches;
 use super::{AppId, EventId, ExecutionId, Json, Listed, Part, Result, ScriptId, Store};
 
-/// An answer that nobody took.
+/// A response that was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct AbandonedExecution {
-    /// The execution that made it.
+    /// The execution that produced it.
     pub execution_id: ExecutionId,
-    /// The app that was asked.
+    /// The app that was called.
     pub app_id: AppId,
-    /// The event that the request had become.
+    /// The event created from the request.
     pub event_id: EventId,
-    /// The script that answered.
+    /// The script that ran.
     pub script_id: ScriptId,
-    /// The answer.
+    /// The response.
     pub response: Json,
-    /// When it was ready, µs.
+    /// The time at which it was ready, µs.
     pub created_at: i64,
 }
 
@@ -34,7 +34,7 @@ bulk_row! { AbandonedExecution {
     created_at: Number,
 }}
 
-/// Inserts many.
+/// Returns the statement that inserts many rows.
 pub(super) fn insert_statement(dialect: Dialect) -> String {
     bulk::insert_statement::<AbandonedExecution>(
         dialect,
@@ -44,7 +44,7 @@ pub(super) fn insert_statement(dialect: Dialect) -> String {
 }
 
 impl Store {
-    /// Keeps an answer.
+    /// Inserts an abandoned execution.
     pub async fn insert_abandoned_execution(&self, abandoned: AbandonedExecution) -> Result<()> {
         let statement = insert_statement(self.inner.dialect);
         self.write(Touches::Records, move |connection| {
@@ -59,7 +59,7 @@ impl Store {
         .await
     }
 
-    /// The app's abandoned executions, newest first.
+    /// Lists the app's abandoned executions, newest first.
     pub async fn list_abandoned_executions(
         &self,
         app_id: &AppId,

@@ -1,56 +1,55 @@
-//! API keys: what programs call with.
+//! API keys: the credentials of programs.
 //!
-//! Invariant: a key is known here by its prefix, which may be shown, and its SHA-256.
+//! Invariant: only a key's prefix, which may be shown, and its SHA-256 are stored.
 
 use sqlx::FromRow;
 
 use super::signals::Touches;
 use super::{ApiKeyId, AppId, Error, Page, Resource, Result, Store, UserId, text};
 
-/// A key as stored.
+/// A stored key.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct ApiKey {
-    /// Its id.
+    /// The id.
     pub id: ApiKeyId,
-    /// Whose it is; none for one that the owner key has made.
+    /// The user the key belongs to; `None` for a key created with the owner key.
     pub user_id: Option<UserId>,
-    /// For whom it acts.
+    /// The principal it acts as.
     pub principal: String,
-    /// What its owner calls it.
+    /// The name its owner gave it.
     pub name: String,
     /// The part that may be shown.
     pub prefix: String,
     /// The SHA-256 of the whole key, in hexadecimal.
     pub key_sha256: String,
-    /// What it may be used for, separated by spaces.
+    /// The key's scopes, separated by spaces.
     pub scopes: String,
-    /// The one app that it may be used in.
+    /// The only app it can be used in.
     pub app_id: Option<AppId>,
-    /// The key that it was made with, and that it is revoked with; none for one that was made
-    /// without a key.
+    /// The key it was created with, which revokes it when revoked; `None` if no key was used.
     pub made_with: Option<ApiKeyId>,
-    /// When its time is up, µs.
+    /// When it expires, µs.
     pub expires_at: Option<i64>,
-    /// When it was used last, µs, a minute more or less.
+    /// When it was last used, µs, accurate to a minute.
     pub last_used_at: Option<i64>,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
 }
 
-/// Whose keys.
+/// Selects whose keys to list.
 #[derive(Debug, Clone, Copy)]
 pub enum ApiKeyScope<'a> {
-    /// One principal's.
+    /// The keys of one principal.
     Principal(&'a str),
-    /// Those of everybody that may be used in this app only.
+    /// The keys of all principals that are limited to this app.
     App(&'a AppId),
-    /// All.
+    /// All keys.
     Instance,
 }
 
 impl Store {
-    /// Makes a key. Errors: `NotFound(App)` and `NotFound(User)` are one `NotFound(App)`
-    /// here: the app of the key, its user or the key that it is made with is gone; `Invalid`.
+    /// Inserts a key. Errors: `NotFound(App)` if the key's app, its user or the key it is made with
+    /// does not exist; `Invalid`.
     pub async fn insert_api_key(&self, key: ApiKey) -> Result<()> {
         text::check("name", &key.name, text::NAME_BYTES_MAX)?;
         self.write(Touches::Records, move |connection| {
@@ -80,7 +79,7 @@ impl Store {
         .await
     }
 
-    /// Errors: `NotFound(ApiKey)`.
+    /// Returns the key with this id. Errors: `NotFound(ApiKey)`.
     pub async fn find_api_key(&self, id: &ApiKeyId) -> Result<ApiKey> {
         sqlx::query_as("SELECT * FROM api_keys WHERE id = $1")
             .bind(id)
@@ -89,7 +88,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::ApiKey))
     }
 
-    /// The key with this prefix, whatever its time.
+    /// Returns the key with this prefix, even an expired one.
     pub async fn find_api_key_by_prefix(&self, prefix: &str) -> Result<Option<ApiKey>> {
         let found = sqlx::query_as("SELECT * FROM api_keys WHERE prefix = $1")
             .bind(prefix)
@@ -98,7 +97,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Keys, newest first.
+    /// Lists keys, newest first.
     pub async fn list_api_keys(&self, scope: ApiKeyScope<'_>, page: Page) -> Result<Vec<ApiKey>> {
         let (principal, app_id) = match scope {
             ApiKeyScope::Principal(principal) => (Some(principal), None),
@@ -118,7 +117,7 @@ impl Store {
         Ok(keys)
     }
 
-    /// Notes that a key was used.
+    /// Records that a key was used.
     pub async fn note_api_key_use(&self, id: &ApiKeyId, at: i64) -> Result<()> {
         let id = id.clone();
         self.write(Touches::Records, move |connection| {
@@ -134,7 +133,7 @@ impl Store {
         .await
     }
 
-    /// Revokes a key, and the keys that were made with it. Errors: `NotFound(ApiKey)`.
+    /// Revokes a key and the keys created with it. Errors: `NotFound(ApiKey)`.
     pub async fn delete_api_key(&self, id: &ApiKeyId) -> Result<()> {
         let id = id.clone();
         self.write(Touches::Records, move |connection| {

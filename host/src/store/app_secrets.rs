@@ -1,8 +1,7 @@
-//! Secrets that the platform keeps for an app: bytes that mean nothing here.
+//! Secrets the platform stores for an app, as opaque bytes.
 //!
-//! Invariant: scripts and lists of secrets never see them. They are under a master key like
-//! other secrets, and a rotation takes them along; one whose master key is lost stays closed,
-//! and stops nothing.
+//! Invariant: scripts and secret lists never see them. A master key seals them like other secrets,
+//! and a rotation re-wraps them. A secret whose master key is lost stays sealed and blocks nothing.
 
 use sqlx::FromRow;
 
@@ -10,28 +9,28 @@ use super::secrets::{lock_key_id, newest_key_id, set_key_id};
 use super::signals::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store};
 
-/// A secret of the platform as it is stored.
+/// A stored platform secret.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct AppSecret {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Whose it is.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// What it is for.
+    /// Its purpose.
     pub name: String,
     /// The encrypted value.
     pub sealed_value: String,
     /// The encrypted key of the value.
     pub wrapped_key: String,
-    /// Which master key opens the key.
+    /// The id of the master key that opens the key.
     pub key_id: String,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
 }
 
 impl Store {
-    /// Keeps a secret. Errors: `NotFound(App)`; `Conflict(MasterKey)` if there is a newer
-    /// master key.
+    /// Inserts a secret. Errors: `NotFound(App)`; `Conflict(MasterKey)` if there is a newer master
+    /// key.
     pub async fn insert_app_secret(&self, secret: AppSecret) -> Result<()> {
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
@@ -59,7 +58,7 @@ impl Store {
         .await
     }
 
-    /// An app's secrets of this name, the newest first.
+    /// Lists an app's secrets with this name, newest first.
     pub async fn list_app_secrets(&self, app_id: &AppId, name: &str) -> Result<Vec<AppSecret>> {
         let secrets = sqlx::query_as(
             "SELECT * FROM app_secrets WHERE app_id = $1 AND name = $2 \
@@ -72,7 +71,7 @@ impl Store {
         Ok(secrets)
     }
 
-    /// Some secrets of all apps that are under this master key; at most `limit`.
+    /// Lists at most `limit` secrets of all apps that this master key wraps.
     pub async fn list_app_secrets_under(&self, key_id: &str, limit: i64) -> Result<Vec<AppSecret>> {
         let secrets =
             sqlx::query_as("SELECT * FROM app_secrets WHERE key_id = $1 ORDER BY id LIMIT $2")
@@ -83,7 +82,7 @@ impl Store {
         Ok(secrets)
     }
 
-    /// Puts a secret's key under another master key, if it is still the `seen` one.
+    /// Re-wraps a secret's key, unless the secret has changed since `seen` was read.
     pub async fn rewrap_app_secret(
         &self,
         seen: AppSecret,
@@ -108,7 +107,7 @@ impl Store {
         .await
     }
 
-    /// This is the newest master key from now on.
+    /// Makes this the newest master key.
     pub async fn note_master_key(&self, key_id: &str, at: i64) -> Result<()> {
         if newest_key_id(self).await?.as_deref() == Some(key_id) {
             return Ok(());

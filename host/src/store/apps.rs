@@ -1,4 +1,4 @@
-//! Apps: the spaces in which scripts, routes and domains live.
+//! Apps: the namespaces of scripts, routes and domains.
 
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -7,47 +7,47 @@ use super::{
     AppId, Conflict, Error, IngressPolicy, Page, Resource, Result, Store, UserId, remains, text,
 };
 
-/// An app as it is stored.
+/// A stored app.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct App {
-    /// Its id.
+    /// The id.
     pub id: AppId,
     /// Its name, unique in the instance.
     pub name: String,
-    /// What its author says about it.
+    /// A description by its author.
     pub description: String,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
     /// When it was last changed, µs.
     pub updated_at: i64,
 }
 
-/// An app to be made.
+/// A new app.
 #[derive(Debug, Clone)]
 pub struct NewApp {
-    /// Its id.
+    /// The id.
     pub id: AppId,
     /// Its name, at most 256 bytes.
     pub name: String,
-    /// What its author says about it.
+    /// A description by its author.
     pub description: String,
-    /// Now, µs.
+    /// The current time, µs.
     pub created_at: i64,
 }
 
-/// What to change; `None` leaves it.
+/// A change to an app; a `None` field stays unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct AppChange {
     /// The new name.
     pub name: Option<String>,
     /// The new description.
     pub description: Option<String>,
-    /// Now, µs.
+    /// The current time, µs.
     pub updated_at: i64,
 }
 
 impl Store {
-    /// Makes an app. Errors: `Conflict(AppName)`, `Invalid`.
+    /// Inserts an app. Errors: `Conflict(AppName)`, `Invalid`.
     pub async fn insert_app(&self, app: NewApp) -> Result<App> {
         text::check("name", &app.name, text::NAME_BYTES_MAX)?;
         text::check("description", &app.description, text::UNLIMITED)?;
@@ -69,7 +69,7 @@ impl Store {
         .await
     }
 
-    /// Errors: `NotFound(App)`.
+    /// Returns the app with this id. Errors: `NotFound(App)`.
     pub async fn find_app(&self, id: &AppId) -> Result<App> {
         sqlx::query_as("SELECT * FROM apps WHERE id = $1 AND deleted_at IS NULL")
             .bind(id)
@@ -78,7 +78,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::App))
     }
 
-    /// Errors: `NotFound(App)`.
+    /// Returns the app with this name. Errors: `NotFound(App)`.
     pub async fn find_app_by_name(&self, name: &str) -> Result<App> {
         text::check_sought(Resource::App, name)?;
         sqlx::query_as("SELECT * FROM apps WHERE name = $1 AND deleted_at IS NULL")
@@ -88,7 +88,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::App))
     }
 
-    /// All apps, newest first.
+    /// Lists all apps, newest first.
     pub async fn list_apps(&self, page: Page) -> Result<Vec<App>> {
         let apps = sqlx::query_as(
             "SELECT * FROM apps WHERE deleted_at IS NULL \
@@ -101,7 +101,7 @@ impl Store {
         Ok(apps)
     }
 
-    /// The apps that a user is a member of, newest first.
+    /// Lists the apps a user is a member of, newest first.
     pub async fn list_apps_of(&self, user_id: &UserId, page: Page) -> Result<Vec<App>> {
         let apps = sqlx::query_as(
             "SELECT a.* FROM apps a JOIN members m ON m.app_id = a.id WHERE m.user_id = $1 \
@@ -144,7 +144,7 @@ impl Store {
         .await
     }
 
-    /// What the app asks of every request. Errors: `NotFound(App)`.
+    /// Returns the app's requirements for every request. Errors: `NotFound(App)`.
     pub async fn find_ingress(&self, id: &AppId) -> Result<IngressPolicy> {
         let query = "SELECT ingress FROM apps WHERE id = $1 AND deleted_at IS NULL";
         let json: Option<String> =
@@ -152,10 +152,10 @@ impl Store {
         Ok(json.ok_or(Error::NotFound(Resource::App))?.into())
     }
 
-    /// Puts another policy in the place of the app's. Errors: `NotFound(App)`.
+    /// Replaces the app's ingress policy. Errors: `NotFound(App)`.
     pub async fn update_ingress(&self, id: &AppId, policy: &IngressPolicy, at: i64) -> Result<()> {
         let id = id.clone();
-        // An app that asks for nothing costs a request nothing.
+        // The default policy is stored as `{}`, which costs a request nothing.
         let json = if *policy == IngressPolicy::default() {
             "{}".to_owned()
         } else {
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// Deletes an app with its domains, scripts and routes. Its executions stay until retention
-    /// takes them; the rest is removed in parts by [`Store::remove_remains`].
+    /// deletes them; [`Store::remove_remains`] deletes the rest in parts.
     /// Errors: `NotFound(App)`.
     pub async fn delete_app(&self, id: &AppId) -> Result<()> {
         let (id, dialect) = (id.clone(), self.inner.dialect);

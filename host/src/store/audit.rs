@@ -1,9 +1,9 @@
 //! The audit log: who did what to what.
 //!
-//! [`Store::on_behalf`] gives a store whose next writes carry an entry each: change and
-//! entry are one transaction, so that neither is there without the other.
+//! [`Store::on_behalf`] returns a store that adds an audit entry to each write. The change and its
+//! entry are one transaction: both are stored or neither.
 //!
-//! Invariant: an entry is never changed; retention deletes it when it is old.
+//! Invariant: an entry is never changed; retention deletes old entries.
 
 use sqlx::{AnyConnection, FromRow};
 
@@ -14,39 +14,39 @@ use std::sync::Arc;
 
 const AUDIT: Table = Table { name: "audit", at: "created_at", id: "id" };
 
-/// An entry as stored.
+/// A stored audit entry.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct AuditEntry {
-    /// Its id.
+    /// The id.
     pub id: AuditId,
-    /// The app that it concerns, if it concerns one.
+    /// The app concerned, if any.
     pub app_id: Option<AppId>,
-    /// Who.
+    /// The principal that acted.
     pub principal: String,
-    /// Their name at that time.
+    /// The principal's name at that time.
     pub principal_name: String,
-    /// The prefix of the key that they used, if it was one.
+    /// The prefix of the API key used, if any.
     pub key_prefix: Option<String>,
-    /// From where, as an address; empty where that is not known.
+    /// The address of the caller; empty if unknown.
     pub address: String,
-    /// What they did, as the operation of the API.
+    /// The action, as the operation id of the API.
     pub action: String,
-    /// To what kind of thing.
+    /// The kind of resource.
     pub resource: String,
-    /// To which.
+    /// The id of the resource.
     pub resource_id: String,
-    /// Its name at that time.
+    /// The name of the resource at that time.
     pub resource_name: String,
-    /// What was there before.
+    /// The state before the change.
     pub before: Option<Json>,
-    /// What is there now.
+    /// The state after the change.
     pub after: Option<Json>,
-    /// When, µs.
+    /// When it happened, µs.
     pub created_at: i64,
 }
 
 impl AuditEntry {
-    /// Whether it may be done while the disk is full: it makes room, or closes a door.
+    /// Whether the action is allowed while the disk is full: it frees space or removes access.
     pub(super) fn is_done_without_room(&self) -> bool {
         const BEGINNINGS: [&str; 7] =
             ["cancel_", "delete_", "purge_", "release_", "revoke_", "sign_out", "change_password"];
@@ -54,33 +54,32 @@ impl AuditEntry {
     }
 }
 
-/// Which entries.
+/// A filter of audit entries.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AuditFilter<'a> {
-    /// Only those that concern this app.
+    /// Only entries that concern this app.
     pub app_id: Option<&'a AppId>,
-    /// Only what this principal did.
+    /// Only entries of this principal.
     pub principal: Option<&'a str>,
-    /// Only this action.
+    /// Only entries with this action.
     pub action: Option<&'a str>,
-    /// Only what was done to this.
+    /// Only entries about this resource.
     pub resource_id: Option<&'a str>,
 }
 
 impl Store {
-    /// The same store for one change that somebody makes: what it writes, it writes with
-    /// this entry.
+    /// Returns this store for one change by a principal: each write also writes this entry.
     #[must_use]
     pub fn on_behalf(&self, entry: AuditEntry) -> Self {
         Self { entry: Some(Arc::new(entry)), ..self.clone() }
     }
 
-    /// Writes an entry by itself, of what is written elsewhere or not at all.
+    /// Writes an entry on its own, for a change stored elsewhere or not stored at all.
     pub async fn append_audit(&self, entry: AuditEntry) -> Result<()> {
         self.on_behalf(entry).write(Touches::Records, |_| Box::pin(async { Ok(()) })).await
     }
 
-    /// Entries, newest first.
+    /// Lists entries, newest first.
     pub async fn list_audit(
         &self,
         filter: &AuditFilter<'_>,
@@ -97,7 +96,7 @@ impl Store {
         listing.fetch(&mut connection, "*", &part.into()).await
     }
 
-    /// Deletes at most `limit` entries that are older than `at`, µs, and says how many.
+    /// Deletes at most `limit` entries older than `at` (µs). Returns the number deleted.
     pub async fn delete_audit_before(&self, at: i64, limit: i64) -> Result<u64> {
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {

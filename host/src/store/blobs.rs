@@ -1,8 +1,8 @@
-//! Which contents of files may be removed from the data folder.
+//! Tracks which file contents can be removed from the data folder.
 //!
 //! ```text
 //!  described by a file ──overwritten, deleted──▶ freed ──after a while──▶ removed
-//!  never described (its run was not committed) ──seen──▶ orphan ──seen a day later──▶ removed
+//!  never described (run not committed) ──seen──▶ orphan ──seen a day later──▶ removed
 //! ```
 
 use std::collections::HashSet;
@@ -14,33 +14,33 @@ use super::dialect::Dialect;
 use super::signals::Touches;
 use super::{AppId, Json, Result, Store, bulk};
 
-/// The contents of a file that was overwritten or deleted.
+/// The contents of an overwritten or deleted file.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct FreedBlob {
     /// The app.
     pub app_id: AppId,
     /// The name of the blob.
     pub blob: String,
-    /// Its size.
+    /// The size in bytes.
     pub size_bytes: i64,
 }
 
 impl FreedBlob {
-    /// The contents that a file's entry describes.
+    /// The contents described by a file's entry.
     pub(super) fn of_file(app_id: &AppId, value: &Json) -> Option<Self> {
         let Contents { blob, size_bytes } = value.to().ok()?;
         Some(Self { app_id: app_id.clone(), blob, size_bytes })
     }
 }
 
-/// What the entry of a file says of its contents, as far as they are to be found again.
+/// The contents described by a file's entry: only the fields needed to find them.
 #[derive(Deserialize)]
 pub(super) struct Contents {
     blob: String,
     pub(super) size_bytes: i64,
 }
 
-/// Notes contents that a commit frees, inside of its transaction.
+/// Records contents that a commit frees, inside its transaction.
 pub(super) async fn free(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -59,7 +59,7 @@ pub(super) async fn free(
 }
 
 impl Store {
-    /// Contents that were freed at least `age_us` microseconds ago, the oldest first.
+    /// Lists contents that were freed at least `age_us` microseconds ago, oldest first.
     pub async fn list_freed_blobs(&self, age_us: i64, limit: i64) -> Result<Vec<FreedBlob>> {
         let query = format!(
             "SELECT app_id, blob, size_bytes FROM freed_blobs WHERE freed_at <= {} - $1 \
@@ -70,8 +70,8 @@ impl Store {
         Ok(query.fetch_all(self.reads()).await?)
     }
 
-    /// In how many microseconds the first freed contents will have been free for `age_us`; 0
-    /// if they have been, none if there are none.
+    /// Returns the microseconds until the oldest freed contents reach the age `age_us`: 0 if they
+    /// already have, `None` if no contents are freed.
     pub async fn next_freed_blob_in(&self, age_us: i64) -> Result<Option<i64>> {
         let query =
             format!("SELECT MIN(freed_at) + $1 - {} FROM freed_blobs", self.inner.dialect.now());
@@ -80,13 +80,13 @@ impl Store {
         Ok(next.map(|us| us.max(0)))
     }
 
-    /// How many bytes of freed contents are not removed yet.
+    /// Returns the number of freed bytes that are not yet removed.
     pub async fn freed_bytes(&self) -> Result<i64> {
         let query = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM freed_blobs";
         Ok(sqlx::query_scalar(query).fetch_one(self.reads()).await?)
     }
 
-    /// Forgets freed contents that were removed.
+    /// Deletes the records of freed contents that were removed.
     pub async fn forget_freed_blobs(&self, removed: Vec<FreedBlob>) -> Result<()> {
         let dialect = self.inner.dialect;
         self.write(Touches::Records, move |connection| {
@@ -104,8 +104,8 @@ impl Store {
         .await
     }
 
-    /// Notes that no file of the app describes these `blobs`. Returns those of which that was
-    /// noted at least `age_us` microseconds ago; what was noted of any other is forgotten.
+    /// Records that no file of the app describes these `blobs`. Returns those recorded at least
+    /// `age_us` microseconds ago, and deletes the app's records of all other blobs.
     pub async fn note_orphan_blobs(
         &self,
         app_id: &AppId,
@@ -147,7 +147,7 @@ impl Store {
         .await
     }
 
-    /// Whether an app exists or was deleted here: only then its contents are this database's.
+    /// Whether an app exists or existed here. Only then do its contents belong to this database.
     pub async fn knows_app(&self, id: &AppId) -> Result<bool> {
         let query = "SELECT 1 FROM apps WHERE id = $1 \
                      UNION ALL SELECT 1 FROM deleted_apps WHERE id = $1 LIMIT 1";

@@ -1,8 +1,8 @@
-//! Many rows by one statement.
+//! Inserts and updates many rows with one statement.
 //!
-//! The rows travel as one JSON text, each an array of its columns by position:
-//! measured against objects with names, that is 7 µs a row instead of 11 on
-//! SQLite, and 11 µs instead of 16 on PostgreSQL.
+//! The rows are passed as one JSON text; each row is an array of its columns by position. Measured:
+//! 7 µs a row on SQLite instead of 11 µs for objects with names, and 11 µs instead of 16 µs on
+//! PostgreSQL.
 
 use serde::Serialize;
 use serde::ser::{SerializeTuple, Serializer};
@@ -11,24 +11,24 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use super::Result;
 use super::dialect::Dialect;
 
-/// The SQL type of a column: an element of a JSON array is read as text.
+/// The SQL type of a column. Elements of a JSON array are read as text.
 pub(super) enum Column {
     Text,
     Number,
-    /// Microseconds from now, by the database's time.
+    /// A time given as microseconds from now, by the database's clock.
     Delay,
 }
 
-/// A row that can be inserted with others.
+/// A row of a bulk insert.
 pub(super) trait BulkRow {
-    /// The columns' names, in the order of [`BulkRow::write`].
+    /// The column names and types, in the order of [`BulkRow::write`].
     const COLUMNS: &'static [(&'static str, Column)];
 
     fn write<T: SerializeTuple>(&self, row: &mut T) -> Result<(), T::Error>;
 }
 
-/// Makes a struct a [`BulkRow`]: its fields are the columns, under their own names
-/// or `as` others.
+/// Implements [`BulkRow`] for a struct. Each field is a column with the field's name, or with the
+/// name after `as`.
 macro_rules! bulk_row {
     (@name $name:ident) => { stringify!($name) };
     (@name $name:ident $sql:ident) => { stringify!($sql) };
@@ -57,19 +57,19 @@ impl<T: BulkRow> Serialize for AsTuple<'_, T> {
     }
 }
 
-/// The text for the `$1` of [`insert_statement`].
+/// Returns the rows as the text for `$1` of [`insert_statement`].
 pub(super) fn rows_json<'a, T: BulkRow + 'a>(
     rows: impl IntoIterator<Item = &'a T>,
 ) -> Result<String> {
     json(&rows.into_iter().map(AsTuple).collect::<Vec<_>>())
 }
 
-/// Any rows, each a tuple, as the text for a statement's `$1`.
+/// Returns rows, each a tuple, as the text for a statement's `$1`.
 pub(super) fn json(rows: &[impl Serialize]) -> Result<String> {
     Ok(serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))?)
 }
 
-/// `INSERT INTO table … SELECT … FROM $1`, and what to do `on_conflict`.
+/// Returns `INSERT INTO table … SELECT … FROM $1` with the given `ON CONFLICT` clause.
 pub(super) fn insert_statement<T: BulkRow>(
     dialect: Dialect,
     table: &str,
@@ -78,8 +78,8 @@ pub(super) fn insert_statement<T: BulkRow>(
     insert_statement_with::<T>(dialect, table, &[], on_conflict)
 }
 
-/// [`insert_statement`] with `further` columns, each with the expression for its value
-/// in every row.
+/// Returns [`insert_statement`] with `further` columns, each with an expression for its value in
+/// every row.
 pub(super) fn insert_statement_with<T: BulkRow>(
     dialect: Dialect,
     table: &str,
@@ -100,7 +100,7 @@ pub(super) fn insert_statement_with<T: BulkRow>(
         })
         .chain(further.iter().map(|(_, value)| (*value).to_owned()))
         .collect();
-    // SQLite needs the WHERE to tell ON CONFLICT from a join's ON.
+    // Without the WHERE, SQLite would parse ON CONFLICT as a join's ON.
     format!(
         "INSERT INTO {table} ({}) SELECT {} FROM {} WHERE true {on_conflict}",
         names.join(", "),
@@ -109,7 +109,7 @@ pub(super) fn insert_statement_with<T: BulkRow>(
     )
 }
 
-/// Runs a statement with these rows as its `$1`, if there are any; how many rows it changed.
+/// Runs a statement with these rows as `$1` and returns the number of rows changed.
 pub(super) async fn run(
     connection: &mut AnyConnection,
     statement: String,

@@ -1,13 +1,13 @@
-//! What is done when the clock of the machine turns out to be wrong.
+//! Corrects stored times when the machine's clock was wrong.
 //!
-//! SQLite has no clock but the machine's. On PostgreSQL the server's clock counts, which is the
-//! server's to keep.
+//! SQLite uses the machine's clock. PostgreSQL uses the clock of its server, which is not corrected
+//! here.
 //!
 //! ```text
-//!  set back while the server runs ──▶ what waits is moved back with it
-//!  set back while it did not run  ──▶ what was written in the time that has not come yet is
-//!                                     moved back
-//!  set forward                    ──▶ nothing: what is late comes now
+//!  set back while the server runs ──▶ due times and leases move back with it
+//!  set back while it did not run  ──▶ times written ahead of the new clock
+//!                                     move back
+//!  set forward                    ──▶ nothing: overdue events run now
 //! ```
 
 use std::sync::PoisonError;
@@ -19,21 +19,20 @@ use tokio::time::Instant;
 use super::signals::Touches;
 use super::{Result, Store};
 
-/// So far the clock may be set back before it is noticed.
+/// A clock that is set back by less than this is ignored.
 const SET_BACK_US: i64 = 5_000_000;
 
-/// The setting with what the clock showed when the server last looked at it.
+/// The setting that stores the clock's time at the server's last look.
 const CLOCK_SETTING: &str = "clock_at";
-/// The setting with the last time that a clock which was ahead has shown.
+/// The setting that stores the last time shown by a clock that was ahead.
 const HEALED_SETTING: &str = "clock_was_ahead_until";
 
 impl Store {
-    /// Notices when the clock of the machine was set back, and moves what waits with it:
-    /// an event that was due in a minute is due in a minute still. A clock that was set
-    /// forward, or a machine that slept, makes nothing late and needs nothing.
+    /// Detects that the machine's clock was set back, and moves all due times with it: an event
+    /// that was due in a minute is still due in a minute. A clock that was set forward, or a
+    /// machine that slept, delays nothing and needs no correction.
     ///
-    /// Only where the database's clock is the machine's own; a server's clock is the
-    /// server's to keep.
+    /// Does nothing on a shared database, whose clock is the server's.
     pub(super) async fn follow_clock(&self) -> Result<()> {
         if self.is_shared() {
             return Ok(());
@@ -49,7 +48,7 @@ impl Store {
         }
     }
 
-    /// Makes everything that waits, and every lease, end `by_us` microseconds earlier.
+    /// Moves all due times and lease ends back by `by_us` microseconds.
     pub async fn advance_events(&self, by_us: i64) -> Result<()> {
         self.write(Touches::Outbox, move |connection| {
             Box::pin(async move {
@@ -66,10 +65,10 @@ impl Store {
         .await
     }
 
-    /// Notes what the clock shows, for [`Store::heal_clock`] of the next start.
+    /// Stores the clock's time for [`Store::heal_clock`] at the next start.
     ///
     /// # Errors
-    /// From the database.
+    /// Errors of the database.
     pub async fn note_clock(&self) -> Result<()> {
         if self.is_shared() {
             return Ok(());
@@ -78,12 +77,12 @@ impl Store {
         self.put_setting(CLOCK_SETTING, &now.to_string(), now).await
     }
 
-    /// Moves what a clock that was ahead has written before the server stopped: delayed events,
-    /// retries and times to live end as much earlier as the clock was set back. Returns that
-    /// time, in microseconds; 0 if it was not.
+    /// Moves times back that a clock which was ahead wrote before the server stopped: delayed
+    /// events, retries and times to live end earlier by the amount the clock was set back. Returns
+    /// that amount in microseconds; 0 if the clock was not set back.
     ///
     /// # Errors
-    /// From the database; nothing was moved then.
+    /// Errors of the database; no time was moved then.
     pub async fn heal_clock(&self) -> Result<i64> {
         if self.is_shared() {
             return Ok(0);
@@ -94,7 +93,7 @@ impl Store {
         let finished: Option<i64> = sqlx::query_scalar("SELECT MAX(finished_at) FROM executions")
             .fetch_one(self.reads())
             .await?;
-        // The executions of the wrong clock stay in the log: they are believed once.
+        // Executions logged by the wrong clock stay in the log, so each is considered only once.
         let known = self.find_setting(HEALED_SETTING).await?;
         let known = known.and_then(|known| known.parse().ok()).unwrap_or(0);
         let finished = finished.filter(|finished| *finished > known);
@@ -114,7 +113,7 @@ impl Store {
             self.put_setting(HEALED_SETTING, &last.to_string(), now).await?;
             tracing::warn!(
                 by_s = by_us / 1_000_000,
-                "the clock was set back; what waits comes earlier"
+                "the clock was set back; pending events are due earlier"
             );
         }
         self.note_clock().await?;
@@ -127,8 +126,8 @@ impl Store {
     }
 }
 
-/// Moves what was written at a time that has not come yet (`$2`), also what was in progress then.
-/// It counts as written now, so that nothing is moved twice.
+/// Moves times that were written by a clock ahead of now (`$2`), including those of running events.
+/// The rows then count as written now, so that nothing moves twice.
 const WRITTEN_AHEAD: [&str; 2] = [
     "UPDATE outbox SET available_at = available_at - $1, created_at = MIN(created_at, $2), \
      last_attempt_at = MIN(last_attempt_at, $2) \
@@ -137,7 +136,7 @@ const WRITTEN_AHEAD: [&str; 2] = [
      WHERE expires_at IS NOT NULL AND updated_at > $2",
 ];
 
-/// By how much a clock was set back that showed `then` and, `elapsed` later, `now`.
+/// Returns by how much a clock was set back that showed `then` and, `elapsed` later, `now`.
 fn set_back_by(then: i64, elapsed: Duration, now: i64) -> Option<i64> {
     let expected = then + i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX / 2);
     (expected - now > SET_BACK_US).then_some(expected - now)

@@ -1,26 +1,25 @@
-//! The one transaction that ends a run: what the script wrote, what that causes,
-//! the rows of the executions, and the acknowledgement of the event that started it.
+//! The transaction that ends a run: the script's writes, the events they cause, the execution rows,
+//! and the acknowledgement of the event that started the run.
 //!
 //! ```text
-//!  commit ──▶ queue (bounded) ──▶ group: what waits, at most 256
+//!  commit ──▶ queue (bounded) ──▶ group: the pending commits, at most 256
 //!                                    │ one operation of the grouped writer
 //!                                    │   leases still held?      no ─▶ LeaseLost
 //!                                    │   reads still current?    no ─▶ Conflict
-//!                                    │   room in the app?        no ─▶ Full
+//!                                    │   space in the app?       no ─▶ Full
 //!                                    │   entries, events, executions, acknowledgements, audit
-//!                                    │   of all that are left, a statement per table
+//!                                    │   of all remaining commits, one statement per table
 //!                                    ▼
-//!                                  everyone's answer, after the COMMIT
+//!                                  every result, after the COMMIT
 //! ```
 //!
-//! Within a group the runs count as one after the other: what an earlier one wrote,
-//! a later one must have read, or it is a conflict.
+//! Within a group the runs count as sequential: a run conflicts if it did not read what an earlier
+//! one wrote.
 //!
-//! Rows of runs without effects need none of this and take [`recorder`]'s way.
+//! Rows of runs without effects skip this and go through the [`recorder`].
 //!
-//! Invariant: nothing else writes what a script wrote.
-//! Invariant: of a run whose commit is a conflict, or whose lease is lost, nothing is
-//! written at all.
+//! Invariant: no other code writes a script's effects.
+//! Invariant: a commit that conflicts, or whose lease is lost, writes nothing.
 
 mod apply;
 mod recorder;
@@ -45,40 +44,40 @@ use crate::faults::{self, Point};
 pub(super) use recorder::Recorder;
 pub(super) use room::check_events;
 
-/// How many runs one group takes.
+/// The maximum number of runs in a group.
 const GROUP_MAX: usize = 256;
-/// How many may wait; beyond it `commit` waits.
+/// The maximum number of pending runs; beyond it `commit` waits.
 const QUEUE_MAX: usize = 1024;
 
-/// How often a group is submitted again because other nodes were in its way.
+/// The maximum number of times a group is resubmitted because other nodes interfered.
 const RESUBMITS_MAX: u32 = 8;
 
-/// Everything that a run leaves behind.
+/// The results of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// The rows of the run and of those that it called.
     pub executions: Vec<Execution>,
-    /// What the run saw.
+    /// The entries and collections the run read.
     pub reads: Vec<Read>,
-    /// What it wrote, at most one for each name.
+    /// The entries the run wrote, at most one for each name.
     pub writes: Vec<Write>,
-    /// What that causes.
+    /// The events the run causes.
     pub events: Vec<Caused>,
-    /// What becomes of the event that started it.
-    pub end: Option<End>,
-    /// Whether it is refused when the app's storage is full. What only ends work is not.
+    /// How the event that started the run ends.
+    pub end: Option<Settlement>,
+    /// Whether a full app refuses this commit. Commits that only end an event are not limited.
     pub is_limited: bool,
-    /// Who has caused it by hand.
+    /// The audit entry, if a person caused the run.
     pub audit: Option<Arc<AuditEntry>>,
-    /// The revision of the definitions that `events` follow from; none if they do not depend
-    /// on definitions.
+    /// The revision of the definitions that `events` were derived from; `None` if they do not
+    /// depend on definitions.
     pub definitions: Option<i64>,
-    /// Now, µs.
+    /// The current time, µs.
     pub at: i64,
 }
 
 impl Commit {
-    /// Whether it deletes entries and adds nothing but what follows from that.
+    /// Whether the commit deletes entries and adds only the events caused by that.
     pub(super) fn only_deletes(&self) -> bool {
         !self.writes.is_empty()
             && self.writes.iter().all(|write| write.value.is_none())
@@ -89,38 +88,38 @@ impl Commit {
 /// The name of a collection or a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionKey {
-    /// The app.
+    /// The id of the app.
     pub app_id: AppId,
-    /// Keys or paths.
+    /// Whether it holds keys or file paths.
     pub space: Space,
-    /// Its name.
+    /// The collection's name.
     pub name: String,
 }
 
-/// What a run saw.
+/// A read of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// Where.
+    /// The collection.
     pub collection: CollectionKey,
-    /// The entry; none for a listing, which sees all of the collection.
+    /// The name of the entry; `None` for a listing, which reads the whole collection.
     pub name: Option<String>,
-    /// The version of the entry, or of the collection; 0 when there was none.
+    /// The version of the entry, or of the collection; 0 if it did not exist.
     pub version: i64,
-    /// Of a listing, when the first of the entries that were seen expires, µs; from then on it is
-    /// another one. None if nothing in it expires.
+    /// For a listing: when the first listed entry expires, µs. The listing is out of date from then
+    /// on. `None` if no entry expires.
     pub until: Option<i64>,
 }
 
-/// What a run wrote.
+/// A write of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Where.
+    /// The collection.
     pub collection: CollectionKey,
-    /// The entry.
+    /// The name of the entry.
     pub name: String,
-    /// Its new value; none deletes it.
+    /// The new value; `None` deletes the entry.
     pub value: Option<Json>,
-    /// When its time is up, µs.
+    /// When the entry expires, µs.
     pub expires_at: Option<i64>,
 }
 
@@ -129,59 +128,59 @@ pub struct Write {
 pub struct Caused {
     /// The event.
     pub event: NewEvent,
-    /// For an event about a write: which of [`Commit::writes`], and what must have
-    /// happened. Only the commit knows whether there was an entry before; it puts the
-    /// operation into the event, or leaves the event out.
+    /// For an event about a write: the index in [`Commit::writes`], and the operations wanted. Only
+    /// the commit knows whether the entry existed before. It sets the event's operation, or drops
+    /// the event.
     pub of_write: Option<(usize, Operations)>,
 }
 
-/// What becomes of the event that started a run.
+/// The end of the event that started a run.
 #[derive(Debug, Clone)]
-pub struct End {
-    /// Which claim this speaks of.
+pub struct Settlement {
+    /// The claim that is acknowledged.
     pub lease: Lease,
-    /// What to do.
-    pub ending: Ending,
-    /// The dead letter that the event told of, and what has become of it.
+    /// How the event ends.
+    pub disposition: Disposition,
+    /// The dead letter that the event was about, and its resolution.
     pub resolves: Option<(DeadLetterId, Resolution)>,
-    /// An answer that nobody takes.
+    /// A response that was not delivered.
     pub abandoned: Option<AbandonedExecution>,
-    /// The first answer to the event's idempotency key.
+    /// The first response for the event's idempotency key.
     pub answer: Option<Json>,
 }
 
-/// How a run leaves its event.
+/// How a run ends its event.
 #[derive(Debug, Clone)]
-pub enum Ending {
-    /// Done.
+pub enum Disposition {
+    /// The event is done.
     Complete,
-    /// To be tried again.
+    /// The event is retried.
     Retry {
-        /// Not before so many microseconds from now.
+        /// The delay before the retry, in microseconds from now.
         delay_us: i64,
-        /// Why.
+        /// The error of this attempt.
         error: String,
     },
-    /// Given up.
+    /// The event becomes a dead letter.
     Bury(Box<DeadLetter>),
 }
 
-/// What a commit came to.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// It is on disk.
+    /// The commit is on disk.
     Done,
-    /// What the run saw has changed since; nothing was written.
+    /// The data that the run read has changed since; nothing was written.
     Conflict,
     /// The definitions have changed since; nothing was written.
     Stale,
-    /// The event is somebody else's, or gone; nothing was written.
+    /// The event was claimed by another process or no longer exists; nothing was written.
     LeaseLost,
-    /// The app may not keep as much; nothing was written.
+    /// The app's storage is full; nothing was written.
     Full(StorageFull),
 }
 
-/// The last write of a commit that is on disk.
+/// The version and time of the last write of a stored commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The version of the entry.
@@ -190,10 +189,10 @@ pub struct Stamp {
     pub updated_at: i64,
 }
 
-/// What a commit came to, and its last write if there was one.
+/// The result of a commit, and its last write if there was one.
 pub(super) type Outcome = (Committed, Option<Stamp>);
 
-/// Where runs are handed in.
+/// Accepts the commits of runs.
 #[derive(Clone)]
 pub(super) struct Committer {
     queue: mpsc::Sender<Waiting>,
@@ -213,7 +212,7 @@ impl Committer {
         storage: StorageLimits,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        // It ends when the store and with it the sender is dropped.
+        // The task ends when the store, and with it the sender, is dropped.
         tokio::spawn(Groups { dialect, writer, handover, signals, storage }.commit(waiting));
         Self { queue }
     }
@@ -227,14 +226,14 @@ impl Committer {
     }
 }
 
-/// What a group of commits came to.
+/// The result of a group of commits.
 struct Applied {
     outcomes: Vec<Outcome>,
-    /// Whether contents of files were freed.
+    /// Whether file contents were freed.
     frees_blobs: bool,
-    /// The events that are to be carried out here at once.
+    /// The events that this process runs at once.
     taken: Option<Reserved>,
-    /// Whether there may be something to claim.
+    /// Whether events can be claimed afterwards.
     is_to_claim: bool,
 }
 
@@ -254,7 +253,7 @@ impl Groups {
             match self.submit_until_done(commits).await {
                 Ok(outcomes) => {
                     for (waiting, outcome) in group.drain(..).zip(outcomes) {
-                        // Nobody may be waiting any more.
+                        // The caller may have been dropped; the result is then not needed.
                         let _ = waiting.reply.send(Ok(outcome));
                     }
                 }
@@ -263,7 +262,7 @@ impl Groups {
                         let _ = waiting.reply.send(Err(error.clone()));
                     }
                 }
-                // One of them was refused, for example because its app was deleted.
+                // One commit was refused, for example because its app was deleted.
                 Err(error) => {
                     tracing::debug!(%error, "a commit was refused; committing one by one");
                     for Waiting { commit, reply } in group.drain(..) {
@@ -275,13 +274,13 @@ impl Groups {
         }
     }
 
-    /// Submits a group, and again while the database undoes it for the sake of another node (at
-    /// most [`RESUBMITS_MAX`] times).
+    /// Submits a group, and resubmits it while the database rolls it back because of another node
+    /// (at most [`RESUBMITS_MAX`] times).
     async fn submit_until_done(&self, commits: Vec<Arc<Commit>>) -> Result<Vec<Outcome>> {
         for _ in 0..RESUBMITS_MAX {
             match self.submit(commits.clone()).await {
                 Err(Error::Contended(reason)) => {
-                    tracing::debug!(%reason, "a group of commits is made again");
+                    tracing::debug!(%reason, "resubmitting a group of commits");
                 }
                 done => return done,
             }
@@ -318,30 +317,30 @@ impl Groups {
 }
 
 impl Store {
-    /// Ends a run. Of [`Store::on_behalf`], with that entry of the audit log.
+    /// Ends a run. A store from [`Store::on_behalf`] also writes its audit entry.
     ///
-    /// Errors: `Unavailable`, when it is unknown whether it was written; `NotFound(App)`, when
-    /// its app was deleted.
+    /// Errors: `Unavailable`; it is then unknown whether the commit was written. `NotFound(App)` if
+    /// the app was deleted.
     pub async fn commit(&self, commit: Commit) -> Result<Committed> {
         Ok(self.commit_and_stamp(commit).await?.0)
     }
 
-    /// [`Store::commit`], and what is known of its last write.
+    /// Does the same as [`Store::commit`], and returns the stamp of the last write.
     ///
     /// Errors: as [`Store::commit`].
     pub async fn commit_and_stamp(&self, commit: Commit) -> Result<(Committed, Option<Stamp>)> {
-        // Somebody who deletes keys and files makes room.
+        // Deletions of keys and files free space, so they are allowed while the disk is full.
         if !commit.executions.is_empty() || !commit.only_deletes() {
             self.check_room()?;
         }
         let audit = self.entry.clone().or_else(|| commit.audit.clone());
-        // The only row that a commit needs is that of its app.
+        // The only foreign row that a commit needs is its app.
         let committed = self.inner.committer.commit(Commit { audit, ..commit }).await;
         committed.map_err(|error| error.on_foreign_key(Resource::App))
     }
 
-    /// Whether what a run saw is all still so, at one moment. A run that wrote
-    /// nothing needs no more than that to count as having run at that moment.
+    /// Whether everything a run read is still current at one moment. A run without writes then
+    /// counts as having run at that moment.
     pub async fn reads_are_current(&self, reads: &[Read], now: i64) -> Result<bool> {
         let dialect = self.inner.dialect;
         let mut connection = self.reads().acquire().await?;

@@ -1,15 +1,14 @@
-//! Dead letters: events that were given up, with everything that is needed to try
-//! them again.
+//! Dead letters: events that were given up, stored with everything needed to retry them.
 //!
 //! ```text
-//!  bury ─▶ unresolved ─┬─ replay ─▶ replayed: its event is in the outbox anew
+//!  bury ─▶ unresolved ─┬─ replay ─▶ replayed: its event is in the outbox again
 //!                      ├─ resolve ─▶ ignored
-//!                      └─ a script listened ─┬─▶ handled_by_script
-//!                                            └─▶ handler_failed
+//!                      └─ run a handler script ─┬─▶ handled_by_script
+//!                                               └─▶ handler_failed
 //! ```
 //!
-//! A dead letter that was ignored, or whose handler failed, can still be replayed;
-//! one that was replayed cannot be replayed again.
+//! An ignored dead letter, or one whose handler failed, can still be replayed. A replayed dead
+//! letter cannot be replayed again.
 
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
@@ -26,56 +25,56 @@ use super::{
 
 const DEAD_LETTERS: Table = Table { name: "dead_letters", at: "created_at", id: "id" };
 
-/// An event that was given up.
+/// A dead letter as stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DeadLetter {
-    /// Its id.
+    /// The id.
     pub id: DeadLetterId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
     /// The event.
     pub event_id: EventId,
-    /// The trigger that it came by.
+    /// The trigger that created the event.
     pub trigger_id: Option<TriggerId>,
     /// The script that failed.
     pub script_id: ScriptId,
-    /// Its name at that time.
+    /// The script's name at that time.
     pub script_name: String,
     /// The version that failed last.
     pub script_version: i64,
-    /// What kind of event it was.
+    /// The kind of event.
     #[sqlx(try_from = "String")]
     pub kind: TriggerKind,
-    /// What had happened.
+    /// The operation that the event reports.
     pub operation: String,
     /// The queue, topic, collection or bucket.
     pub source: String,
-    /// The details, an object.
+    /// The details of the event, a JSON object.
     pub payload: Json,
-    /// As whom the script ran.
+    /// The principal the script ran as.
     pub principal: String,
-    /// How many events led to it.
+    /// The length of the chain of events that led to this one.
     pub depth: i64,
-    /// How often it was attempted.
+    /// The number of attempts.
     pub attempts: i64,
     /// When the first attempt began, µs.
     pub first_attempt_at: i64,
     /// When the last attempt began, µs.
     pub last_attempt_at: i64,
-    /// Why the last attempt failed.
+    /// The error of the last attempt.
     pub last_error: String,
-    /// What has become of it.
+    /// How the dead letter was resolved; `None` while it is unresolved.
     #[sqlx(try_from = "ResolutionColumn")]
     pub resolution: Option<Resolution>,
-    /// When that was, µs.
+    /// When it was resolved, µs.
     pub resolved_at: Option<i64>,
     /// When the event was accepted, µs.
     pub event_created_at: i64,
-    /// When it was given up, µs.
+    /// When the event was given up, µs.
     pub created_at: i64,
 }
 
-/// A name, or none yet.
+/// The name of a resolution; NULL while unresolved.
 #[derive(sqlx::Type)]
 #[sqlx(transparent)]
 struct ResolutionColumn(Option<String>);
@@ -112,25 +111,25 @@ bulk_row! { DeadLetter {
     created_at: Number,
 }}
 
-/// Inserts many.
+/// Returns the statement that inserts many rows.
 pub(super) fn insert_statement(dialect: Dialect) -> String {
     bulk::insert_statement::<DeadLetter>(dialect, "dead_letters", "ON CONFLICT (id) DO NOTHING")
 }
 
-/// Which dead letters of an app.
+/// A filter of an app's dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterFilter {
-    /// Only those that nothing has become of yet.
+    /// Only unresolved dead letters.
     pub unresolved: bool,
     /// Only events of this kind.
     pub kind: Option<TriggerKind>,
     /// Only events of this script.
     pub script_id: Option<ScriptId>,
-    /// Only events by this trigger.
+    /// Only events of this trigger.
     pub trigger_id: Option<TriggerId>,
 }
 
-/// What fits, newest first.
+/// Returns the matching dead letters as a list, newest first.
 fn listing(app_id: &AppId, filter: &DeadLetterFilter) -> Listing {
     let mut listing = Listing::of(DEAD_LETTERS);
     if filter.unresolved {
@@ -150,7 +149,7 @@ fn listing(app_id: &AppId, filter: &DeadLetterFilter) -> Listing {
 }
 
 impl Store {
-    /// Errors: `NotFound(DeadLetter)`.
+    /// Returns the dead letter with this id. Errors: `NotFound(DeadLetter)`.
     pub async fn find_dead_letter(&self, id: &DeadLetterId) -> Result<DeadLetter> {
         let query = format!("SELECT * FROM dead_letters WHERE id = $1 AND {OF_AN_APP}");
         sqlx::query_as(AssertSqlSafe(query))
@@ -160,7 +159,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::DeadLetter))
     }
 
-    /// The app's dead letters, newest first. Large payloads are left out.
+    /// Lists the app's dead letters, newest first. Large payloads are omitted.
     pub async fn list_dead_letters(
         &self,
         app_id: &AppId,
@@ -177,7 +176,7 @@ impl Store {
         listing(app_id, filter).fetch(&mut connection, &columns, &part.into()).await
     }
 
-    /// How many there are; [`super::COUNTED_MAX`] stands for that and more.
+    /// Returns the number of matching dead letters, at most [`super::COUNTED_MAX`].
     pub async fn count_dead_letters(
         &self,
         app_id: &AppId,
@@ -187,10 +186,10 @@ impl Store {
         listing(app_id, filter).count(&mut connection).await
     }
 
-    /// Enqueues the event of a dead letter anew, as `event`.
+    /// Replays a dead letter: enqueues its event again, as `event`.
     ///
-    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was replayed before,
-    /// `Conflict(ScriptDeleted)` if there is nothing to run.
+    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was already replayed;
+    /// `Conflict(ScriptDeleted)` if the script does not exist.
     pub async fn replay_dead_letter(&self, id: &DeadLetterId, event: NewEvent) -> Result<()> {
         let id = id.clone();
         let dialect = self.inner.dialect;
@@ -207,9 +206,9 @@ impl Store {
         .await
     }
 
-    /// Leaves a dead letter as it is, and says so.
+    /// Marks a dead letter as ignored.
     ///
-    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was replayed.
+    /// Errors: `NotFound(DeadLetter)`; `Conflict(Resolved)` if it was already replayed.
     pub async fn ignore_dead_letter(&self, id: &DeadLetterId, at: i64) -> Result<()> {
         let id = id.clone();
         self.write(Touches::Records, move |connection| {
@@ -218,17 +217,17 @@ impl Store {
         .await
     }
 
-    /// Deletes at most `limit` dead letters given up before `at`, µs, the oldest first.
+    /// Deletes at most `limit` dead letters older than `at` (µs), oldest first.
     pub async fn delete_dead_letters_before(&self, at: i64, limit: i64) -> Result<u64> {
         self.delete_before("dead_letters", "id", at, limit).await
     }
 
-    /// Deletes at most `limit` abandoned executions from before `at`, µs.
+    /// Deletes at most `limit` abandoned executions older than `at` (µs).
     pub async fn delete_abandoned_executions_before(&self, at: i64, limit: i64) -> Result<u64> {
         self.delete_before("abandoned_executions", "execution_id", at, limit).await
     }
 
-    /// Deletes at most `limit` idempotency keys from before `at`, µs.
+    /// Deletes at most `limit` idempotency keys older than `at` (µs).
     pub async fn delete_idempotency_keys_before(&self, at: i64, limit: i64) -> Result<u64> {
         self.delete_before("idempotency_keys", "event_id", at, limit).await
     }
@@ -258,7 +257,7 @@ impl Store {
     }
 }
 
-/// Whether there is a script to run an event, in the version that the event names.
+/// Whether the event's script exists, in the version that the event names.
 async fn has_target(connection: &mut AnyConnection, event: &NewEvent) -> Result<bool> {
     let query = match event.script_version {
         Some(_) => "SELECT 1 FROM script_versions WHERE script_id = $1 AND version = $2",

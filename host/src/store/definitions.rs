@@ -1,5 +1,5 @@
-//! Everything that decides which script answers a request, read at once. The
-//! ingress keeps it until [`Store::revision`] moves.
+//! Reads all definitions that decide which script handles a request. The ingress caches them until
+//! [`Store::revision`] changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,21 +14,21 @@ use super::{
     Store, Trigger, triggers,
 };
 
-/// For how long definitions are used without a look whether they are the newest. A node that
-/// hears nothing of the others for longer asks before it uses them, and is not ready.
+/// How long definitions are used without checking that they are the newest. A node that hears
+/// nothing from the others for longer must check before it uses them, and is not ready.
 pub const DEFINITIONS_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// How long [`Store::confirm_definitions`] waits.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What this process knows of the definitions' revision in the database. Cheap to clone.
+/// The definitions' revision in the database, as far as this process knows. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Currency(Arc<Mutex<Known>>);
 
 struct Known {
     /// The newest revision that was read.
     read: i64,
-    /// When somebody last looked which is the newest.
+    /// When the newest revision was last checked.
     looked_at: Instant,
 }
 
@@ -49,13 +49,13 @@ impl Currency {
         known.looked_at = Instant::now();
     }
 
-    /// Notes the database's revision; a newer one than was read is read by whoever needs it
-    /// next.
+    /// Records the database's revision. If it is newer than the one read, the next use of the
+    /// definitions reads them again.
     pub(super) fn is_stored(&self, revision: i64, signals: &Signals) {
         let is_newer = {
             let mut known = self.known();
             known.looked_at = Instant::now();
-            // Whoever has read nothing has nothing to read again.
+            // A process that has not read the definitions yet need not read them again.
             let is_newer = known.read > 0 && revision > known.read;
             known.read = known.read.max(revision);
             is_newer
@@ -70,12 +70,12 @@ impl Currency {
     }
 }
 
-/// All scripts, routes and domains as of one moment.
+/// All scripts, routes, triggers and domains at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Definitions {
-    /// They are at least as new as this revision of the process.
+    /// The process's revision; the definitions are at least this new.
     pub revision: u64,
-    /// They are those of this revision in the database: [`Commit::definitions`].
+    /// The revision in the database that these definitions have: see [`Commit::definitions`].
     ///
     /// [`Commit::definitions`]: super::Commit::definitions
     pub stored_revision: i64,
@@ -83,17 +83,17 @@ pub struct Definitions {
     pub scripts: Vec<ScriptDefinition>,
     /// Every route of every app.
     pub routes: Vec<RouteDefinition>,
-    /// Every domain that is verified.
+    /// Every verified domain.
     pub domains: Vec<DomainDefinition>,
-    /// The hosts that a node has reserved.
+    /// The hosts reserved by the nodes.
     pub reserved_hosts: Vec<String>,
     /// Every trigger of every app.
     pub triggers: Vec<Trigger>,
-    /// The policies of the apps that have one.
+    /// The ingress policies of the apps that have one.
     pub ingress: Vec<AppIngress>,
 }
 
-/// What an app asks of every request.
+/// An app's requirements for every request.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct AppIngress {
     /// The app.
@@ -103,19 +103,19 @@ pub struct AppIngress {
     pub ingress: IngressPolicy,
 }
 
-/// A domain that is verified.
+/// A verified domain.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DomainDefinition {
     /// The host name.
     pub host: String,
-    /// Whose it is.
+    /// The app it belongs to.
     pub app_id: AppId,
 }
 
-/// What is needed to run a script that is asked for as `/x/{app}/{script}`.
+/// A script as `/x/{app}/{script}` runs it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct ScriptDefinition {
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
     /// The app's name.
     pub app_name: String,
@@ -123,29 +123,29 @@ pub struct ScriptDefinition {
     pub script_id: ScriptId,
     /// The script's name.
     pub script_name: String,
-    /// The version that runs.
+    /// The deployed version.
     pub version: i64,
-    /// That version's source, as its SHA-256 in hex.
+    /// The SHA-256 of that version's source, in hexadecimal.
     pub source_sha256: String,
     /// The script's own budget.
     #[sqlx(flatten)]
     pub limits: ScriptLimits,
-    /// Since when it does not answer at its own endpoint, µs; none while it may.
+    /// When the script's own endpoint was closed, µs; `None` while it is open.
     pub endpoint_closed_at: Option<i64>,
     /// The app's private hosts, separated by spaces.
     pub private_hosts: String,
 }
 
-/// A route with the names that go with it.
+/// A route with the names of its app and script.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct RouteDefinition {
     /// The route.
     pub id: RouteId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
     /// The app's name.
     pub app_name: String,
-    /// The script that it leads to.
+    /// The script it runs.
     pub script_id: ScriptId,
     /// The script's name.
     pub script_name: String,
@@ -160,16 +160,16 @@ pub struct RouteDefinition {
     /// How a request is served.
     #[sqlx(try_from = "String")]
     pub delivery: Delivery,
-    /// What is asked of a request before.
+    /// The requirements for a request.
     #[sqlx(try_from = "String")]
     pub policy: RoutePolicy,
 }
 
 impl Store {
-    /// Reads all definitions, as of one moment.
+    /// Reads all definitions as of one moment.
     pub async fn definitions(&self) -> Result<Definitions> {
-        // Before the reading: a change in between makes them newer than they
-        // claim, which costs another reading and never an old answer.
+        // Read first: a change in between makes the definitions newer than their revision, which
+        // costs another read but never serves old definitions.
         let revision = self.revision();
         let mut connection = self.reads().acquire().await?;
         let mut snapshot = connection.begin_with(self.inner.dialect.begin_snapshot()).await?;
@@ -222,27 +222,26 @@ impl Store {
         })
     }
 
-    /// Says that the definitions were found to be older than the database's: they are read
-    /// again.
+    /// Reports that the definitions are older than the database's, so that they are read again.
     pub fn definitions_are_stale(&self) {
         self.inner.signals.tell(Touches::Definitions);
     }
 
-    /// Whether nobody has looked for [`DEFINITIONS_AGE_MAX`] if other processes have changed
-    /// the definitions.
+    /// Whether [`DEFINITIONS_AGE_MAX`] has passed since the last check for changes by other
+    /// processes.
     #[must_use]
     pub fn definitions_are_old(&self) -> bool {
         self.is_shared() && self.inner.currency.age() > DEFINITIONS_AGE_MAX
     }
 
-    /// How long ago somebody looked whether other processes have changed the definitions; zero
-    /// where there are no others.
+    /// Returns the time since the last check for changes by other processes; zero if the database
+    /// is not shared.
     #[must_use]
     pub fn definitions_age(&self) -> Duration {
         if self.is_shared() { self.inner.currency.age() } else { Duration::ZERO }
     }
 
-    /// Looks whether the definitions are the newest, and has them read again if not.
+    /// Checks whether the definitions are the newest, and triggers a new read if not.
     pub async fn confirm_definitions(&self) -> Result<()> {
         let stored = sqlx::query_scalar(STORED_REVISION).fetch_one(self.reads());
         let stored = match tokio::time::timeout(CONFIRM_TIMEOUT, stored).await {

@@ -1,6 +1,5 @@
-//! The only file that knows SQLite from PostgreSQL: how each is reached and set
-//! up, the few words of SQL in which they differ, and which of their error
-//! codes mean "not now".
+//! The only file that distinguishes SQLite from PostgreSQL: how to connect and set up each, the few
+//! differences in SQL, and the error codes that mean "try later".
 
 mod copy;
 mod counters;
@@ -29,80 +28,78 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor};
 
 use super::{Error, Result};
 
-/// How long to wait for a connection to PostgreSQL, or for a reader that is free.
+/// The timeout for a connection to PostgreSQL, or for a free reader.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `synchronous=FULL` syncs the log at every commit, so an answered write
-/// survives a power cut. The caches (negative: KiB) are small because an idle
-/// host must stay small, and the operating system caches the file anyway. After
-/// a burst the log file is cut back to 16 MiB.
+/// `synchronous=FULL` syncs the log at every commit, so an acknowledged write survives a power cut.
+/// The caches (negative: KiB) are small because an idle host must stay small, and the operating
+/// system caches the file anyway. After a burst the log file is truncated to 16 MiB.
 ///
-/// The room of deleted rows can be given back to the disk: `auto_vacuum` counts only for a
-/// database that has no table yet, and before the log is chosen.
+/// `auto_vacuum` lets the space of deleted rows be returned to the disk. It only takes effect on a
+/// database without tables, and must come before the choice of the log.
 const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA auto_vacuum = INCREMENTAL; \
     PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -2048; \
     PRAGMA journal_size_limit = 16777216";
 const SQLITE_READER: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -512";
-/// The writer finds every row by a key. What the planner believes of a table that is
-/// empty in one moment and full in the next is wrong most of the time, and made it read
-/// all of the outbox for each group of commits. And a node that stands still in the
-/// middle of a transaction, suspended or cut off, loses it, so that what it has locked
-/// does not hold up the other nodes.
+/// The writer finds every row by a key. Statistics about a table that is empty one moment and full
+/// the next are usually wrong, and made the planner read the whole outbox for each group of
+/// commits. The last setting ends the transaction of a suspended or cut-off node, so that its locks
+/// do not block other nodes.
 const POSTGRES_WRITER: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
     SET enable_mergejoin = off; SET idle_in_transaction_session_timeout = '5s'";
 const POSTGRES_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
-/// Every list of the admin API has an index in its own order, and the planner has to take it
-/// (decision 30): it prefers another one, or the whole table, when an app has most of the rows,
-/// and is wrong when these are old. Lists are planned with the values that are asked for,
-/// because a plan for any limit reads everything. Compiling a plan takes longer than a page.
+/// Every list of the admin API has an index in its order, and these settings make the planner use
+/// it (decision 30). It would prefer another index, or the whole table, when an app has most of the
+/// rows, and errs when statistics are old. Lists are planned with the requested values, because a
+/// plan for any limit reads everything. JIT is off: compiling takes longer than a page.
 const POSTGRES_ADMIN_READER: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; \
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
     SET enable_bitmapscan = off; SET enable_sort = off; SET enable_incremental_sort = off; \
     SET plan_cache_mode = force_custom_plan; SET jit = off";
 
-/// Where the database is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
+/// The location of the database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
 ///
-/// `Display` and `Debug` leave out the password.
+/// `Display` and `Debug` omit the password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     dialect: Dialect,
     options: AnyConnectOptions,
-    /// How many bytes of the disk are kept for tidying up; 0 for none.
+    /// The number of bytes of disk space reserved for deletions; 0 for no reserve.
     reserve_bytes: u64,
 }
 
-/// The text names neither an SQLite file nor a PostgreSQL database.
+/// The URL names neither an SQLite file nor a PostgreSQL database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a database URL is sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME")]
 pub struct DatabaseUrlError;
 
-/// Which of the two databases it is.
+/// The kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
     Postgres,
 }
 
-/// Who reads.
+/// The purpose of a read connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// Scripts, requests and events: by keys.
+    /// Scripts, requests and events, which read by key.
     OfScripts,
-    /// The admin API: lists.
+    /// The admin API, which reads lists.
     OfAdmin,
 }
 
 impl DatabaseUrl {
-    /// The SQLite database in the file `path`; a relative one is taken from the
+    /// Returns the URL of the SQLite database in the file `path`, which can be relative to the
     /// current folder.
     pub fn sqlite_file(path: &Path) -> Result<Self, DatabaseUrlError> {
         let path = std::path::absolute(path).map_err(|_| DatabaseUrlError)?;
         let mut url = String::from("sqlite://");
         for &byte in path.as_os_str().as_bytes() {
-            // Everything else is escaped: sqlx would take '?' for parameters and
-            // '%' for an escape.
+            // All other bytes are escaped: sqlx would take '?' for parameters and '%' for an
+            // escape.
             if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
                 url.push(byte.into());
             } else {
@@ -114,14 +111,13 @@ impl DatabaseUrl {
         Ok(Self { dialect: Dialect::Sqlite, options, reserve_bytes: 0 })
     }
 
-    /// The same database; where it is a file, that many bytes of its disk are kept free for
-    /// tidying up.
+    /// Sets the number of bytes reserved for deletions on the disk of a database file.
     #[must_use]
     pub fn with_reserve(self, reserve_bytes: u64) -> Self {
         Self { reserve_bytes, ..self }
     }
 
-    /// How many bytes are kept free; 0 for none.
+    /// Returns the number of reserved bytes; 0 for no reserve.
     pub(super) fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes
     }
@@ -141,8 +137,8 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            // In memory every connection would have a database of its own, and
-            // the pragmas are ours to set, so there are no parameters.
+            // In memory every connection would have its own database. Parameters are refused
+            // because PiCloud sets the pragmas itself.
             if path.is_empty() || path.contains(":memory:") || path.contains('?') {
                 return Err(DatabaseUrlError);
             }
@@ -162,7 +158,7 @@ impl fmt::Display for DatabaseUrl {
         let url = &self.options.database_url;
         match self.dialect {
             Dialect::Sqlite => write!(f, "sqlite:{}", url.path()),
-            // Without the parameters: `password` may be one of them.
+            // Omits the parameters: one of them can be `password`.
             Dialect::Postgres => {
                 write!(f, "postgres://{}@{}", url.username(), url.host_str().unwrap_or_default())?;
                 if let Some(port) = url.port() {
@@ -181,7 +177,7 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 impl Dialect {
-    /// Refuses a database that cannot hold every text.
+    /// Refuses a database that cannot store every text.
     pub(super) async fn check_encoding(self, connection: &mut AnyConnection) -> Result<()> {
         if self == Self::Sqlite {
             return Ok(());
@@ -192,14 +188,14 @@ impl Dialect {
             return Ok(());
         }
         let reason = format!(
-            "its encoding is {encoding}, which cannot hold every text: make one with `createdb \
+            "its encoding is {encoding}, which cannot hold every text: use `createdb \
              --encoding UTF8 --template template0`"
         );
         Err(Error::Internal(std::sync::Arc::new(sqlx::Error::Configuration(reason.into()))))
     }
 
-    /// Whether this connection may write now: a standby cannot, nor a database that was set to
-    /// read only.
+    /// Returns a query for whether this connection can write: a standby or a read-only database
+    /// cannot.
     pub(super) fn writable_query(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -210,7 +206,7 @@ impl Dialect {
         }
     }
 
-    /// Connects for the writer. The one connection of the process that may write.
+    /// Connects the writer, the only connection of the process that can write.
     pub(super) async fn connect_writer(self, options: &AnyConnectOptions) -> Result<AnyConnection> {
         let connect = async {
             let mut connection = options.connect().await?;
@@ -227,8 +223,8 @@ impl Dialect {
         }
     }
 
-    /// A pool of connections that cannot write. It connects when first used and
-    /// never does anything by itself: no reaping, no minimum to maintain.
+    /// Returns a pool of connections that cannot write. It connects when first used and does no
+    /// background work: no reaping, no minimum size.
     pub(super) fn read_pool(
         self,
         options: AnyConnectOptions,
@@ -245,7 +241,7 @@ impl Dialect {
             .acquire_timeout(CONNECT_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            // A server may have been restarted since; a file is still there.
+            // A server can have restarted since; a file is always there.
             .test_before_acquire(self == Self::Postgres)
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(set_up).await.map(drop) })
@@ -253,9 +249,9 @@ impl Dialect {
             .connect_lazy_with(options)
     }
 
-    /// A query that makes this connection one of the writers 1 to `$1`, the first that no
-    /// other connection is, until it ends; no row if there is none. None where there is one
-    /// writer. The lock is an advisory one, of a class that nothing else uses.
+    /// Returns a query that makes this connection one of the writers 1 to `$1`, until it ends: the
+    /// lowest number that no other connection has, or no row if all are taken. `None` for SQLite,
+    /// which has one writer. The query takes an advisory lock of a class that nothing else uses.
     pub(super) fn claim_writer(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -266,8 +262,8 @@ impl Dialect {
         }
     }
 
-    /// Begins the writer's transaction. SQLite takes the write lock here, where
-    /// waiting for it is safe: a transaction that has read may not wait.
+    /// Begins the writer's transaction. SQLite takes the write lock here, where waiting for it is
+    /// safe: a transaction that has already read must not wait for it.
     pub(super) fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
@@ -275,7 +271,7 @@ impl Dialect {
         }
     }
 
-    /// Begins a transaction of which all reads see the same moment.
+    /// Begins a transaction whose reads all see the same moment.
     pub(super) fn begin_snapshot(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN",
@@ -283,13 +279,12 @@ impl Dialect {
         }
     }
 
-    /// A FROM item `r` with one row for each element of the JSON array `$1`; its
-    /// column `value` has the element, for `r.value->>0`.
+    /// Returns a FROM item `r` with one row for each element of the JSON array `$1`. Its column
+    /// `value` holds the element, for `r.value->>0`.
     ///
-    /// Both take the element apart in its binary form: as text it would be parsed
-    /// anew for every column, which made a row two to three times as dear. The
-    /// LIMIT keeps SQLite from flattening the subquery and so from making `value`
-    /// anew for every column.
+    /// Both databases read the element in its binary form. As text it would be parsed again for
+    /// every column, which made a row two to three times as expensive. The LIMIT keeps SQLite from
+    /// flattening the subquery and computing `value` again for every column.
     pub(super) fn rows(self) -> &'static str {
         match self {
             Self::Sqlite => "(SELECT value FROM jsonb_each($1) LIMIT -1) AS r",
@@ -297,8 +292,8 @@ impl Dialect {
         }
     }
 
-    /// The time as the database knows it, in microseconds since 1970: what leases
-    /// and due times are measured by, because the nodes' own clocks may differ.
+    /// Returns the database's time in microseconds since 1970. Leases and due times use it, because
+    /// the clocks of the nodes can differ.
     pub(super) fn now(self) -> &'static str {
         match self {
             Self::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS BIGINT)",
@@ -306,8 +301,8 @@ impl Dialect {
         }
     }
 
-    /// Ends a SELECT whose rows, of the table or alias `of`, nobody else may change
-    /// until the transaction ends. On SQLite the writer is alone.
+    /// Ends a SELECT and locks its rows of the table or alias `of` until the transaction ends.
+    /// SQLite needs no lock: it has only one writer.
     pub(super) fn lock_rows(self, of: &str) -> String {
         match self {
             Self::Sqlite => String::new(),
@@ -315,7 +310,7 @@ impl Dialect {
         }
     }
 
-    /// Ends a SELECT that takes what nobody else is taking.
+    /// Ends a SELECT and skips rows that another node has locked.
     pub(super) fn skip_locked(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -323,8 +318,7 @@ impl Dialect {
         }
     }
 
-    /// Makes texts compare by their bytes, on PostgreSQL whatever the language of
-    /// the database is.
+    /// Compares texts by their bytes, on PostgreSQL regardless of the database's language.
     pub(super) fn by_bytes(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -332,13 +326,13 @@ impl Dialect {
         }
     }
 
-    /// What the migrations cannot say in both dialects; may be run again.
+    /// Returns statements that the shared migrations cannot express; they can run repeatedly.
     pub(super) fn after_migrations(self) -> Vec<String> {
         match self {
             Self::Sqlite => counters::sqlite(),
             Self::Postgres => {
                 let mut statements = counters::postgres();
-                // A row of the outbox lives for milliseconds.
+                // A row of the outbox lives only for milliseconds.
                 statements.push(
                     "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, \
                      autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0)"
@@ -354,7 +348,7 @@ impl Dialect {
         }
     }
 
-    /// What it is called.
+    /// The database's name.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
@@ -362,7 +356,7 @@ impl Dialect {
         }
     }
 
-    /// A query for the database's version and its size in bytes.
+    /// Returns a query for the database's version and its size in bytes.
     pub(super) fn facts(self) -> &'static str {
         match self {
             Self::Sqlite => {
@@ -375,8 +369,8 @@ impl Dialect {
         }
     }
 
-    /// An expression for what a table takes with its indexes, in bytes; NULL where
-    /// [`Dialect::tree_sizes`] tells it.
+    /// Returns an expression for the size of a table with its indexes, in bytes; NULL where
+    /// [`Dialect::tree_sizes`] reports it.
     pub(super) fn size_of(self, table: &str) -> String {
         match self {
             Self::Sqlite => "CAST(NULL AS BIGINT)".to_owned(),
@@ -384,9 +378,9 @@ impl Dialect {
         }
     }
 
-    /// A query for the table of each b-tree of the database, and the bytes of its pages. It
-    /// reads every page: about 100 ms for 256 MiB in memory. `None` where
-    /// [`Dialect::size_of`] tells the sizes.
+    /// Returns a query for the table and the bytes of each page of the database. It reads every
+    /// page: about 100 ms for 256 MiB in memory. `None` where [`Dialect::size_of`] reports the
+    /// sizes.
     pub(super) fn tree_sizes(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => Some(
@@ -397,9 +391,9 @@ impl Dialect {
         }
     }
 
-    /// An expression for about how many rows a large table has, without reading them: by the
-    /// statistics of PostgreSQL, and on SQLite, whose new rows are numbered upwards, by the
-    /// first and the last number.
+    /// Returns an expression that estimates the rows of a large table without reading them.
+    /// PostgreSQL uses its statistics. SQLite uses the first and last row number, because new rows
+    /// are numbered upwards.
     pub(super) fn estimated_rows(self, table: &str) -> String {
         match self {
             Self::Sqlite => {
@@ -412,12 +406,12 @@ impl Dialect {
         }
     }
 
-    /// Whether other processes may use the same database.
+    /// Whether other processes can use the same database.
     pub(super) fn is_shared(self) -> bool {
         self == Self::Postgres
     }
 
-    /// One number, the size of the database in bytes.
+    /// Returns a query for the size of the database in bytes.
     pub(super) fn size_query(self) -> &'static str {
         match self {
             Self::Sqlite => {

@@ -1,50 +1,50 @@
-//! Domains: a host name that an app has claimed for its routes.
+//! Domains: host names that apps have claimed for their routes.
 //!
 //! ```text
 //! claim ─▶ pending (domain_claims) ─▶ proof or approval ─▶ verified (domains)
 //! ```
 //!
-//! Invariant: at most one app has a verified domain; a pending claim keeps nobody else out.
+//! Invariant: a verified domain belongs to one app; a pending claim does not stop other claims.
 
 use sqlx::{AnyConnection, FromRow};
 
 use super::signals::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store, text};
 
-/// A domain that an app has claimed.
+/// A domain claimed by an app.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Domain {
     /// The host name in its normal form; at most 253 bytes.
     pub host: String,
-    /// Whose it is.
+    /// The app it belongs to.
     pub app_id: AppId,
     /// When it was claimed, µs.
     pub created_at: i64,
-    /// What the TXT record has to say; none of a domain that is verified.
+    /// The required text of the TXT record; `None` for a verified domain.
     pub token: Option<String>,
-    /// When it was verified, µs; none while it is pending.
+    /// When it was verified, µs; `None` while it is pending.
     pub verified_at: Option<i64>,
-    /// `dns`, a principal, or `upgrade`; none while it is pending.
+    /// `dns`, a principal, or `upgrade`; `None` while it is pending.
     pub verified_by: Option<String>,
 }
 
-/// A claim without a proof.
+/// A new, pending claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewClaim {
     /// The host name in its normal form.
     pub host: String,
-    /// Whose it is to be.
+    /// The app that claims it.
     pub app_id: AppId,
-    /// What the TXT record has to say.
+    /// The required text of the TXT record.
     pub token: String,
-    /// Now, µs.
+    /// The current time, µs.
     pub created_at: i64,
 }
 
-/// The most domains of an app, verified and pending.
+/// The maximum number of domains of an app, verified and pending.
 pub const DOMAINS_MAX: i64 = 200;
 
-/// All domains, verified and pending; a condition follows.
+/// Selects all domains, verified and pending; the WHERE clause follows.
 const SELECT: &str = "SELECT host, app_id, created_at, token, verified_at, verified_by FROM \
     (SELECT host, app_id, created_at, CAST(NULL AS TEXT) AS token, verified_at, verified_by \
      FROM domains UNION ALL \
@@ -52,9 +52,9 @@ const SELECT: &str = "SELECT host, app_id, created_at, token, verified_at, verif
      FROM domain_claims) AS d";
 
 impl Store {
-    /// Claims a domain, which is pending then.
-    /// Errors: `Conflict(Domain)` if the app has claimed it already or it is verified for
-    /// another one; `Conflict(DomainsMax)`; `NotFound(App)`, `Invalid`.
+    /// Claims a domain for an app; the domain is then pending.
+    /// Errors: `Conflict(Domain)` if the app has already claimed it, or it is verified for another
+    /// app; `Conflict(DomainsMax)`; `NotFound(App)`; `Invalid`.
     pub async fn claim_domain(&self, claim: NewClaim) -> Result<Domain> {
         text::check("host", &claim.host, text::HOST_BYTES_MAX)?;
         self.write(Touches::Records, move |connection| {
@@ -80,8 +80,7 @@ impl Store {
         .await
     }
 
-    /// Verifies a pending domain; one that is verified stays as it is. `by` is `dns` or a
-    /// principal.
+    /// Verifies a pending domain; a verified domain stays unchanged. `by` is `dns` or a principal.
     /// Errors: `NotFound(Domain)`; `Conflict(Domain)` if it is verified for another app.
     pub async fn verify_domain(
         &self,
@@ -110,7 +109,7 @@ impl Store {
                 .bind(by)
                 .execute(&mut *connection)
                 .await
-                // Another node may have been faster.
+                // Another node can have verified it first.
                 .map_err(|error| Error::from(error).on_unique(Conflict::Domain))?;
                 delete_claim(connection, &app_id, &host).await?;
                 find(connection, &app_id, &host).await
@@ -119,22 +118,22 @@ impl Store {
         .await
     }
 
-    /// The app's domain of that host. Errors: `NotFound(Domain)`.
+    /// Returns the app's domain with that host. Errors: `NotFound(Domain)`.
     pub async fn find_domain(&self, app_id: &AppId, host: &str) -> Result<Domain> {
         text::check_sought(Resource::Domain, host)?;
         let mut connection = self.reads().acquire().await?;
         find(&mut connection, app_id, host).await
     }
 
-    /// The app's domains, newest first.
+    /// Lists the app's domains, newest first.
     pub async fn list_domains(&self, app_id: &AppId) -> Result<Vec<Domain>> {
         let query = format!("{SELECT} WHERE app_id = $1 ORDER BY created_at DESC, host");
         let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(app_id);
         Ok(query.fetch_all(self.reads()).await?)
     }
 
-    /// Gives the app's domain up and deletes its routes there.
-    /// Errors: `NotFound(Domain)`, also if it is another app's.
+    /// Deletes the app's domain and its routes there.
+    /// Errors: `NotFound(Domain)`, also if the domain belongs to another app.
     pub async fn delete_domain(&self, app_id: &AppId, host: &str) -> Result<()> {
         text::check_sought(Resource::Domain, host)?;
         let (app_id, host) = (app_id.clone(), host.to_owned());
@@ -161,7 +160,7 @@ impl Store {
     }
 }
 
-/// Whether the app has claimed the host, verified or not.
+/// Whether the app has claimed the host, verified or pending.
 pub(super) async fn is_claimed(
     connection: &mut AnyConnection,
     app_id: &AppId,
@@ -174,7 +173,7 @@ pub(super) async fn is_claimed(
     }
 }
 
-/// Errors: `Conflict(Domain)` if the host is verified for an app.
+/// Checks that the host is not verified. Errors: `Conflict(Domain)`.
 async fn check_free(connection: &mut AnyConnection, host: &str) -> Result<()> {
     let taken = sqlx::query("SELECT 1 FROM domains WHERE host = $1").bind(host);
     match taken.fetch_optional(connection).await? {
@@ -183,7 +182,7 @@ async fn check_free(connection: &mut AnyConnection, host: &str) -> Result<()> {
     }
 }
 
-/// Errors: `Conflict(DomainsMax)` if the app has as many as it may have.
+/// Checks the number of domains. Errors: `Conflict(DomainsMax)` at the limit.
 async fn check_room(connection: &mut AnyConnection, app_id: &AppId) -> Result<()> {
     let count: i64 = sqlx::query_scalar(
         "SELECT (SELECT COUNT(*) FROM domains WHERE app_id = $1) \
@@ -208,7 +207,7 @@ async fn find(connection: &mut AnyConnection, app_id: &AppId, host: &str) -> Res
         .ok_or(Error::NotFound(Resource::Domain))
 }
 
-/// How many claims there were, 0 or 1.
+/// Deletes the app's claim of the host. Returns the number deleted, 0 or 1.
 async fn delete_claim(connection: &mut AnyConnection, app_id: &AppId, host: &str) -> Result<u64> {
     let done = sqlx::query("DELETE FROM domain_claims WHERE host = $1 AND app_id = $2")
         .bind(host)

@@ -1,60 +1,58 @@
-//! Entries: the keys of collections and the paths of buckets, read here and
-//! written by [`super::commit`].
+//! Entries: the keys of collections and the paths of buckets. They are read here and written by
+//! [`super::commit`].
 //!
-//! Invariant: an entry whose time is up is as if it were not there, also while its
-//! row still is.
+//! Invariant: an expired entry is never returned, even while its row still exists.
 
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::signals::Touches;
-use super::{AppId, Excerpt, Json, Page, Result, Space, Store, excerpt, text};
+use super::{AppId, Excerpt, Json, Page, Reads, Result, Space, Store, excerpt, text};
 
-/// The most entries of one collection that are counted.
+/// The maximum number of entries counted in one collection.
 pub const ENTRIES_COUNTED_MAX: i64 = 1_000;
 
-/// An entry as it is stored.
+/// A stored entry.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Entry {
-    /// The key, or the path.
+    /// The key or the path.
     pub name: String,
-    /// The value; of a file, what describes its blob.
+    /// The value; for a file, the description of its blob.
     pub value: Json,
-    /// The collection's version at the time of the change: never twice the same in
-    /// one collection.
+    /// The collection's version after the change; unique within a collection.
     pub version: i64,
-    /// When its time is up, µs.
+    /// When it expires, µs.
     pub expires_at: Option<i64>,
     /// When it was last changed, µs.
     pub updated_at: i64,
 }
 
-/// A collection or a bucket, and how full it is.
+/// A collection or a bucket, and its number of entries.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Collection {
     /// Its name.
     pub name: String,
-    /// Grows with every change.
+    /// The version; grows with every change.
     pub version: i64,
-    /// How many entries it has; [`ENTRIES_COUNTED_MAX`] stands for that and more.
+    /// The number of entries, at most [`ENTRIES_COUNTED_MAX`].
     pub entries: i64,
 }
 
-/// Which part of a collection.
+/// Selects a part of a collection.
 #[derive(Debug, Clone)]
 pub struct EntryRange<'a> {
-    /// Only names that begin so.
+    /// Only names with this prefix.
     pub prefix: &'a str,
     /// Only names after this one.
     pub after: Option<&'a str>,
-    /// At most so many.
+    /// The maximum number of entries.
     pub limit: i64,
 }
 
-/// The names of an entry, but for the app's.
+/// The names of an entry, without its app.
 #[derive(Debug, Clone, Copy)]
 pub struct EntryName<'a> {
-    /// Keys or paths.
+    /// Whether it is a key or a file path.
     pub space: Space,
     /// The collection or the bucket.
     pub collection: &'a str,
@@ -62,7 +60,7 @@ pub struct EntryName<'a> {
     pub name: &'a str,
 }
 
-/// Binds the parameters of [`Store::part_query`].
+/// Binds the parameters of [`Reads::part_query`].
 macro_rules! bind_part {
     ($query:expr, $app_id:expr, $space:expr, $collection:expr, $range:expr, $now:expr, $end:expr) => {{
         let query = $query
@@ -80,8 +78,8 @@ macro_rules! bind_part {
     }};
 }
 
-impl Store {
-    /// The entry, if there is one at the time `now`, µs.
+impl Reads {
+    /// Returns the entry, if it exists at the time `now`, µs.
     pub async fn find_entry(
         &self,
         app_id: &AppId,
@@ -106,7 +104,7 @@ impl Store {
         Ok(found)
     }
 
-    /// The version of a collection; 0 for one that nothing was ever put into.
+    /// Returns the version of a collection; 0 if nothing was ever written to it.
     pub async fn find_collection_version(
         &self,
         app_id: &AppId,
@@ -123,9 +121,11 @@ impl Store {
         .await?;
         Ok(version.unwrap_or(0))
     }
+}
 
-    /// Entries in the order of their names' bytes, as of the time `now`, µs. Large values are
-    /// left out.
+impl Store {
+    /// Lists entries ordered by the bytes of their names, as of the time `now`, µs. Large values
+    /// are omitted.
     pub async fn list_entries(
         &self,
         app_id: &AppId,
@@ -139,9 +139,11 @@ impl Store {
         let query = bind_part!(sqlx::query_as(query), app_id, space, collection, range, now, end);
         Ok(query.fetch_all(self.reads()).await?)
     }
+}
 
-    /// [`Store::list_entries`] with all values, if names and values have at most `bytes_max`
-    /// bytes. What is over is not read.
+impl Reads {
+    /// Lists entries as [`Store::list_entries`] does, but with all values. Returns `None` as soon
+    /// as names and values exceed `bytes_max` bytes; the rest is not read.
     pub async fn list_entries_within(
         &self,
         app_id: &AppId,
@@ -167,11 +169,10 @@ impl Store {
         Ok(Some(entries))
     }
 
-    /// The query for a part of a collection; `has_end` says whether there is a name after all
-    /// that are wanted.
+    /// Returns the query for a part of a collection; `has_end` is whether there is an upper bound.
     fn part_query(&self, value: &str, has_end: bool) -> AssertSqlSafe<String> {
         let by_bytes = self.inner.dialect.by_bytes();
-        // A bound that every name satisfies would be one more comparison for each.
+        // A bound that every name satisfies would cost one more comparison per name.
         let before_end = if has_end { format!("AND name{by_bytes} < $8") } else { String::new() };
         AssertSqlSafe(format!(
             "SELECT name, {value}, version, expires_at, updated_at FROM entries \
@@ -181,8 +182,10 @@ impl Store {
              ORDER BY name{by_bytes} LIMIT $7"
         ))
     }
+}
 
-    /// The app's collections or buckets by name, with what is in them.
+impl Store {
+    /// Lists the app's collections or buckets by name, with their numbers of entries.
     pub async fn list_collections(
         &self,
         app_id: &AppId,
@@ -205,17 +208,21 @@ impl Store {
         .await?;
         Ok(rows)
     }
+}
 
-    /// Whether the app has keys whose time was up at `at`, µs, and that are not deleted yet.
+impl Reads {
+    /// Whether the app has keys that expired before `at`, µs, and are not deleted yet.
     pub async fn has_expired_entries(&self, app_id: &AppId, at: i64) -> Result<bool> {
         let query = "SELECT 1 FROM entries WHERE expires_at IS NOT NULL AND expires_at <= $2 \
                      AND app_id = $1 LIMIT 1";
         let query = sqlx::query(query).bind(app_id).bind(at);
         Ok(query.fetch_optional(self.reads()).await?.is_some())
     }
+}
 
-    /// Deletes at most `limit` rows whose time was up before `at`, µs, and says how
-    /// many. Nobody sees a difference.
+impl Store {
+    /// Deletes at most `limit` entries that expired before `at`, µs. Returns the number deleted.
+    /// The deletion is not visible to readers.
     pub async fn delete_expired_entries(&self, at: i64, limit: i64) -> Result<u64> {
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
@@ -235,14 +242,14 @@ impl Store {
     }
 }
 
-/// The first name, in the order of bytes, after all names with this prefix; none where every
-/// name after the prefix has it.
+/// Returns the first name, in byte order, after all names with this prefix; `None` if there is no
+/// such bound.
 fn first_after(prefix: &str) -> Option<String> {
     let mut end = prefix.to_owned();
     loop {
         let next = match end.pop()? {
             char::MAX => continue,
-            // Over the surrogates, which are not characters.
+            // Skips the surrogates, which are not characters.
             '\u{d7ff}' => '\u{e000}',
             last => char::from_u32(last as u32 + 1)?,
         };

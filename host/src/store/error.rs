@@ -1,7 +1,6 @@
-//! What can go wrong with the store, sorted by what the caller can do about it.
+//! The errors of the store, sorted by what the caller can do about them.
 //!
-//! Invariant: a violated constraint is recognised by its kind, never by the
-//! text of a message.
+//! Invariant: a violated constraint is recognised by its kind, never by the text of a message.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,34 +10,33 @@ use sqlx::error::ErrorKind;
 use super::RouteId;
 use super::dialect::{is_contended, is_full, is_unavailable};
 
-/// Why the store refused or failed. Cheap to clone: one failed commit is
-/// answered to everyone who was in it.
+/// An error of the store. Cheap to clone: every caller in a failed commit receives it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no such thing, or it does not belong to what was named with it.
+    /// The resource does not exist, or does not belong to the given parent.
     #[error("{0} not found")]
     NotFound(Resource),
-    /// It would contradict what is already there.
+    /// The change contradicts existing data.
     #[error("{0}")]
     Conflict(Conflict),
-    /// The text cannot be stored, on either database.
+    /// The text cannot be stored on either database.
     #[error("{field} {reason}")]
     Invalid {
-        /// The field's name, as the API has it.
+        /// The field's name in the API.
         field: &'static str,
-        /// What is wrong with it, to follow the name in a sentence.
+        /// The reason, phrased to follow the field's name.
         reason: &'static str,
     },
-    /// The database cannot be reached, is full or is being restarted. Nothing
-    /// was written, or it is unknown whether it was; the same call may work later.
+    /// The database cannot be reached, is full or is restarting. It is unknown whether the write
+    /// happened; the same call can succeed later.
     #[error("the database is unavailable: {0}")]
     Unavailable(Arc<str>),
-    /// The disk of the database is full. Nothing was written; the same call works when there is
-    /// room.
+    /// The disk of the database is full. Nothing was written; the same call succeeds once space is
+    /// available.
     #[error("the disk of the database is full: {0}")]
     Full(Arc<str>),
-    /// The database has undone the work because others were in its way. Nothing was written,
-    /// and the same work can be done again.
+    /// The database rolled the work back because of concurrent work. Nothing was written, and the
+    /// same work can be repeated.
     #[error("the database is unavailable: {0}")]
     Contended(Arc<str>),
     /// A newer release has migrated the database, and this release must not use it.
@@ -56,19 +54,19 @@ pub enum Error {
         /// The newest migration of this release.
         release: i64,
     },
-    /// A mistake in PiCloud or a damaged database. Not for the caller's eyes.
+    /// A bug in PiCloud or a damaged database. Never shown to callers.
     #[error("the database failed: {0}")]
     Internal(Arc<sqlx::Error>),
 }
 
-/// What was not found.
+/// A kind of resource that was not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// An app.
     App,
     /// A domain claimed by the app.
     Domain,
-    /// A script, in that app where one was named.
+    /// A script; of the given app, if one was given.
     Script,
     /// A version of the script.
     Version,
@@ -80,7 +78,7 @@ pub enum Resource {
     Setting,
     /// A trigger.
     Trigger,
-    /// An event that is not done.
+    /// An event that is not done yet.
     Event,
     /// A dead letter.
     DeadLetter,
@@ -98,55 +96,55 @@ pub enum Resource {
     Secret,
 }
 
-/// What was contradicted.
+/// The reason for a conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
     /// Another app has the name.
     AppName,
     /// Another script of the app has the name.
     ScriptName,
-    /// The domain is claimed already, by whichever app.
+    /// An app has already claimed the domain.
     Domain,
     /// This route of the app answers the same requests.
     Route(Box<SameRoute>),
-    /// The script is at this version, not at the expected one.
+    /// The script is at this version, not at the expected version.
     Version(i64),
-    /// The queue has a trigger already.
+    /// The queue already has a trigger.
     Queue,
     /// Another trigger has the address.
     Address,
-    /// The dead letter was replayed before.
+    /// The dead letter was already replayed.
     Resolved,
-    /// A node runs the event.
+    /// The event is running on a node.
     EventRuns,
-    /// The script of the dead letter, or its version, does not exist any more.
+    /// The script of the dead letter, or its version, no longer exists.
     ScriptDeleted,
     /// Another user has the name.
     UserName,
-    /// The identity is another user's.
+    /// The identity belongs to another user.
     Identity,
-    /// Without this user there would be no owner who can sign in.
+    /// Without this user no owner could sign in.
     LastOwner,
-    /// The app has as many secrets as it may have.
+    /// The app has the maximum number of secrets.
     SecretsMax(i64),
-    /// The app has as many domains as it may have.
+    /// The app has the maximum number of domains.
     DomainsMax(i64),
-    /// There are secrets under a newer master key than this process has.
+    /// A newer master key than this process has is in use.
     MasterKey,
-    /// The app may not keep as much.
+    /// The app's storage is full.
     StorageFull(StorageFull),
-    /// The id is taken, or somebody else made the same change at the same time.
+    /// The id is taken, or another caller made the same change at the same time.
     Concurrent,
 }
 
-/// A limit that an app has reached.
+/// A storage limit that an app would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageFull {
     /// The limit's name.
     pub limit: &'static str,
-    /// What the app would have kept.
+    /// The app's use after the change.
     pub used: i64,
-    /// What it may keep.
+    /// The maximum allowed.
     pub most: i64,
 }
 
@@ -157,14 +155,14 @@ impl fmt::Display for StorageFull {
     }
 }
 
-/// The route of the app that answers the same requests as a new one.
+/// An existing route of the app that answers the same requests as a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SameRoute {
-    /// Its id.
+    /// The route's id.
     pub id: RouteId,
-    /// Its method, or `*`.
+    /// The route's method, or `*`.
     pub method: String,
-    /// Its path.
+    /// The route's path.
     pub path: String,
 }
 
@@ -203,31 +201,31 @@ impl fmt::Display for Conflict {
             Self::Version(version) => write!(f, "the script is at version {version}"),
             Self::Queue => f.write_str("the queue has a trigger already"),
             Self::Address => f.write_str("another trigger has this address"),
-            Self::Resolved => f.write_str("the dead letter was replayed before"),
-            Self::EventRuns => f.write_str("the event runs; only what waits can be cancelled"),
-            Self::ScriptDeleted => f.write_str("the script, or that version of it, is deleted"),
+            Self::Resolved => f.write_str("the dead letter was already replayed"),
+            Self::EventRuns => f.write_str("a running event cannot be cancelled"),
+            Self::ScriptDeleted => f.write_str("the script, or this version of it, was deleted"),
             Self::UserName => f.write_str("another user has this name"),
-            Self::Identity => f.write_str("the identity is another user's"),
+            Self::Identity => f.write_str("the identity belongs to another user"),
             Self::LastOwner => f.write_str("there must be an owner who can sign in"),
             Self::SecretsMax(most) => write!(f, "an app has at most {most} secrets"),
             Self::DomainsMax(most) => write!(f, "an app has at most {most} domains"),
-            Self::MasterKey => f.write_str("this node has another master key than the newest"),
+            Self::MasterKey => f.write_str("this node does not have the newest master key"),
             Self::StorageFull(full) => full.fmt(f),
-            Self::Concurrent => f.write_str("it was changed at the same time"),
+            Self::Concurrent => f.write_str("another request changed it at the same time"),
         }
     }
 }
 
 impl Error {
-    /// Whether the database was in no state to do it, whatever it was asked to do: the same call
-    /// works later.
+    /// Whether the database was unable to work, whatever the request; the same call can succeed
+    /// later.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Contended(_))
     }
 
-    /// Logs that `what` failed in the background: as a warning, except in an outage, which the
-    /// store has logged itself, once.
+    /// Logs that `what` failed in the background, as a warning. An outage is only logged at debug
+    /// level, because the store has already logged it once.
     pub fn tell(&self, what: &str) {
         if self.is_outage() {
             tracing::debug!(error = %self, "{what}");
@@ -252,13 +250,13 @@ impl Error {
         }
     }
 
-    /// Names what a violated UNIQUE constraint means here. SQLite does not say
-    /// which constraint it was, so only the statement's author can.
+    /// Maps a violated UNIQUE constraint to a conflict. SQLite does not report which constraint it
+    /// was, so only the statement's author knows.
     pub(super) fn on_unique(self, conflict: Conflict) -> Self {
         if self.violates(&ErrorKind::UniqueViolation) { Self::Conflict(conflict) } else { self }
     }
 
-    /// Names the missing row that a violated foreign key means here.
+    /// Maps a violated foreign key to the missing resource.
     pub(super) fn on_foreign_key(self, resource: Resource) -> Self {
         if self.violates(&ErrorKind::ForeignKeyViolation) { Self::NotFound(resource) } else { self }
     }

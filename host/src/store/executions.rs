@@ -1,4 +1,4 @@
-//! The log of runs: read and aged here, written by [`super::commit`].
+//! The log of executions: read and deleted here, written by [`super::commit`].
 //!
 //! Invariant: a row is never changed.
 
@@ -24,12 +24,12 @@ pub(super) use filter::EXECUTIONS;
 pub use filter::ExecutionFilter;
 pub use follow::Followed;
 
-/// One run of a script, as it ended. The JSON columns are the caller's.
+/// A finished run of a script. The caller defines the content of the JSON columns.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Execution {
-    /// Its id.
+    /// The id.
     pub id: ExecutionId,
-    /// The app that the script belonged to.
+    /// The script's app.
     pub app_id: AppId,
     /// The script.
     pub script_id: ScriptId,
@@ -37,13 +37,13 @@ pub struct Execution {
     pub script_name: String,
     /// The version that ran.
     pub version: i64,
-    /// How it ended.
+    /// How the run ended.
     #[sqlx(try_from = "String")]
     pub status: ExecutionStatus,
-    /// What started it.
+    /// The kind of trigger that started the run.
     #[sqlx(try_from = "String")]
     pub trigger_kind: TriggerKind,
-    /// Which attempt, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: i64,
     /// A summary of the request.
     pub request: Json,
@@ -51,25 +51,25 @@ pub struct Execution {
     pub response: Option<Json>,
     /// The script's log lines, an array.
     pub log: Json,
-    /// What went wrong, if something did.
+    /// The error, if the run failed.
     pub error: Option<Json>,
-    /// Fuel that the run took.
+    /// The fuel used.
     pub fuel_used: i64,
-    /// The most memory that it had, in bytes.
+    /// The peak memory, in bytes.
     pub memory_peak_bytes: i64,
-    /// How long it took, µs.
+    /// The duration, µs.
     pub duration_us: i64,
-    /// When it began, µs.
+    /// When the run began, µs.
     pub started_at: i64,
-    /// When it ended, µs.
+    /// When the run ended, µs.
     pub finished_at: i64,
-    /// The event that started it, if one did.
+    /// The event that started the run, if any.
     pub event_id: Option<EventId>,
-    /// The trigger that the event came by.
+    /// The trigger that created the event.
     pub trigger_id: Option<TriggerId>,
-    /// The execution that called it, as a part of its own.
+    /// The execution that called this one as part of its own run.
     pub parent_id: Option<ExecutionId>,
-    /// The execution that had caused the event.
+    /// The execution that caused the event.
     pub caused_by: Option<ExecutionId>,
 }
 
@@ -97,10 +97,10 @@ bulk_row! { Execution {
     caused_by: Text,
 }}
 
-/// Inserts many, as the last executions of this connection's writer: the next numbers are
-/// theirs, and the writer's row stays locked until the commit. One that is there already is
-/// left alone: after a connection was lost in a commit, nobody knows whether the rows are
-/// there, and they are sent again.
+/// Inserts executions as the next ones of this connection's writer: they get its next sequence
+/// numbers, and the writer's row stays locked until the commit. Existing rows are skipped: if a
+/// connection is lost during a commit, it is unknown whether the rows are stored, and they are sent
+/// again.
 pub(super) async fn insert(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -132,7 +132,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Executions on their way into the database.
+/// Encoded executions, ready to insert.
 pub(super) struct Rows {
     json: String,
     count: i64,
@@ -146,12 +146,12 @@ impl Rows {
     }
 }
 
-/// Whose executions.
+/// Selects whose executions to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutionScope {
-    /// Of all scripts of an app.
+    /// The executions of all scripts of an app.
     App(AppId),
-    /// Of one script.
+    /// The executions of one script.
     Script(ScriptId),
 }
 
@@ -172,7 +172,7 @@ impl ExecutionScope {
 }
 
 impl Store {
-    /// Errors: `NotFound(Execution)`, also for one that is recorded and not yet committed.
+    /// Returns a committed execution. Errors: `NotFound(Execution)`.
     pub async fn find_execution(&self, id: &ExecutionId) -> Result<Execution> {
         sqlx::query_as("SELECT * FROM executions WHERE id = $1")
             .bind(id)
@@ -181,7 +181,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Execution))
     }
 
-    /// A page of executions, the last to finish first.
+    /// Lists executions, last finished first.
     pub async fn list_executions(
         &self,
         scope: &ExecutionScope,
@@ -192,15 +192,14 @@ impl Store {
         Ok(search::fetch(&mut connection, scope, filter, &page.into()).await?.rows)
     }
 
-    /// The runs that an event has started, attempt by attempt from the last, and those
-    /// that they called.
+    /// Lists the runs that an event started, and the runs they called, last attempt first.
     pub async fn list_executions_of_event(
         &self,
         scope: &ExecutionScope,
         event_id: &EventId,
         page: Page,
     ) -> Result<Vec<Execution>> {
-        // An OR would read all executions of the scope; so would a scope that has an index.
+        // An OR, or a scope that can use an index, would read all executions of the scope.
         let query = format!(
             "SELECT * FROM executions WHERE id IN (SELECT id FROM executions WHERE event_id = $2 \
              UNION SELECT part.id FROM executions run JOIN executions part \
@@ -218,13 +217,11 @@ impl Store {
         Ok(rows)
     }
 
-    /// What finished after the execution `after`, the first to finish first. Without
-    /// `after`, or when retention has deleted it, from the oldest row there is. The filter's
-    /// text does not count here.
+    /// Lists executions that finished after the execution `after`, first finished first. Starts at
+    /// the oldest row if `after` is `None` or deleted. Ignores the filter's text.
     ///
-    /// For clients from before [`Store::follow_executions`]: executions that are committed
-    /// later than others that finished after them are missing. The filter is applied to the
-    /// next 10,000.
+    /// For clients older than [`Store::follow_executions`]. It misses executions that were
+    /// committed after others that finished later. The filter applies to the next 10,000 rows.
     pub async fn list_executions_after(
         &self,
         scope: &ExecutionScope,
@@ -250,7 +247,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// The runs that an execution has led to by events, the last to finish first.
+    /// Lists the runs that an execution caused through events, last finished first.
     pub async fn list_executions_caused_by(
         &self,
         scope: &ExecutionScope,
@@ -263,9 +260,8 @@ impl Store {
         Ok(listing.fetch(&mut connection, "*", &page.into()).await?.rows)
     }
 
-    /// Deletes at most `limit` executions that finished before `at`, the oldest first, and
-    /// returns how many: all of them, or those of `scope`. The caller repeats it until that is
-    /// less than `limit`.
+    /// Deletes at most `limit` executions that finished before `at`, oldest first: all of them, or
+    /// those of `scope`. Returns the number deleted; the caller repeats until it is below `limit`.
     pub async fn delete_executions_before(
         &self,
         scope: Option<&ExecutionScope>,

@@ -1,9 +1,9 @@
-//! What other nodes have committed, as PostgreSQL passes it on.
+//! Receives notifications of commits by other nodes, from PostgreSQL.
 //!
-//! A notification is sent inside of the transaction that it tells of, so it comes after
-//! the commit and never without it. It can be lost with the connection, and a connection can
-//! die without anybody being told: a notification is a hint. Every ten seconds one statement
-//! on the same connection finds what was missed, and whether the connection is alive.
+//! A notification is sent inside the transaction that it reports, so it arrives after the commit
+//! and never without it. It can be lost with the connection, and a connection can die unnoticed: a
+//! notification is only a hint. Every ten seconds one statement on the same connection finds missed
+//! changes and checks the connection.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::signals::{Signals, Touches};
 use super::writer::OwnSession;
 use super::{DatabaseTime, outbox};
 
-/// The wait after a failure, doubled up to the maximum.
+/// The wait after a failure, doubled each time up to the maximum.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// How often the database is looked at without being told to.
+/// How often the database is checked without a notification.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Hears what other nodes tell, and looks for what was not heard.
+/// Receives notifications of other nodes, and finds missed changes.
 pub(super) struct Ear {
     pub(super) options: AnyConnectOptions,
     pub(super) own_session: OwnSession,
@@ -32,7 +32,7 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    /// Passes on what other nodes tell, for as long as the store lives.
+    /// Passes on notifications of other nodes as long as the store lives.
     pub(super) async fn pass_on(self, mut listener: Listener) {
         let mut next_look = Instant::now() + LOOK;
         loop {
@@ -44,17 +44,17 @@ impl Ear {
                     }
                     Err(error) => Some(error),
                 },
-                // A connection that died without a word is noticed here.
+                // Detects a connection that died without an error.
                 () = sleep_until(next_look) => {
                     next_look = Instant::now() + LOOK;
                     self.look(&mut listener).await.err()
                 }
             };
             if let Some(error) = lost {
-                tracing::warn!(error, "other nodes cannot be heard");
+                tracing::warn!(error, "lost the connection for notifications from other nodes");
                 drop(listener);
                 listener = self.listen_again().await;
-                tracing::info!("other nodes are heard again");
+                tracing::info!("notifications from other nodes arrive again");
             }
         }
     }
@@ -65,14 +65,14 @@ impl Ear {
         }
     }
 
-    /// Compares what this node has read with what is in the database, and learns when there
-    /// will be an event to claim: one of another node, or one whose lease that let run out.
+    /// Compares the revision this node has read with the database's. Also finds when an event can
+    /// next be claimed: one of another node, or one whose lease has expired.
     pub(super) async fn look(&self, listener: &mut Listener) -> Result<(), String> {
         let query = outbox::look_query(Dialect::Postgres);
         let begun = Instant::now();
         let (revision, next_in_us, now_us) = listener.ask(query).await?;
         let answered = Instant::now();
-        // In the middle between the question and the answer.
+        // The midpoint between query and response.
         let at = answered.into_std() - (answered - begun) / 2;
         self.signals.time.send_replace(Some(DatabaseTime { at, us: now_us }));
         self.currency.is_stored(revision, &self.signals);
@@ -81,7 +81,7 @@ impl Ear {
         Ok(())
     }
 
-    /// Tries until it is connected. Who knows what was told meanwhile: everybody looks.
+    /// Retries until it is connected. Then signals a check for changes whose notification was lost.
     async fn listen_again(&self) -> Listener {
         let mut retry = RETRY_MIN;
         loop {
@@ -92,7 +92,7 @@ impl Ear {
                         return listener;
                     }
                 }
-                Err(error) => tracing::debug!(%error, "other nodes cannot be heard yet"),
+                Err(error) => tracing::debug!(%error, "cannot reconnect for notifications yet"),
             }
             sleep(retry).await;
             retry = (retry * 2).min(RETRY_MAX);

@@ -1,4 +1,4 @@
-//! The ids of stored things, one type each, so that none is taken for another.
+//! The ids of stored resources, one type each, so that they cannot be confused.
 //!
 //! Invariant: an id holds a UUID in its canonical form (lower case, hyphens).
 
@@ -22,7 +22,7 @@ macro_rules! ids {
         pub struct $name(String);
 
         impl $name {
-            /// The canonical text.
+            /// Returns the canonical text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -66,24 +66,24 @@ macro_rules! ids {
 }
 
 ids! {
-    /// Names an app.
+    /// The id of an app.
     AppId;
-    /// Names a script, whatever its version.
+    /// The id of a script, across its versions.
     ScriptId;
-    /// Names a route.
+    /// The id of a route.
     RouteId;
-    /// Names one run of a script.
+    /// The id of an execution.
     ExecutionId;
-    /// Names a trigger.
+    /// The id of a trigger.
     TriggerId;
-    /// Names an event, from the moment it is accepted.
+    /// The id of an event, assigned when it is accepted.
     EventId;
-    /// Names an event that was given up.
+    /// The id of a dead letter.
     DeadLetterId;
-    /// Names a user.
+    /// The id of a user.
     UserId;
-    /// Names an API key; it is no secret.
+    /// The id of an API key; it is not secret.
     ApiKeyId;
-    /// Names an entry of the audit log.
+    /// The id of an entry of the audit log.
     AuditId;
 }

@@ -1,15 +1,15 @@
-//! Lists of the tables that grow with use: newest first, a page at a time.
+//! Lists of the tables that grow with use, newest first, in pages.
 //!
 //! ```text
-//!  found   by an index, in the order of the list          no row is read in vain
+//!  found   by an index, in the order of the list          reads only matching rows
 //!    │
-//!  sifted  row by row, among the first LOOKED_AT_MAX      what no index finds
+//!  sifted  row by row, the first LOOKED_AT_MAX rows       conditions without an index
 //!    │
-//!  a page, and where to go on
+//!  a page, and the position to continue from
 //! ```
 //!
-//! Invariant: the cost of a page does not grow with its table. `host/tests/plans.rs` reads
-//! the plans.
+//! Invariant: the cost of a page does not grow with its table. `host/tests/plans.rs` checks the
+//! query plans.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,24 +22,24 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe, FromRow};
 
 use super::{Page, Result};
 
-/// The most rows that a page looks at for what no index finds.
+/// The maximum number of rows that a page examines for conditions without an index.
 pub const LOOKED_AT_MAX: i64 = 10_000;
 
-/// The most rows that are counted.
+/// The maximum number of rows counted.
 pub const COUNTED_MAX: i64 = 10_000;
 
 const PREFIX: &str = "v1.";
 
-/// A place in a list: behind this row.
+/// A position in a list: after this row.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Position {
-    /// The time by which the list is ordered, µs.
+    /// The row's time in the list's order, µs.
     pub at: i64,
     /// The row's id.
     pub id: String,
 }
 
-/// The text is no position.
+/// The text is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text is no position of a list")]
 pub struct PositionError;
@@ -64,12 +64,12 @@ impl FromStr for Position {
     }
 }
 
-/// Which part of a list.
+/// Selects a part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// How many rows.
+    /// The limit and offset.
     pub page: Page,
-    /// Only what is behind this place.
+    /// Only rows after this position.
     pub after: Option<Position>,
 }
 
@@ -82,13 +82,13 @@ impl From<Page> for Part {
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed<T> {
-    /// Its rows.
+    /// The rows of the page.
     pub rows: Vec<T>,
-    /// Where to go on if the page is not full because [`LOOKED_AT_MAX`] rows were looked at.
+    /// The position to continue from, if the page ended after examining [`LOOKED_AT_MAX`] rows.
     pub looked_to: Option<Position>,
 }
 
-/// What a condition compares with.
+/// The value of a condition.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Text(String),
@@ -107,7 +107,7 @@ impl From<&str> for Value {
     }
 }
 
-/// A table, and the columns that its lists are ordered by.
+/// A table, and the columns that order its lists.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     pub(super) name: &'static str,
@@ -115,23 +115,23 @@ pub(super) struct Table {
     pub(super) id: &'static str,
 }
 
-/// What a row has to be: in SQL, and the value for each `{}` in it.
+/// A condition on rows, in SQL, and the value for each `{}` in it.
 #[derive(Debug, Clone)]
 struct Condition {
     sql: String,
     value: Option<Value>,
 }
 
-/// A list being put together.
+/// A builder of list queries.
 #[derive(Debug, Clone)]
 pub(super) struct Listing {
     table: Table,
     found: Vec<Condition>,
     sifted: Vec<Condition>,
     sifted_columns: Vec<&'static str>,
-    /// Only rows from before this time, µs.
+    /// Only rows older than this time, µs.
     before: Option<i64>,
-    /// How many rows are looked at for what is sifted.
+    /// The maximum number of rows examined for sifted conditions.
     looked_at_max: i64,
 }
 
@@ -142,7 +142,7 @@ impl Listing {
         Self { table, found, sifted, sifted_columns, before, looked_at_max }.found_where("true")
     }
 
-    /// Only rows whose column compares so with the value: `app_id =`. There is an index.
+    /// Keeps rows whose column compares with the value, as in `app_id =`. Needs an index.
     #[must_use]
     pub(super) fn found(mut self, comparison: &str, value: impl Into<Value>) -> Self {
         let sql = format!("{comparison} {{}}");
@@ -150,34 +150,34 @@ impl Listing {
         self
     }
 
-    /// Only rows from before this time, µs.
+    /// Keeps rows older than this time, µs.
     #[must_use]
     pub(super) fn before(mut self, at: i64) -> Self {
         self.before = Some(at);
         self
     }
 
-    /// Looks at `rows` rows for what is sifted, instead of [`LOOKED_AT_MAX`].
+    /// Sets the number of rows examined for sifted conditions, instead of [`LOOKED_AT_MAX`].
     #[must_use]
     pub(super) fn looking_at(mut self, rows: i64) -> Self {
         self.looked_at_max = rows;
         self
     }
 
-    /// Only rows of which this is so; a part of an index's condition.
+    /// Keeps rows that satisfy this part of an index's condition.
     #[must_use]
     pub(super) fn found_where(mut self, condition: &str) -> Self {
         self.found.push(Condition { sql: condition.to_owned(), value: None });
         self
     }
 
-    /// Only rows whose column has the value, among those that are looked at.
+    /// Keeps examined rows whose column has the value.
     #[must_use]
     pub(super) fn sifted(self, column: &'static str, value: impl Into<Value>) -> Self {
         self.sifted_where(&[column], &format!("{column} = {{}}"), Some(value.into()))
     }
 
-    /// Only rows of which this is so, among those that are looked at.
+    /// Keeps examined rows that satisfy the condition.
     #[must_use]
     pub(super) fn sifted_where(
         mut self,
@@ -190,8 +190,8 @@ impl Listing {
         self
     }
 
-    /// Only rows with these values, as far as there are any. The first is found by an index
-    /// that has its column alone, the others are sifted; without any, `otherwise` is found.
+    /// Keeps rows with all the given values. The first filter uses the index on its column alone,
+    /// the others are sifted. Without any, `otherwise` uses its index.
     #[must_use]
     pub(super) fn found_by_first(
         mut self,
@@ -206,7 +206,7 @@ impl Listing {
         given.fold(self, |listing, (column, value)| listing.sifted(column, value))
     }
 
-    /// The page with these `columns`.
+    /// Returns the page, with these `columns`.
     pub(super) async fn fetch<T>(
         self,
         connection: &mut AnyConnection,
@@ -227,8 +227,8 @@ impl Listing {
         statement.sql = if self.sifted.is_empty() {
             format!("SELECT {columns} FROM {name} WHERE {found} {}", page(&mut statement))
         } else {
-            // By id, so that only the rows of the page are read whole. The sum, which has no
-            // index, keeps the planner from reading the table in order and looking up each row.
+            // Selects by id, so that only the rows of the page are read whole. The sum has no index
+            // and keeps the planner from reading the table in order and looking up each row.
             let sifted = statement.all(&self.sifted);
             format!(
                 "SELECT {columns} FROM {name} WHERE {id} IN (SELECT {id} FROM ({}) AS looked \
@@ -246,12 +246,12 @@ impl Listing {
         Ok(Listed { rows, looked_to })
     }
 
-    /// The condition on what is found by an index.
+    /// Returns the condition that uses an index.
     fn condition(&self, statement: &mut Statement, after: Option<&Position>) -> String {
         let Table { at, id, .. } = self.table;
         let found = statement.all(&self.found);
-        // One of the two bounds: SQLite begins at the first that it meets, and would pass over
-        // all rows between them.
+        // Uses only one of the two bounds: SQLite starts at the first bound in the text, and would
+        // step over all rows between them.
         match (self.before, after) {
             (before, Some(after)) if before.is_none_or(|before| after.at < before) => {
                 let last_at = statement.bind(after.at.into());
@@ -263,7 +263,7 @@ impl Listing {
         }
     }
 
-    /// The rows that are sifted.
+    /// Returns the query for the examined rows.
     fn looked_at(&self, found: &str) -> String {
         let Table { name, at, id } = self.table;
         let mut columns = vec![at, id];
@@ -273,7 +273,7 @@ impl Listing {
         format!("SELECT {columns} FROM {name} WHERE {found} {order} LIMIT {}", self.looked_at_max)
     }
 
-    /// The last row that is looked at, if there are more behind it.
+    /// Returns the last examined row, if more rows follow.
     async fn last_looked_at(
         &self,
         connection: &mut AnyConnection,
@@ -291,7 +291,7 @@ impl Listing {
         Ok(if rows.len() == 2 { Some(rows.swap_remove(0)) } else { None })
     }
 
-    /// How many rows there are; [`COUNTED_MAX`] stands for that and more.
+    /// Returns the number of rows, at most [`COUNTED_MAX`].
     pub(super) async fn count(self, connection: &mut AnyConnection) -> Result<i64> {
         let mut statement = Statement::default();
         let (name, found) = (self.table.name, self.condition(&mut statement, None));
@@ -308,7 +308,7 @@ impl Listing {
     }
 }
 
-/// A statement and its values.
+/// A statement and its bound values.
 #[derive(Default)]
 struct Statement {
     sql: String,
@@ -316,13 +316,13 @@ struct Statement {
 }
 
 impl Statement {
-    /// Binds a value; its place.
+    /// Binds a value and returns its placeholder.
     fn bind(&mut self, value: Value) -> String {
         self.values.push(value);
         format!("${}", self.values.len())
     }
 
-    /// All of these conditions in one.
+    /// Joins these conditions with AND.
     fn all(&mut self, conditions: &[Condition]) -> String {
         let each = conditions.iter().map(|Condition { sql, value }| match value {
             Some(value) => sql.replace("{}", &self.bind(value.clone())),

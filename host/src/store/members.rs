@@ -1,23 +1,23 @@
-//! Members: what a user may do in an app.
+//! Members: the roles of users in apps.
 
 use sqlx::FromRow;
 
 use super::signals::Touches;
 use super::{AppId, AppRole, Error, Page, Resource, Result, Store, UserId};
 
-/// A member as stored, with the user's name.
+/// A stored member, with the user's name.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Member {
-    /// In which app.
+    /// The app.
     pub app_id: AppId,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Their name.
+    /// The user's name.
     pub user_name: String,
-    /// What they may do there.
+    /// The user's role in the app.
     #[sqlx(try_from = "String")]
     pub role: AppRole,
-    /// Since when, µs.
+    /// When the user became a member, µs.
     pub created_at: i64,
     /// When the role was last changed, µs.
     pub updated_at: i64,
@@ -27,7 +27,7 @@ const SELECT: &str = "SELECT m.app_id, m.user_id, u.name AS user_name, m.role, m
     m.updated_at FROM members m JOIN users u ON u.id = m.user_id WHERE m.app_id = $1";
 
 impl Store {
-    /// What a user may do in an app; nothing if they are no member.
+    /// Returns a user's role in an app; `None` if the user is not a member.
     pub async fn find_app_role(&self, app_id: &AppId, user_id: &UserId) -> Result<Option<AppRole>> {
         let role: Option<String> =
             sqlx::query_scalar("SELECT role FROM members WHERE app_id = $1 AND user_id = $2")
@@ -39,7 +39,7 @@ impl Store {
         Ok(role.and_then(|role| AppRole::try_from(role).ok()))
     }
 
-    /// Errors: `NotFound(Member)`.
+    /// Returns a member of an app. Errors: `NotFound(Member)`.
     pub async fn find_member(&self, app_id: &AppId, user_id: &UserId) -> Result<Member> {
         let query = format!("{SELECT} AND m.user_id = $2");
         sqlx::query_as(sqlx::AssertSqlSafe(query))
@@ -50,7 +50,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Member))
     }
 
-    /// The app's members, by name.
+    /// Lists the app's members by name.
     pub async fn list_members(&self, app_id: &AppId, page: Page) -> Result<Vec<Member>> {
         let query = format!("{SELECT} ORDER BY u.name LIMIT $2 OFFSET $3");
         let members = sqlx::query_as(sqlx::AssertSqlSafe(query))
@@ -62,8 +62,8 @@ impl Store {
         Ok(members)
     }
 
-    /// Makes a user a member of an app, or changes their role there.
-    /// Errors: `NotFound(Member)` if there is no such user or app.
+    /// Adds a user to an app, or changes the user's role there.
+    /// Errors: `NotFound(Member)` if the user or the app does not exist.
     pub async fn upsert_member(
         &self,
         app_id: &AppId,
@@ -92,7 +92,7 @@ impl Store {
         .await
     }
 
-    /// Ends a membership. Errors: `NotFound(Member)`.
+    /// Removes a member. Errors: `NotFound(Member)`.
     pub async fn delete_member(&self, app_id: &AppId, user_id: &UserId) -> Result<()> {
         let (app_id, user_id) = (app_id.clone(), user_id.clone());
         self.write(Touches::Definitions, move |connection| {

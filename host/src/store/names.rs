@@ -1,34 +1,287 @@
-//! The names of kinds and states, as they are stored, shown and sent.
+//! The names of kinds and states, as stored, shown and sent.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use strum::VariantArray;
 
-/// The database has a name that this version does not know.
+/// The database contains a name that this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown name {0:?}")]
 pub struct UnknownName(String);
 
-macro_rules! names {
-    ($($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ })+) => {$(
-        $(#[$doc])*
-        #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-        )]
-        #[serde(rename_all = "snake_case")]
-        pub enum $type {
-            $($(#[$variant_doc])* $variant,)+
-        }
+/// A user's role in the instance. Each role includes the rights of the roles below it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum InstanceRole {
+    /// Full access.
+    Owner,
+    /// Full access, except for managing owners.
+    Admin,
+    /// Access to the apps that the user is a member of.
+    Member,
+}
 
+/// A member's role in an app. Each role includes the rights of the roles below it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum AppRole {
+    /// Full access to the app.
+    AppAdmin,
+    /// Can change scripts, routes and triggers.
+    Editor,
+    /// Can read.
+    Viewer,
+}
+
+/// The status of a finished execution.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ExecutionStatus {
+    /// The script returned.
+    Success,
+    /// The script threw an error or failed to run.
+    Error,
+    /// The run exceeded its wall-clock limit.
+    Timeout,
+    /// The run used up its fuel.
+    BudgetExceeded,
+    /// The run exceeded its memory limit.
+    MemoryExceeded,
+    /// The run exceeded another named limit.
+    LimitExceeded,
+    /// The host failed during the run.
+    Crashed,
+}
+
+/// The kind of event or call that started an execution.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum TriggerKind {
+    /// A request to an endpoint or a route.
+    Http,
+    /// The test panel.
+    Execute,
+    /// Another script, directly or through an event.
+    Script,
+    /// A change of a key.
+    Kv,
+    /// A schedule.
+    Cron,
+    /// A message in a queue.
+    Queue,
+    /// A message on a topic.
+    Pubsub,
+    /// An e-mail.
+    Email,
+    /// A change of a file.
+    Files,
+    /// An event that was given up.
+    DeadLetter,
+}
+
+/// How a request to a route is served.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Delivery {
+    /// Run the script and return its response.
+    Sync,
+    /// Store the request, run the script, and return its response if it is ready in time.
+    Durable,
+    /// Store the request and return at once; run the script later.
+    Async,
+}
+
+/// The kind of change to a key or a file.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Operation {
+    /// It did not exist before.
+    Insert,
+    /// It existed before.
+    Update,
+    /// It was deleted.
+    Delete,
+}
+
+/// How a dead letter was resolved.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Resolution {
+    /// Its event was enqueued again.
+    Replayed,
+    /// A user marked it as ignored.
+    Ignored,
+    /// A script for dead letters handled it.
+    HandledByScript,
+    /// A script for dead letters failed.
+    HandlerFailed,
+}
+
+/// The namespace of an entry's name.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Space {
+    /// Keys in collections.
+    Kv,
+    /// Paths in buckets.
+    Files,
+}
+
+/// How the wait before the next attempt grows.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Backoff {
+    /// The wait stays the same.
+    Constant,
+    /// The wait doubles.
+    Exponential,
+}
+
+/// Gives each type its names.
+macro_rules! named {
+    ($($type:ident)+) => {$(
         impl $type {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+            /// All values.
+            pub const ALL: &[Self] = Self::VARIANTS;
 
-            /// The name, as it is stored and shown.
+            /// Returns the name, as stored and shown.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
+                self.into()
             }
         }
 
@@ -36,120 +289,10 @@ macro_rules! names {
             type Error = UnknownName;
 
             fn try_from(name: String) -> Result<Self, UnknownName> {
-                Self::ALL.iter().copied().find(|known| known.as_str() == name).ok_or(UnknownName(name))
+                name.parse().map_err(|_| UnknownName(name))
             }
         }
     )+};
 }
 
-names! {
-    /// What a user may do in the instance; each may what those after it may.
-    InstanceRole {
-        /// Everything.
-        Owner = "owner",
-        /// Everything but what concerns owners.
-        Admin = "admin",
-        /// What they may in the apps that they are a member of.
-        Member = "member",
-    }
-
-    /// What a member may do in an app; each may what those after it may.
-    AppRole {
-        /// Everything in the app.
-        AppAdmin = "app_admin",
-        /// Change scripts and what starts them.
-        Editor = "editor",
-        /// Look.
-        Viewer = "viewer",
-    }
-
-    /// How a run ended.
-    ExecutionStatus {
-        /// The script returned.
-        Success = "success",
-        /// It threw, or failed to run.
-        Error = "error",
-        /// Its wall-clock time was up.
-        Timeout = "timeout",
-        /// Its fuel was used up.
-        BudgetExceeded = "budget_exceeded",
-        /// It asked for more memory than it may have.
-        MemoryExceeded = "memory_exceeded",
-        /// It went over another named limit.
-        LimitExceeded = "limit_exceeded",
-        /// The host failed while it ran.
-        Crashed = "crashed",
-    }
-
-    /// What starts a run.
-    TriggerKind {
-        /// A request to an endpoint or a route.
-        Http = "http",
-        /// The test panel.
-        Execute = "execute",
-        /// Another script, now or later.
-        Script = "script",
-        /// A changed key.
-        Kv = "kv",
-        /// A schedule.
-        Cron = "cron",
-        /// A message in a queue.
-        Queue = "queue",
-        /// A message on a topic.
-        Pubsub = "pubsub",
-        /// A mail.
-        Email = "email",
-        /// A changed file.
-        Files = "files",
-        /// An event that was given up.
-        DeadLetter = "dead_letter",
-    }
-
-    /// How a request to a route is served.
-    Delivery {
-        /// Run now, answer the result.
-        Sync = "sync",
-        /// Store, run, answer the result if it comes in time.
-        Durable = "durable",
-        /// Store and answer; run afterwards.
-        Async = "async",
-    }
-
-    /// What happened to a key or a file.
-    Operation {
-        /// There was none before.
-        Insert = "insert",
-        /// There was another before.
-        Update = "update",
-        /// There is none any more.
-        Delete = "delete",
-    }
-
-    /// What has become of a dead letter.
-    Resolution {
-        /// Its event was enqueued anew.
-        Replayed = "replayed",
-        /// Somebody decided to leave it.
-        Ignored = "ignored",
-        /// A script that listens to dead letters dealt with it.
-        HandledByScript = "handled_by_script",
-        /// That script failed.
-        HandlerFailed = "handler_failed",
-    }
-
-    /// What the names of entries belong to.
-    Space {
-        /// Keys of collections.
-        Kv = "kv",
-        /// Paths of buckets.
-        Files = "files",
-    }
-
-    /// How the wait before the next attempt grows.
-    Backoff {
-        /// It does not.
-        Constant = "constant",
-        /// It doubles.
-        Exponential = "exponential",
-    }
-}
+named! { InstanceRole AppRole ExecutionStatus TriggerKind Delivery Operation Resolution Space Backoff }

@@ -1,15 +1,15 @@
-//! Whether writes get through, and what is done when the disk of an SQLite database is full.
+//! Tracks whether writes succeed, and handles a full disk of an SQLite database.
 //!
 //! ```text
 //!  writing ──a group fails──▶ failing ──a group is committed──▶ writing
 //!     │ ▲
-//!     │ └── twice the reserve is free ── full ◀── no room on the disk ── writing, failing
+//!     │ └── twice the reserve is free ── full ◀── the disk is full ── writing, failing
 //!     └──────────────────────────────────▲
 //! ```
 //!
-//! Deleting rows needs room too: SQLite logs the changed pages first. The reserve is a file
-//! beside the database that holds such room. When the disk is full it is removed, and what
-//! scripts write is refused, so that the room is left to whoever tidies up.
+//! Deleting rows needs disk space too: SQLite first logs the changed pages. The reserve is a file
+//! beside the database that occupies such space. When the disk is full, the reserve is removed and
+//! writes of scripts are refused, so that the space is left for deletions.
 //!
 //! Invariant: an outage is logged once when it begins and once when it ends.
 
@@ -28,20 +28,20 @@ use super::dialect::DatabaseUrl;
 use super::signals::{Signals, Touches};
 use super::{Error, Result, Store};
 
-/// What follows the name of the database's file in that of its reserve.
+/// The suffix of the database's file name that gives the reserve's.
 const RESERVE_SUFFIX: &str = "-reserve";
-/// What follows the name of the reserve while it is being made.
+/// The suffix of the reserve's name while it is being created.
 const UNFINISHED_SUFFIX: &str = ".new";
-/// How often a full disk is looked at.
+/// How often a full disk is checked.
 const LOOK: Duration = Duration::from_secs(2);
-/// With less room than this no server starts, in bytes.
+/// The minimum free space for a server to start, in bytes.
 const START_BYTES: u64 = 4 << 20;
 
-/// A write that changes nothing that counts.
+/// A write without a visible effect.
 pub(super) const PROBE: &str = "INSERT INTO settings (name, value, updated_at) \
     VALUES ('write_probe', '', 0) ON CONFLICT (name) DO UPDATE SET updated_at = settings.updated_at + 1";
 
-/// Room on the disk that is kept for tidying up.
+/// Disk space reserved for deletions.
 #[derive(Debug, Clone)]
 pub(super) struct Reserve {
     path: PathBuf,
@@ -49,7 +49,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// That of a database that is a file, if it is to have one.
+    /// Returns the reserve of a database file, if one is configured.
     pub(super) fn of(url: &DatabaseUrl) -> Option<Self> {
         let bytes = Some(url.reserve_bytes()).filter(|bytes| *bytes > 0)?;
         Some(Self::beside(&url.file()?, bytes))
@@ -65,7 +65,7 @@ impl Reserve {
         fs::metadata(&self.path).is_ok_and(|about| about.len() >= self.bytes)
     }
 
-    /// Gives the room back to the disk.
+    /// Frees the reserved space.
     fn release(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -73,8 +73,7 @@ impl Reserve {
         }
     }
 
-    /// Takes the room, if there is as much again: with less, the next write would already be
-    /// short of it.
+    /// Reserves the space if twice as much is free. With less, the next write would already fail.
     fn take(&self) -> io::Result<()> {
         if self.is_held() {
             return Ok(());
@@ -84,7 +83,7 @@ impl Reserve {
         let unfinished = PathBuf::from(unfinished);
         let taken = self.fill(&unfinished).and_then(|()| fs::rename(&unfinished, &self.path));
         if taken.is_err() {
-            // What was taken so far would be missed.
+            // Frees the space that was already allocated.
             let _ = fs::remove_file(&unfinished);
         }
         taken
@@ -99,7 +98,7 @@ impl Reserve {
     }
 }
 
-/// Gives a file that many bytes of the disk, also where the file system cannot do so at once.
+/// Allocates disk space for a file, by writing if the file system cannot allocate.
 fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
@@ -109,10 +108,10 @@ fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Releases the reserve of an SQLite database if a server could not start without it.
+/// Releases the reserve of an SQLite database if a server could not start otherwise.
 ///
 /// # Errors
-/// When it cannot be removed.
+/// If the file cannot be removed.
 pub fn make_room_to_start(url: &DatabaseUrl) -> io::Result<()> {
     let Some(reserve) = Reserve::of(url) else { return Ok(()) };
     let Some(Ok(disk)) = reserve.path.parent().map(statvfs) else { return Ok(()) };
@@ -122,14 +121,14 @@ pub fn make_room_to_start(url: &DatabaseUrl) -> io::Result<()> {
     reserve.release()
 }
 
-/// How many free pages of an SQLite file there are, and how it gives them back.
+/// Selects the number of free pages of an SQLite file, and how it frees them.
 const FREE_PAGES: &str = "SELECT freelist_count, auto_vacuum \
     FROM pragma_freelist_count(), pragma_auto_vacuum()";
-/// The value of `auto_vacuum` with which free pages are given back when asked for.
+/// The value of `auto_vacuum` with which free pages are released on request.
 const INCREMENTAL: i64 = 2;
-/// So many free pages of 4 KiB are left for the rows to come.
+/// The number of free pages of 4 KiB kept for future rows.
 const FREE_PAGES_KEPT: i64 = 1024;
-/// How many are given back by one write.
+/// The number of pages released by one write.
 const FREED_PAGES: i64 = 2048;
 
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +138,7 @@ enum State {
     Full(Instant),
 }
 
-/// Whether writes get through. Shared by all that write.
+/// Whether writes succeed. Shared by all writers.
 pub(super) struct Writes {
     state: Mutex<State>,
     reserve: Option<Reserve>,
@@ -147,8 +146,8 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// Takes the reserve if it is not there. Without room for it the disk is full from the start:
-    /// a server that was killed on a full disk must not fill what the reserve has left.
+    /// Creates the reserve if it is missing. If that fails, the disk counts as full from the start:
+    /// a server that was killed on a full disk must not use up the space of its reserve.
     pub(super) fn start(reserve: Option<Reserve>, signals: Signals) -> Arc<Self> {
         let writes = Arc::new(Self { state: Mutex::new(State::Writing), reserve, signals });
         let taken = writes.reserve.as_ref().map_or(Ok(()), Reserve::take);
@@ -162,36 +161,36 @@ impl Writes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether writes got through when the last one was made.
+    /// Whether the last write succeeded.
     pub(super) fn get_through(&self) -> bool {
         matches!(*self.state(), State::Writing)
     }
 
-    /// Refuses what makes the database grow while the disk is full.
+    /// Refuses writes that make the database grow while the disk is full.
     pub(super) fn check_room(&self) -> Result<()> {
         match *self.state() {
-            State::Full(_) => Err(Error::Full("writes wait until there is room".into())),
+            State::Full(_) => Err(Error::Full("writes are refused until space is free".into())),
             State::Writing | State::Failing(_) => Ok(()),
         }
     }
 
-    /// A group of writes was committed.
+    /// Records that a group of writes was committed.
     pub(super) fn committed(&self) {
         let mut state = self.state();
         if let State::Failing(since) = *state {
-            tracing::info!(after_s = since.elapsed().as_secs(), "writes are committed again");
+            tracing::info!(after_s = since.elapsed().as_secs(), "writes succeed again");
             *state = State::Writing;
         }
     }
 
-    /// A group of writes, or one in it, failed because of the database.
+    /// Records that a group of writes, or one write in it, failed because of the database.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
         if matches!(error, Error::Full(_)) && self.reserve.is_some() {
             return self.fill(error);
         }
         let mut state = self.state();
         if matches!(*state, State::Writing) {
-            tracing::warn!(%error, "writes are not committed; they are tried again");
+            tracing::warn!(%error, "writes fail; they are retried");
             *state = State::Failing(Instant::now());
         } else {
             tracing::debug!(%error, "a group of writes was not committed");
@@ -220,7 +219,7 @@ impl Writes {
         tokio::spawn(Self::recover(Arc::downgrade(self)));
     }
 
-    /// Looks for room until there is some, or the store is gone.
+    /// Checks for free space until there is enough, or until the store is dropped.
     async fn recover(writes: std::sync::Weak<Self>) {
         loop {
             sleep(LOOK).await;
@@ -232,11 +231,11 @@ impl Writes {
             }
             let mut state = writes.state();
             if let State::Full(since) = *state {
-                tracing::info!(after_s = since.elapsed().as_secs(), "the disk has room again");
+                tracing::info!(after_s = since.elapsed().as_secs(), "the disk has space again");
             }
             *state = State::Writing;
             drop(state);
-            // What was not claimed meanwhile.
+            // Events that were not claimed in the meantime.
             writes.signals.tell(Touches::Outbox);
             return;
         }
@@ -244,12 +243,12 @@ impl Writes {
 }
 
 impl Store {
-    /// Gives room that deleted rows have left in an SQLite file back to the disk, a bounded part
-    /// of it; `true` when there is more. PostgreSQL does so by itself, and a database of release
-    /// 0.1 after `picloud compact`.
+    /// Returns some of the space of deleted rows in an SQLite file to the disk; `true` if more
+    /// remains. A database of release 0.1 needs `picloud compact` first. PostgreSQL does this by
+    /// itself.
     ///
     /// # Errors
-    /// From the database.
+    /// Errors of the database.
     pub async fn give_back_room(&self) -> Result<bool> {
         if self.is_shared() {
             return Ok(false);
@@ -261,7 +260,7 @@ impl Store {
         let statement = format!("PRAGMA incremental_vacuum({FREED_PAGES})");
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
-                // It works row by row, so all rows are asked for.
+                // The pragma works row by row, so all rows are fetched.
                 sqlx::query(AssertSqlSafe(statement)).fetch_all(connection).await?;
                 Ok(())
             })
@@ -270,10 +269,10 @@ impl Store {
         Ok(free - FREED_PAGES > FREE_PAGES_KEPT)
     }
 
-    /// Whether the database can give room back.
+    /// Whether the database can return space to the disk.
     ///
     /// # Errors
-    /// From the database.
+    /// Errors of the database.
     pub async fn gives_back_room(&self) -> Result<bool> {
         if self.is_shared() {
             return Ok(true);
@@ -283,15 +282,15 @@ impl Store {
     }
 }
 
-/// Writes an SQLite database anew, without the room of deleted rows, so that it gives such room
-/// back by itself from then on. Needs as much room as the database takes, and no server.
+/// Rewrites an SQLite database without the space of deleted rows, so that it returns such space by
+/// itself from then on. Needs as much free space as the database takes, and no running server.
 ///
 /// # Errors
-/// From the database; it is as it was then.
+/// Errors of the database, which then stays unchanged.
 pub async fn compact(url: &DatabaseUrl) -> Result<()> {
     sqlx::any::install_default_drivers();
     let mut connection = url.dialect().connect_writer(&url.connect_options()).await?;
-    // In WAL mode the setting is taken over only outside of it.
+    // In WAL mode the setting has no effect.
     for statement in [
         "PRAGMA journal_mode = DELETE",
         "PRAGMA auto_vacuum = INCREMENTAL",

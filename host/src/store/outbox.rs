@@ -1,21 +1,21 @@
-//! The outbox: every event that is accepted and not yet done.
+//! The outbox: all accepted events that are not done yet.
 //!
 //! ```text
-//!  append ─▶ waiting ──claim: attempt + 1──▶ leased ──complete──▶ gone
+//!  append ─▶ pending ──claim: attempt + 1──▶ leased ──complete──▶ deleted
 //!               ▲                              │ │
 //!               ├──── retry: available later ──┘ ├──bury──▶ a dead letter
 //!               ├──── release: attempt - 1 ──────┤
-//!               ├──── the lease ran out ─────────┘
-//!               └──cancel──▶ gone
+//!               ├──── the lease expired ─────────┘
+//!               └──cancel──▶ deleted
 //! ```
 //!
-//! [`super::commit`] appends what a run causes and completes, retries or buries
-//! what started it; [`claim`] is how a node takes what is due, [`handover`] how it takes
-//! what it appends itself, [`cancel`] how a person takes back what waits.
+//! [`super::commit`] appends the events that a run causes, and completes, retries or buries the
+//! event that started it. With [`claim`] a node takes due events, with [`handover`] the events it
+//! appends itself. With [`cancel`] a user removes pending events.
 //!
-//! Invariant: an attempt is counted before it begins, so that one which kills its
-//! host is counted too.
-//! Invariant: who names an older attempt or another token changes nothing.
+//! Invariant: an attempt is counted before it begins, so that an attempt that kills its host counts
+//! too.
+//! Invariant: a call with an older attempt or another token changes nothing.
 
 mod cancel;
 mod claim;
@@ -40,47 +40,47 @@ use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::remains::OF_AN_APP;
 use super::{
-    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Resource, Result, ScriptId, Store,
-    TriggerId, TriggerKind,
+    AppId, DeadLetterId, Error, EventId, ExecutionId, Json, Reads, Resource, Result, ScriptId,
+    Store, TriggerId, TriggerKind,
 };
 
-/// An event of the outbox.
+/// A stored event.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Event {
-    /// Its id.
+    /// The id.
     pub id: EventId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// The trigger that it came by.
+    /// The trigger that created it.
     pub trigger_id: Option<TriggerId>,
-    /// The script to run; none while its queue has no trigger.
+    /// The script to run; `None` while its queue has no trigger.
     pub script_id: Option<ScriptId>,
-    /// The version to run; none for the one that runs then.
+    /// The version to run; `None` for the version deployed at the time of the run.
     pub script_version: Option<i64>,
-    /// What kind of event it is.
+    /// The kind of event.
     #[sqlx(try_from = "String")]
     pub kind: TriggerKind,
-    /// What happened: `insert`, `send`, `fire` …
+    /// The operation: `insert`, `send`, `fire` …
     pub operation: String,
-    /// The queue, topic, collection or bucket that it came by; may be empty.
+    /// The queue, topic, collection or bucket; can be empty.
     pub source: String,
-    /// The details, an object.
+    /// The details, a JSON object.
     pub payload: Json,
-    /// As whom the script runs.
+    /// The principal the script runs as.
     pub principal: String,
-    /// How many events led to it, one after the other.
+    /// The length of the chain of events that led to this one.
     pub depth: i64,
-    /// Attempts begun.
+    /// The number of attempts begun.
     pub attempt: i64,
-    /// Not before this time of the database, µs.
+    /// The earliest time for the next attempt, by the database's clock, µs.
     pub available_at: i64,
-    /// Whose it is until then, by the database's time, µs.
+    /// When the lease expires, by the database's clock, µs.
     pub leased_until: Option<i64>,
-    /// Names the claim.
+    /// The token of the claim.
     pub lease_token: Option<String>,
-    /// The node whose caller waits.
+    /// The node on which a caller waits for the response.
     pub reply_to: Option<String>,
-    /// The dead letter that its script is told of.
+    /// The dead letter that the event is about.
     pub dead_letter_id: Option<DeadLetterId>,
     /// The execution that caused it.
     pub caused_by: Option<ExecutionId>,
@@ -88,48 +88,48 @@ pub struct Event {
     pub first_attempt_at: Option<i64>,
     /// When the last attempt began, µs.
     pub last_attempt_at: Option<i64>,
-    /// Why the last attempt failed.
+    /// The error of the last attempt.
     pub last_error: Option<String>,
     /// When it was accepted, µs.
     pub created_at: i64,
 }
 
-/// An event to be appended.
+/// An event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Its id.
+    /// The id.
     pub id: EventId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// The trigger that it came by.
+    /// The trigger that created it.
     pub trigger_id: Option<TriggerId>,
     /// The script to run.
     pub script_id: Option<ScriptId>,
     /// The version to run.
     pub script_version: Option<i64>,
-    /// What kind of event it is.
+    /// The kind of event.
     pub kind: TriggerKind,
-    /// What happened.
+    /// The operation.
     pub operation: String,
     /// The queue, topic, collection or bucket.
     pub source: String,
-    /// The details, an object.
+    /// The details, a JSON object.
     pub payload: Json,
-    /// As whom the script runs.
+    /// The principal the script runs as.
     pub principal: String,
-    /// How many events led to it.
+    /// The length of the chain of events that led to this one.
     pub depth: i64,
-    /// Not before so many microseconds from now.
+    /// The delay before the first attempt, in microseconds from now.
     pub delay_us: i64,
-    /// The node whose caller waits.
+    /// The node on which a caller waits for the response.
     pub reply_to: Option<String>,
-    /// Dropped while another with the same source and key waits.
+    /// The dedupe key: drops the event if a pending one has the same source and key.
     pub dedupe_key: Option<String>,
-    /// The dead letter that its script is told of.
+    /// The dead letter that the event is about.
     pub dead_letter_id: Option<DeadLetterId>,
     /// The execution that caused it.
     pub caused_by: Option<ExecutionId>,
-    /// Now, µs.
+    /// The current time, µs.
     pub created_at: i64,
 }
 
@@ -153,10 +153,10 @@ bulk_row! { NewEvent {
     created_at: Number,
 }}
 
-/// Appends events, inside of a transaction; how many there are now that were not.
+/// Appends events inside a transaction. Returns the number of new events.
 ///
-/// A message whose queue had no trigger when it was sent may have got one meanwhile: the
-/// trigger took what was there, so what comes after it is handed over here.
+/// A queue can have got a trigger after a message to it was sent. The trigger took the messages
+/// stored at that time; later messages are assigned to it here.
 pub(super) async fn append(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -187,15 +187,15 @@ pub(super) async fn append(
     Ok(appended)
 }
 
-/// Appends messages with dedupe keys; how many do not wait already. One that waits stays
-/// waiting until this transaction ends: its run will see what is committed here.
+/// Appends messages with dedupe keys. Returns the number of new ones. A pending message stays
+/// pending until this transaction ends, so its run sees what is committed here.
 async fn append_single(
     connection: &mut AnyConnection,
     dialect: Dialect,
     messages: Vec<&NewEvent>,
 ) -> Result<u64> {
-    // In one order on all nodes, so that two of them cannot wait for each other; and one of
-    // each key, because a statement changes a row once.
+    // Sorted, so that two nodes cannot deadlock. One message per key, because a statement can
+    // change a row only once.
     let mut first: BTreeMap<_, &NewEvent> = BTreeMap::new();
     for message in messages {
         first.entry((&message.app_id, &message.source, &message.dedupe_key)).or_insert(message);
@@ -203,7 +203,7 @@ async fn append_single(
     if first.is_empty() {
         return Ok(0);
     }
-    // Not DO NOTHING, which would leave the row that waits unlocked.
+    // Not DO NOTHING, which would not lock the pending row.
     let insert = bulk::insert_statement::<NewEvent>(
         dialect,
         "outbox",
@@ -218,11 +218,11 @@ async fn append_single(
     Ok(waiting.iter().filter(|id| ours.contains(id)).count() as u64)
 }
 
-/// The script that the trigger of a row leads to now; NULL if there is no such trigger.
+/// The script that the trigger of a row runs now; NULL if there is no such trigger.
 const SCRIPT_NOW: &str = "(SELECT t.script_id FROM triggers t WHERE t.id = outbox.trigger_id)";
 
 impl Store {
-    /// Errors: `NotFound(Event)`, also for one that is done.
+    /// Returns the event with this id. Errors: `NotFound(Event)`, also if it is done.
     pub async fn find_event(&self, id: &EventId) -> Result<Event> {
         sqlx::query_as(AssertSqlSafe(format!("SELECT * FROM outbox WHERE id = $1 AND {OF_AN_APP}")))
             .bind(id)
@@ -230,8 +230,10 @@ impl Store {
             .await?
             .ok_or(Error::NotFound(Resource::Event))
     }
+}
 
-    /// The waiting message with this dedupe key, if there is one.
+impl Reads {
+    /// Returns the pending message with this dedupe key, if any.
     pub async fn find_waiting_message(
         &self,
         app_id: &AppId,

@@ -1,73 +1,68 @@
-//! What routes and apps ask of a request before a script runs. Stored as one JSON
-//! each, because it is read and written as a whole.
+//! The requirements of routes and apps for a request before a script runs. Each policy is stored as
+//! one JSON text, because it is read and written as a whole.
 //!
-//! Invariant: a stored policy that this release does not understand, because a newer one has
-//! written it or it is damaged, is read as one that lets nobody in. It closes that route or
-//! app, and nothing else fails.
+//! Invariant: a stored policy that this release does not understand refuses every request. A newer
+//! release can have written it, or it can be damaged. This closes only that route or app.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json::Verbatim;
-use utoipa::ToSchema;
 
-/// What a route asks.
+/// A route's requirements for a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoutePolicy {
-    /// Who is let in.
+    /// The authentication required.
     pub auth: RouteAuth,
-    /// How often.
+    /// The rate limit.
     pub rate_limit: Option<RateLimit>,
-    /// How many requests are run at once, on each node.
+    /// The maximum number of concurrent requests on each node.
     pub concurrency_max: Option<u32>,
-    /// Pages of which other origins may read the answers.
+    /// The origins whose pages can read the responses.
     pub cors: Option<Cors>,
 }
 
-/// What an app asks of every request to its routes and endpoints.
+/// An app's requirements for every request to its routes and endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngressPolicy {
-    /// Whether the stored policy is not understood. The app is closed then.
+    /// Whether the stored policy is not understood, which closes the app.
     #[serde(skip)]
     pub is_unknown: bool,
-    /// How often.
+    /// The rate limit.
     pub rate_limit: Option<RateLimit>,
-    /// How many requests are run at once, on each node.
+    /// The maximum number of concurrent requests on each node.
     pub concurrency_max: Option<u32>,
-    /// Which scripts answer at their own endpoints.
+    /// The scripts that respond at their own endpoints.
     pub endpoints: Endpoints,
 }
 
-/// Which scripts of an app answer at `/x/{app}/{script}`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The scripts of an app that respond at `/x/{app}/{script}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoints {
-    /// All but those that a route with `auth` leads to: else the endpoint would be a way
-    /// around it.
+    /// All scripts except those behind a route with `auth`: their endpoint would bypass it.
     #[default]
     Unguarded,
-    /// All, also those that a route with `auth` leads to.
+    /// All scripts, including those behind a route with `auth`.
     Open,
-    /// None: the app is its routes.
+    /// No scripts: the app responds only at its routes.
     Closed,
 }
 
-/// So many requests at once, then one each `per_s / requests` seconds. Counted on each
-/// node of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+/// A rate limit: a burst of `requests`, then one request every `per_s / requests` seconds. Each
+/// node of a cluster counts separately.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// How many, 1 to 1,000,000.
-    #[schema(example = 100)]
+    /// Number of requests, 1 to 1,000,000.
     pub requests: u32,
-    /// In how many seconds, 1 to 86,400.
+    /// Period in seconds, 1 to 86,400.
     #[serde(default = "one")]
-    #[schema(example = 1)]
     pub per_s: u32,
-    /// Whose requests are counted together.
+    /// How requests are grouped for counting.
     #[serde(default)]
     pub by: RateBy,
 }
@@ -76,63 +71,63 @@ fn one() -> u32 {
     1
 }
 
-/// Whose requests are counted together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+/// How requests are grouped for counting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RateBy {
-    /// Everybody's that were let in.
+    /// All admitted requests together.
     #[default]
     All,
-    /// Each caller's own, also those that were refused. An IPv6 caller is its /64.
+    /// Per client address, including refused requests. IPv6 clients are grouped by /64.
     Address,
 }
 
-/// Pages of which other origins may read the answers (WHATWG Fetch, "CORS protocol").
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The origins whose pages can read the responses (WHATWG Fetch, "CORS protocol").
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cors {
-    /// Origins like `https://shop.example`, exactly; or `*` alone for all.
+    /// Exact origins such as `https://shop.example`, or `*` alone for all origins.
     pub origins: Vec<String>,
-    /// Request headers that a page may send beside the safe ones; `*` for all.
+    /// Request headers that a page can send besides the safelisted ones; `*` for all.
     #[serde(default)]
     pub headers: Vec<String>,
-    /// Response headers that a page may read beside the safe ones; `*` for all.
+    /// Response headers that a page can read besides the safelisted ones; `*` for all.
     #[serde(default)]
     pub exposed_headers: Vec<String>,
-    /// Whether cookies and other credentials come along; not with `*`.
+    /// Whether cookies and other credentials are allowed; not with `*`.
     #[serde(default)]
     pub credentials: bool,
-    /// For how long a browser keeps the permission, 0 to 86,400 seconds.
+    /// How long a browser caches the permission, 0 to 86,400 seconds.
     #[serde(default)]
     pub max_age_s: u32,
 }
 
-/// Who is let in. Secrets are named: they are the app's, any of them will do, so that
-/// one can be exchanged while the other still works.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The authentication of a route. Secrets are names of the app's secrets. Any listed secret is
+/// accepted, so that one can be rotated while another still works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RouteAuth {
-    /// Everybody. With braces, so that serde refuses the fields of another mode beside it.
+    /// No authentication. The braces make serde refuse fields of another mode.
     None {},
-    /// Who sends a secret: as `Authorization: Bearer …` or as `X-API-Key`.
+    /// A secret, sent as `Authorization: Bearer …` or as `X-API-Key`.
     Key {
         /// The names of 1 to 5 secrets.
         secrets: Vec<String>,
-        /// A header that brings it instead, such as `x-gitlab-token`.
+        /// A header that carries the secret instead, such as `x-gitlab-token`.
         #[serde(default)]
         header: Option<String>,
     },
-    /// Who sends a user's name and a secret as a password (RFC 7617).
+    /// A user name and a secret as the password (RFC 7617).
     Basic {
-        /// The user's name, without a colon.
+        /// The user name, without a colon.
         user: String,
         /// The names of 1 to 5 secrets.
         secrets: Vec<String>,
     },
-    /// Who has signed the body with a secret.
+    /// A signature of the body, made with a secret.
     Hmac(HmacAuth),
-    /// Nobody: a newer release has saved the route, and this one does not understand what it
-    /// asks. The route is closed until it is saved again. It cannot be asked for.
+    /// Refuses every request. A newer release saved the route, and this release does not understand
+    /// its policy. The route stays closed until it is saved again. Requests cannot set this mode.
     Unknown,
 }
 
@@ -142,31 +137,31 @@ impl Default for RouteAuth {
     }
 }
 
-/// How a signature is made: `preset` or `custom`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The format of a signature: either `preset` or `custom`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HmacAuth {
     /// The names of 1 to 5 secrets.
     pub secrets: Vec<String>,
-    /// As a known sender does it.
+    /// The format of a known sender.
     #[serde(default)]
     pub preset: Option<SignaturePreset>,
-    /// As described.
+    /// A custom format.
     #[serde(default, deserialize_with = "crate::json::optional_object")]
     pub custom: Option<CustomSignature>,
-    /// By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
-    /// left out. Only where a time is signed.
+    /// The maximum difference between the signed time and the server's, in seconds, 1 to 86,400;
+    /// default 300. Only for formats that sign a time.
     #[serde(default)]
     pub tolerance_s: Option<u32>,
 }
 
-/// A sender whose signatures are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// A known sender's signature format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignaturePreset {
-    /// Standard Webhooks, and Svix under its own names of headers.
+    /// Standard Webhooks, and Svix with its own header names.
     StandardWebhooks,
-    /// GitHub, and whoever signs as it does: `X-Hub-Signature-256`.
+    /// GitHub and senders with the same format: `X-Hub-Signature-256`.
     Github,
     /// Stripe.
     Stripe,
@@ -176,29 +171,26 @@ pub enum SignaturePreset {
     Shopify,
 }
 
-/// A signature of another sender.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// A custom signature format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomSignature {
-    /// The header that brings it.
-    #[schema(example = "x-signature")]
+    /// The header that contains the signature.
     pub header: String,
-    /// What stands before it there.
+    /// The text before the signature in the header.
     #[serde(default)]
-    #[schema(example = "sha256=")]
     pub prefix: String,
-    /// How it is written.
+    /// The encoding of the signature.
     #[serde(default)]
     pub encoding: SignatureEncoding,
     /// The hash function.
     #[serde(default)]
     pub algorithm: SignatureAlgorithm,
-    /// The header that brings the time of signing, in seconds since 1970.
+    /// The header that contains the time of signing, in seconds since 1970.
     #[serde(default)]
     pub timestamp_header: Option<String>,
-    /// What is signed: a text with `{body}` once, and `{timestamp}` if there is a time.
+    /// The signed text: a template with `{body}` once, and `{timestamp}` if a time is signed.
     #[serde(default = "body_alone")]
-    #[schema(example = "{timestamp}.{body}")]
     pub signed: String,
 }
 
@@ -206,19 +198,19 @@ fn body_alone() -> String {
     "{body}".to_owned()
 }
 
-/// How a signature is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The encoding of a signature.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignatureEncoding {
-    /// Hexadecimal, in either case.
+    /// Hexadecimal, in upper or lower case.
     #[default]
     Hex,
-    /// RFC 4648, section 4.
+    /// Base64 (RFC 4648, section 4).
     Base64,
 }
 
 /// The hash function of an HMAC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignatureAlgorithm {
     /// SHA-256.
@@ -229,13 +221,13 @@ pub enum SignatureAlgorithm {
 }
 
 impl RouteAuth {
-    /// Whether anybody is let in.
+    /// Whether no authentication is required.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::None {}
     }
 
-    /// The names of the secrets that it takes.
+    /// Returns the names of the secrets that are accepted.
     #[must_use]
     pub fn secrets(&self) -> &[String] {
         match self {
@@ -260,12 +252,12 @@ impl From<String> for IngressPolicy {
     }
 }
 
-/// The policy, if every part of the stored one is understood.
+/// Returns the policy, if every part of the stored JSON is understood.
 fn understood<T: DeserializeOwned + Serialize>(json: &str) -> Option<T> {
     let stored = Verbatim::read(json).ok()?;
     let policy: T = serde_json::from_value(stored.clone()).ok()?;
-    // serde does not refuse every unknown field, for example beside the tag of a variant
-    // without fields, and reads an array as an object by position.
+    // serde does not refuse every unknown field, for example next to the tag of a variant without
+    // fields. It also reads an array as an object by position.
     let known = serde_json::to_value(&policy).ok()?;
     covers(&known, &stored).then_some(policy)
 }

@@ -1,13 +1,13 @@
-//! Who reads by which connections: scripts never wait for the admin API.
+//! The read connections: scripts never wait for the admin API.
 //!
-//! A list of the admin API takes milliseconds, and eight of them at once held every connection,
-//! so that a request to a script got 503. Each side has a pool of its own.
+//! A list of the admin API takes milliseconds. Eight of them at once used to take every connection,
+//! and requests to scripts got 503. So each side has its own pool.
 
 use sqlx::AnyPool;
 
-use super::Store;
+use super::{Reads, Store};
 
-/// How many connections read at once.
+/// The numbers of read connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readers {
     /// For scripts, requests and events.
@@ -23,12 +23,21 @@ impl Default for Readers {
 }
 
 impl Store {
-    /// The same store for the admin API: it reads by connections of its own.
+    /// Returns this store for the admin API, which uses its own read connections.
     #[must_use]
     pub fn for_admin(&self) -> Self {
-        Self { is_admin: true, ..self.clone() }
+        let reads = Reads { is_admin: true, ..self.reads.clone() };
+        Self { reads, entry: self.entry.clone() }
     }
 
+    /// Returns a handle that only reads.
+    #[must_use]
+    pub fn read_only(&self) -> Reads {
+        self.reads.clone()
+    }
+}
+
+impl Reads {
     pub(super) fn reads(&self) -> &AnyPool {
         if self.is_admin { &self.inner.admin_reads } else { &self.inner.reads }
     }

@@ -1,4 +1,4 @@
-//! How the API refuses what the store refuses: the status and the code of each error.
+//! Maps store errors to API errors: the status and the code of each.
 
 use super::{Conflict, Error as StoreError};
 use crate::error::{DISK_FULL_RETRY_AFTER_S, Error, RETRY_AFTER_S, Refusal};

@@ -1,16 +1,16 @@
-//! What is left of deleted apps.
+//! Deletes the remaining rows of deleted apps.
 //!
 //! ```text
-//!  app ──delete──▶ deleted: its name is free, its definitions are removed, nothing of it runs
-//!                     │ its rows go, a part at a time
+//!  app ──delete──▶ deleted: its name is free, its definitions are deleted, nothing of it runs
+//!                     │ its rows are deleted, a part at a time
 //!                     ▼
-//!                  gone
+//!                  removed
 //! ```
 //!
-//! An app can have millions of rows, and one statement that removes them would hold up every
-//! other write.
+//! An app can have millions of rows. Deleting them with one statement would block every other
+//! write.
 //!
-//! Invariant: no statement here removes more than [`PART_ROWS`] rows.
+//! Invariant: no statement here deletes more than [`PART_ROWS`] rows.
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
@@ -18,15 +18,15 @@ use super::dialect::Dialect;
 use super::signals::Touches;
 use super::{AppId, FreedBlob, Json, Result, Space, Store, blobs};
 
-/// How many rows one statement removes.
+/// The maximum number of rows that one statement deletes.
 const PART_ROWS: u64 = 500;
 
 /// A condition for rows of apps that are not deleted.
 pub(super) const OF_AN_APP: &str =
     "app_id NOT IN (SELECT id FROM apps WHERE deleted_at IS NOT NULL)";
 
-/// The tables that grow with an app's use, with their keys. Entries come before the collections
-/// that they belong to, and files are among the entries.
+/// The tables that grow with an app's use, with their keys. Entries precede their collections.
+/// Files are entries.
 const TABLES: [(&str, &str); 5] = [
     ("outbox", "id"),
     ("dead_letters", "id"),
@@ -35,7 +35,7 @@ const TABLES: [(&str, &str); 5] = [
     ("collections", "app_id, space, name"),
 ];
 
-/// What an app is made of; small, and gone at once.
+/// The tables of an app's definitions; they are small and deleted at once.
 const DEFINITIONS: [&str; 9] = [
     "triggers",
     "routes",
@@ -48,9 +48,9 @@ const DEFINITIONS: [&str; 9] = [
     "app_secrets",
 ];
 
-/// Deletes an app for everybody, inside of a transaction.
+/// Marks an app as deleted, inside a transaction.
 pub(super) async fn delete(connection: &mut AnyConnection, id: &AppId, now: i64) -> Result<bool> {
-    // No other app has an id for its name.
+    // No other app has an id as its name.
     let delete = "UPDATE apps SET name = id, deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL";
     let deleted = sqlx::query(delete).bind(id).bind(now).execute(&mut *connection).await?;
     if deleted.rows_affected() == 0 {
@@ -64,10 +64,10 @@ pub(super) async fn delete(connection: &mut AnyConnection, id: &AppId, now: i64)
 }
 
 impl Store {
-    /// Removes a part of what is left of deleted apps; whether there is more.
+    /// Deletes some of the remaining rows of deleted apps. Returns whether there are more.
     ///
     /// # Errors
-    /// From the database; nothing was removed then.
+    /// Errors of the database; nothing was deleted then.
     pub async fn remove_remains(&self) -> Result<bool> {
         let query = "SELECT id FROM apps WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1";
         let app: Option<AppId> = sqlx::query_scalar(query).fetch_optional(self.reads()).await?;
@@ -85,8 +85,8 @@ impl Store {
     }
 }
 
-/// Removes rows of the first table that has some, else the app; whether contents of files were
-/// freed.
+/// Deletes rows of the first table that has any, otherwise the app. Returns whether file contents
+/// were freed.
 async fn remove_part(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -116,7 +116,7 @@ async fn remove_part(
             }
         }
     }
-    // A row that a run has added since goes with it.
+    // Rows that a run has added in the meantime are deleted with the app.
     sqlx::query("DELETE FROM apps WHERE id = $1").bind(app).execute(connection).await?;
     Ok(false)
 }

@@ -1,5 +1,5 @@
-//! The hosts of the dashboard and of the API, as each node is configured. Nobody may claim
-//! them, on any node.
+//! The hosts of the dashboard and the API, as each node is configured. No app can claim them on any
+//! node.
 
 use sqlx::AnyConnection;
 
@@ -7,9 +7,9 @@ use super::signals::Touches;
 use super::{Result, Store};
 
 impl Store {
-    /// Makes a node's hosts known to all nodes. Called at its start, and again while it runs.
-    /// Forgets what no node has repeated since `forget_before`, µs; where only one node can
-    /// use the database, all that is not repeated now.
+    /// Publishes a node's hosts to all nodes. Called when the node starts, and repeatedly while it
+    /// runs. Deletes hosts that no node has repeated since `forget_before`, µs. On a database with
+    /// only one node, deletes all hosts that are not repeated now.
     pub async fn reserve_hosts(
         &self,
         node_id: &str,
@@ -20,7 +20,7 @@ impl Store {
         let (node_id, hosts) = (node_id.to_owned(), hosts.to_owned());
         let forget_before = if self.is_shared() { forget_before } else { i64::MAX };
         let known = self.list_reserved_hosts().await?;
-        // A change of the list is told to every node. Most calls change none.
+        // Every node is notified of a changed list. Most calls change nothing.
         let touches = match hosts.iter().all(|host| known.contains(host)) && self.is_shared() {
             true => Touches::Records,
             false => Touches::Definitions,
@@ -41,7 +41,7 @@ impl Store {
         .await
     }
 
-    /// Every host that a node has reserved.
+    /// Lists every host that a node has reserved.
     pub async fn list_reserved_hosts(&self) -> Result<Vec<String>> {
         let query = sqlx::query_scalar("SELECT DISTINCT host FROM reserved_hosts ORDER BY host");
         Ok(query.fetch_all(self.reads()).await?)

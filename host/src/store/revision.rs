@@ -1,9 +1,9 @@
-//! The number that each change of the definitions raises, by which nodes see that theirs are old.
+//! The revision of the definitions: each change increments it, so nodes detect outdated copies.
 
-/// The revision of the definitions in the database.
+/// Selects the revision of the definitions in the database.
 pub(super) const STORED_REVISION: &str =
     "SELECT revision FROM revisions WHERE name = 'definitions'";
 
-/// Counts a change of the definitions, inside of its transaction.
+/// Increments the revision, inside the transaction of a change.
 pub(super) const COUNT_CHANGE: &str =
     "UPDATE revisions SET revision = revision + 1 WHERE name = 'definitions'";

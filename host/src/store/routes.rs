@@ -1,7 +1,7 @@
-//! Routes: a method and a path pattern that lead to a script.
+//! Routes: a method and a path pattern that map to a script.
 //!
-//! Invariant: a route leads to a script of its own app, and stands under a
-//! domain only while the app has claimed it. It is served there when the domain is verified.
+//! Invariant: a route maps to a script of its own app. It can use a domain only while the app has
+//! claimed it, and is served there only once the domain is verified.
 
 use sqlx::{AnyConnection, FromRow};
 
@@ -11,14 +11,14 @@ use super::{
     ScriptId, Store, domains, text,
 };
 
-/// A route as it is stored.
+/// A stored route.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Route {
-    /// Its id.
+    /// The id.
     pub id: RouteId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// The script that it leads to.
+    /// The script it runs.
     pub script_id: ScriptId,
     /// `*`, or a method in upper case.
     pub method: String,
@@ -26,34 +26,34 @@ pub struct Route {
     pub host: String,
     /// The path pattern, as its author wrote it.
     pub path: String,
-    /// The pattern without its parameters' names. Two routes of one app, host
-    /// and method with the same shape answer the same requests.
+    /// The pattern without its parameters' names. Two routes of one app, host and method with the
+    /// same shape match the same requests.
     pub shape: String,
     /// How a request is served.
     #[sqlx(try_from = "String")]
     pub delivery: Delivery,
-    /// What is asked of a request before.
+    /// The requirements for a request.
     #[sqlx(try_from = "String")]
     pub policy: RoutePolicy,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
 }
 
-/// What a route is from now on; its method and path stay.
+/// A change to a route; its method and path stay unchanged.
 #[derive(Debug, Clone)]
 pub struct RouteChange {
-    /// The script that it leads to.
+    /// The script it runs.
     pub script_id: ScriptId,
     /// How a request is served.
     pub delivery: Delivery,
-    /// What is asked of a request before.
+    /// The requirements for a request.
     pub policy: RoutePolicy,
 }
 
 impl Store {
-    /// Makes a route. Errors: `NotFound(Script)` and `NotFound(Domain)`, also if
-    /// they are another app's; `Conflict(Route)` with the route that answers the
-    /// same requests; `Invalid`.
+    /// Inserts a route. Errors: `NotFound(Script)` or `NotFound(Domain)` if it does not exist or
+    /// belongs to another app; `Conflict(Route)` with the route that matches the same requests;
+    /// `Invalid`.
     pub async fn insert_route(&self, route: Route) -> Result<Route> {
         text::check("method", &route.method, text::METHOD_BYTES_MAX)?;
         text::check("host", &route.host, text::HOST_BYTES_MAX)?;
@@ -65,19 +65,19 @@ impl Store {
         .await
     }
 
-    /// The routes that lead to a script.
+    /// Lists the routes that run a script.
     pub async fn list_routes_of(&self, script_id: &ScriptId) -> Result<Vec<Route>> {
         let query = sqlx::query_as("SELECT * FROM routes WHERE script_id = $1 ORDER BY id");
         Ok(query.bind(script_id).fetch_all(self.reads()).await?)
     }
 
-    /// The app's routes on a host.
+    /// Lists the app's routes on a host.
     pub async fn list_routes_on(&self, app_id: &AppId, host: &str) -> Result<Vec<Route>> {
         let query = "SELECT * FROM routes WHERE app_id = $1 AND host = $2 ORDER BY id";
         Ok(sqlx::query_as(query).bind(app_id).bind(host).fetch_all(self.reads()).await?)
     }
 
-    /// Errors: `NotFound(Route)`.
+    /// Returns the route with this id. Errors: `NotFound(Route)`.
     pub async fn find_route(&self, id: &RouteId) -> Result<Route> {
         sqlx::query_as("SELECT * FROM routes WHERE id = $1")
             .bind(id)
@@ -86,7 +86,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Route))
     }
 
-    /// The app's routes, newest first.
+    /// Lists the app's routes, newest first.
     pub async fn list_routes(&self, app_id: &AppId, page: Page) -> Result<Vec<Route>> {
         let routes = sqlx::query_as(
             "SELECT * FROM routes WHERE app_id = $1 \
@@ -100,8 +100,8 @@ impl Store {
         Ok(routes)
     }
 
-    /// Changes a route. Errors: `NotFound(Route)`; `NotFound(Script)`, also if it is another
-    /// app's.
+    /// Changes a route. Errors: `NotFound(Route)`; `NotFound(Script)`, also if the script belongs
+    /// to another app.
     pub async fn update_route(&self, id: &RouteId, change: RouteChange) -> Result<Route> {
         let (id, policy) = (id.clone(), json_of(&change.policy)?);
         self.write(Touches::Definitions, move |connection| {
@@ -175,7 +175,7 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
             return Err(Error::NotFound(Resource::Domain));
         }
     }
-    // Asked first, because a violated constraint would not say which route it was.
+    // Queried first, because a violated constraint would not name the other route.
     let same: Option<Route> = sqlx::query_as(
         "SELECT * FROM routes WHERE app_id = $1 AND host = $2 AND method = $3 AND shape = $4",
     )
@@ -208,7 +208,7 @@ async fn insert(connection: &mut AnyConnection, route: Route) -> Result<Route> {
     .bind(route.created_at)
     .fetch_one(connection)
     .await
-    // Another node may have been faster, with the route or with deleting the script.
+    // Another node can have inserted the same route, or deleted the script, first.
     .map_err(|error| {
         Error::from(error).on_unique(Conflict::Concurrent).on_foreign_key(Resource::Script)
     })

@@ -1,4 +1,4 @@
-//! Executions as numbers: what figures over time are made from.
+//! Numbers about executions, for statistics over time.
 
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -7,71 +7,71 @@ use super::{
     Result, ScriptId, Store, TriggerId, TriggerKind, bulk,
 };
 
-/// An execution as a point in time.
+/// The figures of one execution.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Sample {
     /// The script.
     pub script_id: ScriptId,
     /// The script's name at that time.
     pub script_name: String,
-    /// How it ended.
+    /// How the run ended.
     #[sqlx(try_from = "String")]
     pub status: ExecutionStatus,
-    /// Fuel that it took.
+    /// The fuel used.
     pub fuel_used: i64,
-    /// How long it took, µs.
+    /// The duration, µs.
     pub duration_us: i64,
-    /// When it ended, µs.
+    /// When the run ended, µs.
     pub finished_at: i64,
 }
 
-/// How many executions ended in a part of a stretch of time.
+/// The number of executions that ended in one part of a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct RunCount {
-    /// Which part, from 0.
+    /// The index of the part, from 0.
     pub place: i64,
-    /// Executions that ended in it.
+    /// The number of executions that ended in it.
     pub runs: i64,
-    /// Those of them that were no success.
+    /// The number of those that did not succeed.
     pub errors: i64,
 }
 
-/// The last execution that a trigger has brought.
+/// The last execution that a trigger started.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct LastExecution {
     /// The trigger.
     pub trigger_id: TriggerId,
     /// The execution.
     pub id: ExecutionId,
-    /// How it ended.
+    /// How the run ended.
     #[sqlx(try_from = "String")]
     pub status: ExecutionStatus,
-    /// What went wrong, if something did.
+    /// The error, if the run failed.
     pub error: Option<Json>,
-    /// When it ended, µs.
+    /// When the run ended, µs.
     pub finished_at: i64,
 }
 
-/// What an execution was started by.
+/// The request or event that started an execution.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Captured {
     /// The execution.
     pub id: ExecutionId,
-    /// The event, if one started it.
+    /// The event, if one started the execution.
     pub event_id: Option<EventId>,
-    /// What started it.
+    /// The kind of trigger.
     #[sqlx(try_from = "String")]
     pub trigger_kind: TriggerKind,
     /// The script.
     pub script_id: ScriptId,
-    /// The request or the event, as the execution's row has it.
+    /// The request or the event, as stored with the execution.
     pub request: Json,
     /// When the execution began, µs.
     pub started_at: i64,
 }
 
 impl Store {
-    /// What the last `limit` executions, of a kind if one is named, were started by.
+    /// Lists what started the last `limit` executions, optionally of one kind.
     pub async fn list_captured(
         &self,
         scope: &ExecutionScope,
@@ -86,7 +86,7 @@ impl Store {
         Ok(listing.fetch(&mut connection, columns, &page.into()).await?.rows)
     }
 
-    /// What finished from `from` to before `to`, µs, the last first, at most `limit`.
+    /// Lists at most `limit` executions that finished from `from` to before `to`, µs, last first.
     pub async fn list_samples(
         &self,
         scope: &ExecutionScope,
@@ -110,8 +110,8 @@ impl Store {
         Ok(rows)
     }
 
-    /// Counts what finished from `from` to before `to`, µs, in parts of `part_us`; of at most
-    /// the last `limit`. Parts without any are left out.
+    /// Counts the executions that finished from `from` to before `to`, µs, in parts of `part_us`.
+    /// Counts at most the last `limit`. Empty parts are omitted.
     pub async fn count_runs(
         &self,
         app_id: &AppId,
@@ -136,7 +136,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// The last execution of each of these triggers that has one.
+    /// Returns the last execution of each of these triggers that has one.
     pub async fn list_last_executions(
         &self,
         triggers: &[&TriggerId],

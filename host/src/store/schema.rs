@@ -1,10 +1,10 @@
-//! Applies the migrations, and decides whether this release may use the database.
+//! Applies the migrations, and decides whether this release can use the database.
 //!
-//! Each migration from 9 on adds a row to the table `schema`: its `version`, and the
-//! `min_version` that a release must know to use a database with it. A release starts on a
-//! newer schema if it knows the `min_version` of every migration that it lacks.
+//! Each migration from 9 on adds a row to the table `schema` with its `version` and `min_version`,
+//! the newest migration that a release must know to use the database. A release starts on a newer
+//! schema if it meets the `min_version` of every migration that it lacks.
 //!
-//! Invariant: a database that this release must not use is left as it is.
+//! Invariant: a database that this release must not use stays unchanged.
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -18,20 +18,20 @@ use super::{Error, Result};
 /// The first migration that states its `min_version`.
 const FIRST_STATED: i64 = 9;
 
-/// Applies the migrations that the database lacks, and what they cannot say in both dialects.
+/// Applies the missing migrations, and the statements that differ between the databases.
 ///
-/// Errors: `Schema` if a newer release has used the database and this one must not.
+/// Errors: `Schema` if a newer release has used the database and this release must not.
 pub(super) async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
-    // From the first look on: two servers that start at once would both make the table of
-    // migrations, and a newer release could migrate meanwhile.
+    // Locks before the first look: two servers that start at the same time would both create the
+    // table of migrations, and a newer release could migrate in between.
     connection.lock().await.map_err(Error::migration)?;
     let migrated = migrate_alone(connection, dialect).await;
     let unlocked = connection.unlock().await.map_err(Error::migration);
     migrated.and(unlocked)
 }
 
-/// [`migrate`], while nobody else does. What follows the migrations belongs to it:
-/// PostgreSQL refuses one of two servers that create the same index, `IF NOT EXISTS` or not.
+/// Does [`migrate`] under its lock. The statements after the migrations need the lock too:
+/// PostgreSQL makes one of two servers fail that create the same index, even with `IF NOT EXISTS`.
 async fn migrate_alone(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
     let mut migrator = sqlx::migrate!("../migrations");
     migrator.set_locking(false);
@@ -39,7 +39,7 @@ async fn migrate_alone(connection: &mut AnyConnection, dialect: Dialect) -> Resu
     // The guard has accepted every migration that this release does not know.
     migrator.set_ignore_missing(true);
     migrator.run(&mut *connection).await.map_err(Error::migration)?;
-    // The SQL that both databases share has no clock: a migration writes 0.
+    // The SQL that both databases share has no clock, so a migration writes 0.
     let timed = format!("UPDATE audit SET created_at = {} WHERE created_at = 0", dialect.now());
     for statement in iter::once(timed).chain(dialect.after_migrations()) {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
@@ -53,7 +53,7 @@ async fn guard(connection: &mut AnyConnection, migrator: &Migrator) -> Result<()
     let Some(&schema) = unknown.iter().max() else { return Ok(()) };
     let release = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
     let stated = stated(connection, &unknown).await?;
-    // A migration without a row states nothing, so only a release that has it may start.
+    // A migration without a row has no `min_version`; only a release that contains it can start.
     let needed = unknown.iter().map(|version| stated.get(version).unwrap_or(version)).max();
     let min_version = needed.copied().unwrap_or(schema);
     if min_version > release {
@@ -62,7 +62,7 @@ async fn guard(connection: &mut AnyConnection, migrator: &Migrator) -> Result<()
     Ok(())
 }
 
-/// The applied migrations that this release lacks.
+/// Returns the applied migrations that this release lacks.
 async fn unknown_migrations(
     connection: &mut AnyConnection,
     migrator: &Migrator,
@@ -73,7 +73,7 @@ async fn unknown_migrations(
     Ok(applied.filter(|version| !migrator.version_exists(*version)).collect())
 }
 
-/// The `min_version` that each migration states, by its version.
+/// Returns the stated `min_version` of each migration, by its version.
 async fn stated(connection: &mut AnyConnection, unknown: &[i64]) -> Result<BTreeMap<i64, i64>> {
     if unknown.iter().all(|version| *version < FIRST_STATED) {
         return Ok(BTreeMap::new());

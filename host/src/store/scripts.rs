@@ -1,7 +1,7 @@
-//! Scripts and their versions. A version is never changed; what runs is chosen
-//! by one pointer, `scripts.version`.
+//! Scripts and their versions. A version is never changed; the column `scripts.version` selects the
+//! deployed one.
 //!
-//! Invariant: a version's number is never used again for another source.
+//! Invariant: a version number is never reused for another source.
 
 mod versions;
 
@@ -12,33 +12,33 @@ use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use versions::{check_source, insert_version, running_version};
 
 use super::signals::Touches;
-use super::{AppId, Conflict, Error, Page, Resource, Result, ScriptId, Store, text};
+use super::{AppId, Conflict, Error, Page, Reads, Resource, Result, ScriptId, Store, text};
 
-/// A script as it is stored, without its source.
+/// A stored script, without its source.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Script {
-    /// Its id.
+    /// The id.
     pub id: ScriptId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// Its name, unique in the app.
+    /// The name, unique in the app.
     pub name: String,
-    /// What its author says about it.
+    /// A description by its author.
     pub description: String,
-    /// The version that runs.
+    /// The deployed version.
     pub version: i64,
-    /// The budget of a run.
+    /// The limits of a run.
     #[sqlx(flatten)]
     pub limits: ScriptLimits,
-    /// Since when it does not answer at its own endpoint, µs; none while it may.
+    /// When its own endpoint was closed, µs; `None` while it is open.
     pub endpoint_closed_at: Option<i64>,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
     /// When it was last changed, µs.
     pub updated_at: i64,
 }
 
-/// A script's own budget per run; `None` is the platform's default.
+/// A script's own limits per run; `None` means the platform's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
 pub struct ScriptLimits {
     /// Fuel.
@@ -49,48 +49,48 @@ pub struct ScriptLimits {
     pub wall_ms_max: Option<i64>,
 }
 
-/// A script to be made, at version 1.
+/// A new script, which starts at version 1.
 #[derive(Debug, Clone)]
 pub struct NewScript {
-    /// Its id.
+    /// The id.
     pub id: ScriptId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// Its name, at most 256 bytes.
+    /// The name, at most 256 bytes.
     pub name: String,
-    /// What its author says about it.
+    /// A description by its author.
     pub description: String,
-    /// The budget of a run.
+    /// The limits of a run.
     pub limits: ScriptLimits,
-    /// Whether it may answer at its own endpoint.
+    /// Whether it responds at its own endpoint.
     pub endpoint_enabled: bool,
     /// The source of version 1.
     pub source: NewSource,
-    /// Now, µs.
+    /// The current time, µs.
     pub created_at: i64,
 }
 
-/// What to change; `None` leaves it.
+/// A change to a script; a `None` field stays unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct ScriptChange {
     /// The new name.
     pub name: Option<String>,
     /// The new description.
     pub description: Option<String>,
-    /// All three limits.
+    /// The new limits, all three.
     pub limits: Option<ScriptLimits>,
-    /// Whether it may answer at its own endpoint.
+    /// Whether it responds at its own endpoint.
     pub endpoint_enabled: Option<bool>,
-    /// A new version with this source, which runs from then on.
+    /// The source of a new version, which is deployed at once.
     pub source: Option<NewSource>,
-    /// Change it only if this is the version that runs.
+    /// The version that must be deployed for the change to happen.
     pub expected_version: Option<i64>,
-    /// Now, µs.
+    /// The current time, µs.
     pub updated_at: i64,
 }
 
 impl Store {
-    /// Makes a script and its version 1.
+    /// Inserts a script and its version 1.
     /// Errors: `Conflict(ScriptName)`, `NotFound(App)`, `Invalid`.
     pub async fn insert_script(&self, script: NewScript) -> Result<Script> {
         text::check("name", &script.name, text::NAME_BYTES_MAX)?;
@@ -124,7 +124,7 @@ impl Store {
         .await
     }
 
-    /// Errors: `NotFound(Script)`.
+    /// Returns the script with this id. Errors: `NotFound(Script)`.
     pub async fn find_script(&self, id: &ScriptId) -> Result<Script> {
         sqlx::query_as("SELECT * FROM scripts WHERE id = $1")
             .bind(id)
@@ -132,8 +132,10 @@ impl Store {
             .await?
             .ok_or(Error::NotFound(Resource::Script))
     }
+}
 
-    /// Errors: `NotFound(Script)`.
+impl Reads {
+    /// Returns the app's script with this name. Errors: `NotFound(Script)`.
     pub async fn find_script_by_name(&self, app_id: &AppId, name: &str) -> Result<Script> {
         text::check_sought(Resource::Script, name)?;
         sqlx::query_as("SELECT * FROM scripts WHERE app_id = $1 AND name = $2")
@@ -143,8 +145,10 @@ impl Store {
             .await?
             .ok_or(Error::NotFound(Resource::Script))
     }
+}
 
-    /// The app's scripts, newest first.
+impl Store {
+    /// Lists the app's scripts, newest first.
     pub async fn list_scripts(&self, app_id: &AppId, page: Page) -> Result<Vec<Script>> {
         let scripts = sqlx::query_as(
             "SELECT * FROM scripts WHERE app_id = $1 \
@@ -158,10 +162,10 @@ impl Store {
         Ok(scripts)
     }
 
-    /// Changes a script. A new source becomes the version after the highest
-    /// there is, also when an older one runs.
-    /// Errors: `NotFound(Script)`, `Conflict(ScriptName)`, `Conflict(Version)` if
-    /// another version than the expected one runs, `Invalid`.
+    /// Changes a script. A new source gets the number after the highest version, even if an older
+    /// version is deployed.
+    /// Errors: `NotFound(Script)`, `Conflict(ScriptName)`, `Conflict(Version)` if the expected
+    /// version is not deployed, `Invalid`.
     pub async fn update_script(&self, id: &ScriptId, change: ScriptChange) -> Result<Script> {
         text::check("name", change.name.as_deref().unwrap_or_default(), text::NAME_BYTES_MAX)?;
         text::check(
@@ -177,8 +181,8 @@ impl Store {
         .await
     }
 
-    /// Deletes a script with its versions and routes. Its executions stay until
-    /// retention takes them. Errors: `NotFound(Script)`.
+    /// Deletes a script with its versions and routes. Its executions stay until retention deletes
+    /// them. Errors: `NotFound(Script)`.
     pub async fn delete_script(&self, id: &ScriptId) -> Result<()> {
         let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Definitions, move |connection| {
@@ -200,7 +204,7 @@ impl Store {
         .await
     }
 
-    /// The last name of a script that was deleted.
+    /// Returns the last name of a deleted script.
     pub async fn find_deleted_script_name(&self, id: &ScriptId) -> Result<Option<String>> {
         let query = sqlx::query_scalar("SELECT name FROM deleted_scripts WHERE id = $1").bind(id);
         Ok(query.fetch_optional(self.reads()).await?)

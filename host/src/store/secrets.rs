@@ -1,61 +1,61 @@
-//! Secrets: names, and bytes that mean nothing here.
+//! Secrets: names with opaque bytes.
 //!
-//! Invariant: all secrets are under one master key, or under two while one replaces the
-//! other: `put_secret` takes only what is under the newest.
+//! Invariant: one master key wraps all secrets, or two while one replaces the other. `put_secret`
+//! accepts only secrets wrapped by the newest.
 
 use sqlx::{AnyConnection, FromRow};
 
 use super::signals::Touches;
 use super::{AppId, Conflict, Error, Resource, Result, Store, text};
 
-/// Under which name the settings have the id of the newest master key.
+/// The name of the setting that stores the id of the newest master key.
 const KEY_ID_SETTING: &str = "master_key_id";
 
-/// A secret as it is stored.
+/// A stored secret.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Secret {
-    /// Whose it is.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// Its name in the app.
+    /// The name in the app.
     pub name: String,
-    /// From 1; grows with every new value.
+    /// The version, from 1; each new value increments it.
     pub version: i64,
     /// The encrypted value.
     pub sealed_value: String,
     /// The encrypted key of the value.
     pub wrapped_key: String,
-    /// Which master key opens the key.
+    /// The id of the master key that opens the key.
     pub key_id: String,
-    /// When it was first set, µs.
+    /// When the secret was first set, µs.
     pub created_at: i64,
-    /// When its value was set, µs.
+    /// When the value was set, µs.
     pub updated_at: i64,
 }
 
-/// What of a secret may be shown.
+/// The public facts about a secret.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct SecretFacts {
-    /// Its name in the app.
+    /// The name in the app.
     pub name: String,
-    /// From 1; grows with every new value.
+    /// The version, from 1; each new value increments it.
     pub version: i64,
-    /// When it was first set, µs.
+    /// When the secret was first set, µs.
     pub created_at: i64,
-    /// When its value was set, µs.
+    /// When the value was set, µs.
     pub updated_at: i64,
 }
 
 impl Store {
-    /// Sets a secret, whose `version` and `created_at` matter only if there was none. An
-    /// app has at most `most`.
+    /// Sets a secret. Its `version` and `created_at` only matter if it is new. An app has at most
+    /// `most` secrets.
     ///
-    /// Errors: `NotFound(App)`, `Conflict(SecretsMax)`, `Conflict(MasterKey)` if there
-    /// are secrets under a newer master key.
+    /// Errors: `NotFound(App)`, `Conflict(SecretsMax)`, `Conflict(MasterKey)` if secrets use a
+    /// newer master key.
     pub async fn put_secret(&self, secret: Secret, most: i64) -> Result<SecretFacts> {
         text::check("name", &secret.name, text::NAME_BYTES_MAX)?;
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
-                // Locks the setting's row, so that two nodes do this one after the other.
+                // Locks the setting's row, so that two nodes do this in sequence.
                 let newest = lock_key_id(connection, &secret.key_id, secret.updated_at).await?;
                 if newest != secret.key_id {
                     if count(connection, "SELECT COUNT(*) FROM secrets", None).await? > 0 {
@@ -73,7 +73,7 @@ impl Store {
         .await
     }
 
-    /// The secret, if there is one.
+    /// Returns the secret, if it exists.
     pub async fn find_secret(&self, app_id: &AppId, name: &str) -> Result<Option<Secret>> {
         if name.contains('\0') {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Store {
         Ok(found)
     }
 
-    /// The app's secrets, by name.
+    /// Lists the app's secrets by name.
     pub async fn list_secrets(&self, app_id: &AppId) -> Result<Vec<SecretFacts>> {
         let secrets = sqlx::query_as(
             "SELECT name, version, created_at, updated_at FROM secrets \
@@ -98,7 +98,7 @@ impl Store {
         Ok(secrets)
     }
 
-    /// Errors: `NotFound(Secret)`.
+    /// Deletes a secret. Errors: `NotFound(Secret)`.
     pub async fn delete_secret(&self, app_id: &AppId, name: &str) -> Result<()> {
         text::check_sought(Resource::Secret, name)?;
         let (app_id, name) = (app_id.clone(), name.to_owned());
@@ -118,7 +118,7 @@ impl Store {
         .await
     }
 
-    /// The master keys that there are secrets under.
+    /// Lists the ids of the master keys in use.
     pub async fn list_secret_key_ids(&self) -> Result<Vec<String>> {
         let ids = sqlx::query_scalar("SELECT DISTINCT key_id FROM secrets ORDER BY key_id")
             .fetch_all(self.reads())
@@ -126,7 +126,7 @@ impl Store {
         Ok(ids)
     }
 
-    /// From now on only what is under this master key is taken.
+    /// Accepts only secrets wrapped by this master key from now on.
     pub async fn begin_rewrapping(&self, key_id: &str, at: i64) -> Result<()> {
         let key_id = key_id.to_owned();
         self.write(Touches::Records, move |connection| {
@@ -135,7 +135,7 @@ impl Store {
         .await
     }
 
-    /// Some secrets of all apps that are not under this master key; at most `limit`.
+    /// Lists at most `limit` secrets of all apps that this master key does not wrap.
     pub async fn list_secrets_to_rewrap(&self, key_id: &str, limit: i64) -> Result<Vec<Secret>> {
         let secrets = sqlx::query_as(
             "SELECT * FROM secrets WHERE key_id <> $1 ORDER BY app_id, name LIMIT $2",
@@ -147,7 +147,7 @@ impl Store {
         Ok(secrets)
     }
 
-    /// Puts a secret's key under another master key, if it is still the `seen` one.
+    /// Re-wraps a secret's key, unless the secret has changed since `seen` was read.
     pub async fn rewrap_secret(
         &self,
         seen: Secret,
@@ -174,13 +174,13 @@ impl Store {
     }
 }
 
-/// The id of the newest master key, if one was noted.
+/// Returns the id of the newest master key, if one was recorded.
 pub(super) async fn newest_key_id(store: &Store) -> Result<Option<String>> {
     store.find_setting(KEY_ID_SETTING).await
 }
 
-/// The id of the newest master key; this one if none was noted. Other writers that look at it
-/// wait.
+/// Returns the id of the newest master key, or records this one if unset. Other writers
+/// that call this wait.
 pub(super) async fn lock_key_id(
     connection: &mut AnyConnection,
     key_id: &str,

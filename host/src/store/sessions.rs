@@ -1,28 +1,27 @@
-//! Sessions: browsers that are signed in.
+//! Sessions of signed-in browsers.
 //!
-//! Invariant: a token is known here by its SHA-256 only.
-//! Invariant: a session whose time is up is as if it were not there, also while its
-//! row still is.
+//! Invariant: only a token's SHA-256 is stored.
+//! Invariant: an expired session is never returned, even while its row still exists.
 
 use sqlx::{AnyConnection, FromRow};
 
 use super::signals::Touches;
 use super::{Result, Store, UserId};
 
-/// A session as it is stored.
+/// A stored session.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Session {
     /// The SHA-256 of the cookie's token, in hexadecimal.
     pub token_sha256: String,
-    /// Who is signed in.
+    /// The principal that is signed in.
     pub principal: String,
-    /// What a request that changes something must bring beside the cookie.
+    /// The token that a changing request must send besides the cookie.
     pub csrf_token: String,
     /// When it began, µs.
     pub created_at: i64,
     /// When it was last renewed, µs.
     pub seen_at: i64,
-    /// When its time is up, µs.
+    /// When it expires, µs.
     pub expires_at: i64,
 }
 
@@ -43,14 +42,14 @@ async fn insert(connection: &mut AnyConnection, session: Session) -> Result<()> 
 }
 
 impl Store {
-    /// Begins a session.
+    /// Inserts a session.
     pub async fn insert_session(&self, session: Session) -> Result<()> {
         self.write(Touches::Records, move |connection| Box::pin(insert(connection, session))).await
     }
 
-    /// Begins the session of a user who has just signed in, and notes that they have: only if
-    /// they may sign in, and if their password is still the one that was looked at, where that
-    /// is given. `false`, and nothing is written, if not.
+    /// Inserts a session for a user who has just signed in, and records the sign-in. Does nothing
+    /// and returns `false` if the user is disabled, or if `password_hash` is given and is no longer
+    /// the user's.
     pub async fn insert_session_of(
         &self,
         session: Session,
@@ -60,7 +59,7 @@ impl Store {
         let user_id = user_id.clone();
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
-                // It also has a change of the user wait, which then ends this session.
+                // Also delays a concurrent change of the user, which then ends this session.
                 let signed_in = sqlx::query(
                     "UPDATE users SET signed_in_at = $2 WHERE id = $1 AND disabled_at IS NULL \
                      AND ($3 IS NULL OR password_hash = $3)",
@@ -80,7 +79,7 @@ impl Store {
         .await
     }
 
-    /// The session of a token, if there is one at the time `now`, µs.
+    /// Returns the session of a token, if it is valid at the time `now`, µs.
     pub async fn find_session(&self, token_sha256: &str, now: i64) -> Result<Option<Session>> {
         let found = sqlx::query_as(
             "SELECT token_sha256, principal, csrf_token, created_at, seen_at, expires_at \
@@ -93,8 +92,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Notes that a session was seen, and how long it lasts now. One that has ended
-    /// meanwhile stays ended.
+    /// Records that a session was seen, and extends it. An ended session stays ended.
     pub async fn renew_session(
         &self,
         token_sha256: &str,
@@ -119,7 +117,7 @@ impl Store {
         .await
     }
 
-    /// Ends a session; one that is over already is no error.
+    /// Ends a session; does nothing if it has already ended.
     pub async fn delete_session(&self, token_sha256: &str) -> Result<()> {
         let token_sha256 = token_sha256.to_owned();
         self.write(Touches::Records, move |connection| {
@@ -134,7 +132,7 @@ impl Store {
         .await
     }
 
-    /// Ends every session of a principal, and says how many those were.
+    /// Ends every session of a principal. Returns the number ended.
     pub async fn delete_sessions_of(&self, principal: &str) -> Result<u64> {
         let principal = principal.to_owned();
         self.write(Touches::Records, move |connection| {
@@ -149,8 +147,8 @@ impl Store {
         .await
     }
 
-    /// Deletes at most `limit` sessions whose time was up at `at`, µs, and says how
-    /// many. Nobody sees a difference.
+    /// Deletes at most `limit` sessions that expired by `at`, µs. Returns the number deleted. The
+    /// deletion is not visible to readers.
     pub async fn delete_expired_sessions(&self, at: i64, limit: i64) -> Result<u64> {
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {

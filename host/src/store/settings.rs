@@ -1,11 +1,10 @@
-//! Settings of the instance that it must remember itself, such as the hash of
-//! the owner key: a name and a text each.
+//! Internal settings of the instance, such as the hash of the owner key. Each is a name and a text.
 
 use super::signals::Touches;
 use super::{Error, Resource, Result, Store, text};
 
 impl Store {
-    /// The setting's value, if it has been set.
+    /// Returns the setting's value, if it is set.
     pub async fn find_setting(&self, name: &str) -> Result<Option<String>> {
         let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(name)
@@ -14,7 +13,7 @@ impl Store {
         Ok(value)
     }
 
-    /// Sets it unless it is set; `false` if it was, and is unchanged.
+    /// Sets a setting unless it is already set; returns `false` if it was.
     pub async fn insert_setting(&self, name: &str, value: &str, at: i64) -> Result<bool> {
         let (name, value) = checked(name, value)?;
         self.write(Touches::Records, move |connection| {
@@ -34,7 +33,7 @@ impl Store {
         .await
     }
 
-    /// Sets it, whatever it was.
+    /// Sets a setting, replacing any value.
     pub async fn put_setting(&self, name: &str, value: &str, at: i64) -> Result<()> {
         let (name, value) = checked(name, value)?;
         self.write(Touches::Records, move |connection| {
@@ -55,7 +54,7 @@ impl Store {
         .await
     }
 
-    /// Changes a setting. Errors: `NotFound` if it was never set.
+    /// Changes a setting. Errors: `NotFound` if it is not set.
     pub async fn update_setting(&self, name: &str, value: &str, at: i64) -> Result<()> {
         let (name, value) = checked(name, value)?;
         self.write(Touches::Records, move |connection| {
@@ -77,8 +76,8 @@ impl Store {
         .await
     }
 
-    /// Changes a setting that a principal is recognised by, and ends what was made with the
-    /// old value: their sessions, their keys and their invitations. Errors: `NotFound` if it was never set.
+    /// Replaces a setting that authenticates a principal, and revokes everything created with the
+    /// old value: sessions, keys and invitations. Errors: `NotFound` if it is not set.
     pub async fn replace_credential(
         &self,
         name: &str,

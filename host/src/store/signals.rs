@@ -1,24 +1,24 @@
-//! What a commit changes, and who is told of it.
+//! The changes of a commit, and the signals that announce them.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::DatabaseTime;
 
-/// What an operation changes, so that caches know.
+/// The kind of change of an operation, for caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Touches {
-    /// Nothing that anybody is told of.
+    /// Nothing that is announced.
     Records,
-    /// What the outbox has to be looked at again for.
+    /// Events that can be claimed.
     Outbox,
-    /// Messages that change hands: what the outbox has to be looked at again for, and what may be
-    /// left to move.
+    /// Messages that are reassigned: events that can be claimed, and possibly more messages to
+    /// move.
     Messages,
     /// Apps, domains, scripts or routes.
     Definitions,
-    /// Triggers: definitions, and what the outbox has to be looked at again for, because
-    /// a new trigger takes the messages that wait.
+    /// Triggers: a change of the definitions, and events that can be claimed, because a new trigger
+    /// takes the pending messages.
     Triggers,
 }
 
@@ -28,21 +28,20 @@ impl Touches {
     }
 }
 
-/// What a commit tells whoever is interested, each by a number that grows.
+/// The signals of commits; each is a growing number.
 #[derive(Clone)]
 pub(super) struct Signals {
-    /// Definitions have changed.
+    /// The definitions have changed.
     pub(super) revision: watch::Sender<u64>,
-    /// There may be something to claim.
+    /// Events can be claimed.
     pub(super) outbox: watch::Sender<u64>,
-    /// Contents of files were freed.
+    /// File contents were freed.
     pub(super) freed: watch::Sender<u64>,
-    /// A change may have left work behind that is done in parts.
+    /// A change can have left clean-up work.
     pub(super) remains: watch::Sender<u64>,
-    /// When there may be something to claim on a database that others use too, as of the last
-    /// look.
+    /// When an event can next be claimed on a shared database, as of the last look.
     pub(super) due_at: watch::Sender<Option<Instant>>,
-    /// What the clock of a database that others use too showed at the last look.
+    /// The reading of a shared database's clock at the last look.
     pub(super) time: watch::Sender<Option<DatabaseTime>>,
 }
 

@@ -1,7 +1,7 @@
-//! The database at one moment, for a copy of it that is made while others use it.
+//! The database at one moment, for a copy made while others use it.
 //!
-//! Invariant: nothing here creates, migrates or changes the database that is copied: a
-//! server of another release may be at work on it.
+//! Invariant: nothing here creates, migrates or changes the copied database: a server of another
+//! release can be using it.
 
 use std::path::Path;
 
@@ -10,35 +10,35 @@ use sqlx::{AnyConnection, Connection, FromRow};
 use super::dialect;
 use super::{AppId, DatabaseUrl, Error, Json, Result};
 
-/// A connection that copies the database, or sees it as its copy does.
+/// A connection that copies the database, or sees the same moment as its copy.
 pub struct Snapshot(AnyConnection);
 
-/// A file of a bucket, as its entry has it.
+/// A file of a bucket, as stored in its entry.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct StoredFile {
-    /// Whose it is.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// In which bucket.
+    /// The bucket.
     pub bucket: String,
-    /// Its path there.
+    /// The path in the bucket.
     pub path: String,
-    /// What describes its blob.
+    /// The description of its blob.
     pub value: Json,
 }
 
 impl Snapshot {
-    /// Connects; what is read is what is there now.
+    /// Connects. Reads see the current state.
     ///
-    /// Errors: `Unavailable` if there is no such database or it does not answer.
+    /// Errors: `Unavailable` if the database does not exist or does not answer.
     pub async fn open(url: &DatabaseUrl) -> Result<Self> {
         sqlx::any::install_default_drivers();
         Ok(Self(dialect::connect_to_copy(url).await?))
     }
 
-    /// Writes all of an SQLite database into the new file `copy`, as of one moment
-    /// between call and return. Whoever writes meanwhile is not held up.
+    /// Writes a whole SQLite database into the new file `copy`, as of one moment between call and
+    /// return. Does not block writers.
     ///
-    /// Errors: `Unavailable` if there is no room or such a file already.
+    /// Errors: `Unavailable` if the disk is full or the file exists.
     pub async fn copy_into(&mut self, copy: &Path) -> Result<()> {
         let copy = copy
             .to_str()
@@ -47,8 +47,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Fixes the moment that is seen from now on, on PostgreSQL: its name is for
-    /// `pg_dump --snapshot`, and good until this is closed.
+    /// Fixes the moment of later reads, on PostgreSQL. Returns its name for `pg_dump --snapshot`,
+    /// which is valid until this is closed.
     pub async fn export(&mut self) -> Result<String> {
         for statement in dialect::BEGIN_EXPORT {
             sqlx::query(*statement).execute(&mut self.0).await?;
@@ -62,19 +62,19 @@ impl Snapshot {
         Ok(tables == 0)
     }
 
-    /// Whether it has the table of settings: a database that no server has opened does not.
+    /// Whether the table of settings exists. It is missing if no server has opened the database.
     pub async fn has_settings(&mut self) -> Result<bool> {
         let query = dialect::settings_table(&self.0);
         Ok(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut self.0).await? > 0)
     }
 
-    /// The setting's value, if it is set.
+    /// Returns the setting's value, if it is set.
     pub async fn find_setting(&mut self, name: &str) -> Result<Option<String>> {
         let query = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(name);
         Ok(query.fetch_optional(&mut self.0).await?)
     }
 
-    /// Whether one of these apps exists.
+    /// Whether any of these apps exists.
     pub async fn has_one_of(&mut self, apps: &[AppId]) -> Result<bool> {
         for app in apps {
             let query = sqlx::query("SELECT 1 FROM apps WHERE id = $1").bind(app);
@@ -85,7 +85,7 @@ impl Snapshot {
         Ok(false)
     }
 
-    /// The files of all apps, in some order; those after `after`, at most `limit`.
+    /// Lists at most `limit` files of all apps, after `after`, in a fixed order.
     pub async fn list_files(
         &mut self,
         after: Option<&StoredFile>,
@@ -106,7 +106,7 @@ impl Snapshot {
         Ok(rows)
     }
 
-    /// Ends it.
+    /// Closes the connection.
     pub async fn close(self) -> Result<()> {
         Ok(self.0.close().await?)
     }

@@ -1,4 +1,4 @@
-//! How much is kept, for whoever looks after the instance.
+//! Figures about the stored data, for operators.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::dialect::{Node, node};
 use super::outbox::facts_query;
 use super::{COUNTED_MAX, Result, Store};
 
-/// The tables that grow with use, in the order of how fast.
+/// The tables that grow with use, fastest first.
 const TABLES: [&str; 9] = [
     "executions",
     "outbox",
@@ -21,42 +21,42 @@ const TABLES: [&str; 9] = [
     "audit",
 ];
 
-/// The largest SQLite database of which the tables are measured, in bytes: every page is read
-/// for that, each time that the instance's page is refreshed.
+/// The maximum size of an SQLite database whose tables are measured, in bytes. Measuring reads
+/// every page, each time the instance's page is refreshed.
 const MEASURED_BYTES_MAX: i64 = 256 << 20;
 
-/// What the database is.
+/// The kind, version and size of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseFacts {
     /// `sqlite` or `postgres`.
     pub kind: &'static str,
-    /// Its own version.
+    /// The version of the database software.
     pub version: String,
-    /// What it takes on its disk.
+    /// The size on disk.
     pub size_bytes: i64,
 }
 
-/// How full a table is.
+/// The size of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableFacts {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Its rows: counted up to [`COUNTED_MAX`], and about so many beyond.
+    /// The number of rows: exact up to [`COUNTED_MAX`], estimated beyond.
     pub rows: i64,
-    /// What it takes with its indexes; `None` on SQLite for a database of more than 256 MiB.
+    /// The size with indexes; `None` on SQLite for a database of more than 256 MiB.
     pub size_bytes: Option<i64>,
 }
 
-/// What waits in the outboxes of all apps.
+/// The events in the outboxes of all apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct OutboxFacts {
-    /// Events that nobody has in hand, at most [`COUNTED_MAX`].
+    /// The number of pending events, at most [`COUNTED_MAX`].
     pub waiting: i64,
-    /// Events that are in hand, at most [`COUNTED_MAX`].
+    /// The number of running events, at most [`COUNTED_MAX`].
     pub running: i64,
-    /// Since when the oldest one that could begin waits, by the database's time, µs.
+    /// The due time of the oldest due event, by the database's clock, µs.
     pub oldest_due_at: Option<i64>,
-    /// When this was read, by the database's time, µs.
+    /// When this was read, by the database's clock, µs.
     pub read_at: i64,
 }
 
@@ -65,30 +65,30 @@ pub struct OutboxFacts {
 pub struct AppDeadLetters {
     /// The app's name.
     pub app: String,
-    /// Those that nobody has dealt with, at most 1,000.
+    /// The number of unresolved dead letters, at most 1,000.
     pub count: i64,
 }
 
-/// The most dead letters that are counted for one of several apps.
+/// The maximum number of dead letters counted per app.
 const COUNTED_BY_APP_MAX: i64 = 1_000;
 
 impl Store {
-    /// What the database is, and how large.
+    /// Returns the kind, version and size of the database.
     pub async fn database_facts(&self) -> Result<DatabaseFacts> {
         let dialect = self.inner.dialect;
         let (version, size_bytes) = sqlx::query_as(dialect.facts()).fetch_one(self.reads()).await?;
         Ok(DatabaseFacts { kind: dialect.name(), version, size_bytes })
     }
 
-    /// The nodes that are connected, the first to come first; none on SQLite, which has
-    /// this process alone.
+    /// Lists the connected nodes, first connected first; empty on SQLite, which has only this
+    /// process.
     pub async fn list_nodes(&self) -> Result<Vec<Node>> {
         let Some(query) = self.inner.dialect.nodes() else { return Ok(Vec::new()) };
         let rows: Vec<(String, i64)> = sqlx::query_as(query).fetch_all(self.reads()).await?;
         Ok(rows.into_iter().filter_map(node).collect())
     }
 
-    /// How full the tables are that grow with use.
+    /// Returns the sizes of the tables that grow with use.
     pub async fn table_facts(&self) -> Result<Vec<TableFacts>> {
         let mut facts = Vec::with_capacity(TABLES.len());
         let sizes = self.tree_sizes().await?;
@@ -109,7 +109,7 @@ impl Store {
         Ok(facts)
     }
 
-    /// What each table takes with its indexes, where the pages have to be counted for that.
+    /// Returns the size of each table with its indexes, where this requires reading all pages.
     async fn tree_sizes(&self) -> Result<HashMap<String, i64>> {
         let mut sizes = HashMap::new();
         let Some(query) = self.inner.dialect.tree_sizes() else { return Ok(sizes) };
@@ -123,15 +123,14 @@ impl Store {
         Ok(sizes)
     }
 
-    /// What waits in the outboxes of all apps.
+    /// Returns the numbers of events in the outboxes of all apps.
     pub async fn outbox_facts(&self) -> Result<OutboxFacts> {
         Ok(sqlx::query_as(AssertSqlSafe(facts_query(self.inner.dialect)))
             .fetch_one(self.reads())
             .await?)
     }
 
-    /// How many dead letters of all apps nobody has dealt with; [`COUNTED_MAX`] stands for that
-    /// and more.
+    /// Returns the number of unresolved dead letters of all apps, at most [`COUNTED_MAX`].
     pub async fn count_unresolved_dead_letters(&self) -> Result<i64> {
         let query = format!(
             "SELECT COUNT(*) FROM (SELECT 1 FROM dead_letters WHERE resolution IS NULL \
@@ -140,8 +139,8 @@ impl Store {
         Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(self.reads()).await?)
     }
 
-    /// The apps that have dead letters which nobody has dealt with, at most `limit`, those that
-    /// were made first. Each step looks for the next such app by an index.
+    /// Lists at most `limit` apps with unresolved dead letters, oldest app first. Each step finds
+    /// the next such app by an index.
     pub async fn list_apps_with_dead_letters(&self, limit: i64) -> Result<Vec<AppDeadLetters>> {
         let query = format!(
             "WITH RECURSIVE open (app_id) AS ( \

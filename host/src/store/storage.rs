@@ -1,16 +1,16 @@
-//! What each app keeps: entries, files and events, counted as they change.
+//! The storage use of each app: entries, files and events, counted as they change.
 //!
 //! ```text
 //! a row of entries or outbox changes ─▶ the database adds the difference to `storage`
 //! commit that adds ─▶ sum of the app's rows ─▶ within the limits? no ─▶ Full, nothing written
 //! ```
 //!
-//! The counters are kept by triggers of the database, in the transaction that changes the rows,
-//! whatever changes them. On PostgreSQL each connection adds to one of 16 rows of an
-//! app, so that nodes do not wait for each other (decision 31).
+//! Database triggers maintain the counters, in the same transaction as every change of the rows. On
+//! PostgreSQL each connection updates one of 16 rows of an app, so that nodes do not wait for each
+//! other (decision 31).
 //!
-//! Invariant: the sum of an app's rows is what it keeps.
-//! Invariant: what only ends work, such as an acknowledgement, is never refused.
+//! Invariant: the sum of an app's rows equals its storage use.
+//! Invariant: a write that only ends an event, such as an acknowledgement, is never refused.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,26 +19,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 
 use super::dialect::Dialect;
-use super::{AppId, Result, StorageFull, Store, bulk};
+use super::{AppId, Reads, Result, StorageFull, Store, bulk};
 
-/// How much of a limit may be used before scripts are checked at every call, in percent.
+/// The percentage of a limit from which scripts are checked at every call.
 const NEAR_PERCENT: i64 = 90;
 
-/// What an app keeps, or may keep.
+/// The storage use of an app, or its limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
 pub struct Storage {
-    /// Keys of collections.
+    /// The number of keys in collections.
     pub entries: i64,
-    /// Their names and values, in bytes.
+    /// The size of their names and values, in bytes.
     pub entry_bytes: i64,
-    /// Files of buckets.
+    /// The number of files in buckets.
     pub files: i64,
-    /// Their contents, in bytes; also those that were overwritten or deleted and are not removed
-    /// yet.
+    /// The size of their contents, in bytes, including overwritten or deleted contents that are not
+    /// removed yet.
     pub file_bytes: i64,
-    /// Events that are not done.
+    /// The number of events that are not done.
     pub events: i64,
-    /// Their payloads, in bytes.
+    /// The size of their payloads, in bytes.
     pub event_bytes: i64,
 }
 
@@ -53,7 +53,7 @@ impl Storage {
         "app_event_bytes",
     ];
 
-    /// What an app may keep unless the environment says otherwise.
+    /// The default limits of an app.
     pub const DEFAULT_MAX: Self = Self {
         entries: 1_000_000,
         entry_bytes: 1 << 30,
@@ -63,13 +63,13 @@ impl Storage {
         event_bytes: 1 << 30,
     };
 
-    /// All six, in order.
+    /// Returns all six numbers, in order.
     #[must_use]
     pub fn numbers(&self) -> [i64; 6] {
         [self.entries, self.entry_bytes, self.files, self.file_bytes, self.events, self.event_bytes]
     }
 
-    /// The sum with `other`.
+    /// Returns the sum with `other`.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Storage {
         }
     }
 
-    /// These limits and a tenth of each, at least ten.
+    /// Returns these limits plus a tenth of each, at least ten.
     pub(super) fn plus_a_tenth(&self) -> Self {
         let more = |most: i64| most.saturating_add((most / 10).max(10));
         Self {
@@ -95,11 +95,11 @@ impl Storage {
         }
     }
 
-    /// The first limit of `most` that adding `growth` would exceed. What does not grow is not
-    /// refused, also if it is over its limit already.
+    /// Checks whether adding `growth` would exceed a limit of `most`. A number that does not grow
+    /// is never refused, even if it is already over its limit.
     ///
     /// # Errors
-    /// [`StorageFull`].
+    /// [`StorageFull`] with the first exceeded limit.
     pub fn check(&self, growth: &Self, most: &Self) -> Result<(), StorageFull> {
         let all = self.numbers().into_iter().zip(growth.numbers()).zip(most.numbers());
         for (((used, growth), most), limit) in all.zip(Self::NAMES) {
@@ -111,14 +111,14 @@ impl Storage {
         Ok(())
     }
 
-    /// Whether so much of a limit is used that it may soon be reached.
+    /// Whether the use is close to a limit.
     fn is_near(&self, most: &Self) -> bool {
         let all = self.numbers().into_iter().zip(most.numbers());
         all.into_iter().any(|(used, most)| used >= most / 100 * NEAR_PERCENT)
     }
 }
 
-/// The sum of what all rows of `storage` in `from` say.
+/// Returns the columns of the sums over the rows of `storage` in `from`.
 fn sums(from: &str) -> String {
     let sum = |column: &str| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT) AS {column}");
     let columns = ["entries", "entry_bytes", "files", "file_bytes", "events", "event_bytes"];
@@ -132,7 +132,7 @@ struct OfApp {
     storage: Storage,
 }
 
-/// What these apps keep, inside of a transaction.
+/// Returns the storage use of these apps, inside a transaction.
 pub(super) async fn read(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -149,46 +149,54 @@ pub(super) async fn read(
     Ok(found.into_iter().map(|row| (row.app_id, row.storage)).collect())
 }
 
-impl Store {
-    /// What an app keeps.
+impl Reads {
+    /// Returns the storage use of an app.
     pub async fn find_storage(&self, app_id: &AppId) -> Result<Storage> {
         let query = format!("SELECT {}", sums("storage WHERE app_id = $1"));
         Ok(sqlx::query_as(AssertSqlSafe(query)).bind(app_id).fetch_one(self.reads()).await?)
     }
+}
 
-    /// What all apps keep together.
+impl Store {
+    /// Returns the storage use of all apps together.
     pub async fn sum_storage(&self) -> Result<Storage> {
         let query = format!("SELECT {}", sums("storage"));
         Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_one(self.reads()).await?)
     }
+}
 
-    /// The storage limits of each app.
+impl Reads {
+    /// Returns the storage limits of each app.
     #[must_use]
     pub fn storage_max(&self) -> Storage {
         self.inner.storage.most
     }
+}
 
-    /// How many writes this process has refused, by the limits of [`Storage::NAMES`].
+impl Store {
+    /// Returns the number of writes this process has refused, per limit of [`Storage::NAMES`].
     #[must_use]
     pub fn storage_refusals(&self) -> [u64; 6] {
         std::array::from_fn(|which| self.inner.storage.refused[which].load(Ordering::Relaxed))
     }
+}
 
-    /// Whether an app is near one of its limits, as of the last commit of this process that
-    /// could be refused.
+impl Reads {
+    /// Whether an app is near one of its limits, as of this process's last commit that could be
+    /// refused.
     #[must_use]
     pub fn is_near_storage_max(&self, app_id: &AppId) -> bool {
         self.inner.storage.near.contains(app_id)
     }
 }
 
-/// What the commits of a process know of storage. Cheap to clone.
+/// The storage limits, and what this process knows about use. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct StorageLimits {
     /// The storage limits of each app.
     pub(super) most: Storage,
     near: NearApps,
-    /// How often each limit was the reason for a refusal.
+    /// The number of refusals per limit.
     refused: Arc<[AtomicU64; 6]>,
 }
 
@@ -206,13 +214,13 @@ impl StorageLimits {
         full
     }
 
-    /// Notes what an app keeps now.
+    /// Records the current use of an app.
     pub(super) fn note(&self, app_id: &AppId, now: &Storage) {
         self.near.set(app_id, now.is_near(&self.most));
     }
 }
 
-/// The apps that are near a limit. At most as many as there are apps that have written.
+/// The apps that are near a limit. Bounded by the number of apps that have written.
 #[derive(Clone, Default)]
 struct NearApps(Arc<RwLock<HashSet<AppId>>>);
 

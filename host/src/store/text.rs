@@ -1,10 +1,10 @@
-//! What text the database takes.
+//! Checks of text before it is stored.
 //!
-//! PostgreSQL refuses NUL in text, and its indexes refuse long keys; SQLite
-//! takes both. What one refuses is refused here, so that both are the same.
+//! PostgreSQL refuses NUL in text and long keys in indexes; SQLite accepts both. The store refuses
+//! both, so that the databases behave the same.
 //!
-//! Invariant: nothing with NUL reaches a statement except inside [`Json`], where
-//! it is the six characters `\u0000`.
+//! Invariant: no statement gets a NUL except inside [`Json`], where it is the six characters
+//! `\u0000`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,54 +13,53 @@ use serde_json::Value;
 use super::{Error, Resource, Result};
 use crate::json::Verbatim;
 
-/// Names of apps and scripts.
+/// The maximum length of names of apps and scripts.
 pub(super) const NAME_BYTES_MAX: usize = 256;
-/// A domain name, by RFC 1035.
+/// The maximum length of a domain name (RFC 1035).
 pub(super) const HOST_BYTES_MAX: usize = 253;
-/// Methods, paths and shapes: together with a host they must stay below the
+/// The maximum lengths of methods, paths and shapes: together with a host they must stay below the
 /// 2704 bytes of a PostgreSQL index key.
 pub(super) const METHOD_BYTES_MAX: usize = 32;
 pub(super) const PATH_BYTES_MAX: usize = 2048;
-/// For what is in no index: sources and descriptions have the API's limits.
+/// For text without an index: the API limits sources and descriptions.
 pub(super) const UNLIMITED: usize = usize::MAX;
 
-/// JSON as text, as it is stored: written once, never parsed on its way.
+/// JSON as stored text: written once and never parsed in between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct Json(String);
 
 impl Json {
-    /// Writes `value` as JSON. Errors: its `Serialize` failed, or a map's key is
-    /// not a string.
+    /// Serializes `value` as JSON. Errors: its `Serialize` failed, or a map's key is not a string.
     pub fn of(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Self> {
         serde_json::to_string(value).map(Self)
     }
 
-    /// A text that is JSON already.
+    /// Wraps a text that is already JSON.
     #[must_use]
     pub fn from_text(text: String) -> Self {
         Self(text)
     }
 
-    /// Reads it as it is.
+    /// Parses the JSON exactly as written: see [`Verbatim`].
     pub fn value(&self) -> serde_json::Result<Value> {
         Verbatim::read(&self.0)
     }
 
-    /// Reads it as a `T`, which has no `serde_json::Value`: see [`Verbatim`].
+    /// Parses the JSON as a `T` that contains no `serde_json::Value`: see [`Verbatim`].
     pub fn to<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.0)
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Refuses what one of the databases would refuse.
+/// Refuses text that one of the databases would refuse.
 pub(super) fn check(field: &'static str, text: &str, bytes_max: usize) -> Result<()> {
     if text.contains('\0') {
         return Err(Error::Invalid { field, reason: "must not contain NUL" });
@@ -71,7 +70,7 @@ pub(super) fn check(field: &'static str, text: &str, bytes_max: usize) -> Result
     Ok(())
 }
 
-/// [`check`] for a text that is looked up: what cannot be stored is not there.
+/// [`check`] for a text to look up: a text that cannot be stored is not found.
 pub(super) fn check_sought(resource: Resource, text: &str) -> Result<()> {
     if text.contains('\0') { Err(Error::NotFound(resource)) } else { Ok(()) }
 }

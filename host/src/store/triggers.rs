@@ -1,9 +1,9 @@
-//! Triggers: what makes a script run besides a request. One parent row with what
-//! all have in common, and one row in the table of its kind.
+//! Triggers: what starts a script besides a request. Each has a parent row with the common columns,
+//! and a row in the table of its kind.
 //!
-//! Invariant: a trigger leads to a script of its own app and never changes its kind.
-//! Invariant: a queue's waiting messages belong to its trigger, and to nobody while
-//! it has none: [`moves`].
+//! Invariant: a trigger runs a script of its own app and never changes its kind.
+//! Invariant: the pending messages of a queue are assigned to its trigger, or unassigned while it
+//! has none: [`moves`].
 
 mod detail;
 mod moves;
@@ -23,48 +23,48 @@ use super::{
     TriggerId, TriggerKind,
 };
 
-/// A trigger as it is stored.
+/// A stored trigger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
-    /// Its id.
+    /// The id.
     pub id: TriggerId,
-    /// The app that it belongs to.
+    /// The app it belongs to.
     pub app_id: AppId,
-    /// The script that it runs.
+    /// The script it runs.
     pub script_id: ScriptId,
-    /// Since when it does not fire, µs; none while it does.
+    /// When it was disabled, µs; `None` while it is enabled.
     pub disabled_at: Option<i64>,
-    /// What to do when the script fails.
+    /// The retry policy for failed runs.
     pub retry: RetryOverrides,
-    /// Who made it, and as whom the script runs.
+    /// The principal that registered it; the script runs as this principal.
     pub registered_by_principal: String,
-    /// What is known of them now; nothing of whoever is no user, or none any more.
+    /// The current facts about that user; `None` if the principal is not an existing user.
     pub registrant: Option<Registrant>,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
     /// When it was last changed, µs.
     pub updated_at: i64,
-    /// What it fires on.
+    /// The condition on which it fires.
     pub detail: TriggerDetail,
 }
 
-/// A user who has registered a trigger, as they are now.
+/// The current facts about a user who registered a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registrant {
-    /// Their name.
+    /// The user's name.
     pub name: String,
-    /// What they may do in the instance.
+    /// The user's role in the instance.
     pub role: InstanceRole,
-    /// What they may do in the trigger's app.
+    /// The user's role in the trigger's app.
     pub app_role: Option<AppRole>,
-    /// Whether they may sign in.
+    /// Whether the user can sign in.
     pub enabled: bool,
 }
 
-/// A trigger's own retry policy; `None` is the platform's default.
+/// A trigger's own retry policy; `None` means the platform's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RetryOverrides {
-    /// Attempts in all.
+    /// The maximum number of attempts.
     pub attempts_max: Option<i64>,
     /// How the wait grows.
     pub backoff: Option<Backoff>,
@@ -72,28 +72,28 @@ pub struct RetryOverrides {
     pub backoff_base_ms: Option<i64>,
     /// The longest wait, ms.
     pub backoff_cap_ms: Option<i64>,
-    /// How much of a wait is random, 0 to 1.
+    /// The random share of a wait, 0 to 1.
     pub jitter: Option<f64>,
 }
 
-/// What to change; `None` leaves it.
+/// A change to a trigger; a `None` field stays unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct TriggerChange {
     /// Another script of the app.
     pub script_id: Option<ScriptId>,
-    /// Whether it fires.
+    /// Whether it is enabled.
     pub enabled: Option<bool>,
-    /// Who it is registered by from now on.
+    /// The new registering principal.
     pub registered_by_principal: Option<String>,
-    /// The whole policy.
+    /// The new retry policy, all fields.
     pub retry: Option<RetryOverrides>,
-    /// What it fires on; of the same kind.
+    /// The new condition, of the same kind.
     pub detail: Option<TriggerDetail>,
-    /// Now, µs.
+    /// The current time, µs.
     pub updated_at: i64,
 }
 
-/// All triggers with what they fire on; a condition follows.
+/// Selects all triggers with their details; the WHERE clause follows.
 const SELECT: &str = "SELECT t.*, \
     kv.collection AS kv_collection, kv.operations AS kv_operations, \
     c.expression, c.zone, c.dst, c.misfire, c.overlap, c.due_at, \
@@ -151,9 +151,9 @@ fn registrant(row: &AnyRow) -> Result<Option<Registrant>, sqlx::Error> {
 }
 
 impl Store {
-    /// Makes a trigger.
-    /// Errors: `NotFound(Script)`, also if it is another app's; `Conflict(Queue)` with
-    /// the queue's trigger; `Conflict(Address)`; `Invalid`.
+    /// Inserts a trigger.
+    /// Errors: `NotFound(Script)`, also if the script belongs to another app; `Conflict(Queue)` if
+    /// the queue already has a trigger; `Conflict(Address)`; `Invalid`.
     pub async fn insert_trigger(&self, trigger: Trigger) -> Result<Trigger> {
         trigger.detail.check()?;
         let dialect = self.inner.dialect;
@@ -169,7 +169,7 @@ impl Store {
         .await
     }
 
-    /// Errors: `NotFound(Trigger)`.
+    /// Returns the trigger with this id. Errors: `NotFound(Trigger)`.
     pub async fn find_trigger(&self, id: &TriggerId) -> Result<Trigger> {
         sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE t.id = $1")))
             .bind(id)
@@ -178,7 +178,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::Trigger))
     }
 
-    /// The app and the kind of a trigger, and the trigger itself if this release understands it.
+    /// Returns a trigger's app and kind, and the trigger itself if this release understands it.
     ///
     /// # Errors
     /// `NotFound(Trigger)`.
@@ -195,7 +195,7 @@ impl Store {
         Ok((row.try_get("app_id")?, row.try_get("kind")?, trigger))
     }
 
-    /// The app's triggers, newest first. One that this release does not understand is left out.
+    /// Lists the app's triggers, newest first. Omits triggers this release does not understand.
     pub async fn list_triggers(
         &self,
         app_id: &AppId,
@@ -216,7 +216,7 @@ impl Store {
         Ok(readable(&rows))
     }
 
-    /// The triggers of a script: the id of each, and its kind.
+    /// Lists the id and kind of each trigger of a script.
     pub async fn list_triggers_of_script(
         &self,
         script_id: &ScriptId,
@@ -225,15 +225,15 @@ impl Store {
         Ok(sqlx::query_as(query).bind(script_id).fetch_all(self.reads()).await?)
     }
 
-    /// Every trigger that a principal has registered, in any app.
+    /// Lists every trigger that a principal has registered, in any app.
     pub async fn list_triggers_of(&self, principal: &str) -> Result<Vec<Trigger>> {
         let query = format!("{SELECT} WHERE t.registered_by_principal = $1 ORDER BY t.id");
         let rows = sqlx::query(AssertSqlSafe(query)).bind(principal).fetch_all(self.reads());
         Ok(readable(&rows.await?))
     }
 
-    /// Gives the messages that wait in a trigger's queue to its script: what came while
-    /// the trigger had stopped went to nobody. Errors: `NotFound(Trigger)`.
+    /// Assigns the pending messages of a trigger's queue to the trigger. Messages that came while
+    /// it was stopped are unassigned. Errors: `NotFound(Trigger)`.
     pub async fn hand_over_messages(&self, id: &TriggerId) -> Result<()> {
         let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Messages, move |connection| {
@@ -245,8 +245,7 @@ impl Store {
         .await
     }
 
-    /// Takes the messages that wait for a trigger back into its queue, where they are
-    /// nobody's.
+    /// Returns the pending messages of a trigger to its queue, where they are unassigned.
     pub async fn take_back_messages(&self, id: &TriggerId) -> Result<()> {
         let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Messages, move |connection| {
@@ -256,8 +255,8 @@ impl Store {
     }
 
     /// Changes a trigger.
-    /// Errors: as [`Store::insert_trigger`], and `NotFound(Trigger)`; `Invalid` for a
-    /// detail of another kind.
+    /// Errors: as for [`Store::insert_trigger`], and `NotFound(Trigger)`; `Invalid` for a detail of
+    /// another kind.
     pub async fn update_trigger(&self, id: &TriggerId, change: TriggerChange) -> Result<Trigger> {
         if let Some(detail) = &change.detail {
             detail.check()?;
@@ -269,8 +268,8 @@ impl Store {
         .await
     }
 
-    /// Deletes a trigger. Events that it has brought stay and are carried out; messages
-    /// of its queue wait for another trigger. Errors: `NotFound(Trigger)`.
+    /// Deletes a trigger. Its other events still run; messages of its queue wait for another
+    /// trigger. Errors: `NotFound(Trigger)`.
     pub async fn delete_trigger(&self, id: &TriggerId) -> Result<()> {
         let (id, dialect) = (id.clone(), self.inner.dialect);
         self.write(Touches::Triggers, move |connection| {
@@ -291,20 +290,20 @@ impl Store {
     }
 }
 
-/// Every trigger of every app, for the definitions. One that this release does not understand
-/// is left out, so that it alone does not fire.
+/// Returns every trigger of every app, for the definitions. Omits triggers this release does not
+/// understand, so that only these do not fire.
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Trigger>> {
     let query = format!("{SELECT} ORDER BY t.id");
     Ok(readable(&sqlx::query(AssertSqlSafe(query)).fetch_all(connection).await?))
 }
 
-/// Those of the triggers that this release understands.
+/// Returns the triggers that this release understands.
 fn readable(rows: &[AnyRow]) -> Vec<Trigger> {
     let read = |row: &AnyRow| match Trigger::from_row(row) {
         Ok(trigger) => Some(trigger),
         Err(error) => {
             let id = row.try_get::<String, _>("id").unwrap_or_default();
-            tracing::warn!(%error, id, "a trigger is not understood and does not fire");
+            tracing::warn!(%error, id, "skipping a trigger that this release does not understand");
             None
         }
     };
@@ -357,8 +356,8 @@ async fn insert_parent(connection: &mut AnyConnection, trigger: &Trigger) -> Res
     Ok(())
 }
 
-/// A float as a text, for a parameter in a `CAST`: sqlx 0.9 declares an absent `f64` as a float
-/// of 4 bytes, and PostgreSQL then takes no other for that statement.
+/// Formats a float as text, for a parameter in a `CAST`. sqlx 0.9 declares a missing `f64` as a
+/// float of 4 bytes, and PostgreSQL then accepts no other type for that statement.
 fn float(value: Option<f64>) -> Option<String> {
     value.map(|value| value.to_string())
 }

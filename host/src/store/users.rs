@@ -1,78 +1,78 @@
-//! Users: the people who sign in.
+//! Users, who can sign in.
 //!
-//! Invariant: there is always an owner who can sign in, once there was one: the last
-//! is neither deleted, disabled nor made less.
-//! Invariant: passwords and invitations are known here by their hashes only.
+//! Invariant: once an owner exists, an owner can always sign in: the last one is never deleted,
+//! disabled or demoted.
+//! Invariant: only hashes of passwords and invitations are stored.
 
 use sqlx::{AnyConnection, FromRow};
 
 use super::signals::Touches;
 use super::{Conflict, Error, InstanceRole, Page, Resource, Result, Store, UserId, text};
 
-/// A user as stored.
+/// A stored user.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct User {
-    /// Their id.
+    /// The id.
     pub id: UserId,
-    /// The name that they sign in with.
+    /// The name used to sign in.
     pub name: String,
-    /// What they may do in the instance.
+    /// The role in the instance.
     #[sqlx(try_from = "String")]
     pub role: InstanceRole,
-    /// The argon2id hash of their password; none if they have none.
+    /// The argon2id hash of the password; `None` without a password.
     pub password_hash: Option<String>,
-    /// The SHA-256 of their invitation's token, while there is one.
+    /// The SHA-256 of the token of a pending invitation.
     pub invitation_sha256: Option<String>,
-    /// When the invitation's time is up, µs.
+    /// When the invitation expires, µs.
     pub invitation_expires_at: Option<i64>,
-    /// The principal that has made the invitation; none of an old one.
+    /// The principal that created the invitation; `None` for an old one.
     pub invited_by: Option<String>,
-    /// The id of the key that they made it with, if they did.
+    /// The id of the key used to create the invitation, if any.
     pub invited_with: Option<String>,
-    /// The identity provider that knows them.
+    /// The issuer of the user's OIDC identity.
     pub oidc_issuer: Option<String>,
-    /// Their name there, which never changes.
+    /// The subject of that identity, which never changes.
     pub oidc_subject: Option<String>,
-    /// Since when they may not sign in, µs.
+    /// When the user was disabled, µs.
     pub disabled_at: Option<i64>,
-    /// When they have signed in last, µs.
+    /// When the user last signed in, µs.
     pub signed_in_at: Option<i64>,
-    /// When they were made, µs.
+    /// When the user was created, µs.
     pub created_at: i64,
-    /// When they were last changed, µs.
+    /// When the user was last changed, µs.
     pub updated_at: i64,
 }
 
-/// An invitation that is made.
+/// A new invitation.
 #[derive(Debug, Clone)]
 pub struct NewInvitation {
-    /// The SHA-256 of its token.
+    /// The SHA-256 of the token.
     pub sha256: String,
-    /// When its time is up, µs.
+    /// When it expires, µs.
     pub expires_at: i64,
-    /// The principal that makes it.
+    /// The principal that creates it.
     pub by: String,
-    /// The id of the key that they make it with, if they do.
+    /// The id of the key used to create it, if any.
     pub with: Option<String>,
 }
 
-/// What to change about a user; `None` leaves it.
+/// A change to a user; a `None` field stays unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
-    /// What they may do.
+    /// The role in the instance.
     pub role: Option<InstanceRole>,
-    /// Whether they may sign in.
+    /// Whether the user can sign in.
     pub enabled: Option<bool>,
-    /// A new password's hash. It takes the place of an invitation.
+    /// The hash of a new password, which ends a pending invitation.
     pub password_hash: Option<String>,
     /// A new invitation.
     pub invitation: Option<NewInvitation>,
-    /// The identity provider's issuer and subject, which take an invitation's place.
+    /// The issuer and subject of an OIDC identity, which end a pending invitation.
     pub identity: Option<(String, String)>,
-    /// Only while the user has the invitation with this SHA-256, whose time is not up at
-    /// `updated_at`, and may sign in. Of several who accept it at once, one does.
+    /// The SHA-256 of the invitation that this change accepts. It must be valid at `updated_at`,
+    /// and the user must be enabled. Only one of several concurrent changes succeeds.
     pub accepts: Option<String>,
-    /// Now, µs.
+    /// The current time, µs.
     pub updated_at: i64,
 }
 
@@ -82,7 +82,7 @@ const INSERT: &str = "INSERT INTO users (id, name, role, password_hash, invitati
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 impl Store {
-    /// Makes a user. Errors: `Conflict(UserName)`, `Invalid`.
+    /// Inserts a user. Errors: `Conflict(UserName)`, `Invalid`.
     pub async fn insert_user(&self, user: User) -> Result<()> {
         text::check("name", &user.name, text::NAME_BYTES_MAX)?;
         self.write(Touches::Definitions, move |connection| {
@@ -95,7 +95,7 @@ impl Store {
         .await
     }
 
-    /// Makes the first user; `false`, and nothing is made, if there is one already.
+    /// Inserts the first user. Does nothing and returns `false` if a user exists.
     pub async fn insert_first_user(&self, user: User) -> Result<bool> {
         self.write(Touches::Definitions, move |connection| {
             Box::pin(async move {
@@ -111,18 +111,18 @@ impl Store {
         .await
     }
 
-    /// Errors: `NotFound(User)`.
+    /// Returns the user with this id. Errors: `NotFound(User)`.
     pub async fn find_user(&self, id: &UserId) -> Result<User> {
         self.user("SELECT * FROM users WHERE id = $1", id.as_str()).await
     }
 
-    /// Errors: `NotFound(User)`.
+    /// Returns the user with this name. Errors: `NotFound(User)`.
     pub async fn find_user_by_name(&self, name: &str) -> Result<User> {
         text::check_sought(Resource::User, name)?;
         self.user("SELECT * FROM users WHERE name = $1", name).await
     }
 
-    /// The user with this invitation, if its time is not up at `now`, µs.
+    /// Returns the user with this invitation, if it is valid at `now`, µs.
     /// Errors: `NotFound(User)`.
     pub async fn find_invited_user(&self, invitation_sha256: &str, now: i64) -> Result<User> {
         let user = self.user("SELECT * FROM users WHERE invitation_sha256 = $1", invitation_sha256);
@@ -131,7 +131,7 @@ impl Store {
         if is_open { Ok(user) } else { Err(Error::NotFound(Resource::User)) }
     }
 
-    /// Errors: `NotFound(User)`.
+    /// Returns the user with this OIDC identity. Errors: `NotFound(User)`.
     pub async fn find_user_by_identity(&self, issuer: &str, subject: &str) -> Result<User> {
         text::check_sought(Resource::User, subject)?;
         sqlx::query_as("SELECT * FROM users WHERE oidc_issuer = $1 AND oidc_subject = $2")
@@ -142,7 +142,7 @@ impl Store {
             .ok_or(Error::NotFound(Resource::User))
     }
 
-    /// All users, by name.
+    /// Lists all users by name.
     pub async fn list_users(&self, page: Page) -> Result<Vec<User>> {
         let users = sqlx::query_as("SELECT * FROM users ORDER BY name LIMIT $1 OFFSET $2")
             .bind(page.limit)
@@ -152,9 +152,8 @@ impl Store {
         Ok(users)
     }
 
-    /// Changes a user. Errors: `NotFound(User)`, also for an invitation that cannot be
-    /// accepted any more; `Conflict(LastOwner)`; `Conflict(Identity)` if the identity is
-    /// another user's.
+    /// Changes a user. Errors: `NotFound(User)`, also if the accepted invitation is not valid;
+    /// `Conflict(LastOwner)`; `Conflict(Identity)` if the identity belongs to another user.
     pub async fn update_user(&self, id: &UserId, change: UserChange) -> Result<User> {
         let id = id.clone();
         self.write(Touches::Definitions, move |connection| {
@@ -170,9 +169,9 @@ impl Store {
         .await
     }
 
-    /// Puts a password in the place of the one with the hash `before`, or of none, and ends the
-    /// user's sessions and an invitation. Errors: `NotFound(User)`, also when the password has
-    /// become another.
+    /// Replaces the password with the hash `before`, or sets the first one. Ends the user's
+    /// sessions and a pending invitation. Errors: `NotFound(User)`, also if the password has
+    /// changed in between.
     pub async fn change_password(
         &self,
         id: &UserId,
@@ -207,8 +206,8 @@ impl Store {
         .await
     }
 
-    /// Deletes a user with their memberships, keys and sessions. Their triggers stay, and
-    /// stop. Errors: `NotFound(User)`, `Conflict(LastOwner)`.
+    /// Deletes a user with their memberships, keys and sessions. Their triggers stay, but stop
+    /// firing. Errors: `NotFound(User)`, `Conflict(LastOwner)`.
     pub async fn delete_user(&self, id: &UserId, principal: &str) -> Result<()> {
         let (id, principal) = (id.clone(), principal.to_owned());
         self.write(Touches::Definitions, move |connection| {
@@ -261,8 +260,8 @@ fn apply(user: &mut User, change: UserChange) {
     user.updated_at = change.updated_at;
 }
 
-/// Has every other change of this user wait until this one is committed, and takes the
-/// invitation that is accepted. One statement decides, so that it is decided once.
+/// Locks the user until this change is committed, and takes the accepted invitation. One statement
+/// does both, so that only one change can accept an invitation.
 async fn lock(connection: &mut AnyConnection, id: &UserId, change: &UserChange) -> Result<()> {
     let locked = match &change.accepts {
         None => {
@@ -288,10 +287,10 @@ async fn lock(connection: &mut AnyConnection, id: &UserId, change: &UserChange) 
     if locked.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound(Resource::User)) }
 }
 
-/// Refuses an invitation whose maker could not make it now: who is gone, disabled or of a
-/// lesser role, or whose key is revoked. Errors: `NotFound(User)`.
+/// Refuses an invitation whose creator could not create it now: a deleted or disabled creator, one
+/// with a lower role, or one whose key is revoked. Errors: `NotFound(User)`.
 async fn check_invitation(connection: &mut AnyConnection, id: &UserId) -> Result<()> {
-    // The user's row first, so that their role stays what it is.
+    // Locks the user's row first, so that the role stays the same.
     sqlx::query("UPDATE users SET updated_at = updated_at WHERE id = $1")
         .bind(id)
         .execute(&mut *connection)

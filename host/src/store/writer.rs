@@ -1,22 +1,22 @@
-//! The one writer: every change to the database passes through it.
+//! The grouped writer: every change to the database passes through it.
 //!
 //! ```text
-//!  submit ──▶ queue (bounded) ──▶ group: what waits, at most 256
+//!  submit ──▶ queue (bounded) ──▶ group: the pending writes, at most 256
 //!                                   │ BEGIN
 //!                                   │ each: SAVEPOINT, operation, RELEASE
-//!                                   │         └─ failed ─▶ ROLLBACK TO: it alone fails
+//!                                   │         └─ failed ─▶ ROLLBACK TO: only it fails
 //!                                   │ COMMIT
-//!                                   ├─ committed ─▶ signals, then everyone's answer
-//!                                   └─ failed ────▶ connection thrown away,
-//!                                                   `Unavailable` to everyone
+//!                                   ├─ committed ─▶ signals, then every result
+//!                                   └─ failed ────▶ connection dropped,
+//!                                                   `Unavailable` to every caller
 //! ```
 //!
-//! Writes that come while a group is committed form the next group, so under
-//! load the cost of a durable commit is shared, and alone nobody waits for company.
+//! Writes that arrive during a commit form the next group. Under load, writes share the cost of a
+//! durable commit; a single write does not wait for others.
 //!
-//! Invariant: an answer `Ok` comes after the COMMIT that it speaks of.
-//! Invariant: a connection on which anything but an operation failed is never
-//! used again; a half-broken transaction cannot leak into the next group.
+//! Invariant: `Ok` is returned only after the COMMIT of the write.
+//! Invariant: a connection is dropped after any failure outside of an operation. So a broken
+//! transaction cannot affect the next group.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,22 +35,21 @@ use super::revision::COUNT_CHANGE;
 use super::signals::{Signals, Touches};
 use super::{Error, Result};
 
-/// How many operations one commit takes.
+/// The maximum number of operations in one commit.
 const GROUP_MAX: usize = 256;
-/// How many operations may wait; beyond it `submit` waits.
+/// The maximum number of pending operations; beyond it `submit` waits.
 const QUEUE_MAX: usize = 1024;
-/// The most writers of a database, and so the most numbers of a cursor. Connections beyond
-/// it share the last writer and wait for each other.
+/// The maximum number of writers of a database, and so of numbers in a cursor. Further connections
+/// share the last writer and wait for each other.
 pub(super) const WRITERS_MAX: i64 = 64;
-/// A group that takes longer has lost its server.
+/// The timeout of a group, after which the server counts as lost.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The session of this process's writer: what it tells it knows already. 0 until there is
-/// one.
+/// The session of this process's writer, whose notifications are ignored. 0 until it is connected.
 pub(super) type OwnSession = Arc<AtomicI64>;
 
-/// Which of the database's writers the connection is, as what it writes of the log of
-/// executions is numbered: [`super::executions`].
+/// The number of the writer that this connection acts as; it numbers the executions that the
+/// connection writes: [`super::executions`].
 #[derive(Clone, Default)]
 pub(super) struct WriterId(Arc<AtomicI64>);
 
@@ -59,8 +58,8 @@ impl WriterId {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Becomes the first writer that no other connection is. The numbers stay right if two
-    /// connections are the same writer, but then they wait for each other.
+    /// Takes the lowest writer number that no other connection has. Two connections with the same
+    /// number still number correctly, but wait for each other.
     async fn claim(&self, dialect: Dialect, connection: &mut AnyConnection) -> Result<()> {
         let free: Option<i64> = match dialect.claim_writer() {
             Some(query) => {
@@ -80,7 +79,7 @@ impl WriterId {
     }
 }
 
-/// The sending side; clones send to the same writer.
+/// The sending side of the writer; clones send to the same writer.
 #[derive(Clone)]
 pub(super) struct Writer {
     id: WriterId,
@@ -104,14 +103,14 @@ impl Writer {
         Self { id, queue, closing, task: Arc::new(Mutex::new(Some(task))) }
     }
 
-    /// Which writer its connection is while an operation runs.
+    /// Returns the writer number of its connection, to read while an operation runs.
     pub(super) fn id(&self) -> WriterId {
         self.id.clone()
     }
 
-    /// Runs `operation` in the next group and answers after its commit. What it came
-    /// to tells what it `touches`. If the caller goes away, the operation is carried out
-    /// all the same.
+    /// Runs `operation` in the next group and returns its result after the commit. `touches`
+    /// derives the kind of change from the result. The operation also runs if the caller is
+    /// dropped.
     pub(super) async fn submit<T, F, G>(&self, touches: G, operation: F) -> Result<T>
     where
         T: Send + 'static,
@@ -125,7 +124,7 @@ impl Writer {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Commits what waits, closes the connection and refuses what comes later.
+    /// Commits pending operations, closes the connection and refuses later operations.
     pub(super) async fn close(&self) {
         self.closing.notify_one();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -137,12 +136,12 @@ impl Writer {
     }
 }
 
-/// One operation of a group, whatever its result's type.
+/// An operation of a group, independent of its result type.
 trait Job: Send {
     fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool>;
-    /// Why it failed, if it did.
+    /// Returns its error, if it failed.
     fn error(&self) -> Option<&Error>;
-    /// What it has changed, unless it failed.
+    /// Returns what it changed, unless it failed.
     fn touched(&self) -> Option<Touches>;
     fn answer(self: Box<Self>, committed: Result<()>);
 }
@@ -179,27 +178,27 @@ where
 
     fn answer(self: Box<Self>, committed: Result<()>) {
         let answer = match (self.outcome, committed) {
-            // It failed by itself, whatever became of the others.
+            // It failed on its own, independently of the group.
             (Some(Err(error)), _) | (_, Err(error)) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(Error::unavailable("the write was not reached")),
+            (None, Ok(())) => Err(Error::unavailable("the write was not started")),
         };
-        // Nobody may be waiting any more.
+        // The caller may have been dropped.
         let _ = self.reply.send(answer);
     }
 }
 
-/// How the writer's connection is made.
+/// The parameters of the writer's connection.
 pub(super) struct Connecting {
     pub(super) dialect: Dialect,
     pub(super) options: AnyConnectOptions,
-    /// Of the connection, where the database names it.
+    /// The names of the connection's session.
     pub(super) session: Session,
 }
 
 struct GroupedWriter {
     connecting: Connecting,
-    /// `None` after a failure, until the next group connects.
+    /// `None` after a failure, until the next group reconnects.
     connection: Option<AnyConnection>,
     signals: Signals,
     writes: Arc<Writes>,
@@ -229,7 +228,7 @@ impl GroupedWriter {
             Ok(committed) => committed,
             Err(_) => Err(Error::unavailable("a commit took too long")),
         };
-        // SQLite may have ended the whole transaction with the first that had no room.
+        // SQLite can have ended the whole transaction when one operation found the disk full.
         let full =
             group.iter().find_map(|job| job.error().filter(|error| error.is_full())).cloned();
         let committed = committed.map_err(|error| match (full.clone(), error) {
@@ -241,7 +240,7 @@ impl GroupedWriter {
             (_, Some(error)) | (Err(error), None) => self.writes.failed(error),
             (Ok(()), None) => self.writes.committed(),
         }
-        // Before the answers: who knows of a change must not meet an old cache.
+        // Before the results: a caller that knows of a change must not read an old cache.
         if committed.is_ok() {
             touched(group).into_iter().for_each(|touched| self.signals.tell(touched));
         }
@@ -270,13 +269,13 @@ impl GroupedWriter {
             sqlx::query(tell).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        // Reached only if nothing above failed; otherwise it is dropped here.
+        // Only if everything above succeeded; otherwise the connection is dropped.
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// The connection of the last group if it still lives, else a new one: a
-    /// server that was restarted meanwhile costs nobody a failed write.
+    /// Returns the last connection if it still works, or else a new one. So a restarted server does
+    /// not cause a failed write.
     async fn connect(&mut self) -> Result<AnyConnection> {
         if let Some(mut connection) = self.connection.take()
             && connection.ping().await.is_ok()
@@ -290,22 +289,22 @@ impl GroupedWriter {
     }
 }
 
-/// What the operations of a group have changed.
+/// Returns the kinds of changes of a group's operations.
 fn touched(group: &[Box<dyn Job>]) -> BTreeSet<Touches> {
     group.iter().filter_map(|job| job.touched()).collect()
 }
 
-/// What the writer's connection is called.
+/// The names of the writer's connection.
 #[derive(Clone, Default)]
 pub(super) struct Session {
-    /// By the database, where it names connections.
+    /// Its number in the database, where the database numbers sessions.
     pub(super) own: OwnSession,
     writer: WriterId,
 }
 
 impl Session {
-    /// Notes which session a new connection is, to know its own notifications again, and
-    /// which writer.
+    /// Records the session number of a new connection, to recognise its own notifications, and
+    /// claims a writer number.
     pub(super) async fn begin(
         &self,
         dialect: Dialect,

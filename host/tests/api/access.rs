@@ -1,5 +1,5 @@
-//! Every operation of the API and who may use it, read from the API's own description:
-//! a new operation cannot be forgotten here.
+//! Checks who can use every operation of the API. The operations are read from the API's own
+//! description, so that a new one cannot be forgotten.
 
 use serde_json::{Value, json};
 
@@ -17,30 +17,30 @@ const SCOPES: [&str; 7] = [
     "instance:admin",
 ];
 
-/// An operation, and the scope that its description says a key needs.
+/// An operation, and the scope that a key needs according to the description.
 pub(crate) struct Operation {
     pub(crate) method: String,
-    /// As in the description: `/api/v1/apps/{app}`.
+    /// The path in the description: `/api/v1/apps/{app}`.
     pub(crate) template: String,
-    /// None when any key will do.
+    /// `None` if any key will do.
     scope: Option<String>,
 }
 
 impl Operation {
-    /// Whether it is about an app, or about something in one.
+    /// Whether it is about an app, or a resource in one.
     fn is_in_app(&self) -> bool {
         let beyond = ["{user_id}", "{key_id}"];
         self.template.contains('{') && !beyond.iter().any(|other| self.template.contains(other))
     }
 
-    /// Whether it is about whoever asks: everybody may it, but not with any key.
+    /// Whether it is about the caller: every user can do it, but not with every key.
     fn is_own(&self) -> bool {
         let own = ["/api/v1/keys", "/api/v1/auth/"];
         own.iter().any(|beginning| self.template.starts_with(beginning))
     }
 
-    /// What only looks comes first, then what deletes one thing; what deletes many, and with them
-    /// what others delete, comes after that, and the app last of all.
+    /// Orders the operations: first reads, then deletions of one resource, then deletions of many,
+    /// and the app itself last.
     fn rank(&self) -> u8 {
         match (&*self.method, &*self.template) {
             ("DELETE", "/api/v1/apps/{app}") => 3,
@@ -51,7 +51,7 @@ impl Operation {
     }
 }
 
-/// Every operation that says it needs a key. One that says nothing fails here.
+/// Returns every operation that needs a key. Fails for an operation that names no scope.
 pub(crate) async fn operations(app: &TestApp) -> Vec<Operation> {
     let document = app.get("/api/v1/openapi.json").send().await.is(200).json();
     let mut operations = Vec::new();
@@ -71,7 +71,7 @@ pub(crate) async fn operations(app: &TestApp) -> Vec<Operation> {
     operations
 }
 
-/// An app with one of everything.
+/// An app with one resource of each kind.
 pub(crate) struct Fixture {
     names: Vec<(&'static str, String)>,
 }
@@ -142,7 +142,7 @@ impl Fixture {
     }
 }
 
-/// Says which operation it was when an answer is none of those allowed.
+/// Names the operation if the status of its response is not one of those allowed.
 #[track_caller]
 fn is_one_of(answer: &Answer, statuses: &[u16], who: &str, operation: &Operation) {
     let (method, template) = (&operation.method, &operation.template);
@@ -206,7 +206,7 @@ with_an_app! {
             let is_invitation = operation.template.ends_with("/invitation");
             let key = if is_invitation { &full } else { key };
             let answer = fixture.call(app, operation).by_key(key).send().await;
-            // A key deletes itself at the end, if it is its own.
+            // A key can delete itself, so that comes last.
             is_let_in(&answer, "the right key", operation);
         }
     }
@@ -230,7 +230,7 @@ with_an_app! {
 
     async fn a_member_may_exactly_what_the_role_allows(app) {
         let fixture = Fixture::make(app).await;
-        // What the documents promise of each role, as the scopes that it may use.
+        // The scopes that each role can use, as documented.
         let table: [(&str, &[&str]); 3] = [
             ("viewer", &["script:read", "log:read"]),
             ("editor", &["script:read", "log:read", "script:write", "route:write"]),

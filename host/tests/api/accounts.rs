@@ -1,4 +1,4 @@
-//! Users: made, invited, changed, removed; and members of apps.
+//! Users: creating, inviting, changing and deleting them; and the members of apps.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ with_an_app! {
         assert_eq!(me["capabilities"], json!(["platform_use", "platform_read_stats", "own_account", "own_account_manage"]));
         try_password(app, "ada", PASSWORD).send().await.is(200);
 
-        // It is used up.
+        // The invitation is used up.
         show().send().await.refuses(404, "invitation_not_found");
         accept(app, &token, PASSWORD).send().await.refuses(404, "invitation_not_found");
     }
@@ -59,7 +59,7 @@ with_an_app! {
         new.request(app, "GET", "/auth/me").send().await.is(200);
         try_password(app, "admin", ADMIN_PASSWORD).send().await.refuses(401, "wrong_credentials");
         try_password(app, "admin", PASSWORD).send().await.is(200);
-        // A key has no password.
+        // A key has no password to change.
         let body = json!({"current": "", "password": PASSWORD});
         app.admin().put("/auth/password", body).send().await.refuses(403, "no_password");
     }
@@ -98,8 +98,8 @@ with_an_app! {
         ada.request(app, "GET", "/auth/me").send().await.is(200);
     }
 
-    /// Session fixation: a token that somebody has put into a browser is never made that
-    /// of a session.
+    /// Session fixation: a token that an attacker planted in a browser never becomes the token of a
+    /// session.
     async fn a_token_from_before_signing_in_is_not_the_session_s(app) {
         let known = format!("picloud_session={}", "7".repeat(64));
         let call = try_password(app, "admin", ADMIN_PASSWORD).header("cookie", &known);

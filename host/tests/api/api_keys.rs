@@ -1,4 +1,4 @@
-//! API keys: made, used, and revoked.
+//! API keys: creating, using and revoking them.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ with_an_app! {
         let update = || app.request("PUT", &path).json(&json!({})).by_key(&key);
         update().send().await.refuses(403, "not_allowed");
         app.get("/api/v1/instance").by_key(&key).send().await.refuses(403, "not_allowed");
-        // It becomes more and less with its owner.
+        // Its rights change with those of its owner.
         app.set_role("shop", "ada", "editor").await;
         update().send().await.is(200);
         app.admin().delete("/apps/shop/members/ada").send().await.is(204);
@@ -60,7 +60,7 @@ with_an_app! {
         assert_eq!(made["expires_at"], first["expires_at"]);
     }
 
-    /// One that has leaked is revoked, and that is the end of it.
+    /// A leaked key can be revoked, and cannot create others.
     async fn a_key_for_something_else_makes_no_keys_and_ends_no_sessions(app) {
         let ada = Browser::of_user(app, "ada", "member").await;
         let body = json!({"name": "k", "scopes": ["script:read", "script:write", "app:admin"]});

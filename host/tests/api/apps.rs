@@ -104,7 +104,7 @@ with_an_app! {
             }
         }
         app.admin().get("/apps/shop/files/b/f").send().await.refuses(404, "file_not_found");
-        // Who may not come in is told that first.
+        // A caller without credentials gets 401 first.
         let nobody = app.post("/api/v1/apps").header("content-encoding", "gzip").send().await;
         nobody.is(401);
         let file = app.admin().request("PUT", "/apps/shop/files/b/f").body("text/plain", "as it is");
@@ -188,7 +188,7 @@ with_an_app! {
         admin.get(&route).send().await.refuses(404, "route_not_found");
         app.deploy("blog", "hello", "1").await;
         app.domain("blog", "shop.example").await;
-        // What happened stays known.
+        // Past executions stay visible.
         assert_eq!(app.execution(ran.execution_id()).await["script"], "hello");
     }
 }

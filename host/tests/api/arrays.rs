@@ -1,4 +1,4 @@
-//! An array in the place of an object is refused, everywhere and at any depth.
+//! An array in the place of an object is refused everywhere, at any depth.
 
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ with_an_app! {
             let is_told = said.contains("sequence") || said.contains("must be an object");
             assert!(is_told, "{method} {path} {body}: {said}");
         }
-        // Arrays that are meant are taken.
+        // Arrays that are part of the schema are accepted.
         let asked = json!({"method": "GET", "headers": [["x-a", "1"]]});
         app.admin().post(&format!("/execute/{script}"), asked).send().await.is(200);
     }

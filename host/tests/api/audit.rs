@@ -1,4 +1,4 @@
-//! The audit log: who did what to what, from where.
+//! The audit log records every change, its principal and its address.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ with_an_app! {
         call.send().await.is(204);
         let noted = entries(app, "&action=delete_app").await;
         assert_eq!(noted[0]["key_prefix"], key["prefix"]);
-        // It outlives the app.
+        // The entry outlives the app.
         assert!(noted[0]["app_id"].is_string());
     }
 
@@ -115,7 +115,7 @@ with_an_app! {
         };
         let message = json!({"queue": "work", "payload": "hidden", "dedupe": "d"});
         let sent = send(message.clone(), "one").await;
-        // The same again, and one that is dropped, are no changes.
+        // A repeated message and a dropped one are not changes.
         send(message.clone(), "one").await;
         send(message, "two").await;
         send(json!({"script": "hello", "payload": "hidden"}), "three").await;
@@ -149,7 +149,7 @@ with_an_app! {
 }
 
 on_both_databases! {
-    /// Neither is there without the other.
+    /// A change and its entry are written together or not at all.
     async fn a_change_whose_entry_cannot_be_written_is_not_made(database) {
         let server = TestApp::start(database).await;
         let app = &server;
@@ -186,7 +186,7 @@ on_both_databases! {
         let outbox = admin.get("/apps/shop/outbox").send().await.is(200).json();
         assert_eq!(outbox["items"], json!([]));
         assert_eq!(app.count_executions(&id).await, 0);
-        // And the key has not been used up.
+        // The idempotency key has not been used up.
         let again = admin.post("/apps/shop/events", json!({"queue": "work", "payload": 1}));
         again.header("idempotency-key", "key").send().await.is(202);
         server.close().await;

@@ -1,5 +1,5 @@
-//! Backups of files that come and go while they are made, and what is not restored.
-//! How they do under load is in `process/backup.rs`.
+//! Backups while files are written and deleted, and restores that are refused. `process/backup.rs`
+//! tests backups under load.
 
 use std::path::{Path, PathBuf};
 
@@ -27,14 +27,14 @@ fn folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// The blobs below a folder.
+/// Returns the blobs below a folder.
 fn blobs(folder: &Path) -> Vec<PathBuf> {
     let apps = std::fs::read_dir(folder.join("files")).unwrap();
     let blobs = apps.flat_map(|app| std::fs::read_dir(app.unwrap().path()).unwrap());
     blobs.map(|blob| blob.unwrap().path()).collect()
 }
 
-/// Settings that lead to another data folder, with this database or SQLite in there.
+/// Returns settings for another data folder, with this database or with SQLite in that folder.
 fn elsewhere(data: &Path, database: Option<&Database>) -> Config {
     let url = database.map(|database| database.plain_url.clone()).unwrap_or_default();
     let variables = [("PICLOUD_DATA", data.to_str().unwrap()), ("PICLOUD_DATABASE_URL", &url)];
@@ -51,8 +51,8 @@ with_an_app! {
         assert!(backup.copy_files_of_now().await.unwrap().is_empty());
         put(app, "new", "2").await;
         let moment = backup.copy_database().await.unwrap();
-        // Both are replaced after the moment, and by then they are old: of what the copy
-        // describes one was seen before, and the other is gone.
+        // Both are replaced after the snapshot, and are old by then. Of the files in the snapshot,
+        // one was copied before, and the other is deleted.
         put(app, "old", "3").await;
         put(app, "new", "4").await;
         let mut sweep = app.retention().sweep.clone().unwrap();
@@ -81,7 +81,7 @@ with_an_app! {
         let dest = parent.path().join("backup");
         let made = back_up(app.config(), &Clock::system(), &dest).await.unwrap();
         let told: Vec<_> = made.lost.iter().map(|lost| (&*lost.path, &*lost.reason)).collect();
-        assert_eq!(told, [("damaged", "it is damaged"), ("lost", "it is not there")]);
+        assert_eq!(told, [("damaged", "it is damaged"), ("lost", "it is missing")]);
         assert_eq!((made.files, made.files_bytes, blobs(&dest).len()), (1, 1, 1));
     }
 
@@ -89,7 +89,7 @@ with_an_app! {
         use std::os::unix::fs::PermissionsExt;
         let parent = folder();
         let refused = back_up(app.config(), &Clock::system(), parent.path()).await.unwrap_err();
-        assert!(refused.to_string().contains("is there already"), "{refused}");
+        assert!(refused.to_string().contains("already exists"), "{refused}");
         let nowhere = elsewhere(&parent.path().join("nowhere"), None);
         let dest = parent.path().join("backup");
         let refused = back_up(&nowhere, &Clock::system(), &dest).await.unwrap_err();
@@ -97,7 +97,7 @@ with_an_app! {
         let empty = elsewhere(parent.path(), None);
         let refused = back_up(&empty, &Clock::system(), &dest).await.unwrap_err();
         assert!(refused.to_string().contains("picloud.db"), "{refused}");
-        // Nothing is left of it.
+        // No part of it is left.
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
 
         back_up(app.config(), &Clock::system(), &dest).await.unwrap();
@@ -117,13 +117,13 @@ with_an_app! {
             back_up(app.config(), &Clock::system(), &dest).await.unwrap_err().to_string()
         };
         let refused = refusal().await;
-        assert!(refused.contains("another backup or restore works"), "{refused}");
-        // As when its process is killed.
+        assert!(refused.contains("another backup or restore is using"), "{refused}");
+        // As if its process were killed.
         drop(interrupted);
         let foreign = parent.path().join("backup.unfinished/letters");
         std::fs::write(&foreign, "").unwrap();
         let refused = refusal().await;
-        assert!(refused.contains("it has letters"), "{refused}");
+        assert!(refused.contains("it contains letters"), "{refused}");
         std::fs::remove_file(&foreign).unwrap();
         let made = back_up(app.config(), &Clock::system(), &dest).await.unwrap();
         assert_eq!((made.files, made.lost.len()), (1, 0));
@@ -144,11 +144,11 @@ on_both_databases! {
             restore(config, source).await.unwrap_err().to_string()
         };
         let no_backup = refusal(app.config(), parent.path()).await;
-        assert!(no_backup.contains("no backup"), "{no_backup}");
+        assert!(no_backup.contains("not a backup"), "{no_backup}");
         let full = refusal(app.config(), &backup).await;
         assert!(full.contains("is not empty"), "{full}");
         let full = refusal(&elsewhere(&parent.path().join("new"), Some(database)), &backup).await;
-        assert!(full.contains("not empty") || full.contains("a database already"), "{full}");
+        assert!(full.contains("not empty") || full.contains("already a database"), "{full}");
         let mut manifest: serde_json::Value =
             serde_json::from_slice(&std::fs::read(backup.join("backup.json")).unwrap()).unwrap();
         manifest["database"] = json!("another");
@@ -190,7 +190,7 @@ on_both_databases! {
         let (backup, other) = (parent.path().join("backup"), parent.path().join("other"));
         back_up(app.config(), &Clock::system(), &backup).await.unwrap();
         back_up(app.config(), &Clock::system(), &other).await.unwrap();
-        // One that cannot be read ends the restore in the midst of it.
+        // An unreadable blob interrupts the restore in the middle.
         let blob = blobs(&backup).remove(0);
         let content = std::fs::read(&blob).unwrap();
         std::fs::remove_file(&blob).unwrap();
@@ -228,7 +228,7 @@ on_both_databases! {
         let mode = backup.join(KEY_FILE).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
 
-        // Where another key is taking the place of the old one, none is copied.
+        // While a rotation replaces the master key, no key is copied.
         let next = app.config().data.join(NEXT_KEY_FILE);
         std::fs::write(&next, "").unwrap();
         let refused = back_up(app.config(), &Clock::system(), &parent.path().join("b")).await;

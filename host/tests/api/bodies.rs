@@ -1,4 +1,4 @@
-//! Bodies and what surrounds them, on their way to a script.
+//! Request bodies and their encodings, as scripts see them.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,9 @@ use crate::with_an_app;
 /// The largest body, in bytes.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Answers what it was sent, as it saw it.
+/// Returns the request body.
 const ECHO: &str = "#{ body: ctx.request.body }";
-/// Says what kind of value the body is.
+/// Returns the type of the body.
 const KIND: &str = "type_of(ctx.request.body)";
 
 with_an_app! {

@@ -1,4 +1,4 @@
-//! The memory that all request bodies may take together.
+//! The memory limit for all request bodies together.
 
 use std::convert::Infallible;
 
@@ -13,14 +13,14 @@ use crate::on_both_databases;
 
 const BUDGET: usize = 1 << 20;
 
-/// A body whose end waits: it tells when its beginning has been taken.
+/// A body whose end waits. It reports when its beginning has been read.
 fn waiting_body(bytes: usize) -> (Body, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let (taken, was_taken) = oneshot::channel();
     let (go_on, goes_on) = oneshot::channel::<()>();
     let beginning = futures::stream::once(async move { Bytes::from(vec![b'a'; bytes]) });
     let end = futures::stream::once(async move {
         taken.send(()).unwrap();
-        // Dropped, it goes on too.
+        // It also continues if the sender is dropped.
         let _ = goes_on.await;
         Bytes::new()
     });
@@ -51,7 +51,7 @@ on_both_databases! {
         let error = refused.refuses(503, "bodies_full");
         assert_eq!(error["limit"], "body_budget_bytes");
         assert_eq!(refused.header("retry-after"), Some("1"));
-        // Every reader of bodies: the API, its data plane, and sign-in.
+        // All code that reads bodies: the API, its data endpoints, and sign-in.
         let padding = "c".repeat(101);
         let app_body = json!({"name": "other", "description": padding});
         app.admin().post("/apps", app_body).send().await.refuses(503, "bodies_full");

@@ -1,10 +1,10 @@
-//! A browser that is signed in: a cookie in the place of a key.
+//! A signed-in browser, which sends a cookie instead of a key.
 
 use serde_json::{Value, json};
 
 use crate::app::{ADMIN_PASSWORD, Answer, Call, TestApp};
 
-/// What it keeps, and what its page knows.
+/// The cookies of a browser, and the state of its page.
 pub(crate) struct Browser {
     pub(crate) cookie: String,
     pub(crate) csrf_token: String,
@@ -12,19 +12,19 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Of the first owner.
+    /// Signs in the first owner.
     pub(crate) async fn sign_in(app: &TestApp) -> Self {
         Self::of(&try_password(app, "admin", ADMIN_PASSWORD).send().await.is(200))
     }
 
-    /// Of a user who has been made and invited, and has chosen a password.
+    /// Creates, invites and signs in a user.
     pub(crate) async fn of_user(app: &TestApp, name: &str, role: &str) -> Self {
         let user = json!({"name": name, "role": role});
         let made = app.admin().post("/users", user).send().await.is(201).json();
         Self::of(&accept(app, &token_of(&made), "a password of theirs").send().await.is(200))
     }
 
-    /// Of a user who is a member of an app.
+    /// Creates and signs in a user with a role in an app.
     pub(crate) async fn of_member(app: &TestApp, name: &str, of: &str, role: &str) -> Self {
         let browser = Self::of_user(app, name, "member").await;
         app.set_role(of, name, role).await;
@@ -41,7 +41,7 @@ impl Browser {
         }
     }
 
-    /// A request with the cookie only.
+    /// A request with only the cookie.
     pub(crate) fn request(&self, app: &TestApp, method: &str, path: &str) -> Call {
         app.request(method, &format!("/api/v1{path}")).header("cookie", &self.cookie)
     }
@@ -51,7 +51,7 @@ impl Browser {
         self.request(app, method, path).header("x-csrf-token", &self.csrf_token)
     }
 
-    /// Who is signed in.
+    /// Returns the id of the signed-in user.
     pub(crate) async fn user_id(&self, app: &TestApp) -> String {
         let me = self.request(app, "GET", "/auth/me").send().await.is(200).json();
         me["principal"]["user_id"].as_str().unwrap().to_owned()
@@ -62,13 +62,13 @@ pub(crate) fn try_password(app: &TestApp, name: &str, password: &str) -> Call {
     app.post("/api/v1/auth/login").json(&json!({"name": name, "password": password}))
 }
 
-/// Chooses a password by an invitation.
+/// Chooses a password with an invitation.
 pub(crate) fn accept(app: &TestApp, token: &str, password: &str) -> Call {
     let body = json!({"token": token, "password": password});
     app.post("/api/v1/auth/invitation/accept").json(&body)
 }
 
-/// The token of the link that an invited user is handed.
+/// Returns the token in the link of an invitation.
 pub(crate) fn token_of(invited: &Value) -> String {
     let path = invited["invitation_path"].as_str().unwrap();
     path.strip_prefix("/invitation#").unwrap().to_owned()

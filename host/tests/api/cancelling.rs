@@ -1,4 +1,4 @@
-//! Events that wait and are cancelled through the API.
+//! Cancelling pending events through the API.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::database::Database;
 use crate::gate::Gate;
 use crate::with_an_app;
 
-/// A message that waits: for an hour, or without end where its queue has no trigger.
+/// Sends a message that stays pending: for an hour, or for ever if its queue has no trigger.
 async fn send(app: &TestApp, queue: &str) -> String {
     let message = json!({"queue": queue, "payload": {"n": 1}, "delay_ms": 3_600_000});
     let sent = app.admin().post("/apps/shop/events", message).send().await.is(202).json();
@@ -45,7 +45,7 @@ with_an_app! {
         again.refuses(404, "event_not_found");
         app.admin().delete("/events/none").send().await.refuses(404, "event_not_found");
         let noted = audit(app, "cancel_event").await;
-        assert_eq!(noted.len(), 1, "what is refused is not noted: {noted:?}");
+        assert_eq!(noted.len(), 1, "a refused request has no entry: {noted:?}");
         assert_eq!((&noted[0]["resource_id"], &noted[0]["resource_name"]), (&json!(id), &json!("mails")));
     }
 
@@ -74,7 +74,7 @@ with_an_app! {
         assert_eq!(purge("").await, 1);
         assert_eq!(kept_events(app).await, 0);
         let noted = audit(app, "purge_outbox").await;
-        assert_eq!(noted.len(), 4, "also the one that found nothing");
+        assert_eq!(noted.len(), 4, "even a request that cancels nothing");
         assert_eq!(noted[2]["before"]["source"], "mails");
 
         let refused = app.admin().delete("/apps/shop/outbox?after=none").send().await;
@@ -87,7 +87,7 @@ with_an_app! {
         for _ in 0..2 {
             send(app, "mails").await;
         }
-        // Behind the newer of the two.
+        // The cursor behind the newer of the two.
         let page = app.admin().get("/apps/shop/outbox?limit=1").send().await.is(200).json();
         let after = page["next_after"].as_str().unwrap();
         let path = format!("/apps/shop/outbox?after={after}");
@@ -112,7 +112,7 @@ with_an_app! {
     }
 }
 
-/// An app that runs one event at a time, whose script `wait` is held at the gate.
+/// Starts a server that runs one event at a time; its script `wait` stops at the gate.
 async fn with_gate(database: &Database) -> (TestApp, Gate) {
     let gate = Gate::open().await;
     let variables =
@@ -144,7 +144,7 @@ crate::on_both_databases! {
         let quick = app.deploy("shop", "quick", "1").await;
         let route = json!({"script_id": quick, "method": "POST", "path": "/in", "delivery": "durable"});
         app.admin().post("/apps/shop/routes", route).send().await.is(201);
-        // As many as a node takes in hand of one app; the first of them holds the only slot.
+        // Fills the app's share of claimed events on a node; the first of them uses the only slot.
         app.deploy("shop", "flood", r#"for n in 0..128 { scripts::enqueue("wait", n); }"#).await;
         for _ in 0..2 {
             app.post("/x/shop/flood").send().await.is(200);

@@ -1,13 +1,13 @@
-//! Scripts as cases: every `host/tests/scripts/**/*.rhai` says in its head what has to
-//! come of it. A new file is a new case; no Rust is needed.
+//! Scripts as test cases: the head of every `host/tests/scripts/**/*.rhai` states the expected
+//! result. A new file is a new case and needs no Rust.
 //!
 //! ```text
-//! //! What the case shows, in a sentence.
+//! //! The purpose of the case, in a sentence.
 //! //!
 //! //! key: value
 //! ```
 //!
-//! The keys are the fields of [`Expectations`]; a value is JSON, or else a text.
+//! The keys are the fields of [`Expectations`]; a value is JSON or, if it does not parse, a text.
 
 mod check;
 mod expectations;
@@ -22,7 +22,7 @@ use crate::with_an_app;
 pub(crate) use check::{complaints, complaints_about_a_repetition};
 pub(crate) use expectations::{Case, Expectations};
 
-/// The cases of a folder below `host/tests/scripts`, in the order of their names.
+/// Returns the cases of a folder below `host/tests/scripts`, sorted by name.
 pub(crate) fn cases_in(folder: &str) -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(folder);
     let mut files: Vec<PathBuf> =
@@ -36,7 +36,7 @@ pub(crate) fn cases_in(folder: &str) -> Vec<Case> {
         .collect()
 }
 
-/// Runs a case and says what is not as it should be.
+/// Runs a case, and returns the differences from what it expects.
 pub(crate) async fn run(app: &TestApp, case: &Case) -> Vec<String> {
     let limits = json!({
         "fuel_max": case.expected.fuel_max,

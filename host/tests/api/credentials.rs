@@ -1,4 +1,4 @@
-//! Credentials of callers: in nothing that is stored or shown.
+//! Credentials of callers are never stored or shown in clear text.
 
 use picloud::store::{DeadLetterFilter, EventFilter, Json, NewEvent, Page, TriggerKind};
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use crate::app::{Call, TestApp};
 use crate::database::Database;
 use crate::with_an_app;
 
-/// What is looked for.
+/// The credential that is searched for.
 const TOKEN: &str = "tok-5e55-credential";
 const ALL: Page = Page { limit: 200, offset: 0 };
 
-/// Answers with what it was sent, which its caller may see.
+/// Returns the request to its caller, who can see it.
 const SEEN: &str = r#"
     let seen = #{
         headers: ctx.request.headers, query: ctx.request.query, body: ctx.request.body,
@@ -25,7 +25,7 @@ const SEEN: &str = r#"
     #{ headers: #{ "set-cookie": `s=${ctx.request.headers.authorization}`, "x-note": "kept" }, body: seen }
 "#;
 
-/// A request with a credential in every place.
+/// Adds a credential in every place.
 fn full(call: Call) -> Call {
     let call = call.header("authorization", &format!("Bearer {TOKEN}"));
     let call = call.header("x-api-key", TOKEN).header("cookie", &format!("s={TOKEN}"));
@@ -50,7 +50,7 @@ async fn with_routes(app: &TestApp) -> String {
     script
 }
 
-/// Everything that is shown of an app's requests.
+/// Returns everything that the API shows of an app's requests.
 async fn shown(app: &TestApp, script: &str) -> String {
     app.flush().await;
     let mut all = String::new();
@@ -92,7 +92,7 @@ with_an_app! {
         assert_eq!(request["body"], "user=ada&newPassword=***&x=1");
         let response = &execution["response"];
         assert!(response["headers"].as_array().unwrap().contains(&json!(["set-cookie", "***"])), "{response}");
-        // What the script itself answers in its body is its own, as docs/security.md says.
+        // The body of a response is the script's own responsibility, as docs/security.md says.
         for kept in [request.to_string(), response["headers"].to_string()] {
             assert!(!kept.contains(TOKEN), "{kept}");
         }
@@ -113,7 +113,7 @@ with_an_app! {
         assert!(!stored["headers"].to_string().contains(TOKEN), "{stored}");
     }
 
-    /// Its master key is lost: nothing runs without its credentials, and somebody is told.
+    /// Without the master key, an event does not run, and its dead letter reports the reason.
     async fn a_request_whose_credentials_are_lost_becomes_a_dead_letter_that_says_so(app) {
         let script = with_routes(app).await;
         let shop = app.store().find_app_by_name("shop").await.unwrap().id;
@@ -152,7 +152,7 @@ with_an_app! {
         app.admin().post(&replay, json!({})).send().await.refuses(409, "credentials_lost");
         let many = app.admin().post("/apps/shop/dead-letters/replay", json!({})).send().await.is(200).json();
         assert_eq!((&many["done"], &many["left"]), (&json!(0), &json!(1)));
-        // A caller who gives them again can replay it.
+        // A caller that sends the credentials again can replay it.
         let mut payload = letter["payload"].clone();
         payload["path"] = json!("/x/shop/async/new");
         payload["params"] = json!([["token", "new"]]);
@@ -165,7 +165,7 @@ with_an_app! {
 
 }
 
-/// A server where an event that fails is given up at once.
+/// Starts a server that dead-letters an event after its first failure.
 async fn once(database: &Database) -> TestApp {
     TestApp::start_with(database, &[("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1")]).await
 }
@@ -182,7 +182,7 @@ crate::on_both_databases! {
         let all = shown(app, &script).await;
         assert!(!all.contains(TOKEN) && !all.contains("sealed"), "{all}");
         assert!(all.contains("ada") || all.contains("dXNlcj1hZGE"), "{all}");
-        // In the database as well, the bodies included.
+        // Checks the database too, including stored bodies.
         let app_id = app.store().find_app_by_name("shop").await.unwrap().id;
         let filter = DeadLetterFilter::default();
         let stored = app.store().list_dead_letters(&app_id, &filter, ALL).await.unwrap().rows.remove(0);
@@ -191,7 +191,7 @@ crate::on_both_databases! {
         let body = String::from_utf8(body.unwrap()).unwrap();
         assert!(!payload.to_string().contains(TOKEN) && !body.contains(TOKEN), "{payload} {body}");
 
-        // The script is mended; the same request, and one that is edited.
+        // With the corrected script, replays the same request and an edited one.
         app.update(&script, &SEEN.replace("throw \"as asked: \" + ctx.request;", "")).await.is(200);
         let id = letters[0]["id"].as_str().unwrap();
         let mut edited = letters[0]["payload"].clone();

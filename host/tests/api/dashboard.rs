@@ -1,4 +1,4 @@
-//! The dashboard's files, as they were built by `make dashboard`.
+//! The dashboard's files, built by `make dashboard`.
 
 use crate::app::{Answer, TestApp};
 use crate::with_an_app;
@@ -9,7 +9,7 @@ async fn page(app: &TestApp, path: &str) -> Answer {
     app.get(path).header("accept", BROWSER).send().await
 }
 
-/// A script that the page loads: its address.
+/// Returns the address of a script that the page loads.
 fn script(page: &str) -> String {
     let begin = page.find("/_app/immutable/entry/").expect("run `make dashboard` before the tests");
     let length = page[begin..].find(".js").unwrap() + 3;

@@ -1,4 +1,4 @@
-//! Dead letters: given up, told of, replayed, resolved.
+//! Dead letters: creation, handlers, replay and resolution.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn retry() -> Value {
     serde_json::from_str(AT_ONCE).unwrap()
 }
 
-/// A queue whose script fails until the key `fixed` is set.
+/// Creates a queue whose script fails until the key `fixed` is set.
 async fn failing_queue(app: &TestApp) -> (String, String) {
     let script = app
         .deploy(
@@ -90,7 +90,7 @@ with_an_app! {
         assert_eq!((letters.len(), &letters[0]), (1, &letter));
     }
 
-    /// Each failure causes a dead letter, whose handler causes the failure again.
+    /// Each failure creates a dead letter, whose handler causes the failure again.
     async fn a_handler_that_causes_what_it_handles_comes_to_an_end(app) {
         let fail = app.deploy("shop", "fail", r#"throw "no""#).await;
         app.trigger_with("shop", json!({
@@ -104,7 +104,7 @@ with_an_app! {
         app.admin().post("/apps/shop/events", message).send().await.is(202);
         app.settled("shop").await;
         let letters = app.dead_letters("shop").await;
-        // 1, 3, 5 … 15 fail, 17 is too deep and told of, 19 is too deep and not.
+        // Depths 1, 3, 5 … 15 fail; 17 is too deep and is handled; 19 is too deep and is not.
         assert_eq!(app.value("shop", "handled", "n").await, 9);
         assert_eq!(letters.len(), 10);
         assert!(letters[0]["last_error"].as_str().unwrap().contains("trigger_depth"), "{letters:?}");

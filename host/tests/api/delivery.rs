@@ -1,6 +1,6 @@
-//! Routes that store a request before they run it.
+//! Routes that store a request before running it.
 
-use picloud::orchestrator::remains::Remains;
+use picloud::retention::remains::Remains;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
@@ -133,7 +133,7 @@ with_an_app! {
     }
 }
 
-/// An app whose script `wait` is held at the gate in each attempt and then does the `end`.
+/// Starts a server whose script `wait` stops at the gate in each attempt, and then runs `end`.
 async fn with_gate(database: &Database, reply_wait_ms: &str, end: &str) -> (TestApp, Gate, String) {
     let gate = Gate::open().await;
     let app = TestApp::start_with(
@@ -152,10 +152,10 @@ async fn with_gate(database: &Database, reply_wait_ms: &str, end: &str) -> (Test
     (app, gate, script)
 }
 
-/// Asks, and leaves when the script has begun.
+/// Sends a request, and disconnects when the script has begun.
 async fn post_and_leave(app: &TestApp, gate: &mut Gate) {
     let arrival = tokio::select! {
-        answer = post(app, None) => panic!("it was answered too soon: {answer:?}"),
+        answer = post(app, None) => panic!("the response came too early: {answer:?}"),
         arrival = gate.arrival() => arrival,
     };
     assert_eq!(arrival.attempt, 1);
@@ -194,7 +194,7 @@ crate::on_both_databases! {
         let answer = post(&app, None).await.is(202);
         let id = answer.json()["execution_id"].as_str().unwrap().to_owned();
         assert_eq!(answer.execution_id(), id);
-        // Nobody was told of the failure, so it is tried again.
+        // No caller saw the failure, so the event is retried.
         gate.arrival().await.let_go();
         gate.arrival().await.let_go();
         app.settled("shop").await;
@@ -208,7 +208,7 @@ crate::on_both_databases! {
         let end = r#"kv::collection("ends").increment("n"); "done""#;
         let (app, mut gate, _) = with_gate(database, "60000", end).await;
         let remains = Remains { store: app.store().clone() };
-        // Once its rows are still there, and once they are gone.
+        // Once while its rows still exist, and once after their deletion.
         for (name, is_removed) in [("shop", false), ("blog", true)] {
             if name == "blog" {
                 let wait = format!(r#"http::get("{}" + ctx.execution.attempt); {end}"#, gate.url);
@@ -226,7 +226,7 @@ crate::on_both_databases! {
             let (answer, ()) = tokio::join!(app.post(&path).send(), delete);
             match is_removed {
                 true => drop(answer.refuses(404, "app_not_found")),
-                // It ran as if it had ended before.
+                // The run counts as one that ended before the deletion.
                 false => drop(answer.is(200)),
             }
             app.post(&path).send().await.is(404);
@@ -245,7 +245,7 @@ crate::on_both_databases! {
             arrival.let_go();
         };
         let (answer, ()) = tokio::join!(post(&app, None), delete);
-        // It asks again, and learns that there is nothing.
+        // The caller asks again, and learns that the response is lost.
         answer.refuses(503, "answer_lost");
         post(&app, None).await.is(404);
         app.close().await;

@@ -1,4 +1,4 @@
-//! How deep a payload nests, and bad JSON: one limit and one code for every way in.
+//! The nesting depth of payloads, and invalid JSON: one limit and one code everywhere.
 
 use serde_json::{Value, json};
 
@@ -7,14 +7,14 @@ use crate::with_an_app;
 
 /// The limit `value_depth`.
 const MOST: usize = 64;
-/// What a script reads as JSON.
+/// The depth limit for JSON that a script parses.
 const BODY_MOST: usize = 127;
 
 fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |value, _| json!([value]))
 }
 
-/// An app whose script `keep` counts the events that it has read, and fails while told to.
+/// Creates an app whose script `keep` counts the events it reads, and fails on demand.
 async fn prepare(app: &TestApp) -> String {
     let source = r#"
         let state = kv::collection("state");
@@ -29,7 +29,7 @@ async fn prepare(app: &TestApp) -> String {
     keep
 }
 
-/// Waits, and says how many events the script has read; none may have been given up.
+/// Waits, and returns the number of events that the script has read. Asserts that none failed.
 async fn read(app: &TestApp) -> i64 {
     app.settled("shop").await;
     assert_eq!(app.dead_letters("shop").await, [Value::Null; 0]);
@@ -164,7 +164,7 @@ with_an_app! {
             let path = format!("/dead-letters/{}/replay", letter["id"].as_str().unwrap());
             app.admin().post(&path, json!({"payload": edited})).send().await
         };
-        // `{`, and what is no base64.
+        // `{`, and a text that is not base64.
         replay("ew==").await.refuses(400, "body_invalid");
         replay("%").await.refuses(400, "body_invalid");
         replay("Mg==").await.is(202);

@@ -1,10 +1,9 @@
-//! The guides are true: every example of `docs/scripting.md` and `docs/events.md` is
-//! run, every event that they show has the form of a real one, and every trigger that
-//! they show has the defaults that they say. Every route and policy of `docs/ingress.md`
-//! is taken as it is shown.
+//! Checks the guides. Runs every example of `docs/scripting.md` and `docs/events.md`; compares
+//! every event they show with a real one; checks the defaults of every trigger they show. Creates
+//! every route and policy of `docs/ingress.md`.
 //!
-//! A block of Rhai may end with `// → JSON`: its result. One of `docs/events.md` that
-//! reads `ctx.event.<kind>` is run for the event of that kind that the guide shows.
+//! A Rhai block can end with `// → JSON`, its result. A block of `docs/events.md` that reads
+//! `ctx.event.<kind>` is run for the event of that kind in the guide.
 
 use std::time::{Duration, Instant};
 
@@ -20,27 +19,27 @@ const SCRIPTING: &str = include_str!("../../../docs/scripting.md");
 const EVENTS: &str = include_str!("../../../docs/events.md");
 const INGRESS: &str = include_str!("../../../docs/ingress.md");
 
-/// What the guides call the outside.
+/// The host that stands for outside services in the guides.
 const OUTSIDE: &str = "https://api.example.com";
 
-/// Keeps the event that it was run for.
+/// Stores the event that it was run for.
 const KEEP: &str = r#"kv::collection("seen").set(ctx.event.kind, ctx.event)"#;
 
-/// A fenced block.
+/// A fenced code block.
 struct Block {
     /// The line of its fence, from 1.
     line: usize,
     text: String,
 }
 
-/// Every block of a language, in order.
+/// Returns all blocks of a language, in order.
 fn blocks(document: &str, language: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut open: Option<Block> = None;
     for (number, line) in document.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(found)) => {
-                // A block of another language is read too, so that its end is found.
+                // Blocks of other languages are read too, to find their ends.
                 let line = if found == language { number + 1 } else { 0 };
                 open = Some(Block { line, text: String::new() });
             }
@@ -60,14 +59,14 @@ impl Block {
             .unwrap_or_else(|error| panic!("the block at line {}: {error}", self.line))
     }
 
-    /// The result that its last line states.
+    /// Returns the result that its last line states.
     fn result(&self) -> Option<Value> {
         let stated = self.text.lines().last()?.strip_prefix("// → ")?;
         let result = serde_json::from_str(stated);
         Some(result.unwrap_or_else(|error| panic!("line {}: {stated}: {error}", self.line)))
     }
 
-    /// The kind of event that it reads the details of.
+    /// Returns the kind of event whose details it reads.
     fn kind(&self) -> Option<&str> {
         let (_, rest) = self.text.split_once("ctx.event.")?;
         let name = rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next()?;
@@ -81,7 +80,7 @@ async fn server(database: &Database) -> TestApp {
     TestApp::start_with(database, &variables).await
 }
 
-/// Runs a block as a request and checks its result.
+/// Runs a block for a request and checks its result.
 async fn run_by_request(app: &TestApp, script_id: &str, block: &Block) {
     let answer = app.admin().post(&format!("/execute/{script_id}"), json!({})).send().await;
     let answer = answer.is(200).json();
@@ -97,7 +96,7 @@ fn check_result(block: &Block, response: &Value, result: &Value) {
     assert_eq!(&body, result, "line {}", block.line);
 }
 
-/// The execution of an event, when it has ended.
+/// Waits for the end of an event's execution, and returns it.
 async fn ended(app: &TestApp, event_id: &str) -> Value {
     let begun = Instant::now();
     loop {
@@ -133,7 +132,7 @@ async fn run_by_event(app: &TestApp, block: &Block, at: &str, details: &Value, k
     }
 }
 
-/// What a trigger must say, so that everything else is a default.
+/// Returns the smallest trigger of a kind, so that everything else is a default.
 fn minimal(kind: &str, from: &Value) -> Value {
     let required: &[&str] = match kind {
         "kv" => &["collection"],
@@ -149,19 +148,19 @@ fn minimal(kind: &str, from: &Value) -> Value {
     Value::Object(on)
 }
 
-/// The events that the guide shows, by kind.
+/// Returns the events in the guide, by kind.
 fn documented_events() -> Map<String, Value> {
     let events = blocks(EVENTS, "json").into_iter().map(|block| block.json());
     let events = events.filter(|event| event["created_at"].is_number());
     events.map(|event| (event["kind"].as_str().unwrap().to_owned(), event)).collect()
 }
 
-/// Fails where two values do not have the same members, or members of the same type.
+/// Fails where two values have different members, or members of different types.
 fn same_form(at: &str, documented: &Value, real: &Value) {
     match (documented, real) {
         (Value::Object(documented), Value::Object(real)) => {
             let names = |object: &Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
-            assert_eq!(names(documented), names(real), "{at}: documented, and what is real");
+            assert_eq!(names(documented), names(real), "{at}: documented, and real");
             for (name, value) in documented {
                 same_form(&format!("{at}.{name}"), value, &real[name]);
             }
@@ -174,7 +173,7 @@ fn same_form(at: &str, documented: &Value, real: &Value) {
     }
 }
 
-/// Fails where `real` lacks something of `shown`, or has it otherwise.
+/// Fails where `real` lacks a member of `shown`, or has another value.
 fn includes(at: &str, real: &Value, shown: &Value) {
     match (real, shown) {
         (Value::Object(real), Value::Object(shown)) => {
@@ -186,7 +185,7 @@ fn includes(at: &str, real: &Value, shown: &Value) {
     }
 }
 
-/// Every operation of the API that the guides name is there.
+/// Every operation that the guides name exists in the API.
 #[test]
 fn every_operation_that_the_guide_names_is_there() {
     let api: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
@@ -202,7 +201,7 @@ fn every_operation_that_the_guide_names_is_there() {
     assert!(named > 15, "{named}");
 }
 
-/// The limits that the guide to routes tells are the defaults.
+/// The limits that the guide to routes states are the defaults.
 #[test]
 fn every_setting_that_the_guide_to_routes_names_is_there() {
     for name in INGRESS.split('`').filter(|quoted| quoted.starts_with("PICLOUD_")) {
@@ -220,8 +219,8 @@ fn every_setting_that_the_guide_to_routes_names_is_there() {
     assert!(config.ingress.rate_limit.is_none() && config.ingress.concurrency_max.is_none());
 }
 
-/// The settings that the guide to events names are there. Who changes a default finds
-/// here that the guide says it too.
+/// The settings that the guide to events names exist with these defaults. This test fails if a
+/// default changes and the guide does not.
 #[test]
 fn every_setting_that_the_guide_names_is_there() {
     for name in EVENTS.split('`').filter(|quoted| quoted.starts_with("PICLOUD_")) {
@@ -243,8 +242,7 @@ fn every_setting_that_the_guide_names_is_there() {
     assert_eq!((config.ceiling.value_bytes_max, config.ceiling.effects_max), (256 << 10, 200));
 }
 
-/// Makes something happen that is an event of this kind with such details, in an app of
-/// its own; the app.
+/// Causes an event of this kind with such details in a new app, and returns the app.
 async fn provoke(app: &TestApp, kind: &str, details: &Value) -> String {
     let at = kind.replace('_', "-");
     let keep = app.deploy(&at, "keep", KEEP).await;
@@ -284,7 +282,7 @@ async fn provoke(app: &TestApp, kind: &str, details: &Value) -> String {
     at
 }
 
-/// What the examples of the scripting guide have sent, in the words of the guide.
+/// Checks the requests of the scripting guide's examples.
 fn check_requests(asked: &[Asked]) {
     for (method, path, content_type, body) in [
         ("GET", "/users/7", "", ""),
@@ -316,7 +314,7 @@ on_both_databases! {
             let secret = format!("/apps/{at}/secrets/PAYMENTS_KEY");
             app.admin().put(&secret, json!({"value": "key-of-payments"})).send().await.is(201);
             run_by_request(&app, &script, &block).await;
-            // One that is both, an endpoint and what works off events.
+            // An example that is both an endpoint and an event handler.
             if block.text.contains("if ctx.event != ()") {
                 let without_result = Block { text: String::new(), ..block };
                 let details = json!({"payload": {"n": 21, "order": 7}});

@@ -1,4 +1,4 @@
-//! Who gets a domain: proofs, approvals, and hosts that are nobody's.
+//! Claiming domains: proofs, approvals, and reserved hosts.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn get(app: &TestApp, host: &str, path: &str) -> Answer {
     app.get(path).header("host", host).send().await
 }
 
-/// A script of the app `shop` that answers at the root of a host.
+/// Creates a script of the app `shop` that answers at the root of a host.
 async fn route(app: &TestApp, host: &str) {
     let id = app.deploy("shop", "evil", r#""<script>steal()</script>""#).await;
     for path in ["/", "/{*all}"] {
@@ -58,7 +58,7 @@ with_an_app! {
         post(app, "other.example", "approve").await.refuses(404, "domain_not_found");
     }
 
-    /// While a claim is pending its host is the platform's, even if another app claims it.
+    /// A pending claim serves nothing, and does not block the claim of another app.
     async fn a_pending_claim_keeps_nobody_out_and_brings_no_route(app) {
         app.deploy("blog", "hello", "2").await;
         app.deploy("shop", "hello", "1").await;
@@ -68,7 +68,7 @@ with_an_app! {
         get(app, "blog.example", "/").await.refuses(404, "endpoint_not_found");
         post(app, "blog.example", "approve").await.refuses(409, "domain_taken");
         assert_eq!(listed(app).await[0]["state"], "pending");
-        // It is free again, and the claim that has waited gets it.
+        // The domain is free again, and the pending claim can be verified.
         app.admin().delete("/apps/blog/domains/blog.example").send().await.is(204);
         post(app, "blog.example", "approve").await.is(200);
         get(app, "blog.example", "/").await.is(200);
@@ -89,7 +89,7 @@ with_an_app! {
             }
         }
         get(app, "XN--KSE-QLA.example.", "/").await.refuses(404, "endpoint_not_found");
-        // What is understood in no way reaches nothing at all.
+        // A host that cannot be parsed never matches a route.
         for wrong in ["shop.example:http", "shop..example", "shop.example..", "a b", "ada@shop.example", ""] {
             get(app, wrong, "/health/live").await.refuses(400, "host_invalid");
         }
@@ -108,14 +108,14 @@ with_an_app! {
     }
 }
 
-/// Settings with every kind of host that is the platform's.
+/// Settings with every kind of reserved host.
 const SETTINGS: [(&str, &str); 3] = [
     ("PICLOUD_DASHBOARD_HOST", "Dash.Example"),
     ("PICLOUD_PUBLIC_URL", "https://Cloud.Example:8443/"),
     ("PICLOUD_LISTEN", "192.0.2.1:8080"),
 ];
 
-/// Every spelling of a reserved host.
+/// All spellings of a reserved host.
 const RESERVED: [&str; 26] = [
     "dash.example",
     "DASH.example",
@@ -147,7 +147,7 @@ const RESERVED: [&str; 26] = [
 
 on_both_databases! {
     async fn nobody_claims_a_host_of_the_platform_in_any_spelling(database) {
-        // They sign in while every host is the dashboard's.
+        // The callers sign in while every host serves the dashboard.
         let server = TestApp::start(database).await;
         let app = &server;
         app.deploy("shop", "hello", "1").await;
@@ -203,7 +203,7 @@ on_both_databases! {
         let other = app.admin().post("/apps/blog/domains", body).send().await.is(201).json();
         let refused = post(app, "shop.example", "verify").await.refuses(409, "domain_not_proved");
         assert_eq!((&refused["found"], &refused["value"]), (&json!([]), &claimed["proof"]["value"]));
-        // Another app's token is no proof.
+        // Another app's token does not prove ownership.
         let text = |domain: &Value| domain["proof"]["value"].as_str().unwrap().to_owned();
         assert_ne!(text(&claimed), text(&other));
         dns.add("_picloud.shop.example", &text(&other));
@@ -255,7 +255,7 @@ on_both_databases! {
     }
 }
 
-/// Nodes with other settings share one PostgreSQL.
+/// Nodes with different settings share one PostgreSQL database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_claims_a_host_of_another_node() {
     with_fresh_database(Kind::Postgres, async |database: &Database| {
@@ -270,13 +270,16 @@ async fn nobody_claims_a_host_of_another_node() {
             assert_eq!(listed(node).await[0]["closed"], "host_reserved");
         }
         get(&two, "two.example", "/health/live").await.is(200);
-        // A node is told by a notification, and looks again by itself.
+        // A node is notified, and also polls.
         let begun = std::time::Instant::now();
         while get(&one, "two.example", "/").await.status == 200 {
-            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it is never closed");
+            assert!(
+                begun.elapsed() < std::time::Duration::from_secs(60),
+                "the domain is never closed"
+            );
             tokio::task::yield_now().await;
         }
-        // While a node is away for a while its hosts stay its own.
+        // While a node is briefly down, its hosts stay reserved.
         two.close().await;
         let two = TestApp::start(database).await;
         claim(&two, "two.example").await.refuses(409, "host_reserved");

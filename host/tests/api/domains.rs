@@ -1,11 +1,11 @@
-//! Domains: host names at whose root an app's routes stand.
+//! Domains: host names on which an app can have routes.
 
 use serde_json::json;
 
 use crate::app::{Answer, TestApp};
 use crate::with_an_app;
 
-/// Claims a domain, and approves it if the claim is accepted. The answer to the claim.
+/// Claims a domain, and approves it if the claim is accepted. Returns the response to the claim.
 async fn claim(app: &TestApp, name: &str, host: &str) -> Answer {
     let path = format!("/apps/{name}/domains");
     let claimed = app.admin().post(&path, json!({"host": host})).send().await;

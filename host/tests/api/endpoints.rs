@@ -10,7 +10,7 @@ async fn switch(app: &TestApp, id: &str, on: bool) -> Value {
     app.admin().put(&format!("/scripts/{id}"), body).send().await.is(200).json()
 }
 
-/// Whether the switch is on, and whether the endpoint is open, as the API shows it.
+/// Returns whether the switch is on, and whether the endpoint is open, as the API shows it.
 async fn shown(app: &TestApp, id: &str) -> (bool, bool) {
     let script = app.admin().get(&format!("/scripts/{id}")).send().await.is(200).json();
     let page = app.admin().get("/apps/shop/scripts").send().await.is(200).json();
@@ -42,7 +42,7 @@ with_an_app! {
             }
         }
         app.get("/x/shop/hello").send().await.refuses(404, "endpoint_closed");
-        // What runs it in other ways goes on.
+        // Its other callers still run it.
         app.get("/x/shop/caller").send().await.is(200);
         let route = json!({"script_id": id, "method": "GET", "path": "/hi"});
         app.admin().post("/apps/shop/routes", route).send().await.is(201);
@@ -71,14 +71,14 @@ with_an_app! {
         assert_eq!(shown(app, &id).await, (false, false));
     }
 
-    /// Decision 14: what a route or the app closes, no switch opens.
+    /// Decision 14: a switch cannot open what a route or the app closes.
     async fn a_switch_only_closes(app) {
         let id = app.deploy("shop", "hello", "1").await;
         app.secret("shop", "partner", "a partner's key").await;
         let auth = json!({"mode": "key", "secrets": ["partner"]});
         let route = json!({"script_id": id, "method": "GET", "path": "/in", "auth": auth});
         app.admin().post("/apps/shop/routes", route).send().await.is(201);
-        // Switch, policy of the app; whether the endpoint is open behind a guarded route.
+        // The switch, the app's policy, and whether the endpoint is open behind a guarded route.
         for (on, endpoints, open) in [
             (true, "unguarded", false),
             (true, "closed", false),

@@ -1,11 +1,11 @@
-//! Keys and files that are read and changed by hand.
+//! Reading and changing keys and files by hand.
 
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
 use crate::with_an_app;
 
-/// An app whose script keeps every event that it is told of.
+/// Creates an app whose script stores every event it gets.
 async fn with_listener(app: &TestApp, on: Value) {
     let script = app
         .deploy(
@@ -165,7 +165,7 @@ with_an_app! {
         app.deploy("shop", "any", "1").await;
         let first = put(app, "c/k", json!({"value": {"a": 1}, "ttl_ms": 1})).await.is(200).json();
         assert_eq!((&first["value"], &first["key"]), (&json!({"a": 1}), &json!("k")));
-        // The clock of the tests is a minute later at every look.
+        // The clock of the tests advances by a minute with each read.
         assert!(first["expires_at"].as_i64() < first["updated_at"].as_i64(), "{first}");
         get(app, "kv/c/k").await.refuses(404, "key_not_found");
         let second = put(app, "c/k", json!({"value": 2})).await.is(200).json();
@@ -181,7 +181,7 @@ with_an_app! {
             assert!(refused.is(500).text().contains("a content type must not contain"), "{c:?}");
         }
         app.admin().get("/apps/shop/files/b/f").send().await.refuses(404, "file_not_found");
-        // What a header can hold at all.
+        // All bytes that a header can hold.
         for content_type in [&b"text/plain\tx"[..], b"text/pl\xc3\xa4in", b"text/\xff"] {
             let value = axum::http::HeaderValue::from_bytes(content_type).unwrap();
             let call = app.admin().request("PUT", "/apps/shop/files/b/f").header_value("content-type", value);

@@ -1,4 +1,4 @@
-//! No credential gets more than it has: every credential tries every way to get another.
+//! No credential can obtain more rights than it has: every credential tries every way.
 
 use futures::future::join_all;
 use picloud::auth::Auth;
@@ -20,7 +20,7 @@ const SCOPES: [&str; 7] = [
     "instance:admin",
 ];
 
-/// What somebody calls with.
+/// A credential.
 enum Credential {
     Key(String),
     Session(Browser),
@@ -39,14 +39,14 @@ async fn key(app: &TestApp, body: Value) -> Credential {
     Credential::Key(app.key(body).await["key"].as_str().unwrap().to_owned())
 }
 
-/// A user who can be invited, changed and made a member; their id.
+/// Creates a user that can be invited, changed and made a member, and returns the id.
 async fn target(app: &TestApp, name: &str, role: &str) -> String {
     let user = json!({"name": name, "role": role});
     let made = app.admin().post("/users", user).send().await.is(201).json();
     made["id"].as_str().unwrap().to_owned()
 }
 
-/// A way to get another credential, or one that can do more: its name, and the request.
+/// Returns the ways to get another credential, or more rights: name and request.
 async fn ways(app: &TestApp, who: &str) -> Vec<(&'static str, &'static str, String, Value)> {
     let member = target(app, &format!("m-{who}"), "member").await;
     let admin = target(app, &format!("a-{who}"), "admin").await;
@@ -94,11 +94,11 @@ with_an_app! {
         ];
         let all = [&of_admin[..], &["new owner", "invite owner", "to owner"]].concat();
         let scopes = |but: &str| SCOPES.into_iter().filter(|scope| *scope != but).collect::<Vec<_>>();
-        // A credential, and the ways that it may go: nothing that it has not itself.
+        // Each credential, and the ways it is allowed: those that give only what it has.
         let mut table: Vec<(String, Credential, Vec<&str>)> = Vec::new();
         for scope in SCOPES {
             let only = key(app, json!({"name": scope, "scopes": [scope]})).await;
-            // Also the scope `app:admin` alone is less than any role in the app.
+            // Even the scope `app:admin` alone is less than any role in the app.
             table.push((format!("only-{scope}"), only, vec![]));
             let but = key(app, json!({"name": scope, "scopes": scopes(scope)})).await;
             let may = match scope {
@@ -110,7 +110,7 @@ with_an_app! {
             table.push((format!("all-but-{scope}"), but, may));
         }
         let expiring = json!({"name": "k", "scopes": SCOPES, "expires_in_days": 3650});
-        // What it makes ends with it; that is looked at below.
+        // A key it creates ends with it, which is checked below.
         table.push(("expiring".to_owned(), key(app, expiring).await, vec!["key"]));
         let of_app = json!({"name": "k", "scopes": SCOPES, "app": "shop"});
         table.push(("of-app".to_owned(), key(app, of_app).await, in_app.to_vec()));
@@ -120,7 +120,7 @@ with_an_app! {
             let browser = Browser::of_member(app, &format!("as-{role}"), "shop", role).await;
             let made = browser.change(app, "POST", "/keys").json(&full).send().await.is(201).json();
             let key = Credential::Key(made["key"].as_str().unwrap().to_owned());
-            // Of their own: keys that are no more than they are.
+            // Keys of users: they can create keys with at most their own rights.
             table.push((format!("key-of-{role}"), key, [&["key"], &may[..]].concat()));
             let may = [&["key"], &may[..]].concat();
             table.push((format!("session-of-{role}"), Credential::Session(browser), may));
@@ -173,7 +173,7 @@ with_an_app! {
         target(app, "ada", "member").await;
         let member = with.call(app, "PUT", "/apps/shop/members/ada", &json!({"role": "viewer"}));
         member.send().await.refuses(403, "key_expires");
-        // Revoking one revokes what came of it.
+        // Revoking a key revokes the keys created with it.
         let uses = async |key: &Value| {
             app.get("/api/v1/apps").by_key(key["key"].as_str().unwrap()).send().await.status
         };
@@ -217,7 +217,7 @@ with_an_app! {
         let noted = app.store().list_audit(&filter, Page { limit: 9, offset: 0 }).await.unwrap().rows;
         assert_eq!(noted.len(), 1);
         let new = reset.unwrap().reveal().to_owned();
-        // At once, in the server that goes on as well.
+        // At once, even on the running server.
         assert_eq!(uses(&of(&by_owner)).await, 401);
         assert_eq!(uses(OWNER_KEY).await, 401);
         assert_eq!(uses(&new).await, 200);

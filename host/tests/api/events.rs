@@ -1,11 +1,11 @@
-//! Events: every kind reaches its script and leaves its effect.
+//! Events: every kind runs its script with the right event.
 
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// Keeps the event that it was run for, under the event's kind.
+/// Stores the event that it was run for, under the event's kind.
 const KEEP: &str = r#"
     let seen = kv::collection("seen");
     seen.set(ctx.event.kind, ctx.event);
@@ -87,7 +87,7 @@ with_an_app! {
         assert_eq!(done().await, Value::Null);
         change(json!({"enabled": true})).await;
         assert_eq!(done().await, 1);
-        // What waits when it is disabled waits too.
+        // Pending messages stay pending while the trigger is disabled.
         send(app, json!({"queue": "mail", "delay_ms": 3_600_000})).await;
         change(json!({"enabled": false})).await;
         let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
@@ -181,7 +181,7 @@ with_an_app! {
         assert!(error.contains("trigger_depth"), "{error}");
     }
 
-    /// Of several listeners all but the first would have been dropped.
+    /// With several listeners, dedupe would drop all messages but the first.
     async fn a_delay_and_a_dedupe_key_are_refused_where_they_mean_nothing(app) {
         let keep = app.deploy("shop", "keep", KEEP).await;
         for _ in 0..2 {

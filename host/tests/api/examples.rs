@@ -1,4 +1,4 @@
-//! Every folder of `examples/`: deployed as its `app.json` says, and used as its
+//! Tests every folder of `examples/`: deploys it as its `app.json` says, and uses it as its
 //! `README.md` says.
 
 use std::fs;
@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::on_both_databases;
 use crate::stand_in::StandIn;
 
-/// The folders, in the order of their names.
+/// Returns the folders, sorted by name.
 fn folders() -> Vec<PathBuf> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut folders: Vec<PathBuf> =
@@ -29,14 +29,14 @@ fn name_of(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
-/// A server that gives an event up without waiting, and reaches this machine.
+/// Starts a server that dead-letters an event at once, and whose scripts can call this machine.
 async fn server(database: &Database) -> TestApp {
     let variables =
         [("PICLOUD_TRIGGER_RETRY_BASE_MS", "0"), ("PICLOUD_PRIVATE_HOSTS", StandIn::HOST)];
     TestApp::start_with(database, &variables).await
 }
 
-/// Deploys what `app.json` says; the triggers' ids, in its order.
+/// Deploys the app of an `app.json`. Returns the triggers' ids, in its order.
 async fn deploy(app: &TestApp, folder: &Path) -> Vec<String> {
     let text = fs::read_to_string(folder.join("app.json")).unwrap();
     let wanted: Value = serde_json::from_str(&text).unwrap();
@@ -52,7 +52,7 @@ async fn deploy(app: &TestApp, folder: &Path) -> Vec<String> {
         let script = script["name"].as_str().unwrap();
         ids.insert(script.to_owned(), app.deploy(name, script, &source).await.into());
     }
-    // The API's own JSON, but with the script's name in the place of its id.
+    // The API's JSON, except that it names the script instead of giving its id.
     let with_id = |definition: &Value| {
         let mut definition = definition.clone();
         let script = definition.as_object_mut().unwrap().remove("script").unwrap();
@@ -70,7 +70,7 @@ async fn deploy(app: &TestApp, folder: &Path) -> Vec<String> {
     triggers
 }
 
-/// What is in the folder is in `app.json` and in the README's commands.
+/// Checks that `app.json` and the README's commands name every file in the folder.
 fn check_files(folder: &Path) {
     let text = fs::read_to_string(folder.join("app.json")).unwrap();
     let wanted: Value = serde_json::from_str(&text).unwrap();
@@ -89,7 +89,7 @@ fn check_files(folder: &Path) {
     for route in wanted["routes"].as_array().unwrap() {
         let (script, method) = (route["script"].as_str().unwrap(), &route["method"]);
         let method = method.as_str().unwrap();
-        // By a function of the README around the API, or by the command line.
+        // With a shell function in the README that calls the API, or with the command line.
         let commands =
             [format!("route {script} {method} "), format!("routes create $app/{script} {method} ")];
         let has_one = commands.iter().any(|command| readme.contains(command));
@@ -111,7 +111,7 @@ on_both_databases! {
                 "order-pipeline" => order_pipeline(&app).await,
                 "nightly-digest" => nightly_digest(&app, &triggers[0]).await,
                 "dead-letter-notifier" => dead_letter_notifier(&app).await,
-                other => panic!("nothing is known of the example {other}"),
+                other => panic!("no test for the example {other}"),
             }
         }
         app.close().await;
@@ -187,7 +187,7 @@ async fn signed_webhooks(app: &TestApp) {
     let around = app.post("/x/signed-webhooks/receive").json(&json!({})).send().await;
     around.refuses(404, "endpoint_closed");
 
-    // A few looks at the clock of the tests ago, each of which is a minute.
+    // A few reads of the test clock ago, which advances by a minute with each.
     let at_s = app.now_s();
     let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let signature = STANDARD.encode(sign(&key, &format!("msg_1.{at_s}.{body}")));
@@ -226,7 +226,7 @@ async fn order_pipeline(app: &TestApp) {
 }
 
 async fn nightly_digest(app: &TestApp, trigger: &str) {
-    // More than one run takes, so that the work goes on in another one.
+    // More than one run handles, so that the work continues in a second run.
     let note = async |text: String| app.post("/x/nightly-digest/notes").text(&text).send().await;
     for number in 0..105 {
         note(format!("note {number}")).await.is(201);
@@ -235,7 +235,7 @@ async fn nightly_digest(app: &TestApp, trigger: &str) {
     let path = format!("/triggers/{trigger}");
     let found = app.admin().get(&path).send().await.is(200).json();
     assert_eq!(found["on"]["zone"], "Europe/Berlin");
-    // 3 o'clock in Berlin, in winter as at the beginning of the tests' time.
+    // 3 o'clock in Berlin, where it is winter at the start of the test clock.
     assert_eq!(found["next_runs"][0].as_i64().unwrap() / 3_600_000_000 % 24, 2);
 
     app.pass_days(1);
@@ -278,7 +278,7 @@ async fn dead_letter_notifier(app: &TestApp) {
     );
 
     let chat = StandIn::start().await;
-    // Only an event does it.
+    // Only an event runs it.
     app.post("/x/dead-letter-notifier/configure").json(&json!({})).send().await.is(404);
     let webhook = format!("{}/hooks/1", chat.url);
     send(json!({"script": "configure", "payload": {"webhook": webhook}})).await;
@@ -288,7 +288,7 @@ async fn dead_letter_notifier(app: &TestApp) {
     assert_eq!((&*asked[0].method, &*asked[0].path), ("POST", "/hooks/1"));
     assert_eq!(serde_json::from_str::<Value>(&asked[0].body).unwrap(), json!({"text": text}));
 
-    // A chat that is gone is a handler that fails.
+    // Without the chat server the handler fails.
     drop(chat);
     send(json!({"queue": "work", "payload": {"job": 3}})).await;
     let letters = app.dead_letters("dead-letter-notifier").await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::app::{Answer, TestApp};
 use crate::with_an_app;
 
-/// Tells everything that it was asked with.
+/// Returns the whole request.
 const ECHO: &str = r#"
     let request = ctx.request;
     #{
@@ -21,7 +21,7 @@ async fn execute(app: &TestApp, id: &str, request: Value) -> Answer {
     app.admin().post(&format!("/execute/{id}"), request).send().await
 }
 
-/// What [`ECHO`] says.
+/// Returns the result of [`ECHO`].
 async fn echoed(app: &TestApp, id: &str, request: Value) -> Value {
     let answer = execute(app, id, request).await.is(200).json();
     assert_eq!(answer["status"], "success", "{answer}");

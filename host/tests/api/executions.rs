@@ -1,11 +1,11 @@
-//! The log of executions: what is kept of each, and how it is listed.
+//! The execution log: the stored data of a run, and its lists.
 
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// The ids of a page, and the offset of the next one.
+/// Returns the ids on a page, and the offset of the next one.
 async fn page(app: &TestApp, path: &str) -> (Vec<String>, Value) {
     let page = app.admin().get(path).send().await.is(200).json();
     let items = page["items"].as_array().unwrap().iter();
@@ -17,8 +17,8 @@ async fn run(app: &TestApp, path: &str) -> String {
     app.get(path).send().await.execution_id().to_owned()
 }
 
-/// Fails if `value` is not as the API's description says of `schema`: no other properties, and
-/// all that are required.
+/// Fails if `value` does not match `schema` in the API's description: it may have no other
+/// properties, and must have all required ones.
 fn is_described(document: &Value, schema: &str, value: &Value) {
     let schema = &document["components"]["schemas"][schema];
     let properties = schema["properties"].as_object().unwrap();
@@ -201,7 +201,7 @@ with_an_app! {
             (&row["request"]["body"], &row["request"]["body_bytes"]),
             (&Value::Null, &json!(3))
         );
-        // Every database has to take NUL in what it keeps.
+        // Every database must be able to store NUL.
         let ran = app.post("/x/shop/echo").text("a\u{0}b").send().await.is(200);
         assert_eq!(app.execution(ran.execution_id()).await["response"]["body"], "a\u{0}b");
     }
@@ -279,7 +279,7 @@ with_an_app! {
             let next = start["next_after"].as_str().unwrap();
             let rest = get(&format!("after={next}")).await.is(200).json();
             assert_eq!((&rest["items"][0]["id"], &rest["has_more"]), (&json!(ids[2]), &json!(false)));
-            // A list says where its following begins, and so does the end of one.
+            // A list returns the cursor where following begins, and so does the end of the log.
             let list = get("limit=1").await.is(200).json();
             assert_eq!(list["next_after"], rest["next_after"]);
             let next = list["next_after"].as_str().unwrap();

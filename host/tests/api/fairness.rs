@@ -1,4 +1,4 @@
-//! Apps share what the server can do at once.
+//! Apps share the server's slots fairly.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::app::{SLOTS, TestApp};
 use crate::gate::{Arrival, Gate};
 use crate::on_both_databases;
 
-/// A server whose scripts may wait at a gate, and the source of such a script.
+/// Starts a server, and returns the source of a script that waits at a gate.
 async fn with_gate(database: &crate::database::Database) -> (TestApp, Gate, String) {
     let gate = Gate::open().await;
     let settings = [
@@ -31,7 +31,7 @@ on_both_databases! {
             for _ in 0..SLOTS - SLOTS.div_ceil(4) {
                 held.push(gate.arrival().await);
             }
-            // Every one of them now, although none waits.
+            // The app can use all slots, because no other app waits.
             for _ in 0..20 {
                 app.get("/x/modest/echo").send().await.is(200);
             }
@@ -51,7 +51,7 @@ on_both_databases! {
         app.trigger("greedy", &slow, json!({"kind": "queue", "queue": "q"})).await;
         let quick = app.deploy("modest", "work", r#"kv::collection("done").increment("n")"#).await;
         app.trigger("modest", &quick, json!({"kind": "queue", "queue": "q"})).await;
-        // Many more than a node takes in hand.
+        // Many more than a node claims at once.
         app.deploy("greedy", "flood", r#"for n in 0..200 { queue::send("q", n); }"#).await;
         for _ in 0..6 {
             app.post("/x/greedy/flood").send().await.is(200);
@@ -66,13 +66,13 @@ on_both_databases! {
             app.settled("modest").await;
             assert_eq!(app.value("modest", "done", "n").await, n);
         }
-        // The others are not begun, and not lost: they are given back.
+        // The other events were not started; they are released, not lost.
         held.into_iter().for_each(Arrival::let_go);
         app.admin().delete("/apps/greedy").send().await.is(204);
         app.close().await;
     }
 
-    /// Every caller of every depth finds a slot, although all slots are taken by callers.
+    /// Nested calls find slots at every depth, even if callers hold all slots.
     async fn scripts_call_each_other_while_all_slots_are_taken(database) {
         let app = TestApp::start(database).await;
         app.deploy("shop", "third", r#"ctx.event.script.payload + 1"#).await;

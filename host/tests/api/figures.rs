@@ -1,5 +1,5 @@
-//! What the dashboard is drawn from: figures over time, what has been seen lately, and
-//! what an execution has to do with others.
+//! The data of the dashboard's charts: statistics over time, recent events, and the causes and
+//! effects of an execution.
 
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ with_an_app! {
         let row = app.execution(ids(&led_to)[0]).await;
         assert_eq!((&row["script"], &row["caused_by"]), (&json!("work"), &json!(sent)));
         assert_eq!(app.execution(sent).await["caused_by"], Value::Null);
-        // What waits was caused by it, too.
+        // The execution also caused the pending events.
         let waiting = get(app, &format!("/apps/shop/outbox?caused_by={sent}")).await;
         assert_eq!(waiting["items"][0]["source"], "later");
         let other = row["id"].as_str().unwrap();

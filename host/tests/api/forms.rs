@@ -1,4 +1,4 @@
-//! What a script sees of queries, forms, files, compressed bodies and other charsets.
+//! Queries, forms, files, compressed bodies and charsets, as scripts see them.
 
 use async_compression::tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::app::{Answer, TestApp};
 use crate::database::Database;
 use crate::{on_both_databases, with_an_app};
 
-/// Answers with what it sees; of files it tells the content as a text.
+/// Returns the request as the script sees it; of files, the content as a text.
 const SEE: &str = r#"
     let seen = ctx.request;
     let files = seen.files.map(|file| {
@@ -115,7 +115,7 @@ with_an_app! {
             assert_eq!(refused.header("accept-encoding"), Some("gzip, br, zstd, deflate"));
         }
         post_coded(app, "gzip", bytes.to_vec()).await.refuses(400, "body_invalid");
-        // The panel sees what a route would.
+        // The test panel gives a script the same request as a route.
         let id = app.deploy("shop", "same", SEE).await;
         let refused = json!({"method": "POST", "headers": [["content-encoding", "compress"]], "body": "a"});
         let refused = app.admin().post(&format!("/execute/{id}"), refused).send().await;

@@ -1,4 +1,4 @@
-//! Fuel pays for the host's work and for what few branches do. All figures are counts.
+//! Fuel pays for work of the host, and for code with few branches. All figures are exact counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// The fuel of a run.
+/// Returns the fuel of a run.
 async fn fuel(app: &TestApp, source: &str) -> u64 {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let name = format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed));
@@ -17,7 +17,7 @@ async fn fuel(app: &TestApp, source: &str) -> u64 {
     ran["fuel_used"].as_u64().unwrap()
 }
 
-/// What `call` costs more than nothing, on values that are made first.
+/// Returns the fuel of `call` alone, on values that are created before.
 async fn cost(app: &TestApp, values: &str, call: &str) -> u64 {
     fuel(app, &format!("{values} {call}; 0")).await - fuel(app, &format!("{values} 0")).await
 }

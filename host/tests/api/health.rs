@@ -1,4 +1,4 @@
-//! The probes, the metrics and the API's description.
+//! The probes, the metrics and the OpenAPI document.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -31,7 +31,7 @@ with_an_app! {
             "picloud_executions_total{status=\"success\"} 2",
             "picloud_executions_total{status=\"error\"} 1",
             "picloud_execution_duration_seconds_count 3",
-            // Both scripts and the app were made, the app once more in vain.
+            // The app and both scripts were created; one request to create the app again failed.
             "picloud_http_requests_total{status=\"2xx\"} 5",
             "picloud_http_requests_total{status=\"4xx\"} 3",
             "picloud_http_requests_total{status=\"5xx\"} 1",
@@ -76,7 +76,7 @@ on_both_databases! {
         assert!(metrics.text().lines().any(|line| line == "picloud_store_up 0"), "{metrics:?}");
     }
 
-    /// A standby, or a database that was set to read only, serves no requests.
+    /// A standby, or a read-only database, serves no requests.
     async fn a_database_that_takes_no_writes_is_not_ready(database) {
         if database.kind != Kind::Postgres {
             return;
@@ -90,14 +90,14 @@ on_both_databases! {
                 .fetch_one(&mut connection).await.unwrap();
             let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}");
             sqlx::query(AssertSqlSafe(set)).execute(&mut connection).await.unwrap();
-            // Only new connections are told.
+            // Only new connections get the setting.
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                  WHERE datname = current_database() AND pid <> pg_backend_pid()",
             ).await.unwrap();
         };
         read_only("on").await;
-        // Once it can read again, it is the missing writes that it is not ready for.
+        // After that, reads work again, but the missing writes keep it unready.
         for _ in 0..5 {
             if app.store().ping().await.is_ok() {
                 break;
@@ -113,7 +113,7 @@ on_both_databases! {
         read_only("off").await;
         let begun = std::time::Instant::now();
         while app.get("/health/ready").send().await.status != 200 {
-            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it is never ready again");
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "the server is never ready again");
             tokio::task::yield_now().await;
         }
         app.close().await;

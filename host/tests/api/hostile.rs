@@ -1,5 +1,5 @@
-//! Hostile scripts: each ends as its head says, while a neighbour's calls are
-//! answered and the process stays within its bounds.
+//! Hostile scripts: each ends as its head says. Meanwhile a neighbour's calls are answered, and the
+//! memory of the process stays bounded.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,27 +11,27 @@ use crate::app::{SLOTS, TestApp};
 use crate::cases::{cases_in, run};
 use crate::with_an_app;
 
-/// So many hostile scripts run at once; the neighbour has the other slots.
+/// The number of hostile scripts that run at once; the neighbour has the other slots.
 const HOSTILE_AT_ONCE: usize = SLOTS / 2;
 
-/// What a process can take besides its sandboxes: caches, the bodies of other tests.
+/// The memory besides sandboxes, in bytes: caches, and the bodies of other tests.
 const FIXED_BYTES: u64 = 512 << 20;
 
-/// Forgets the peak of before and returns the memory that this process has now, in bytes
-/// (proc(5)): the tests that ran earlier in this process have left some.
+/// Resets the peak, and returns the memory that this process has now, in bytes (proc(5)). Earlier
+/// tests in this process have left some memory.
 fn resident_bytes_from_now() -> u64 {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     resident_bytes("VmRSS:")
 }
 
-/// A line of the process's status, in bytes.
+/// Reads a line of the process's status, in bytes.
 fn resident_bytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// What the sandboxes of all tests that run at once may take.
+/// The most memory of the sandboxes of all concurrent tests, in bytes.
 fn sandboxes_bytes_max() -> u64 {
     let at_once = std::env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
     let at_once = at_once.unwrap_or_else(|| std::thread::available_parallelism().unwrap().get());

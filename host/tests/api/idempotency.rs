@@ -1,4 +1,4 @@
-//! Idempotency keys: whose they are, what they are for, and what others get.
+//! Idempotency keys: their scope, and what other callers get.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::app::{Call, TestApp};
 use crate::browser::Browser;
 use crate::with_an_app;
 
-/// Counts its runs, and tells each caller who they are.
+/// Counts its runs, and returns the caller's credentials.
 const COUNT: &str = r#"
     let n = kv::collection("counts").increment("runs");
     #{ n: n, who: ctx.request.headers.authorization, query: ctx.request.query, cookie: ctx.request.headers.cookie }
@@ -50,14 +50,14 @@ with_an_app! {
         let again = post("/x/shop/in/1?a=b", "body").await.is(200);
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(again.json(), first.json());
-        // Another method is another request.
+        // Another method makes it another request.
         let put = keyed(app.request("PUT", "/x/shop/in/1?a=b").text("body")).send().await.is(200);
         assert_eq!((put.header("idempotency-replayed"), &put.json()["n"]), (None, &json!(2)));
         assert_eq!(app.value("shop", "counts", "runs").await, 2);
         keyed(keyed(app.post("/x/shop/in/1").text("body"))).send().await.refuses(400, "field_invalid");
     }
 
-    /// The script of an open route looks at its callers itself.
+    /// Behind an open route, the script itself identifies its callers.
     async fn another_callers_answer_is_not_given(app) {
         with_route(app, json!({})).await;
         let as_ = |name: &str, value: &str| keyed(app.post("/x/shop/in/1").header(name, value).text("x")).send();
@@ -98,7 +98,7 @@ with_an_app! {
         with("other", "1").await.refuses(401, "key_invalid");
     }
 
-    /// The script may look at any of them; whoever brings another is somebody else.
+    /// The script can use any of them, so a different one means a different caller.
     async fn credentials_of_an_open_route_tell_callers_apart_wherever_they_are(app) {
         with_route(app, json!({})).await;
         let form = "application/x-www-form-urlencoded";
@@ -132,7 +132,7 @@ with_an_app! {
         }
     }
 
-    /// An attacker who has seen a signed message can send it again with other unsigned parts.
+    /// An attacker can replay a signed message with other unsigned parts.
     async fn a_signed_message_is_run_once_whatever_is_added_to_it(app) {
         app.admin().post("/apps", json!({"name": "shop"})).send().await.is(201);
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -165,11 +165,11 @@ with_an_app! {
             let again = signed("POST", path, ours, "msg_1").header(added, value).send().await.is(200);
             assert_eq!(again.header("idempotency-replayed"), Some("true"), "{added}");
         }
-        // Under the older names an unsigned id beside the signed one means nothing.
+        // With the older header names, an unsigned id beside the signed one is ignored.
         signed("POST", path, svix, "msg_2").send().await.is(200);
         let again = signed("POST", path, svix, "msg_2").header("webhook-id", "msg_other").send().await;
         assert_eq!(again.is(200).header("idempotency-replayed"), Some("true"));
-        // What else is not signed cannot be another one either.
+        // The other unsigned parts do not make it a new request either.
         for (method, path) in [("PUT", path), ("POST", "/x/shop/in/2"), ("POST", "/x/shop/in/1?again=1")] {
             let changed = signed(method, path, ours, "msg_1").send().await;
             changed.refuses(422, "idempotency_key_reused");
@@ -203,7 +203,7 @@ with_an_app! {
         let again = send(owner(), 1).await.is(202);
         assert_eq!((again.json(), again.header("idempotency-replayed")), (first.json(), Some("true")));
         send(owner(), 2).await.refuses(422, "idempotency_key_reused");
-        // Others have keys of their own.
+        // Other callers have their own keys.
         let ada = Browser::of_member(app, "ada", "shop", "editor").await;
         let hers = send(ada.change(app, "POST", "/apps/shop/events"), 2).await.is(202);
         assert_eq!(hers.header("idempotency-replayed"), None);
@@ -216,7 +216,7 @@ with_an_app! {
 }
 
 crate::on_both_databases! {
-    /// Two servers on one database: the answer is found at the one that did not make it.
+    /// Two servers on one database: each finds a response that the other has stored.
     async fn an_answer_is_found_at_another_node(database) {
         if database.kind != crate::database::Kind::Postgres {
             return;
@@ -231,7 +231,7 @@ crate::on_both_databases! {
         let begun = std::time::Instant::now();
         let second = loop {
             let answer = post(&two).await;
-            // It hears of the route a moment later.
+            // The server learns of the route a moment later.
             if answer.status != 404 {
                 break answer.is(200);
             }

@@ -1,5 +1,4 @@
-//! What routes and apps ask of a request before a script runs: how often, how many at
-//! once, and on whose pages.
+//! Rate limits, concurrency limits and CORS of routes and apps.
 
 use serde_json::{Value, json};
 
@@ -10,7 +9,7 @@ use crate::{on_both_databases, with_an_app};
 
 const DAY_S: u32 = 86_400;
 
-/// A route of the app `shop`; its id.
+/// Creates a route of the app `shop`, and returns its id.
 async fn route(app: &TestApp, route: Value) -> String {
     let made = app.admin().post("/apps/shop/routes", route).send().await.is(201);
     made.json()["id"].as_str().unwrap().to_owned()
@@ -40,7 +39,7 @@ with_an_app! {
         assert_eq!(app.count_executions(&id).await, 3);
         app.pass_days(1);
         app.get("/x/shop/a").send().await.is(200);
-        // Another change of the definitions does not start the count anew.
+        // Another change of the definitions does not reset the count.
         app.get("/x/shop/a").send().await.is(200);
         app.deploy("shop", "other", "1").await;
         app.get("/x/shop/a").send().await.refuses(429, "rate_limited");
@@ -57,7 +56,7 @@ with_an_app! {
         get("192.0.2.1").send().await.is(200);
         get("192.0.2.2").send().await.is(200);
         get("192.0.2.1").send().await.refuses(429, "rate_limited");
-        // What anybody says of itself is not its address; what a proxy says is.
+        // The address in a caller's own header is ignored; the one from a trusted proxy counts.
         let lying = get("192.0.2.1").header("x-forwarded-for", "192.0.2.9").send().await;
         lying.refuses(429, "rate_limited");
         let told = |by: &str| get("127.0.0.1").header("x-forwarded-for", by).send();
@@ -80,7 +79,7 @@ with_an_app! {
             assert_eq!(error["scope"], "app");
         }
         app.get("/x/blog/hello").send().await.is(200);
-        // Who has the key tries scripts all the same.
+        // The owner key still runs scripts.
         app.admin().post(&format!("/execute/{id}"), json!({})).send().await.is(200);
         ingress(app, json!({})).await.is(200);
         app.get("/x/shop/a").send().await.is(200);
@@ -132,7 +131,7 @@ with_an_app! {
         put(json!({"script_id": second, "path": "/b"})).await.refuses(400, "body_invalid");
         let none = app.admin().put("/routes/none", json!({"script_id": second})).send().await;
         none.refuses(404, "route_not_found");
-        // A route in the place of a script's endpoint leads to that script.
+        // A route on the path of a script's endpoint must lead to that script.
         let own = route(app, json!({"script_id": first, "method": "GET", "path": "/first"})).await;
         let change = json!({"script_id": second});
         let hides = app.admin().put(&format!("/routes/{own}"), change).send().await;
@@ -203,7 +202,7 @@ with_an_app! {
             let told = preflight(origin, method).await.is(204);
             assert_eq!(told.header("access-control-allow-origin"), None, "{origin} {method}");
         }
-        // A question that no browser asks for a page is no preflight.
+        // An `OPTIONS` request that no page's browser would send is not a preflight.
         app.request("OPTIONS", "/x/shop/a").send().await.refuses(405, "method_not_allowed");
         assert_eq!(app.count_executions(&id).await, 0);
 
@@ -249,7 +248,7 @@ with_an_app! {
         };
         assert_eq!(get("192.0.2.1").send().await.is(200).json(), "192.0.2.1");
         assert_eq!(get("127.0.0.1").send().await.is(200).json(), "198.51.100.1");
-        // Whose domain it is, is what `Host` says.
+        // `Host` decides which domain the request is for.
         app.domain("shop", "evil.test").await;
         assert_eq!(get("127.0.0.1").send().await.is(200).json(), "198.51.100.1");
     }

@@ -1,4 +1,4 @@
-//! What the instance tells of itself.
+//! The data of the instance's page.
 
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ with_an_app! {
             .collect();
         let whole = after["database"]["size_bytes"].as_i64().unwrap();
         assert!(sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<i64>() < whole, "{after}");
-        // What has no trigger cannot begin.
+        // An event without a trigger is never due.
         let outbox = json!({"waiting": 1, "running": 0, "oldest_due_at": null});
         assert_eq!(after["outbox"], outbox);
     }

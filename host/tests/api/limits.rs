@@ -1,4 +1,4 @@
-//! What a script may ask for, and that what it asked for is what it gets.
+//! A script gets exactly the limits it requests, within the ceiling.
 
 use serde_json::json;
 
@@ -12,8 +12,8 @@ const WALL_CEILING: u64 = 60_000;
 const LOG_LINE_CHARS_MAX: usize = 10_000;
 
 with_an_app! {
-    /// A script that calls others gets no more than one that does all itself, and cannot catch
-    /// what ends the run.
+    /// Nested calls share the limits of the whole run, and a script cannot catch the end of the
+    /// run.
     async fn a_limit_is_that_of_the_whole_run(app) {
         for (name, source) in [
             ("calls", r#"for n in 0..99 { kv::collection("c").has("k"); } 1"#),
@@ -151,8 +151,8 @@ with_an_app! {
         };
         set(fuel).await.is(200);
         app.get("/x/shop/hello").by_owner().send().await.is(200);
-        // The counter is looked at where loops and functions begin, so that the last
-        // few instructions of a run may still be over.
+        // The counter is checked where loops and functions begin, so the last few instructions of a
+        // run can exceed the limit.
         let less = fuel - fuel / 100;
         set(less).await.is(200);
         let refused = app.get("/x/shop/hello").by_owner().send().await;
@@ -163,8 +163,8 @@ with_an_app! {
 }
 
 on_both_databases! {
-    /// The environment says less than the defaults, and less than what a script was
-    /// granted when there was more.
+    /// The environment sets less than the defaults, and less than the limits that a script was
+    /// granted before.
     async fn nobody_gets_more_than_the_ceiling_of_the_environment(database) {
         let app = TestApp::start(database).await;
         let greedy = json!({

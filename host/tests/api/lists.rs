@@ -1,11 +1,11 @@
-//! Lists answer without large payloads and values; each has them by its own id or name.
+//! Lists omit large payloads and values; reading one resource returns them.
 
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// A text that is `bytes` long as JSON.
+/// Returns a text that is `bytes` long as JSON.
 fn text(bytes: usize) -> Value {
     json!("x".repeat(bytes - 2))
 }
@@ -61,7 +61,7 @@ with_an_app! {
         let letter = app.admin().get(&path).send().await.is(200).json();
         assert_eq!((&letter["payload"]["payload"], &letter["payload_is_left_out"]), (&text(5000), &json!(false)));
 
-        // Replayed in bulk, it has all of its payload.
+        // A bulk replay uses the whole payload.
         let keep = r#"kv::collection("c").set("len", ctx.event.queue.payload.len())"#;
         app.update(&fail, keep).await.is(200);
         let done = app.admin().post("/apps/shop/dead-letters/replay", json!({})).send().await.is(200);
@@ -101,7 +101,7 @@ with_an_app! {
             let deep = deep.refuses(400, "field_invalid");
             assert!(deep["message"].as_str().unwrap().contains("`after`"), "{deep}");
         }
-        // Executions are followed by `after`, from old to new; back goes `before`.
+        // `after` follows executions from old to new; `before` continues to older ones.
         for list in ["/apps/shop/executions".to_owned(), format!("/scripts/{fail}/logs")] {
             let whole = ids(&items(app, &format!("{list}?limit=200")).await);
             assert_eq!(whole.len(), 5, "{list}");
@@ -114,7 +114,7 @@ fn ids(items: &[Value]) -> Vec<String> {
     items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The ids of a whole list, read in parts by the cursor `field`.
+/// Returns the ids of a whole list, read page by page with the cursor `field`.
 async fn by_after(app: &TestApp, list: &str, field: &str, limit: usize) -> Vec<String> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {

@@ -1,4 +1,4 @@
-//! What somebody may do is over at once, also in the middle of what they do.
+//! Lost rights apply at once, even to a request that has already begun.
 
 use axum::body::{Body, Bytes};
 use futures::StreamExt;
@@ -13,7 +13,7 @@ use crate::with_an_app;
 
 const PASSWORD: &str = "correct horse battery";
 
-/// A body that comes when it is let go: its head is judged long before.
+/// A body that is sent on demand, long after its head was checked.
 fn late(body: &Value) -> (Body, oneshot::Sender<()>) {
     let (go, told) = oneshot::channel();
     let rest = body.to_string();
@@ -25,7 +25,7 @@ fn late(body: &Value) -> (Body, oneshot::Sender<()>) {
     (Body::from_stream(first.chain(rest)), go)
 }
 
-/// A signed-in user of this role; their id.
+/// Creates and signs in a user with this role, and returns the id.
 async fn user(app: &TestApp, name: &str, role: &str) -> (String, Browser) {
     let made = json!({"name": name, "role": role});
     let made = app.admin().post("/users", made).send().await.is(201).json();
@@ -34,7 +34,7 @@ async fn user(app: &TestApp, name: &str, role: &str) -> (String, Browser) {
     (id, Browser::of(&answer))
 }
 
-/// Sends the head, has something happen, and sends the body.
+/// Sends the head, runs `happens`, and then sends the body.
 async fn meanwhile(
     app: &TestApp,
     call: crate::app::Call,
@@ -63,7 +63,7 @@ with_an_app! {
             ("POST", "/apps/shop/scripts", json!({"name": "s", "source": "1"})),
             ("PUT", "/apps/shop/kv/c/k", json!({"value": 1})),
         ] {
-            // Each with the key alive at first.
+            // Each with a key that is valid at first.
             let call = app.request(method, &format!("/api/v1{path_of_change}")).by_key(&secret);
             let revoke = path.clone();
             let is_last = path_of_change.contains("/kv/");
@@ -98,14 +98,14 @@ with_an_app! {
         let refused = async |token: &str| {
             accept(app, token, PASSWORD).send().await.refuses(404, "invitation_not_found");
         };
-        // Their invited user becomes what they could not have made them.
+        // The invited user gets a role that the inviting user could not have given.
         let (bob, token) = invite("bob", "member").await;
         let path = format!("/users/{bob}");
         app.admin().patch(&path, json!({"role": "owner"})).send().await.is(200);
         refused(&token).await;
         app.admin().patch(&path, json!({"role": "member"})).send().await.is(200);
         accept(app, &token, PASSWORD).send().await.is(200);
-        // They are less, disabled, deleted.
+        // The inviting user loses the role, is disabled, or is deleted.
         let (_, token) = invite("carol", "admin").await;
         let path = format!("/users/{admin_id}");
         app.admin().patch(&path, json!({"role": "member"})).send().await.is(200);
@@ -123,7 +123,7 @@ with_an_app! {
         let path = format!("/keys/{}", key["id"].as_str().unwrap());
         app.admin().delete(&path).send().await.is(204);
         refused(&token_of(&made)).await;
-        // The owner key is made anew.
+        // The owner key is replaced.
         let made = json!({"name": "eve", "role": "owner"});
         let made = app.admin().post("/users", made).send().await.is(201).json();
         Auth::reset(app.store(), &Clock::system()).await.unwrap().unwrap();

@@ -1,20 +1,9 @@
-//! The API and the endpoints, through the real router, the real executor and a
-//! real database: every test on a fresh SQLite and on a fresh PostgreSQL one.
+//! Tests of the API and the endpoints through the real router, executor and database. Each test
+//! runs on a fresh SQLite database and on a fresh PostgreSQL database.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-#[path = "../support/app.rs"]
-mod app;
-#[path = "../support/compiled_guest.rs"]
-mod compiled_guest;
-#[path = "../support/database.rs"]
-mod database;
-#[path = "../support/dns.rs"]
-mod dns;
-#[path = "../support/gate.rs"]
-mod gate;
-#[path = "../support/stand_in.rs"]
-mod stand_in;
+use picloud_testing::{app, database, dns, gate, on_both_databases, stand_in, with_an_app};
 
 mod access;
 mod accounts;

@@ -1,4 +1,4 @@
-//! `/metrics`: work that waits, is late, or was given up.
+//! `/metrics`: pending, late and dead-lettered work.
 
 use serde_json::json;
 
@@ -6,10 +6,10 @@ use crate::app::TestApp;
 use crate::gate::Gate;
 use crate::{on_both_databases, plain, with_an_app};
 
-/// How many events of an app are in hand at most.
+/// The most events of an app that a node claims at once.
 const IN_HAND_MAX: u32 = 256;
 
-/// The value of a series; none if there is no such series.
+/// Returns the value of a series; `None` if it does not exist.
 async fn value(app: &TestApp, series: &str) -> Option<f64> {
     let metrics = app.get("/metrics").by_owner().send().await.is(200);
     let line = metrics.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -76,7 +76,7 @@ with_an_app! {
         app.pass_days(3);
         app.scheduler().run_once().await.unwrap();
         app.settled("shop").await;
-        // Of nine, one stands for three and three are made up for.
+        // Nine firings were missed: one run stands for three, three run late, and three are skipped.
         is(value(app, &series("late")).await, 4.0);
         is(value(app, &series("left_out")).await, 5.0);
         is(value(app, &series("on_time")).await, 0.0);
@@ -84,7 +84,7 @@ with_an_app! {
 
     async fn how_old_the_definitions_are_is_told(app) {
         let age = value(app, "picloud_definitions_age_seconds").await.unwrap();
-        // The alert is for more than 30 seconds; where there is one process, it is never.
+        // An alert fires above 30 seconds; with one process the age never reaches that.
         assert!((0.0..30.0).contains(&age), "{age}");
         assert!(app.store().is_shared() || age == 0.0, "{age}");
     }
@@ -104,7 +104,7 @@ on_both_databases! {
         let first = gate.arrival().await;
         is(value(app, "picloud_events_running").await, 1.0);
         is(value(app, "picloud_events_waiting").await, 0.0);
-        // A node has at most 256 events of an app in hand: those that wait for a slot, too.
+        // A node claims at most 256 events of an app, including those that wait for a slot.
         for _ in 0..IN_HAND_MAX {
             app.admin().post("/apps/shop/events", json!({"script": "quick"})).send().await.is(202);
         }

@@ -19,7 +19,7 @@ use self::steps::{BUCKET, COLLECTIONS, SCRIPT, Step, WATCHED};
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// How many sequences of runs there are, each in an app of its own.
+/// The number of sequences, each in its own app.
 const SEQUENCES: u64 = 300;
 
 /// Stores each event under the id of its execution: a second delivery is a second entry.
@@ -30,7 +30,7 @@ const SINK: &str = r#"
     });
 "#;
 
-/// Generates the sequence of this seed, and a smaller one when it fails.
+/// Creates the generator for this seed. It shrinks a sequence that fails.
 fn runner(seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -1,5 +1,5 @@
-//! Two nodes on one database: what one of them accepts is not lost because the other has
-//! changed something a moment ago. SQLite has one node, which stands for both.
+//! Two nodes on one database: an event that one accepts is never lost because the other has just
+//! made a change. On SQLite, one node stands for both.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::database::{Database, Kind};
 use crate::gate::Gate;
 use crate::on_both_databases;
 
-/// How often each race is run.
+/// The number of repetitions of each race.
 const RACES: usize = 60;
 
-/// The nodes; one of them twice on SQLite.
+/// The nodes; on SQLite the same one twice.
 struct Nodes {
     one: TestApp,
     other: Option<TestApp>,
@@ -78,7 +78,7 @@ on_both_databases! {
             let kv = json!({"kind": "kv", "collection": name, "operations": ["insert"]});
             one.trigger("shop", &hear, kv).await;
             two.post("/x/shop/say").json(&json!({"name": name})).send().await.is(200);
-            // By hand as well.
+            // By hand too.
             let sent = json!({"topic": name, "payload": 1});
             two.admin().post("/apps/shop/events", sent).send().await.is(202);
         }
@@ -104,7 +104,7 @@ on_both_databases! {
         for race in 0..RACES {
             let (now, then) = if race % 2 == 0 { ("shop", "store") } else { ("store", "shop") };
             let name = format!("work-{race}");
-            // The other node may not have heard of it yet.
+            // The other node may not have seen the script yet.
             one.deploy(now, &name, r#"kv::collection("done").increment("n")"#).await;
             let asked = two.post(&format!("/x/{now}/ask")).json(&json!({"name": name})).send();
             let renamed = one.admin().patch(&format!("/apps/{now}"), json!({"name": then})).send();
@@ -128,7 +128,7 @@ on_both_databases! {
         one.post("/x/shop/later").send().await.is(200);
         one.admin().delete(&format!("/scripts/{work}")).send().await.is(204);
         one.deploy("shop", "work", r#"kv::collection("done").increment("new")"#).await;
-        // Its time comes.
+        // The event becomes due.
         one.store().advance_events(7_200_000_000).await.unwrap();
         one.post("/x/shop/ask").send().await.is(200);
         one.settled("shop").await;
@@ -137,11 +137,11 @@ on_both_databases! {
         let letters = one.dead_letters("shop").await;
         assert_eq!(letters.len(), 1, "{letters:?}");
         assert_eq!(letters[0]["script"], "work");
-        assert_eq!(letters[0]["last_error"], "the script is gone");
+        assert_eq!(letters[0]["last_error"], "the script was deleted");
         nodes.close().await;
     }
 
-    /// What waits when a message is sent may begin before the sender commits.
+    /// A pending message can start to run before the sender of the next one commits.
     async fn a_message_that_begins_before_the_commit_is_no_reason_to_drop_the_next(database) {
         let mut gate = Gate::open().await;
         let private = [("PICLOUD_PRIVATE_HOSTS", "127.0.0.1")];
@@ -168,14 +168,14 @@ on_both_databases! {
             arrival.let_go();
         };
         let (changed, ()) = tokio::join!(changing, meanwhile);
-        assert_eq!(changed.is(200).json(), first, "the one that waited then");
+        assert_eq!(changed.is(200).json(), first, "the message that was pending then");
         app.settled("shop").await;
         assert_eq!(app.value("shop", "seen", "n").await, 1, "the change is seen");
         app.close().await;
     }
 
-    /// Of many senders at two nodes each finds its message waiting or adds it: the last change
-    /// is always seen.
+    /// Many senders on two nodes each find a pending message or add one, so the last change is
+    /// always processed.
     async fn every_wake_up_is_seen(database) {
         let nodes = Nodes::start(database).await;
         let (one, two) = (&nodes.one, nodes.two());

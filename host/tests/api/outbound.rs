@@ -1,4 +1,4 @@
-//! Requests to the outside as a script sends them, and what an app may reach.
+//! Outbound requests of scripts, and the hosts that an app can call.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ async fn open(app: &TestApp, name: &str, hosts: Value) -> crate::app::Answer {
     app.admin().put(&path, json!({"private_hosts": hosts})).send().await
 }
 
-/// What a script of the app gets from an address: a status, or why there is none.
+/// Requests an address from a script of the app. Returns the status or the error.
 async fn fetch(app: &TestApp, name: &str, url: &str) -> Value {
     let call = app.post(&format!("/x/{name}/fetch")).json(&json!(url)).by_owner();
     let answer = call.send().await.json();

@@ -12,7 +12,7 @@ const MOST: usize = 256 << 10;
 with_an_app! {
     async fn a_value_has_its_limit(app) {
         app.deploy("shop", "keep", r#"kv::collection("a").set("k", ctx.request.body); queue::send("q", ctx.request.body); 1"#).await;
-        // As JSON a text has two bytes more than itself.
+        // As JSON, a text has two more bytes.
         for size in [0, 1, MOST - 3, MOST - 2] {
             let body = json!("x".repeat(size));
             app.post("/x/shop/keep").json(&body).send().await.is(200);
@@ -65,7 +65,7 @@ with_an_app! {
     }
 }
 
-/// What is JSON to everybody, and more to the library that reads it.
+/// A value that is plain JSON, but has a special meaning for the JSON library.
 fn disguised() -> Value {
     let inner = json!({"$serde_json::private::RawValue": "{\"admin\":true}"});
     json!({"$serde_json::private::RawValue": inner.to_string()})

@@ -1,11 +1,11 @@
-//! A connection beside the server's, to look behind it or to stand in its way.
+//! A separate connection to the server's database, to inspect it or to lock it.
 
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::database::Database;
 
-/// Connects, and makes the SQLite file if it is missing.
+/// Connects, and creates the SQLite file if it does not exist.
 pub(crate) async fn connect(database: &Database) -> AnyConnection {
     install_default_drivers();
     let url = if database.plain_url.starts_with("sqlite") {

@@ -1,11 +1,11 @@
-//! How often one principal may ask for what takes CPU.
+//! Rate limits of each principal for requests that take CPU.
 
 use serde_json::json;
 
 use crate::app::{Answer, TestApp};
 use crate::on_both_databases;
 
-/// Three at once, then one in eight hours: the clock of tests goes on by a minute with every look.
+/// Three at once, then one in eight hours: the test clock advances by a minute with each read.
 const THREE: &str = "3/86400";
 
 async fn check(app: &TestApp) -> Answer {
@@ -27,12 +27,12 @@ on_both_databases! {
             check(&app).await.is(200);
         }
         refused(&check(&app).await, "check_rate");
-        // Another key of the same principal is the same principal.
+        // Another key of the same principal shares the limit.
         let key = app.key(json!({"name": "k", "scopes": ["script:read"]})).await;
         let by_key = app.post("/api/v1/scripts/check").json(&json!({"source": "1"}));
         let by_key = by_key.by_key(key["key"].as_str().unwrap()).send().await;
         refused(&by_key, "check_rate");
-        // What is refused does not count.
+        // Refused requests do not count.
         app.pass_days(1);
         for _ in 0..3 {
             check(&app).await.is(200);
@@ -52,7 +52,7 @@ on_both_databases! {
         execute().await.is(200);
         refused(&test().await, "test_rate");
         refused(&execute().await, "test_rate");
-        // Its own endpoint and checks are not concerned.
+        // The script's endpoint and source checks are not limited by it.
         app.get("/x/shop/echo").send().await.is(200);
         check(&app).await.is(200);
         assert_eq!(app.count_executions(&id).await, 4);

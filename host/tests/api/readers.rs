@@ -1,4 +1,4 @@
-//! Lists of the admin API that never end do not keep scripts from running.
+//! Slow lists of the admin API do not block scripts.
 
 use futures::future::join_all;
 use futures::poll;
@@ -7,10 +7,10 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::app::TestApp;
 use crate::database::{Kind, with_fresh_database};
 
-/// More than the admin API has connections, and as many as scripts have.
+/// More lists than the admin API has connections, and as many as scripts have.
 const LISTS: usize = 8;
 
-/// PostgreSQL alone: nothing keeps a reader of SQLite waiting.
+/// On PostgreSQL only: readers of SQLite never wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_is_answered_while_lists_hold_every_connection_of_the_admin_api() {
     with_fresh_database(Kind::Postgres, async |database| {

@@ -1,4 +1,4 @@
-//! Triggers run as whoever registered them, and stop with them.
+//! A trigger runs as the principal that registered it, and stops if that loses the right.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::app::TestApp;
 use crate::browser::Browser;
 use crate::with_an_app;
 
-/// A script that counts, and a trigger of a queue that ada has registered for it.
+/// Creates a script that counts, and a queue trigger that ada registers for it.
 async fn with_a_trigger_of(app: &TestApp, ada: &Browser) -> String {
     let source = r#"kv::collection("seen").increment("count", 1)"#;
     let script = app.deploy("shop", "count", source).await;
@@ -60,7 +60,7 @@ with_an_app! {
             resume().await;
             app.settled("shop").await;
             sent += 1;
-            assert_eq!(count(app).await, json!(sent), "what waited is carried out");
+            assert_eq!(count(app).await, json!(sent), "pending events run");
         }
     }
 
@@ -79,7 +79,7 @@ with_an_app! {
         assert_eq!(count(app).await, json!(1));
     }
 
-    /// What was accepted while it could run, and comes to its turn when it cannot.
+    /// An event that was accepted while the trigger could run, and is due when it cannot.
     async fn an_event_of_a_trigger_that_has_stopped_becomes_a_dead_letter_that_says_why(app) {
         let ada = Browser::of_user(app, "ada", "member").await;
         let source = r#"kv::collection("seen").increment("count", 1)"#;
@@ -90,15 +90,15 @@ with_an_app! {
         let made = ada.change(app, "POST", "/apps/shop/triggers").json(&body).send().await.is(201);
         let id = made.json()["id"].as_str().unwrap().to_owned();
         app.admin().delete("/apps/shop/members/ada").send().await.is(204);
-        // By hand it fires also what does not fire by itself.
+        // Firing by hand works for a stopped trigger too.
         app.admin().post(&format!("/triggers/{id}/fire"), json!({})).send().await.is(202);
         app.settled("shop").await;
         let letters = app.dead_letters("shop").await;
         assert_eq!(letters.len(), 1);
         let error = letters[0]["last_error"].as_str().unwrap();
-        assert!(error.contains("the trigger has stopped: whoever registered"), "{error}");
+        assert!(error.contains("the trigger has stopped: the user who registered"), "{error}");
         assert_eq!(count(app).await, Value::Null);
-        // Replayed when it may again, it is carried out.
+        // A replay runs once ada has the right again.
         app.set_role("shop", "ada", "app_admin").await;
         let path = format!("/dead-letters/{}/replay", letters[0]["id"].as_str().unwrap());
         app.admin().post(&path, json!({})).send().await.is(202);

@@ -1,13 +1,13 @@
-//! What a caller gets: a script's answer, or that it failed.
+//! Responses to callers: a script's own, or a failure.
 
 use serde_json::json;
 
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// What a response may have, body and headers together, in bytes.
+/// The most bytes of a response, body and headers together.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
-/// The header that a blob is sent with: `content-type: application/octet-stream`.
+/// The content type of a blob: `content-type: application/octet-stream`.
 const BLOB_HEADER_BYTES: usize = 12 + 24;
 
 with_an_app! {

@@ -1,4 +1,4 @@
-//! Old executions go, and nothing else.
+//! Retention deletes old executions, and nothing else.
 
 use crate::app::TestApp;
 use crate::with_an_app;

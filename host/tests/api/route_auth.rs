@@ -1,4 +1,4 @@
-//! Who is let in to a route: nobody else, and before anything is run or stored.
+//! Authentication of routes: others are refused before anything runs or is stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,14 +9,14 @@ use sha2::Sha256;
 use crate::app::{Answer, Call, TestApp};
 use crate::with_an_app;
 
-/// Tells what of the request it has seen.
+/// Returns which parts of the request the script sees.
 const SEEN: &str = "#{ headers: ctx.request.headers.keys(), text: ctx.request.text }";
-/// The time of tests goes on by minutes with every look at the clock.
+/// The test clock advances by a minute with each read.
 const DAY_S: u32 = 86_400;
-/// The beginning of that time, in seconds.
+/// The start of the test clock, in seconds.
 const NOW_S: i64 = 1_767_225_600;
 
-/// A route `POST /in` of the app `shop` to a script; the script's id.
+/// Creates a route `POST /in` of the app `shop` to a script, and returns the script's id.
 async fn guarded(app: &TestApp, auth: Value, more: Value) -> String {
     let id = app.deploy("shop", "seen", SEEN).await;
     app.secret("shop", "first", "first-secret").await;
@@ -62,7 +62,7 @@ with_an_app! {
         assert_eq!(none.header("www-authenticate"), Some("Bearer realm=\"route\""));
         let wrong = post(app, "a").header("x-api-key", "first").send().await;
         wrong.refuses(401, "key_invalid");
-        // The owner is nobody here.
+        // The owner key has no special rights here.
         post(app, "a").by_owner().send().await.refuses(401, "key_invalid");
         assert_eq!(app.count_executions(&id).await, 0);
 
@@ -73,7 +73,7 @@ with_an_app! {
         assert!(!seen(&answer).contains(&"x-api-key".to_owned()));
         let execution = app.execution(answer.execution_id()).await.to_string();
         assert!(!execution.contains("first-secret"), "{execution}");
-        // Its own endpoint is no way around.
+        // The script's own endpoint does not bypass the route.
         app.post("/x/shop/seen").send().await.refuses(404, "endpoint_closed");
     }
 
@@ -91,7 +91,7 @@ with_an_app! {
         app.secret("shop", "second", "newer-secret").await;
         with("second-secret").await.refuses(401, "key_invalid");
         with("newer-secret").await.is(200);
-        // Without any nobody is let in, and nobody is told that it is the key's fault.
+        // Without any secret, every caller is refused, with the same error as for a wrong key.
         app.admin().delete("/apps/shop/secrets/second").send().await.is(204);
         let missing = with("newer-secret").await;
         missing.refuses(503, "route_secret_missing");
@@ -134,14 +134,14 @@ with_an_app! {
             let call = app.post("/x/shop/in").header("x-hub-signature-256", signature);
             call.body("application/json", body.to_owned()).send()
         };
-        // What differs in nothing but its form is not what was signed.
+        // A body with another JSON format is not the signed one.
         let body = "{ \"a\":1.0 }";
         send(body, &signed(body)).await.is(200);
         send("{\"a\":1.0}", &signed(body)).await.refuses(401, "signature_invalid");
         send(body, "sha256=00").await.refuses(401, "signature_invalid");
         let missing = post(app, "a").send().await.refuses(401, "signature_missing");
         assert_eq!(missing["header"], "x-hub-signature-256");
-        // Nobody is told whether it is JSON before it is known to be signed.
+        // JSON errors are reported only after the signature is verified.
         send("{", &signed("x")).await.refuses(401, "signature_invalid");
         send("{", &signed("{")).await.refuses(400, "body_invalid");
         assert_eq!(app.count_executions(&id).await, 1);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::app::{Answer, TestApp};
 use crate::with_an_app;
 
-/// Tells by whom and with which parameters it was called.
+/// Returns the called script and the route parameters.
 const WHO: &str = "#{ script: ctx.script, params: ctx.request.params }";
 
 async fn route(app: &TestApp, script_id: &str, method: &str, path: &str) -> Answer {
@@ -124,7 +124,7 @@ with_an_app! {
             assert!(words.contains(own) && own.starts_with(&method.to_uppercase()), "{words}");
         }
         route(app, &second, "POST", "/items/{name}").await.is(201);
-        // Another app has other paths.
+        // Another app has its own paths.
         let other = app.deploy("blog", "other", WHO).await;
         let body = json!({"script_id": other, "method": "GET", "path": "/items/{id}"});
         app.admin().post("/apps/blog/routes", body).send().await.is(201);

@@ -1,4 +1,4 @@
-//! Schedules that are refused, and those that only an older release accepted.
+//! Invalid schedules, and schedules that only an older release accepted.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ on_both_databases! {
         let trigger = server.trigger("shop", &script, on).await;
         let broken = server.trigger("shop", &script, json!({"kind": "cron", "schedule": "0 3 * * *"})).await;
         server.close().await;
-        // As an older release has stored it, and as none has.
+        // One schedule from an older release, and one that no release accepted.
         for (id, schedule) in [(&trigger, "0 3 1 MON *"), (&broken, "61 * * * *")] {
             let set = format!("UPDATE triggers_cron SET expression = '{schedule}' WHERE trigger_id = '{id}'");
             plain::execute(database, &set).await;
@@ -59,13 +59,13 @@ on_both_databases! {
         assert!(warning.starts_with("it does not fire: "), "{warning}");
         assert_eq!(other["next_runs"], json!([]));
 
-        // In January, as ever, and the one that nobody understands stops no other.
+        // It fires in January as before. The invalid schedule does not stop other triggers.
         app.pass_days(366);
         server.scheduler().run_once().await.unwrap();
         app.settled("shop").await;
         assert_eq!(app.value("shop", "fired", "n").await, 1);
 
-        // It can be turned off; to be turned on again it has to be corrected.
+        // It can be disabled; to enable it again, the schedule must be corrected.
         app.admin().patch(&path, json!({"enabled": false})).send().await.is(200);
         let on = app.admin().patch(&path, json!({"enabled": true})).send().await;
         assert_eq!(on.refuses(422, "schedule_invalid")["field"], "month");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// The largest source that is taken, in bytes.
+/// The largest source that is accepted, in bytes.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
 
 async fn scripts(app: &TestApp, query: &str) -> Vec<String> {
@@ -98,7 +98,7 @@ with_an_app! {
         let bad = check("let a = 1;\nlet b = a +;\n").await.is(200).json();
         assert_eq!((&bad["ok"], &bad["line"], &bad["column"]), (&json!(false), &json!(2), &json!(12)));
         assert!(bad["message"].as_str().unwrap().contains("';'"), "{bad}");
-        // It is not run.
+        // The check does not run it.
         assert_eq!(check("throw 1").await.is(200).json(), json!({"ok": true}));
 
         let refused = check(&" ".repeat(SOURCE_BYTES_MAX + 1)).await;

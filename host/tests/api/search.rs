@@ -1,16 +1,16 @@
-//! `q`: executions are found by what people see of them.
+//! `q` finds executions by the text that people see.
 
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// In a URL's query.
+/// Encodes a text for a URL's query.
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-/// The ids of the executions of `shop` that are found.
+/// Returns the ids of the executions of `shop` that match.
 async fn found(app: &TestApp, text: &str) -> Vec<String> {
     let path = format!("/apps/shop/executions?limit=200&q={}", encoded(text));
     let list = app.admin().get(&path).send().await.is(200).json();
@@ -68,7 +68,7 @@ with_an_app! {
         app.deploy("shop", "echo", "log::info(ctx.request.query.n); 1").await;
         let mut ids = Vec::new();
         for n in 0..260 {
-            // Every row is a candidate, and every 64th is found.
+            // Every row is a candidate, and every 64th matches.
             let n = if n % 64 == 0 { "a%20%C3%A9%20a" } else { "a%20%C3%A8%20a" };
             let answer = app.get(&format!("/x/shop/echo?n={n}")).send().await.is(200);
             if n.contains("%A9") {

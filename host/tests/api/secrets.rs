@@ -1,4 +1,4 @@
-//! Secrets: set through the API, read by scripts, opened with the master key.
+//! Secrets: set through the API, read by scripts, decrypted with the master key.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ async fn start(store: &Store, settings: &KeySettings) -> Result<Secrets, String>
     Secrets::start(store, &Clock::system(), settings).await.map_err(|error| error.to_string())
 }
 
-/// Every secret as it is stored: its value and its wrapped key.
+/// Returns all stored secrets: the value and the wrapped key.
 async fn stored(store: &Store) -> Vec<(String, String)> {
     let all = store.list_secrets_to_rewrap("none", 1000).await.unwrap();
     all.into_iter().map(|secret| (secret.sealed_value, secret.wrapped_key)).collect()
@@ -121,7 +121,7 @@ on_both_databases! {
         let again = start(&store, &keys(&data, None, None)).await.unwrap();
         assert_eq!(again.reveal(&id, "A").await.unwrap().unwrap().reveal(), "value");
 
-        // Without it, or with another, nothing starts.
+        // Without the master key, or with another one, the server does not start.
         let elsewhere = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let lost = start(&store, &keys(elsewhere.path(), None, None)).await.err().unwrap();
         assert!(lost.contains("there is neither PICLOUD_MASTER_KEY nor"), "{lost}");
@@ -166,11 +166,11 @@ on_both_databases! {
                 assert_eq!(value.reveal(), format!("value {number}"));
             }
         }
-        // Again it is nothing to do, and the old key alone is refused.
+        // A second start has nothing to do, and the old key alone is refused.
         start(&store, &keys(&data, Some(NEW), Some(OLD))).await.unwrap();
         assert_eq!(stored(&store).await, after);
         start(&store, &keys(&data, Some(OLD), None)).await.err().unwrap();
-        // The server of before can neither read nor set; it says so and goes on.
+        // The server with the old key cannot read or set secrets. It reports this, and continues.
         set(&app, "LATE", "value").await.refuses(409, "master_key_replaced");
         app.close().await;
     }
@@ -189,7 +189,7 @@ on_both_databases! {
         let new = std::fs::read_to_string(data.join(KEY_FILE)).unwrap();
         assert_ne!(old, new);
 
-        // As it is when the power fails after the first half: both files, some of each.
+        // The state if power fails after the first half: both key files, and some secrets of each.
         let after = store.list_secrets_to_rewrap("none", 10).await.unwrap();
         let old_id = old.trim().parse::<MasterKey>().unwrap().id();
         for (secret, (_, wrapped_key)) in after.iter().zip(&before).take(2) {

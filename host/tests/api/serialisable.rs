@@ -1,6 +1,5 @@
-//! Runs at the same time count as runs one after the other: random scripts over a few
-//! keys, and a model that looks for an order in which all of them could have seen what
-//! they saw and left what is there.
+//! Concurrent runs are serialisable. Runs random scripts over a few keys. A model then looks for an
+//! order of the runs that explains what each saw and the final state.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +9,7 @@ use serde_json::{Value, json};
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// How many sets of scripts run, and how many scripts at once: every order of them is
-/// tried.
+/// The number of rounds, and of concurrent scripts in each: every order of them is tried.
 const ROUNDS: u64 = 12;
 const SCRIPTS: usize = 6;
 const STEPS: u64 = 4;
@@ -19,17 +17,17 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 
 type State = BTreeMap<&'static str, i64>;
 
-/// One step of a script; what it sees goes into the script's answer.
+/// A step of a script. Its result is part of the response.
 #[derive(Clone, Copy)]
 enum Step {
-    /// Sees a value, or nothing.
+    /// Reads a value, or nothing.
     Get(&'static str),
-    /// Sets one key to another's value and something more.
+    /// Sets a key to another key's value plus a number.
     Copy(&'static str, &'static str, i64),
     Set(&'static str, i64),
     Delete(&'static str),
     Increment(&'static str),
-    /// Sees all keys.
+    /// Reads all keys.
     List,
 }
 
@@ -83,7 +81,7 @@ impl Step {
     }
 }
 
-/// Whether some order of the scripts explains what each saw and what is left.
+/// Whether some order of the scripts explains what each saw and the final state.
 fn explained(scripts: &[(Vec<Step>, Value)], left: &[usize], state: &State, end: &Value) -> bool {
     if left.is_empty() {
         return json!(state) == *end;
@@ -98,7 +96,7 @@ fn explained(scripts: &[(Vec<Step>, Value)], left: &[usize], state: &State, end:
     })
 }
 
-/// SplitMix64: the same numbers in every run of the test.
+/// SplitMix64: returns the same numbers in each run of the test.
 fn random_numbers(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {
@@ -151,7 +149,7 @@ with_an_app! {
 }
 
 with_an_app! {
-    /// A run that only reads sees one state too, also when it looks at one thing twice.
+    /// A read-only run sees one state too, even if it reads a key twice.
     async fn what_a_run_sees_twice_is_the_same(app) {
         let source = r#"
             let a = kv::collection("a");

@@ -1,14 +1,14 @@
-//! What scripts keep and call, and that each run is one transaction.
+//! Services of scripts, and that each run is one transaction.
 
 use futures::future::join_all;
-use picloud::orchestrator::remains::Remains;
+use picloud::retention::remains::Remains;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::with_an_app;
 
 with_an_app! {
-    /// Plain script code, sixty-four at once: not one is lost.
+    /// 64 concurrent runs increment a counter, and no increment is lost.
     async fn increments_at_the_same_time_all_count(app) {
         let source = r#"
             let counters = kv::collection("counters");
@@ -103,10 +103,10 @@ with_an_app! {
             app.post("/x/shop/put").json(&json!(body)).send().await.is(200);
         }
         let mut sweep = app.retention().sweep.clone().unwrap();
-        assert!(sweep.freed().await.unwrap().is_some(), "they go later");
+        assert!(sweep.freed().await.unwrap().is_some(), "they are deleted later");
         assert_eq!((blobs(app), app.store().freed_bytes().await.unwrap()), (3, 3));
         sweep.freed_us = 0;
-        // Another node that has the same folder may have been first.
+        // Another node with the same folder may have deleted it first.
         let first = &app.store().list_freed_blobs(0, 1).await.unwrap()[0];
         let folder = app.config().data.join("files").join(first.app_id.as_str());
         std::fs::remove_file(folder.join(&first.blob)).unwrap();
@@ -180,7 +180,7 @@ with_an_app! {
     }
 }
 
-/// How many contents the data folder has.
+/// Returns the number of blobs in the data folder.
 fn blobs(app: &TestApp) -> usize {
     let apps = std::fs::read_dir(app.config().data.join("files")).unwrap();
     apps.map(|app| std::fs::read_dir(app.unwrap().path()).unwrap().count()).sum()

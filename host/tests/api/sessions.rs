@@ -1,4 +1,4 @@
-//! Signing in with a browser: a cookie in the place of the key.
+//! Signing in with a browser, which then sends a cookie instead of a key.
 
 use serde_json::json;
 
@@ -70,8 +70,8 @@ with_an_app! {
 
     async fn wrong_passwords_are_tried_ever_more_slowly(app) {
         let (mut tried, mut waits) = (0, Vec::new());
-        // The clock of the tests goes on with every look at it, so that a short wait
-        // is over soon and the next wrong key makes it longer.
+        // The test clock advances with each read, so a short wait is soon over, and the next wrong
+        // password makes it longer.
         while waits.last().is_none_or(|wait_s| *wait_s < 60) {
             let answer = try_password(app, "nobody", "wrong").send().await;
             if answer.status == 429 {
@@ -83,12 +83,12 @@ with_an_app! {
                 answer.refuses(401, "wrong_credentials");
                 tried += 1;
             }
-            assert!(tried < 30, "nothing slows them down");
+            assert!(tried < 30, "the attempts are never slowed down");
         }
         assert!(tried >= 5, "{tried} mistakes are allowed");
-        // The right one waits as well, else it could be told from a wrong one.
+        // The right password must wait too; otherwise the wait would reveal it.
         try_password(app, "admin", ADMIN_PASSWORD).send().await.refuses(429, "too_many_sign_ins");
-        // Who has a key already is not concerned.
+        // A caller with a key is not affected.
         app.admin().get("/auth/me").send().await.is(200);
         app.pass_days(1);
         try_password(app, "admin", ADMIN_PASSWORD).send().await.is(200);
@@ -158,7 +158,7 @@ with_an_app! {
         let browser = Browser::sign_in(app).await;
         app.pass_days(6);
         let me = browser.request(app, "GET", "/auth/me").send().await.is(200).json();
-        assert!(me["expires_at"].as_i64().unwrap() > browser.expires_at, "it was used");
+        assert!(me["expires_at"].as_i64().unwrap() > browser.expires_at, "the session was used");
         app.pass_days(6);
         browser.request(app, "GET", "/auth/me").send().await.is(200);
         app.pass_days(7);
@@ -193,8 +193,7 @@ with_an_app! {
         assert_eq!(seen.json()["cookie"], "a=1; b=2");
     }
 
-    /// Over TLS the cookie is sent to `/x/` as well, and on claimed domains a caller may send
-    /// what they like.
+    /// Over TLS, the cookie is also sent to `/x/`; on claimed domains, callers can send any cookie.
     async fn no_cookie_of_the_platform_reaches_a_script_or_what_is_kept_of_its_run(app) {
         let source = "#{ cookie: ctx.request.headers.cookie }";
         let id = app.deploy("shop", "seen", source).await;
@@ -256,7 +255,7 @@ with_an_app! {
         assert!(plain.starts_with("picloud_session=") && !plain.contains("Secure"), "{plain}");
     }
 
-    /// A page on a subdomain can set `picloud_session` for the parent's host, and not
+    /// A page on a subdomain can set `picloud_session` for the parent's host, but not
     /// `__Host-picloud_session`.
     async fn over_tls_a_cookie_that_a_page_of_a_subdomain_can_plant_signs_nobody_in(app) {
         let by_tls = |call: Call| call.header("x-forwarded-proto", "https").from("127.0.0.1");
@@ -266,7 +265,7 @@ with_an_app! {
         let call = by_tls(try_password(app, "admin", ADMIN_PASSWORD));
         let victim = Browser::of(&call.send().await.is(200));
         me(&victim.cookie).await.is(200);
-        // The planted one is not looked at beside the right one, whichever comes first.
+        // The planted cookie is ignored beside the right one, in either order.
         for cookies in [
             format!("{}; {}", attacker.cookie, victim.cookie),
             format!("{}; {}", victim.cookie, attacker.cookie),
@@ -274,7 +273,7 @@ with_an_app! {
             let signed_in = me(&cookies).await.is(200).json();
             assert_eq!(signed_in["csrf_token"], victim.csrf_token, "{cookies}");
         }
-        // And the right one is one over TLS only.
+        // Even the right one is accepted over TLS only.
         app.get("/api/v1/auth/me").header("cookie", &victim.cookie).send().await
             .refuses(401, "unauthorized");
         let out = by_tls(app.post("/api/v1/auth/logout").header("cookie", &victim.cookie))

@@ -1,4 +1,4 @@
-//! Scripts' pages on the host that the dashboard is on too (decision 15).
+//! Pages of scripts on the host that also serves the dashboard (decision 15).
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn policies(answer: &Answer) -> Vec<String> {
     values.map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
-/// The cookie of somebody who is signed in.
+/// Signs in, and returns the cookie.
 async fn signed_in(app: &TestApp, host: &str) -> String {
     let call = try_password(app, "admin", ADMIN_PASSWORD).header("host", host);
     let answer = call.send().await.is(200);
@@ -42,7 +42,7 @@ with_an_app! {
             assert_eq!(page.header("service-worker-allowed"), None);
             assert_eq!(page.header("clear-site-data"), None);
         }
-        // Also what is only an error.
+        // Error responses have the policy too.
         assert_eq!(policies(&app.get("/x/shop/none").send().await.is(404)).len(), 1);
     }
 
@@ -71,7 +71,7 @@ with_an_app! {
         let login = try_password(app, "admin", ADMIN_PASSWORD).header("origin", "null");
         let refused = login.send().await;
         refused.refuses(403, "cross_site_request");
-        // A key is no cookie: nothing sends it by itself.
+        // A key is not a cookie: no browser sends it by itself.
         app.admin().get("/auth/me").header("sec-fetch-site", "cross-site").send().await.is(200);
     }
 
@@ -99,12 +99,12 @@ with_an_app! {
         let source = "#{ headers: #{ \"set-cookie\": \"mine=picloud_session; Path=/apis\" }, body: 1 }";
         app.deploy("shop", "cookie", source).await;
         let set = app.get("/x/shop/cookie").send().await.is(200);
-        // Elsewhere on the host it is not a script's to set: see below.
+        // A script cannot set it for other paths of the host: see below.
         assert_eq!(set.header("set-cookie"), Some("mine=picloud_session; Path=/x/shop"));
     }
 
-    /// Cookies of `Path=/` would come with every request to the dashboard, until its head is
-    /// too large; and the other headers here speak for the host.
+    /// Cookies with `Path=/` would be sent with every request to the dashboard, until its headers
+    /// are too large. The other headers here apply to the whole host.
     async fn a_script_says_nothing_for_the_whole_host(app) {
         let source = r##"
             let large = "x";
@@ -149,7 +149,7 @@ with_an_app! {
             let rest = ["own=1; HttpOnly; Path=/x/shop/cart", "wide=1; Path=/x/shop", "bare=1"];
             assert_eq!(cookies[40..], rest);
         }
-        // On a domain of its own all of it is the app's.
+        // On its own domain, the app can set all of them.
         let own = app.get("/stored").header("host", "shop.example").send().await.is(200);
         for name in speaking {
             assert!(own.header(name).is_some(), "{name}");
@@ -162,7 +162,7 @@ with_an_app! {
         app.deploy("shop", "hello", "ctx.request.headers.keys()").await;
         let seen = app.get("/x/shop/hello").by_owner().send().await.is(200).json();
         assert!(!seen.as_array().unwrap().contains(&json!("authorization")), "{seen}");
-        // Nor is an API key, also one that may not see what is logged.
+        // Scripts see no API key either, not even one without the right to read logs.
         let key = app.key(json!({"name": "a key", "scopes": ["script:read"]})).await;
         let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
         let call = app.get("/x/shop/hello").header("authorization", &bearer);
@@ -192,7 +192,7 @@ with_an_app! {
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
             assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
         }
-        // Only to whoever has come by TLS, as a trusted proxy says.
+        // Only a caller that came by TLS, according to a trusted proxy.
         let https = |from: &str| {
             let call = app.get("/").header("accept", "text/html").from(from);
             call.header("x-forwarded-proto", "https").send()
@@ -226,7 +226,7 @@ on_both_databases! {
         };
         me("admin.example").await.is(200);
         me("apps.example").await.refuses(401, "unauthorized");
-        // Programs use any host.
+        // Programs can use any host.
         app.admin().get("/auth/me").header("host", "apps.example").send().await.is(200);
         app.close().await;
     }

@@ -1,11 +1,11 @@
-//! How fast one may try to sign in, and whom strangers cannot slow.
+//! Sign-in attempts are slowed down, but strangers do not slow down a user's own browser.
 
 use crate::app::{ADMIN_PASSWORD, TestApp};
 use crate::browser::{Browser, try_password};
 use crate::with_an_app;
 
-/// Tries wrong passwords until the network has to wait for ten minutes. The clock of the tests
-/// goes on with every look, so that this is done anew before each thing that it is to slow.
+/// Tries wrong passwords until the network must wait for ten minutes. The test clock advances with
+/// each read, so each check exhausts it again.
 async fn exhaust(app: &TestApp) {
     for _ in 0..200 {
         let answer = try_password(app, "admin", "wrong").send().await;
@@ -14,7 +14,7 @@ async fn exhaust(app: &TestApp) {
             return;
         }
     }
-    panic!("nothing slows them down");
+    panic!("the attempts are never slowed down");
 }
 
 with_an_app! {
@@ -23,7 +23,7 @@ with_an_app! {
         let me = browser.request(app, "GET", "/auth/me").send().await.is(200);
         let device = me.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
         assert!(device.starts_with("picloud_device="), "{device}");
-        // It is known from then on.
+        // From now on the browser is known.
         let both = format!("{}; {device}", browser.cookie);
         let again = app.get("/api/v1/auth/me").header("cookie", &both).send().await.is(200);
         assert_eq!(again.header("set-cookie"), None);
@@ -33,7 +33,7 @@ with_an_app! {
         try_password(app, "admin", ADMIN_PASSWORD).send().await.refuses(429, "too_many_sign_ins");
         let with = |password: &str, cookie: &str| try_password(app, "admin", password).header("cookie", cookie).send();
         with(ADMIN_PASSWORD, &device).await.is(200);
-        // It still needs the password, and is another account's stranger.
+        // The browser still needs the password, and is unknown for other accounts.
         with("wrong", &device).await.refuses(401, "wrong_credentials");
         exhaust(app).await;
         let other = try_password(app, "eve", ADMIN_PASSWORD).header("cookie", &device).send().await;
@@ -54,7 +54,7 @@ with_an_app! {
         call.send().await.is(200);
     }
 
-    /// A user with an account could otherwise try others' without a limit.
+    /// Otherwise a user with an account could attack other accounts without a limit.
     async fn ones_own_sign_in_forgives_no_wrong_tries(app) {
         Browser::of_user(app, "eve", "member").await;
         let mut refused = 0;

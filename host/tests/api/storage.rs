@@ -1,4 +1,4 @@
-//! What an app may keep.
+//! The storage limits of an app.
 
 use serde_json::{Value, json};
 
@@ -24,14 +24,14 @@ on_both_databases! {
         let set = |from: i64, to: i64| {
             app.post("/x/shop/set").json(&json!({"from": from, "to": to})).by_owner().send()
         };
-        // Nothing says that the app is near its limit, so that the commit finds out.
+        // No estimate shows that the app is near its limit, so the commit detects it.
         let error = set(0, 11).await.is(500).json()["error"].clone();
         assert_eq!(error["code"], "execution_limit_exceeded", "{error}");
         assert_eq!(error["limit"], json!({"limit": "app_entries", "used": 11, "allowed": 10}));
         assert_eq!(kept(&app, "entries").await, (json!(0), json!(10)));
         set(0, 10).await.is(200);
         assert_eq!(kept(&app, "entries").await, (json!(10), json!(10)));
-        // What is there can be written over.
+        // An existing key can be overwritten.
         set(0, 10).await.is(200);
         let caught = app.post("/x/shop/careful").send().await.is(200);
         assert!(caught.text().contains("limit app_entries, 11 used, 10 allowed"), "{caught:?}");
@@ -61,7 +61,7 @@ on_both_databases! {
         assert!(error.to_string().contains("app_file_bytes"), "{error}");
         let large = app.admin().request("PUT", "/apps/shop/files/b/g").text("x").send().await;
         large.refuses(507, "storage_full");
-        // What it had counts until it is removed from the disk.
+        // An overwritten content counts until it is removed from the disk.
         put(10).await.is(500);
         app.admin().delete("/apps/shop/files/b/f").send().await.is(204);
         let instance = app.admin().get("/instance").send().await.is(200).json();
@@ -86,7 +86,7 @@ on_both_databases! {
             });
             app.admin().post("/apps/shop/routes", route).send().await.is(201);
         }
-        // It waits for a trigger that nobody makes.
+        // The message stays pending, because its queue has no trigger.
         let message = json!({"queue": "nobody", "payload": 1});
         app.admin().post("/apps/shop/events", message.clone()).send().await.is(202);
         let again = app.admin().post("/apps/shop/events", message).send().await;
@@ -109,10 +109,10 @@ on_both_databases! {
         app.deploy("shop", "brief", r#"let c = kv::collection("brief"); for n in 0..10 { c.set(`k${n}`, n, #{ ttl: 1000 }) }"#).await;
         app.post("/x/shop/fill").send().await.is(200);
         app.post("/x/shop/one").send().await.is(500);
-        // What goes in the same run makes room for what comes.
+        // Deletions in the same run make space for new entries.
         app.post("/x/shop/swap").send().await.is(200);
         assert_eq!(app.value("shop", "c", "k1").await, json!(2));
-        // The events of a deletion may exceed their limit a little.
+        // The events of a deletion can exceed their limit a little.
         let id = app.deploy("shop", "told", "1").await;
         let message = json!({"queue": "nobody", "payload": 1});
         app.admin().post("/apps/shop/events", message).send().await.is(202);
@@ -120,7 +120,7 @@ on_both_databases! {
         for n in 0..10 {
             app.admin().delete(&format!("/apps/shop/kv/c/k{n}")).send().await.is(204);
         }
-        // What has expired makes room.
+        // Expired entries make space.
         app.post("/x/shop/brief").send().await.is(200);
         app.pass_days(1);
         app.admin().put("/apps/shop/kv/d/1", json!({"value": 1})).send().await.is(200);

@@ -1,11 +1,11 @@
-//! What a newer release has stored closes what it restricts, and nothing else.
+//! An unknown policy of a newer release closes what it restricts, and nothing else.
 
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::{on_both_databases, plain};
 
-/// A script with a route of its own.
+/// Creates a script with its own route.
 async fn with_route(app: &TestApp, name: &str) -> String {
     let id = app.deploy("shop", name, "1").await;
     let route = json!({"script_id": id, "method": "GET", "path": format!("/r/{name}")});
@@ -37,14 +37,14 @@ on_both_databases! {
         for policy in POLICIES {
             let set = format!("UPDATE routes SET policy = '{policy}' WHERE id = '{closed}'");
             plain::execute(database, &set).await;
-            // Something else changes, so that the definitions are read again.
+            // Another change makes the server read the definitions again.
             app.admin().patch("/apps/blog", json!({"description": policy})).send().await.is(200);
             app.update(&other, &format!("{policy:?}")).await.is(200);
 
             let refused = app.get("/x/shop/r/closed").send().await;
             let error = refused.refuses(503, "policy_not_understood");
             assert_eq!(error["scope"], "route", "{policy}");
-            // The endpoint would be a way around it.
+            // The script's endpoint would bypass the route.
             app.get("/x/shop/closed").send().await.refuses(404, "endpoint_closed");
             for path in ["/x/shop/r/open", "/x/shop/open", "/x/blog/hello"] {
                 app.get(path).send().await.is(200);
@@ -53,7 +53,7 @@ on_both_databases! {
             app.admin().post("/apps/blog/events", message).send().await.is(202);
             app.settled("blog").await;
             server.scheduler().run_once().await.unwrap();
-            // It is seen, and can be saved again or deleted.
+            // The route is listed, and can be saved again or deleted.
             let shown = app.admin().get(&format!("/routes/{closed}")).send().await.is(200).json();
             assert_eq!(shown["auth"], json!({"mode": "unknown"}), "{policy}");
             let page = app.admin().get("/apps/shop/routes").send().await.is(200).json();
@@ -75,7 +75,7 @@ on_both_databases! {
         let save = |auth: Value| {
             app.admin().put(&path, json!({"script_id": shown["script_id"], "auth": auth}))
         };
-        // What is shown of it cannot be saved: somebody has to say what it asks.
+        // The shown policy cannot be saved: the caller must choose a known one.
         save(json!({"mode": "unknown"})).send().await.is(400);
         save(json!({"mode": "none"})).send().await.is(200);
         app.get("/x/shop/r/hello").send().await.is(200);
@@ -135,7 +135,7 @@ on_both_databases! {
         app.settled("shop").await;
         assert_eq!(app.value("shop", "seen", "two").await, json!(1));
         assert_eq!(app.value("shop", "seen", "one").await, Value::Null);
-        // It can be removed.
+        // The trigger can be deleted.
         app.admin().delete(&format!("/triggers/{broken}")).send().await.is(204);
         app.admin().delete(&format!("/triggers/{broken}")).send().await.refuses(404, "trigger_not_found");
         server.close().await;

@@ -1,4 +1,4 @@
-//! The triggers' API.
+//! The API of triggers.
 
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ with_an_app! {
             let trigger = json!({
                 "script_id": script,
                 "on": {"kind": "cron", "schedule": "0 3 * * *", "overlap": overlap},
-                // So long that the first firing is still there at the second.
+                // Long enough that the first firing is still pending at the second.
                 "retry": {"attempts_max": 2, "base_ms": 3_600_000, "cap_ms": 3_600_000},
             });
             let trigger = app.trigger_with("shop", trigger).await;

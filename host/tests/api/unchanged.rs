@@ -1,4 +1,4 @@
-//! What answers cost on the wire: compressed, and not sent again when nothing has changed.
+//! Compressed responses, and 304 for unchanged ones.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::app::{Answer, TestApp};
 use crate::browser::Browser;
 use crate::with_an_app;
 
-/// What a browser sends.
+/// The `Accept-Encoding` of a browser.
 const BROWSER: &str = "gzip, deflate, br, zstd";
 
 async fn with_scripts(app: &TestApp) {
@@ -32,7 +32,7 @@ with_an_app! {
             assert!(packed.body.len() * 3 < plain.body.len(), "{}", packed.body.len());
             assert!(packed.header("vary").unwrap().contains("accept-encoding"));
         }
-        // One packet either way.
+        // Compression would not save a packet.
         let small = app.admin().get("/apps/shop/scripts?limit=1").header("accept-encoding", BROWSER);
         assert_eq!(encoding(&small.send().await.is(200)), None);
     }
@@ -55,7 +55,7 @@ with_an_app! {
         assert_eq!((encoding(&file), file.header("content-length")), (None, Some("5000")));
     }
 
-    /// Or it could read the session's secrets out of the size of an answer.
+    /// Otherwise the page could infer the session's secrets from the size of a response.
     async fn a_page_of_another_origin_gets_no_answer_that_is_compressed(app) {
         with_scripts(app).await;
         let browser = Browser::sign_in(app).await;
@@ -82,7 +82,7 @@ with_an_app! {
             let same = again().send().await.is(304);
             assert!(same.body.is_empty(), "{path}");
             assert_eq!(same.header("etag"), Some(etag));
-            // The caller is checked before the answer is compared.
+            // The caller is checked before the ETag is compared.
             app.get(&format!("/api/v1{path}")).header("if-none-match", etag).send().await
                 .refuses(401, "unauthorized");
         }
@@ -120,7 +120,7 @@ with_an_app! {
         assert_eq!(stats["items"][0]["truncated"], false);
         assert_eq!(stats["items"][0]["dead_letters_unresolved"], 0);
 
-        // A member sees their own apps, whatever they name.
+        // A member gets the list of their own apps, with any ETag.
         let member = Browser::of_member(app, "ada", "shop", "viewer").await;
         let seen = member.request(app, "GET", "/stats?apps=shop,blog,quiet").send().await.is(200).json();
         let seen: Vec<_> = seen["items"].as_array().unwrap().iter().map(|each| &each["app"]).collect();

@@ -1,4 +1,4 @@
-//! A database that an earlier release has made and filled, and this one opens.
+//! Opening a database that an earlier release created and filled.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,14 +10,14 @@ use crate::browser::try_password;
 use crate::database::Database;
 use crate::{on_both_databases, plain};
 
-/// The last migration of the release before there were accounts.
+/// The last migration of the release before accounts existed.
 const BEFORE_ACCOUNTS: i64 = 4;
-/// What that release had written, as statements.
+/// The rows that the release had written, as statements.
 const FILLED: &str = include_str!("upgrade/before_accounts.sql");
-/// The last migration of release 0.1.0, and what it had written.
+/// The last migration of release 0.1.0, and the rows it had written.
 const RELEASE_0_1_0: (i64, &str) = (8, include_str!("upgrade/release_0_1_0.sql"));
 
-/// Makes the database as a release did: up to its last migration, with these statements.
+/// Creates the database of a release: its migrations up to `last`, and these statements.
 async fn made_before(database: &Database, last: i64, filled: &str) {
     let mut connection = plain::connect(database).await;
     let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
@@ -54,21 +54,21 @@ on_both_databases! {
         assert_eq!(app.get("/x/shop/hi").send().await.is(200).json(), json!({"version": 2}));
         assert_eq!(app.value("shop", "colours", "red").await, json!(7));
 
-        // A trigger of that time was the owner's, and goes on.
+        // A trigger of that release belongs to the owner, and continues.
         let trigger = admin.get("/apps/shop/triggers").send().await.is(200).json()["items"][0].clone();
         assert_eq!((&trigger["registered_by"], &trigger["stopped"]), (&json!("owner"), &Value::Null));
         let message = json!({"queue": "work", "payload": 1});
         admin.post("/apps/shop/events", message).send().await.is(202);
         app.settled("shop").await;
-        // That, both requests, and the one from before.
+        // This execution, both requests, and the execution from before.
         assert_eq!(app.count_executions(script).await, 4);
 
-        // The first owner is made now, and sees it all.
+        // The first owner is created now, and sees all data.
         let session = try_password(&app, "admin", ADMIN_PASSWORD).send().await.is(200);
         assert_eq!(session.json()["principal"]["role"], "owner");
         app.close().await;
     }
-    /// Triggers took the role editor.
+    /// That release required only the role editor for triggers.
     async fn triggers_of_editors_go_on_as_an_admin_s(database) {
         made_before(database, RELEASE_0_1_0.0, RELEASE_0_1_0.1).await;
         let app = TestApp::start(database).await;
@@ -97,13 +97,13 @@ on_both_databases! {
             assert_eq!((&entry["action"], &entry["principal_name"]), (&json!("update_trigger"), &json!("upgrade")));
             let before = json!({"registered_by": user(30)});
             assert_eq!(entry["before"], before);
-            // The database's own time, of today.
+            // The current time of the database.
             assert!(entry["created_at"].as_i64().unwrap() > 1_760_000_000_000_000, "{entry}");
         }
         app.close().await;
     }
 
-    /// Domains had no state.
+    /// In that release domains had no state.
     async fn domains_of_before_are_served_unless_they_are_the_platform_s(database) {
         made_before(database, RELEASE_0_1_0.0, RELEASE_0_1_0.1).await;
         let app = TestApp::start_with(database, &[("PICLOUD_DASHBOARD_HOST", "dash.example")]).await;

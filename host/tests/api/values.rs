@@ -1,4 +1,4 @@
-//! Floats come back as they were, and runs read lists that are larger than their memory.
+//! Floats keep their bits, and runs can read lists larger than their memory.
 
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -9,34 +9,34 @@ use picloud::store::{CollectionKey, Commit, Committed, Json, Space, Write};
 use crate::app::{Answer, Call, TestApp};
 use crate::with_an_app;
 
-/// Values that random bits hardly ever give.
+/// Values that random bits hardly ever produce.
 const SPECIAL: [f64; 8] = [0.0, -0.0, 1.0, 0.1, 5e-324, f64::MIN_POSITIVE, f64::MAX, f64::MIN];
 
-/// In all more than the memory of a run, which is 32 MiB.
+/// More in total than the memory of a run, 32 MiB.
 const ENTRIES: usize = 10_000;
 const ENTRY_BYTES: usize = 4 << 10;
 const FILES: usize = 150;
 const FILE_BYTES: usize = 256 << 10;
 
-/// A hundred finite numbers of random bits.
+/// A hundred random finite numbers.
 fn numbers() -> impl Strategy<Value = Vec<f64>> {
     let number = any::<u64>().prop_map(f64::from_bits);
     proptest::collection::vec(number.prop_filter("JSON has no such number", |n| n.is_finite()), 100)
 }
 
-/// The numbers as JSON, by the standard library and not by the library under test.
+/// Returns the numbers as JSON, formatted by the standard library, not by the library under test.
 fn text_of(numbers: &[f64]) -> String {
     format!("{numbers:?}")
 }
 
-/// The bits of the numbers in the one array of an answer, as [`text_of`].
+/// Returns the bits of the numbers in the only array of a response, like [`text_of`].
 fn bits_in(answer: &Answer) -> Vec<u64> {
     let (_, numbers) = answer.text().split_once('[').unwrap();
     let (numbers, _) = numbers.split_once(']').unwrap();
     numbers.split(',').map(|number| number.trim().parse::<f64>().unwrap().to_bits()).collect()
 }
 
-/// Sends the numbers every way. The name of each way, and the bits that came back.
+/// Sends the numbers in every way. Returns the name of each way, and the bits that came back.
 async fn all_ways(app: &TestApp, numbers: &[f64]) -> Vec<(&'static str, Vec<u64>)> {
     let text = text_of(numbers);
     let send = async |call: Call, body: &str| {
@@ -100,7 +100,7 @@ async fn deploy_numbers(app: &TestApp) {
     }
 }
 
-/// Runs a script with the default limits. Only its time is longer, for slow machines.
+/// Runs a script with the default limits, except for a longer timeout for slow machines.
 async fn run_with_default_memory(app: &TestApp, name: &str, source: &str) -> Answer {
     let limits = json!({"wall_ms_max": 60_000});
     app.deploy_with("shop", json!({"name": name, "source": source, "limits": limits})).await;
@@ -143,7 +143,7 @@ with_an_app! {
             let commit = Commit { writes, at: 1, ..Commit::default() };
             assert_eq!(app.store().commit(commit).await.unwrap(), Committed::Done);
         }
-        // The loop of docs/scripting.md.
+        // The loop from docs/scripting.md.
         let looped = |each: &str, limit: usize| format!(r#"
             let orders = kv::collection("orders");
             let sum = 0;

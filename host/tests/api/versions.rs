@@ -1,4 +1,4 @@
-//! Versions: every source that a script ever had, and the one that runs.
+//! Versions of a script, and rolling back to one of them.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::app::TestApp;
 use crate::with_an_app;
 
-/// The numbers of the versions, newest first, and which of them runs.
+/// Returns the numbers of the versions, newest first, and the current one.
 async fn versions(app: &TestApp, id: &str) -> (Vec<i64>, i64) {
     let path = format!("/scripts/{id}/versions?limit=200");
     let page = app.admin().get(&path).send().await.is(200).json();
@@ -47,7 +47,7 @@ with_an_app! {
         assert_eq!(app.update(&id, "4").await.is(200).json()["version"], 4);
         assert_eq!(app.get("/x/shop/hello").send().await.is(200).json(), 4);
         assert_eq!(versions(app, &id).await, (vec![4, 3, 2, 1], 4));
-        // Forward again is the same thing.
+        // Rolling forward works the same way.
         rollback(3).await.is(200);
         assert_eq!(app.get("/x/shop/hello").send().await.is(200).json(), 3);
     }

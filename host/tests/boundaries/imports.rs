@@ -1,8 +1,8 @@
-//! Which file uses which, read with `syn`: every path in the code, resolved through
-//! re-exports to the file that defines the item.
+//! Finds which file uses which, with `syn`: every path in the code is resolved through re-exports
+//! to the file that defines the item.
 //!
-//! Tests inside the sources (`#[cfg(test)]`) are left out. Methods are not resolved: a type
-//! must be named somewhere to have one.
+//! Ignores tests inside the sources (`#[cfg(test)]`). Does not resolve methods: a type must be
+//! named somewhere to have one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 /// The path of a module from the crate's root: `["store", "commit"]`.
 type Module = Vec<String>;
 
-/// What a name in a module stands for.
+/// The meaning of a name in a module.
 enum Name {
     /// An item that the file itself defines.
     Own,
@@ -23,13 +23,13 @@ enum Name {
     Alias(Module),
 }
 
-/// A module of the crate, with what it names.
+/// A module of the crate, and its names.
 #[derive(Default)]
 struct Scope {
-    /// The file that it is written in.
+    /// The file that contains it.
     file: String,
     names: BTreeMap<String, Name>,
-    /// The modules that it takes everything of.
+    /// The modules that it imports with a glob.
     globs: Vec<Module>,
 }
 
@@ -61,8 +61,8 @@ impl Imports {
         Self { uses }
     }
 
-    /// Circles of files, a module and those below it aside: every strongly connected part with
-    /// more than one file.
+    /// Returns cycles of files, except between a module and those below it: every strongly
+    /// connected component with more than one file.
     pub fn circles(&self) -> Vec<Vec<String>> {
         let files: Vec<_> = self.uses.keys().cloned().collect();
         let reached: BTreeMap<_, _> = files.iter().map(|file| (file, self.reached(file))).collect();
@@ -80,7 +80,7 @@ impl Imports {
         circles.into_iter().collect()
     }
 
-    /// Everything that a file uses, by whatever way.
+    /// Returns all files that a file uses, directly or indirectly.
     fn reached(&self, from: &str) -> BTreeSet<String> {
         let mut reached = BTreeSet::new();
         let mut open = vec![from.to_owned()];
@@ -95,7 +95,7 @@ impl Imports {
     }
 }
 
-/// Whether one of the two files is a module that the other one is inside of.
+/// Whether one of the two files is a module that contains the other.
 fn is_family(one: &str, other: &str) -> bool {
     let stem = |file: &str| format!("{}/", file.trim_end_matches(".rs"));
     one == "lib.rs"
@@ -107,7 +107,7 @@ fn is_family(one: &str, other: &str) -> bool {
 #[derive(Default)]
 struct Crate {
     scopes: BTreeMap<Module, Scope>,
-    /// The paths that each module names, from the crate's root.
+    /// The paths that each module uses, from the crate's root.
     paths: BTreeMap<Module, BTreeSet<Module>>,
 }
 
@@ -134,7 +134,7 @@ impl Crate {
         }
     }
 
-    /// Notes what an item names.
+    /// Records the names of an item.
     fn declare(&mut self, folder: &Path, file: &str, module: &[String], item: &Item) {
         let own = match item {
             Item::Const(item) => Some(&item.ident),
@@ -178,7 +178,7 @@ impl Crate {
         }
     }
 
-    /// The file that defines what a path names, if it is in this crate.
+    /// Returns the file that defines what a path names, if it is in this crate.
     fn file_of(&self, path: &[String], depth: usize) -> Option<String> {
         if depth > 20 {
             return None;
@@ -205,7 +205,7 @@ impl Crate {
                         other.extend_from_slice(&path[place..]);
                         self.file_of(&other, depth + 1)
                     });
-                    // A macro makes it, or it is another crate's.
+                    // A macro defines it, or it is from another crate.
                     return of_glob.or_else(|| Some(scope.file.clone()));
                 }
             }
@@ -248,7 +248,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A macro's input may be anything: its paths are sequences of names with `::` between.
+    /// Scans a macro's input, which has any syntax. A path is a sequence of names and `::`.
     fn scan(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -319,7 +319,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// A leaf of a `use`: its path, and the name that it gets. A glob gives none.
+/// A leaf of a `use`: its path, and the name it gets. A glob gets none.
 struct Leaf {
     path: Vec<String>,
     name: Option<String>,
@@ -358,7 +358,7 @@ fn flatten(tree: &UseTree, before: &mut Vec<String>, leaves: &mut Vec<Leaf>) {
     }
 }
 
-/// A path from the crate's root. `None` when it begins with the name of something else.
+/// Returns a path from the crate's root; `None` if its first name has another meaning.
 fn absolute(module: &[String], path: &[String]) -> Option<Module> {
     let mut from: Module = match path.first()?.as_str() {
         "crate" => Vec::new(),

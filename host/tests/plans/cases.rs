@@ -1,4 +1,4 @@
-//! Every list with every filter, every count and every periodic query.
+//! All lists with all filters, all counts, and all periodic queries.
 
 use picloud::store::{
     AuditFilter, Claim, DeadLetterFilter, EntryRange, EventFilter, ExecutionCursor,
@@ -9,17 +9,17 @@ use picloud::store::{
 use crate::Examination;
 use crate::fill::Filled;
 
-/// How deep an offset may be, as the API has it.
+/// The largest offset that the API allows.
 const OFFSET_MAX: i64 = 10_000;
 
 const PAGE: Page = Page { limit: 201, offset: 0 };
 
-/// Both, without and with.
+/// Returns the value as absent and as present.
 fn maybe<T: Clone>(value: &T) -> [Option<T>; 2] {
     [None, Some(value.clone())]
 }
 
-/// The first page, the deepest by an offset, and one behind a position.
+/// Returns the first page, the page with the largest offset, and a page behind a position.
 fn parts(filled: &Filled) -> [(&'static str, Part); 3] {
     let id = "00000000-0000-7000-9000-100000000000".to_owned();
     let middle = Position { at: filled.rows / 2, id };
@@ -118,7 +118,7 @@ async fn following(examination: &mut Examination, filled: &Filled) {
     }
 }
 
-/// What else is asked of the log.
+/// Runs the other queries of the log.
 async fn runs(examination: &mut Examination, filled: &Filled) {
     let event = "00000000-0000-7000-9000-100000000077".parse().unwrap();
     for scope in scopes(filled) {
@@ -283,7 +283,7 @@ async fn counts(examination: &mut Examination, _: &Filled) {
     examination.of(by_app, async |store| store.list_apps_with_dead_letters(20).await).await;
 }
 
-/// What a server does by itself; the last of all, because it changes the tables.
+/// Runs the server's periodic queries. They come last, because they change the tables.
 async fn periodic(examination: &mut Examination, filled: &Filled) {
     const BATCH: i64 = 500;
     let at = filled.rows / 2;

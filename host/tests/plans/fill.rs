@@ -1,4 +1,4 @@
-//! Full tables, by the same statements on both databases.
+//! Fills tables, with the same statements on both databases.
 
 use picloud::store::{
     AppId, ExecutionId, NewApp, NewScript, NewSource, ScriptId, ScriptLimits, Store, TriggerId,
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::database::{Database, Kind};
 
-/// What the rows belong to.
+/// The owners of the rows.
 pub(crate) struct Filled {
     pub(crate) app_id: AppId,
     pub(crate) script_id: ScriptId,
@@ -51,7 +51,7 @@ pub(crate) async fn fill(database: &Database, store: &Store, rows: u64) -> Fille
     for statement in statements(&filled) {
         run(database, &statement).await;
     }
-    // What a server does by itself once it is full.
+    // The server does this itself for a full table.
     if database.kind == Kind::Postgres {
         run(database, "VACUUM ANALYZE").await;
     }

@@ -1,4 +1,4 @@
-//! Hears the statements that sqlx runs, and what PostgreSQL says of them.
+//! Records the statements that sqlx runs, and PostgreSQL's messages about them.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -10,12 +10,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 static HEARD: Mutex<Vec<Heard>> = Mutex::new(Vec::new());
 
-/// What was heard.
+/// A recorded event.
 #[derive(Debug, Clone)]
 pub(crate) enum Heard {
     /// A statement.
     Statement(String),
-    /// A message of the server: a statement and how it was carried out.
+    /// A message of the server: a statement and its execution plan.
     Notice(String),
 }
 
@@ -65,18 +65,18 @@ fn lock() -> MutexGuard<'static, Vec<Heard>> {
     HEARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins to listen, once for the process.
+/// Starts to record, once for the process.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| tracing_subscriber::registry().with(Listener).init());
 }
 
-/// Forgets what was heard.
+/// Deletes what was recorded.
 pub(crate) fn forget() {
     lock().clear();
 }
 
-/// What was heard since.
+/// Returns what was recorded since.
 pub(crate) fn heard() -> Vec<Heard> {
     lock().clone()
 }

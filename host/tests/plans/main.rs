@@ -1,16 +1,15 @@
-//! Every list, count and periodic query of the store over tables that are full: none reads
-//! more rows than a page may look at, on either database.
+//! Runs every list, count and periodic query of the store over full tables. None reads more rows
+//! than a page is allowed to examine, on either database.
 //!
-//! On PostgreSQL the server itself says how many rows each step of each statement has read
-//! (`auto_explain`); on SQLite the plans are read. With `PICLOUD_SCALE_ROWS=1000000` (`make
+//! On PostgreSQL the server reports how many rows each step of each statement has read
+//! (`auto_explain`); on SQLite the test checks the plans. With `PICLOUD_SCALE_ROWS=1000000` (`make
 //! scale`) the tables have that many rows, and each list is timed too.
 //!
-//! A test binary of its own, because what listens to the statements hears the whole process.
+//! A separate test binary, because the listener records the statements of the whole process.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-#[path = "../support/database.rs"]
-mod database;
+use picloud_testing::{database, on_both_databases};
 
 mod cases;
 mod fill;
@@ -26,23 +25,23 @@ use database::{Database, Kind};
 use fill::Filled;
 use plans::Explainer;
 
-/// Rows of each table: more than a page looks at, by a multiple.
+/// Rows of each table: several times the number that a page examines.
 const ROWS: u64 = 60_000;
 
-/// What a list may take when it is timed.
+/// The time limit for a list, when it is timed.
 const LIST_MAX: Duration = Duration::from_millis(50);
 
-/// A list is timed as the best of so many: others may use the machine.
+/// A list is timed this many times, and the best counts: others may use the machine.
 const TIMES: usize = 5;
 
-/// The number of rows, and whether the lists are timed.
+/// Returns the number of rows, and whether the lists are timed.
 fn scale() -> (u64, bool) {
     let given = std::env::var("PICLOUD_SCALE_ROWS").ok();
     let rows = given.as_ref().map(|rows| rows.parse().expect("a number of rows"));
     (rows.unwrap_or(ROWS), given.is_some())
 }
 
-/// Runs each case, and says which read too much or took too long.
+/// Runs each case, and reports which read too much or took too long.
 struct Examination {
     kind: Kind,
     store: Store,
@@ -69,7 +68,7 @@ impl Examination {
     async fn of<T>(&mut self, name: &str, list: impl AsyncFn(&Store) -> Result<T, Error>) {
         listener::forget();
         list(&self.store).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        // PostgreSQL's message about a statement is read with the next one of the connection.
+        // PostgreSQL's message about a statement arrives with the next one of the connection.
         self.store.ping_writes().await.unwrap();
         let heard = listener::heard();
         assert!(!heard.is_empty(), "{name}: no statement was heard");
@@ -93,7 +92,7 @@ impl Examination {
 }
 
 async fn examine(database: &Database) {
-    // What is heard is one database's at a time.
+    // The recorder serves one database at a time.
     static ALONE: Mutex<()> = Mutex::const_new(());
     let _alone = ALONE.lock().await;
     listener::start();

@@ -1,4 +1,4 @@
-//! What a statement reads.
+//! The cost of a statement.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 use crate::database::{Database, Kind};
 use crate::listener::Heard;
 
-/// The most rows that a step of a statement reads: what a page looks at, and the page itself.
+/// The most rows that a step of a statement reads: those that a page examines, and the page itself.
 const READ_MAX: u64 = 11_000;
 
 /// The tables that grow with use.
@@ -26,7 +26,7 @@ const GROWING: [&str; 11] = [
     "freed_blobs",
 ];
 
-/// Has PostgreSQL say, to who runs a statement, what it read.
+/// Lets PostgreSQL report what each statement has read.
 pub(crate) async fn prepare(database: &Database) {
     if database.kind == Kind::Sqlite {
         return;
@@ -45,10 +45,10 @@ pub(crate) async fn prepare(database: &Database) {
     }
 }
 
-/// Explains the statements that were heard.
+/// Explains the recorded statements.
 pub(crate) enum Explainer {
     Sqlite(SqliteConnection),
-    /// The server has explained them already.
+    /// The server has already explained them.
     Postgres,
 }
 
@@ -62,7 +62,7 @@ impl Explainer {
         }
     }
 
-    /// What is wrong with these statements.
+    /// Returns what is wrong with these statements.
     pub(crate) async fn wrong(&mut self, heard: &[Heard]) -> Vec<String> {
         let mut wrong = Vec::new();
         match self {
@@ -97,7 +97,7 @@ impl Explainer {
     }
 }
 
-/// A step of a plan, and the step that it is a part of.
+/// A step of a plan, and its parent.
 #[derive(Debug)]
 struct Step {
     detail: String,
@@ -117,9 +117,9 @@ async fn plan_of(connection: &mut SqliteConnection, statement: &str) -> Vec<Step
     rows.iter().map(step).collect()
 }
 
-/// A step that reads a whole table, or sorts what it has read of one.
+/// Returns a step that reads a whole table, or sorts what it has read of one.
 fn wrong_step<'a>(statement: &str, plan: &'a [Step]) -> Option<&'a str> {
-    // In the order of an index, and only until there are enough.
+    // In the order of an index, and only until enough rows are found.
     let takes_first = ["WHERE true ORDER BY", "(SELECT 1 FROM"];
     let takes_first = takes_first.iter().any(|part| statement.contains(part));
     let reads_all = |step: &&Step| {
@@ -127,9 +127,9 @@ fn wrong_step<'a>(statement: &str, plan: &'a [Step]) -> Option<&'a str> {
         let is_growing = table.is_some_and(|table| GROWING.contains(&table));
         is_growing && !(takes_first && step.detail.contains(" USING "))
     };
-    // What was looked at may be sorted, and the page that was found by key; but not what is
-    // still to be looked at.
-    // The places of the backlog are few, whatever is in them, and so are the parts of a time.
+    // Sorting the examined rows is fine, and so is sorting a page found by key. Sorting rows that
+    // are still to be examined is not.
+    // A backlog has few sources for any content, and a range has few buckets.
     let is_few = statement.contains("places") || statement.contains(" AS place,");
     let by_key = statement.contains(" IN (SELECT");
     let sorts = |step: &&Step| {
@@ -140,7 +140,7 @@ fn wrong_step<'a>(statement: &str, plan: &'a [Step]) -> Option<&'a str> {
     wrong.map(|step| step.detail.as_str())
 }
 
-/// The most rows that a step of a plan has read, also those that it has passed over.
+/// Returns the most rows that a step of a plan has read, including those it has filtered out.
 fn rows_read(plan: &str) -> u64 {
     let number = |text: &str, name: &str| -> Option<u64> {
         let (_, rest) = text.split_once(name)?;

@@ -1,5 +1,5 @@
-//! Backups that are made under load: what was answered before one began is there when
-//! it is restored, whatever happened meanwhile.
+//! Backups under load: everything that was acknowledged before a backup began is in the restored
+//! database, whatever happened meanwhile.
 
 use std::path::Path;
 use std::process::Output;
@@ -18,12 +18,12 @@ use crate::ledger::Ledger;
 use crate::load::{APP, Load, Random, set_up};
 use crate::server::{Server, picloud};
 
-/// How often one is made while the server works.
+/// The number of backups while the server runs.
 const BACKUPS: usize = 2;
-/// Who sends events at once, and who makes and changes things.
+/// The number of concurrent senders of events, and of clients that create and change resources.
 const SENDERS: u64 = 4;
 const KEEPERS: usize = 2;
-/// How many events are accepted before each.
+/// The number of events accepted before each backup.
 const ACCEPTED: usize = 60;
 
 const SETTINGS: [(&str, &str); 3] = [
@@ -32,7 +32,7 @@ const SETTINGS: [(&str, &str); 3] = [
     ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1000"),
 ];
 
-/// What a backup must hold.
+/// The data that a backup must contain.
 struct Before {
     kept: Kept,
     load: Load,
@@ -62,7 +62,7 @@ crate::on_both_databases! {
                 let dest = backups.path().join(number.to_string());
                 back_up(data.path(), database, &dest).await;
             }
-            // And it goes on.
+            // The server continues to work.
             more_is_answered(&load, &keeper).await;
             over.store(true, Ordering::Relaxed);
         };
@@ -79,11 +79,11 @@ crate::on_both_databases! {
     }
 }
 
-/// Waits, at most a minute, until more has happened.
+/// Waits, at most a minute, until more requests have succeeded.
 async fn more_is_answered(load: &Load, keeper: &Keeper) {
     let (begun, enough) = (Instant::now(), load.accepted() + ACCEPTED);
     while load.accepted() < enough || !keeper.kept().is_enough(KEEPERS) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not go on");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the load does not continue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -96,7 +96,7 @@ async fn run(data: &Path, database: &Database, arguments: [&str; 2]) -> Output {
     };
     let mut command = picloud(data);
     command.env("PICLOUD_DATABASE_URL", url);
-    // Where PostgreSQL's programs are.
+    // The commands need the path of PostgreSQL's programs.
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.args(arguments);
     tokio::process::Command::from(command).output().await.unwrap()
@@ -113,8 +113,8 @@ async fn back_up(data: &Path, database: &Database, dest: &Path) {
     done(&run(data, database, ["backup", dest.to_str().unwrap()]).await);
 }
 
-/// Restores a backup and starts a server on it: all that it must hold is there, the
-/// events that were not done are done now, and it can be restored once only.
+/// Restores a backup and starts a server on it. Checks that all data is there, that the open events
+/// are then done, and that a second restore is refused.
 async fn restored(source: &Path, database: &Database, before: &Before) {
     let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     compiled_guest::place(data.path());

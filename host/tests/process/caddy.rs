@@ -1,8 +1,8 @@
-//! Caddy with the files of `caddy/` in front of the real binary: what reaches PiCloud,
-//! what comes back, and what happens when a node dies.
+//! Caddy with the files of `caddy/` in front of the real binary: requests, responses, and the death
+//! of a node.
 //!
-//! Certificates are of an authority that each Caddy makes for itself in a temporary
-//! folder; nobody else trusts it.
+//! Each Caddy creates its own certificate authority in a temporary folder; no other client trusts
+//! it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::server::{OWNER_KEY, Server};
 mod cluster;
 mod single;
 
-/// A running Caddy; killed when it is dropped.
+/// A running Caddy. It is killed when it is dropped.
 struct Caddy {
     process: Child,
-    /// Trusts this Caddy and nobody else, and finds `localhost` at its port.
+    /// A client that trusts only this Caddy, and resolves `localhost` to its port.
     http: reqwest::Client,
     url: String,
     _folder: TempDir,
@@ -32,7 +32,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../caddy")).join(name)
 }
 
-/// `caddy` with all that it keeps in `folder`.
+/// Returns a `caddy` command that stores all its data in `folder`.
 fn caddy(folder: &Path) -> Command {
     let mut command = Command::new("caddy");
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -46,8 +46,8 @@ fn free_port() -> u16 {
 }
 
 impl Caddy {
-    /// Starts it with one of our files, unchanged, on ports of the loopback interface,
-    /// and waits until it answers.
+    /// Starts it with one of the project's files, unchanged, on loopback ports, and waits for its
+    /// first response.
     async fn start(name: &str, variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let (https, http) = (free_port(), free_port());
@@ -79,7 +79,7 @@ impl Caddy {
         caddy
     }
 
-    /// Its authority's certificate, when it is there; at the latest after a minute.
+    /// Waits, at most a minute, for the certificate of its authority, and returns it.
     async fn ready(&mut self, root: &Path) -> Vec<u8> {
         let begun = Instant::now();
         loop {
@@ -87,7 +87,7 @@ impl Caddy {
                 Ok(root) if root.ends_with(b"-----END CERTIFICATE-----\n") => return root,
                 _ => {}
             }
-            let ended = self.process.try_wait().expect("its state");
+            let ended = self.process.try_wait().expect("the state of the process");
             let log = || std::fs::read_to_string(self._folder.path().join("log"));
             assert!(ended.is_none(), "caddy has ended: {:?}", log());
             assert!(begun.elapsed() < Duration::from_secs(60), "no certificate: {:?}", log());
@@ -95,7 +95,7 @@ impl Caddy {
         }
     }
 
-    /// Waits, at most a minute, until anything is answered through it.
+    /// Waits, at most a minute, for any response through it.
     async fn answers(&self) {
         let begun = Instant::now();
         loop {
@@ -123,12 +123,12 @@ impl Drop for Caddy {
     }
 }
 
-/// A client that trusts one authority.
+/// Builds a client that trusts one authority.
 fn client(root: &[u8], port: u16) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root = reqwest::Certificate::from_pem(root).expect("a certificate");
     reqwest::Client::builder()
-        // What comes is looked at as it comes.
+        // The tests inspect the encoded responses.
         .no_gzip()
         .no_brotli()
         .no_deflate()

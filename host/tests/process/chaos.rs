@@ -1,15 +1,15 @@
-//! A seeded program that feeds events of every sort to a server and does something to it, again
-//! and again on one database, at random moments and at the named points:
+//! A seeded program that sends events of every kind to a server and disturbs it repeatedly, on one
+//! database, at random moments and at the named points:
 //!
-//! - it is killed, or told to stop;
-//! - on PostgreSQL, where two servers share the work, it also stands still or is cut off for
-//!   longer than its leases last, loses answers to its COMMITs, or hears nothing of the other.
+//! - the server is killed, or told to stop;
+//! - on PostgreSQL, where two servers share the work, a server is also frozen or disconnected for
+//!   longer than its leases, loses responses to its COMMITs, or misses the other's notifications.
 //!
-//! Afterwards the whole history must add up: what was accepted is done once or a dead letter,
-//! and no wake-up was lost ([`Load::check`]).
+//! Afterwards the whole history must be consistent: every accepted event is done once or is a dead
+//! letter, and no wake-up was lost ([`Load::check`]).
 //!
-//! `PICLOUD_CHAOS_KILLS` and `PICLOUD_CHAOS_SEED` say how many ends and which; the seed decides
-//! what is sent and what is done to the server, the machine what that meets.
+//! `PICLOUD_CHAOS_KILLS` and `PICLOUD_CHAOS_SEED` set the number of ends and the seed. The seed
+//! decides what is sent and what is disturbed; the machine decides the timing.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,25 +25,25 @@ use crate::load::{APP, Load, Random, set_up};
 use crate::proxy::{Fault, Proxy};
 use crate::server::{Server, signal};
 
-/// How often a server ends, on each database.
+/// The number of server ends, on each database.
 const KILLS: u64 = 30;
-/// Who sends at once.
+/// The number of concurrent senders.
 const LANES: u64 = 6;
-/// A point that is not passed by then is not waited for any longer.
+/// The number of accepted events after which a point that is not passed is given up.
 const ACCEPTED_MAX: usize = 150;
-/// The longest wait for a random moment.
+/// The longest wait for a random moment, µs.
 const MOMENT_US_MAX: u64 = 60_000;
 
-/// When a server dies.
+/// The moment when a server dies.
 #[derive(Debug)]
 enum Moment {
-    /// When so many more events were accepted.
+    /// After this number of further accepted events.
     Accepted(usize),
-    /// So much later, µs.
+    /// After this time, µs.
     Later(u64),
-    /// So much later, µs, and it is told to.
+    /// After this time, µs, by a signal to stop.
     Stop(u64),
-    /// By itself.
+    /// At this point, by itself.
     Point(CrashAt),
 }
 
@@ -75,7 +75,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
 }
 
-/// Another one each time; it is printed, to be set again.
+/// Returns a new seed each time. It is printed, so that it can be set again.
 fn any_seed() -> u64 {
     let now = std::time::UNIX_EPOCH.elapsed().expect("a time after 1970");
     u64::from(std::process::id()) << 32 | u64::from(now.subsec_nanos())
@@ -87,9 +87,9 @@ struct Chaos<'a> {
     random: Random,
     ledger: Ledger,
     load: Load,
-    /// On PostgreSQL the one that lives on while another ends.
+    /// On PostgreSQL, the server that runs on while another ends.
     second: Option<Server>,
-    /// The way of the one that ends to PostgreSQL.
+    /// The proxy between the ending server and PostgreSQL.
     proxy: Option<Proxy>,
 }
 
@@ -98,9 +98,9 @@ fn start(data: &Path, database: &Database, crash_at: Option<&CrashAt>) -> Server
     let variables = [
         ("PICLOUD_CRASH_AT", &*crash_at),
         ("PICLOUD_EVENT_LEASE_MS", "500"),
-        // A caller whose event another node has taken waits in vain.
+        // If another node takes the event, its caller waits for nothing.
         ("PICLOUD_REPLY_WAIT_MS", "500"),
-        // Every kill costs attempts, and no event may be given up because of it.
+        // Every kill costs attempts, and must not create dead letters.
         ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1000"),
         ("PICLOUD_TRIGGER_RETRY_BASE_MS", "1"),
     ];
@@ -141,7 +141,7 @@ impl<'a> Chaos<'a> {
         }
         let last = start(self.data.path(), self.database, None);
         self.ledger.settled(APP).await;
-        // Also what is late has ended when they have.
+        // When both have stopped, late runs have ended too.
         assert_eq!(last.stop(), Some(0));
         if let Some(second) = self.second.take() {
             assert_eq!(second.stop(), Some(0));
@@ -149,7 +149,7 @@ impl<'a> Chaos<'a> {
         self.load.check(&mut self.ledger).await;
     }
 
-    /// What is wrong with the network while the next server lives.
+    /// Returns the network fault during the life of the next server.
     fn fault(&mut self) -> Fault {
         match self.random.below(8) {
             0 => Fault::LosesCommits(2 + self.random.below(8) as usize),
@@ -159,7 +159,7 @@ impl<'a> Chaos<'a> {
         }
     }
 
-    /// Lets the lanes loose and ends the server in the middle of it.
+    /// Starts the lanes, and ends the server while they run.
     async fn load_and_kill(&mut self, server: &mut Server, moment: &Moment, fault: Fault) {
         let over = AtomicBool::new(false);
         let pid = server.pid();
@@ -177,7 +177,7 @@ impl<'a> Chaos<'a> {
         let (load, second, ledger) = (&self.load, &self.second, &mut self.ledger);
         let proxy = &self.proxy;
         let killer = async {
-            // Silence comes later: it would last for as long as nobody waits for its end.
+            // `Silent` begins later: otherwise it would last until a timeout.
             if let Some(proxy) = proxy.as_ref().filter(|_| fault != Fault::Silent) {
                 proxy.set(fault);
             }
@@ -203,10 +203,10 @@ impl<'a> Chaos<'a> {
             if second.is_some() && stopped && signal(pid, "-STOP").await {
                 ledger.leases_have_run_out().await;
                 signal(pid, "-CONT").await;
-                // What it had in hand is late now; it may come to its commit.
+                // Its claimed events are late now; their runs may still reach the commit.
                 tokio::task::yield_now().await;
             }
-            // The process is ours and is waited for below.
+            // The process is ours, and the test waits for it below.
             match moment {
                 Moment::Stop(_) => ends(pid).await,
                 Moment::Point(at) if at.stops => ends(pid).await,
@@ -227,12 +227,12 @@ async fn ends(pid: u32) {
     signal(pid, "-TERM").await;
     let begun = std::time::Instant::now();
     while is_alive(pid) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not stop");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the server does not stop");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Whether there is such a process that has not ended.
+/// Whether the process exists and has not ended.
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))

@@ -1,8 +1,8 @@
-//! Clocks that are wrong by an hour and are set right again: what waits comes when it was meant
-//! to, and what lives goes on living.
+//! Clocks that are wrong by an hour and are then corrected: pending work is done at its intended
+//! time, and data expires at its intended time.
 //!
-//! `libfaketime` gives a server another clock than the machine's; it leaves alone the clock that
-//! only goes forward.
+//! `libfaketime` gives a server another wall clock than the machine's; it does not change the
+//! monotonic clock.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::database::{Database, Kind, with_fresh_database};
 use crate::server::{OWNER_KEY, Server, picloud};
 use crate::start::data;
 
-/// Longer than everything here should take, and far less than an hour.
+/// More time than anything here should take, and much less than an hour.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Starts a server whose clock is off.
+/// Starts a server with a wrong clock.
 fn start(data: &Path, database: &Database, off: &str) -> Server {
     let mut command = picloud(data);
     let url = match database.kind {
@@ -31,15 +31,15 @@ fn start(data: &Path, database: &Database, off: &str) -> Server {
     Server::spawn(command)
 }
 
-/// Debian keeps it in a folder of the machine's kind.
+/// Debian stores it in a folder for the machine's architecture.
 fn library() -> PathBuf {
     let kinds = std::fs::read_dir("/usr/lib").expect("libraries").flatten();
     let mut found = kinds.map(|kind| kind.path().join("faketime/libfaketime.so.1"));
     found.find(|path| path.exists()).expect("libfaketime is missing: apt-get install faketime")
 }
 
-/// An app that counts what fires in it, and knows a key that lives for ten minutes. Returns when
-/// it was made, by the server's clock, µs.
+/// Creates an app that counts its firings and has a key with a TTL of ten minutes. Returns when it
+/// was created, by the server's clock, µs.
 async fn set_up(server: &Server) -> i64 {
     let app = server.create("/apps", json!({"name": "shop"})).await.unwrap();
     for (name, source) in [
@@ -66,7 +66,7 @@ async fn call(server: &Server, path: &str) {
     assert_eq!(status, 200, "{path}");
 }
 
-/// The names and values of a collection.
+/// Returns the names and values of a collection.
 async fn entries(server: &Server, collection: &str) -> Vec<(String, Value)> {
     let page = server.find(&format!("/apps/shop/kv/{collection}?limit=200")).await;
     let items = page["items"].as_array().cloned().unwrap_or_default();
@@ -106,7 +106,7 @@ async fn goes_on_when_it_is_set_right(off: &str) {
         counted(&server, "done", 2).await;
         counted(&server, "fired", before + 2).await;
         if off.starts_with('+') {
-            // One that was behind meant it to be over by now.
+            // By a clock that was behind, the key would have expired.
             counted(&server, "kept", 1).await;
         }
     })
@@ -144,7 +144,7 @@ async fn nodes_with_wrong_clocks_go_by_the_database_s() {
         for server in [&right, &ahead, &behind] {
             counted(server, "kept", 3).await;
         }
-        // None of them takes what another one keeps.
+        // No server deletes the entries that another one keeps.
         for server in [right, ahead, behind] {
             assert_eq!(server.stop(), Some(0));
         }

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the test's own, to be stopped and started under load.
+//! A PostgreSQL server for one test, to be stopped and started under load.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::database::{Database, Kind};
 
-/// A running cluster with its data in a temporary folder; stopped when it is dropped.
+/// A running cluster with its data in a temporary folder. It is stopped when it is dropped.
 pub(crate) struct Cluster {
     folder: TempDir,
     programs: PathBuf,
@@ -19,7 +19,7 @@ impl Cluster {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         if is_root() {
-            // The server refuses to run as root; as `postgres` it must reach its data.
+            // The server refuses to run as root; the user `postgres` needs access to its data.
             done(Command::new("chown").arg("postgres:").arg(folder.path()).output());
         }
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
@@ -38,7 +38,7 @@ impl Cluster {
         Database { kind: Kind::Postgres, url: url.parse().expect("a URL"), plain_url: url }
     }
 
-    /// Ends it at once, as a crash would.
+    /// Stops it immediately, like a crash.
     pub(crate) fn crash(&self) {
         self.run("pg_ctl", &["--mode", "immediate", "--wait", "--silent", "stop"]);
     }
@@ -65,7 +65,7 @@ impl Cluster {
             Command::new(program)
         };
         let data = self.folder.path().join("cluster");
-        // With pipes, the server would keep them open and never let us read their end.
+        // The server would keep pipes open, and reading them would never end.
         let null = std::process::Stdio::null;
         command.arg("--pgdata").arg(data).args(arguments).current_dir(self.folder.path());
         let status = command.stdout(null()).stderr(null()).status().expect("a program");
@@ -91,7 +91,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The folder with the newest server's programs; Debian keeps them out of PATH.
+/// Returns the folder of the newest server's programs; Debian keeps them out of PATH.
 fn programs() -> PathBuf {
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&in_path).collect();

@@ -1,4 +1,4 @@
-//! The command line against a server, as somebody types it.
+//! The command line, run against a server.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const MAILER: &str = r#"
 "#;
 
 impl Shell {
-    /// Deploys a script and makes it the one of the queue `mails`; the trigger's id.
+    /// Deploys a script and a trigger for the queue `mails`. Returns the trigger's id.
     fn deploy_mailer(&self) -> String {
         let file = self.data.path().join("mailer.rhai");
         std::fs::write(&file, MAILER).unwrap();
@@ -29,7 +29,7 @@ impl Shell {
         self.does(&["events", "send", "demo", "--queue", "mails", "--data", &data])
     }
 
-    /// Asks until so many dead letters are unresolved, and gives up after a minute.
+    /// Polls, at most a minute, until this number of dead letters is unresolved.
     fn dead_letters(&self, count: usize) -> Vec<Value> {
         let begun = Instant::now();
         loop {
@@ -42,7 +42,7 @@ impl Shell {
         }
     }
 
-    /// Asks until nothing waits or runs, and gives up after a minute.
+    /// Polls, at most a minute, until no event is pending or running.
     fn settled(&self) {
         let begun = Instant::now();
         while self.does(&["events", "list", "demo", "--json"]) != "[]" {
@@ -98,7 +98,7 @@ fn many_dead_letters_are_dealt_with_by_one_command() {
     assert_eq!((ended.code, &*ended.out), (Some(0), "2\n"), "{}", ended.err);
     assert!(ended.err.contains("replayed 2 of 2"), "{}", ended.err);
 
-    // They fail again, and none of that is replayed by the same command.
+    // They fail again, and the same command does not replay them again.
     shell.dead_letters(2);
     let resolve = ["dead-letters", "resolve", "--app", "demo", "--all", "--script", "mailer"];
     assert_eq!(shell.does(&resolve), "2");
@@ -128,7 +128,7 @@ fn events_are_sent_once_and_shown_while_they_wait() {
 
     let nobody = shell.run(&["events", "send", "demo", "--topic", "news"]);
     assert_eq!((nobody.code, &*nobody.out), (Some(0), ""));
-    assert!(nobody.err.contains("nobody listens"), "{}", nobody.err);
+    assert!(nobody.err.contains("no trigger listens"), "{}", nobody.err);
     let waits = shell.run(&["events", "send", "demo", "--queue", "other"]);
     assert!(waits.err.contains("has no trigger yet"), "{}", waits.err);
     let script = shell.does(&["events", "send", "demo", "--script", "mailer"]);
@@ -239,7 +239,7 @@ fn what_is_refused_is_said_in_the_servers_words() {
         (&["triggers", "show", "7"], "there is no such trigger"),
         (&["routes", "show", "7"], "there is no such route"),
         (&["routes", "create", "demo/mailer", "GET", "/a", "--at-once", "0"], "concurrency_max"),
-        (&["routes", "create", "demo/mailer", "GET", "/a", "--rate", "9"], "--rate is"),
+        (&["routes", "create", "demo/mailer", "GET", "/a", "--rate", "9"], "--rate must be"),
         (&["triggers", "create", "demo/mailer", "--queue", "mails"], "queue"),
         (&["triggers", "create", "demo/mailer", "--cron", "61 * * * *"], "61"),
         (&["triggers", "create", "demo/nobody", "--queue", "q"], "has no script nobody"),
@@ -324,7 +324,7 @@ fn an_endpoint_is_closed_and_opened_and_who_can_call_is_said() {
     let closed = "demo/mailer has no open endpoint";
     let said = deploy(&["--no-endpoint"]);
     assert!(said.out.is_empty() && said.err.contains(closed), "{}{}", said.out, said.err);
-    // Deploying again leaves the switch as it is.
+    // Another deploy does not change the switch.
     assert!(deploy(&[]).err.contains(closed));
     let create = ["triggers", "create", "demo/mailer", "--queue", "mails"];
     assert!(!shell.run(&create).err.contains("anybody"));
@@ -343,7 +343,7 @@ fn an_endpoint_is_closed_and_opened_and_who_can_call_is_said() {
         shell.does(&["scripts", "list", "--app", "demo"]),
         "mailer · version 1 · endpoint off"
     );
-    // Also when the source has not changed.
+    // Even if the source is unchanged.
     shell.does(&["scripts", "endpoint", "demo/mailer", "on"]);
     assert!(deploy(&["--no-endpoint"]).err.contains(closed));
     shell.fails(2, &["scripts", "endpoint", "demo/mailer", "maybe"]);

@@ -18,7 +18,7 @@ fn an_app_is_made_shown_renamed_and_deleted() {
     shell.does(&["apps", "rename", "demo", "shop"]);
     assert!(shell.fails(1, &["apps", "show", "demo"]).contains("no such app"));
     let refused = shell.fails(1, &["apps", "delete", "shop"]);
-    assert!(refused.contains("nothing was done, --yes does it"), "{refused}");
+    assert!(refused.contains("nothing was done, add --yes to do it"), "{refused}");
     assert_eq!(shell.does(&["apps", "list"]), "shop · to try things");
     shell.does(&["apps", "delete", "shop", "--yes"]);
     assert_eq!(shell.does(&["apps", "list"]), "");
@@ -47,7 +47,7 @@ fn private_hosts_are_set_and_listed() {
     let hosts = ["intranet.example:8080", "10.0.0.7"];
     assert_eq!(shell.does(&["outbound", "set", "demo", hosts[0], hosts[1]]), hosts.join("\n"));
     assert_eq!(shell.json(&["outbound", "list", "demo"]), json!({ "private_hosts": hosts }));
-    // Nothing is cleared by a forgotten argument.
+    // A forgotten argument clears nothing.
     shell.fails(2, &["outbound", "set", "demo"]);
     assert_eq!(shell.does(&["outbound", "set", "demo", "--none"]), "");
     assert_eq!(shell.does(&["outbound", "list", "demo"]), "");
@@ -63,8 +63,8 @@ fn a_script_goes_back_to_an_older_version_and_is_deleted() {
     let listed = shell.does(&["scripts", "versions", "demo/hello"]);
     let lines: Vec<_> = listed.lines().collect();
     assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("version 3 · ") && lines[0].ends_with(" · runs"), "{listed}");
-    assert!(lines[2].starts_with("version 1 · ") && !lines[2].ends_with("runs"), "{listed}");
+    assert!(lines[0].starts_with("version 3 · ") && lines[0].ends_with(" · current"), "{listed}");
+    assert!(lines[2].starts_with("version 1 · ") && !lines[2].ends_with("current"), "{listed}");
     let source = |arguments: &[&str]| {
         shell.run(&[&["scripts", "show", "demo/hello"], arguments].concat()).out
     };
@@ -73,15 +73,15 @@ fn a_script_goes_back_to_an_older_version_and_is_deleted() {
     let shown = shell.json(&["scripts", "show", "demo/hello", "--version", "2"]);
     assert_eq!((&shown["source"], &shown["running"]), (&json!(sources[1]), &json!(false)));
 
-    assert!(shell.run(&["rollback", "demo/hello"]).err.contains("runs version 2 now"));
+    assert!(shell.run(&["rollback", "demo/hello"]).err.contains("now runs version 2"));
     assert_eq!(shell.does(&["invoke", "demo/hello"]), "\"two\"");
     assert_eq!(shell.json(&["rollback", "demo/hello", "--to", "1"])["version"], 1);
     assert_eq!(shell.does(&["invoke", "demo/hello"]), "\"one\"");
     let refused = shell.fails(1, &["rollback", "demo/hello"]);
-    assert!(refused.contains("no version before the one that runs"), "{refused}");
+    assert!(refused.contains("no version before the current one"), "{refused}");
     shell.fails(1, &["rollback", "demo/hello", "--to", "9"]);
 
-    assert!(shell.fails(1, &["scripts", "delete", "demo/hello"]).contains("--yes does it"));
+    assert!(shell.fails(1, &["scripts", "delete", "demo/hello"]).contains("add --yes"));
     shell.does(&["scripts", "delete", "demo/hello", "--yes"]);
     assert_eq!(shell.does(&["scripts", "list", "--app", "demo"]), "");
 }

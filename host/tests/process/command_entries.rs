@@ -1,4 +1,4 @@
-//! The commands for what scripts keep: keys and files.
+//! The commands for stored data: keys and files.
 
 use std::collections::BTreeSet;
 
@@ -70,7 +70,7 @@ fn many_keys_are_paged_through_and_deleted_by_their_beginning() {
     assert_eq!(shell.json(&["kv", "list", "demo/c", "--prefix", "z"]), json!([]));
 
     let delete = ["kv", "delete", "demo/c", "--prefix", "a"];
-    assert!(shell.fails(1, &delete).contains("--yes does it"));
+    assert!(shell.fails(1, &delete).contains("add --yes"));
     assert_eq!(list(&["--all"]).out, all.out);
     assert_eq!(shell.does(&[&delete[..], &["--yes"]].concat()), "250");
     assert_eq!(list(&["--all"]).out.lines().count(), 5);
@@ -111,7 +111,7 @@ fn a_file_is_put_read_and_deleted() {
     shell.does(&["files", "delete", "demo/photos", "note"]);
     assert!(shell.fails(1, &["files", "get", "demo/photos", "note"]).contains("no such file"));
     let delete = ["files", "delete", "demo/photos", "--prefix", ""];
-    assert!(shell.fails(1, &delete).contains("--yes does it"));
+    assert!(shell.fails(1, &delete).contains("add --yes"));
     assert_eq!(shell.json(&[&delete[..], &["--yes"]].concat()), json!({ "deleted": 2 }));
     assert_eq!(shell.does(&["files", "list", "demo/photos"]), "");
 }

@@ -1,4 +1,4 @@
-//! The commands for what runs and what waits: logs, executions, events; and for the settings.
+//! The commands for logs, executions, events and settings.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::server::{OWNER_KEY, picloud};
 use crate::shell::{Shell, text};
 
-/// Fails when it is asked to.
+/// Fails on demand.
 const GREET: &str = r#"
     let name = ctx.request.query.name;
     log::info("greets", #{ name: name });
@@ -92,7 +92,7 @@ fn events_that_wait_are_cancelled() {
     assert!(shell.fails(1, &["events", "cancel", &first]).contains("no such event"));
     let purge = ["events", "purge", "demo", "--queue", "mails"];
     let refused = shell.fails(1, &purge);
-    assert!(refused.contains("all events of demo that wait, queue mails"), "{refused}");
+    assert!(refused.contains("all pending events of demo, queue mails"), "{refused}");
     assert_eq!(shell.does(&["events", "list", "demo"]).lines().count(), 3);
     assert_eq!(shell.does(&[&purge[..], &["--yes"]].concat()), "1");
     let waits = shell.json(&["events", "list", "demo", "--script", "greet"]);
@@ -109,7 +109,7 @@ fn events_that_wait_are_cancelled() {
 fn the_servers_settings_are_printed_and_not_the_clients() {
     let shell = Shell::start();
     let settings = shell.json(&["config"]);
-    // The server is started with 1, and the command without.
+    // The server is started with 1, the command without the variable.
     assert_eq!(settings["PICLOUD_TRIGGER_RETRY_ATTEMPTS"]["value"], "1");
     assert_eq!(settings["PICLOUD_OWNER_KEY"]["value"], "(set)");
     let local = shell.json(&["config", "--local"]);

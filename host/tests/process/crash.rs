@@ -1,5 +1,5 @@
-//! `kill -9` under load, again and again on one database: what was answered is
-//! there, and what is missing of the executions is only the very last.
+//! `kill -9` under load, repeatedly on one database: acknowledged changes survive, and only the
+//! newest executions can be missing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,22 +11,22 @@ use tokio::sync::Mutex;
 use crate::compiled_guest;
 use crate::server::Server;
 
-/// How often the server is killed.
+/// The number of kills.
 const KILLS: u64 = 6;
-/// Callers and creators at once.
+/// The number of concurrent callers and creators.
 const CALLERS: usize = 8;
 const CREATORS: usize = 4;
-/// How many answers may be noted between the answer of an execution and its own note:
-/// on a busy machine one caller waits for the processor while the others go on. Far
-/// fewer than there are between two kills.
+/// The number of responses that can be noted between an execution's response and its own note: on a
+/// busy machine, one caller waits for the processor while others continue. It is much less than the
+/// number of responses between two kills.
 const OVERTAKEN_MAX: usize = 32 * CALLERS;
 
-/// Everything the server has said yes to.
+/// Everything that the server has acknowledged.
 #[derive(Default)]
 struct Answered {
-    /// Paths of the API and what must be found there.
+    /// Paths of the API, and the expected content.
     definitions: Mutex<Vec<(String, &'static str, Value)>>,
-    /// Executions in the order of their answers, since the last start.
+    /// Executions in the order of their responses, since the last start.
     executions: Mutex<Vec<String>>,
     creations: AtomicUsize,
 }
@@ -44,7 +44,7 @@ crate::on_both_databases! {
                 let script = json!({"name": "one", "source": "1"});
                 server.create("/apps/called/scripts", script).await.unwrap();
             }
-            // Another moment in the life of the server at every kill.
+            // Each kill is at another moment in the life of the server.
             let creations = 40 + usize::try_from(kill).unwrap() * 37;
             load_and_kill(&mut server, &answered, creations).await;
         }
@@ -52,7 +52,7 @@ crate::on_both_databases! {
     }
 }
 
-/// Lets callers and creators loose and kills the server in the middle of it.
+/// Starts callers and creators, and kills the server while they run.
 async fn load_and_kill(server: &mut Server, answered: &Arc<Answered>, creations: usize) {
     answered.executions.lock().await.clear();
     let enough = answered.creations.load(Ordering::Relaxed) + creations;
@@ -72,7 +72,7 @@ async fn load_and_kill(server: &mut Server, answered: &Arc<Answered>, creations:
         while answered.creations.load(Ordering::Relaxed) < enough {
             tokio::task::yield_now().await;
         }
-        // The process is ours and is waited for below.
+        // The process is ours, and the test waits for it below.
         let killed = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await;
         assert!(killed.unwrap().success());
     };
@@ -120,8 +120,8 @@ async fn create_app(server: &Server, answered: &Answered, app: &str) -> Option<(
     Some(())
 }
 
-/// Everything is there; of the executions, only the last may be missing: where one is
-/// missing, none that was answered much later is there.
+/// Checks that everything is there. Only the newest executions can be missing: if one is missing,
+/// none with a much later response is there.
 async fn check(server: &Server, answered: &Answered, kills: u64) {
     for (path, field, value) in answered.definitions.lock().await.iter() {
         let found = server.find(path).await;
@@ -149,7 +149,7 @@ async fn check(server: &Server, answered: &Answered, kills: u64) {
     );
 }
 
-/// When an execution began, in milliseconds: its id says (RFC 9562, section 5.7).
+/// Returns when an execution began, in milliseconds, from its id (RFC 9562, section 5.7).
 fn begun_ms(id: &str) -> u64 {
     let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(12).collect();
     u64::from_str_radix(&digits, 16).unwrap()

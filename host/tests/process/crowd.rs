@@ -1,4 +1,4 @@
-//! A thousand callers at once on 64 slots.
+//! A thousand concurrent callers on 64 slots.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ use crate::server::OWNER_KEY;
 
 const CALLERS: usize = 1_000;
 const SLOTS: usize = 64;
-/// The crowd comes this often; whatever leaks, leaks every time.
+/// The number of repetitions; a leak would occur in each.
 const ROUNDS: usize = 3;
-/// What a round may leave behind in the allocator's and the pool's keeping, far
-/// below what a thousand leaked requests or sandboxes would take.
+/// The memory that the allocator and the pool can keep after a round. It is far below the size of a
+/// thousand leaked requests or sandboxes.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_caller_of_a_crowd_gets_an_answer_or_is_told_when_to_come_again() {
     let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     compiled_guest::place(data.path());
-    // A wait so short that some of the crowd are turned away on any machine.
+    // A timeout so short that some callers are refused on any machine.
     let variables = [
         ("PICLOUD_DATA", data.path().to_str().unwrap()),
         ("PICLOUD_OWNER_KEY", OWNER_KEY),
@@ -45,9 +45,9 @@ async fn every_caller_of_a_crowd_gets_an_answer_or_is_told_when_to_come_again() 
     for round in 0..ROUNDS {
         let (answered, turned_away) = crowd(&app).await;
         println!("round {round}: {answered} answered, {turned_away} told to come again");
-        assert!(answered >= SLOTS, "those who found a slot are answered");
+        assert!(answered >= SLOTS, "callers with a slot get a response");
         let slots = app.executor.slots();
-        assert_eq!((slots.in_use, slots.waiting), (0, 0), "a slot was not given back");
+        assert_eq!((slots.in_use, slots.waiting), (0, 0), "a slot is still in use");
         app.store.flush().await.unwrap();
         resident.push(resident_bytes());
     }
@@ -58,7 +58,7 @@ async fn every_caller_of_a_crowd_gets_an_answer_or_is_told_when_to_come_again() 
     app.store.close().await.unwrap();
 }
 
-/// Everybody calls at once: how many were answered, and how many turned away.
+/// Sends all calls at once. Returns the numbers of responses and of refusals.
 async fn crowd(app: &App) -> (usize, usize) {
     let together = Arc::new(Barrier::new(CALLERS));
     let mut callers = tokio::task::JoinSet::new();
@@ -96,7 +96,7 @@ async fn admin(app: &App, path: &str, body: serde_json::Value) {
     assert_eq!(app.router.clone().oneshot(request).await.unwrap().status(), 201);
 }
 
-/// What the kernel counts as this process's memory.
+/// Returns the resident memory of this process, in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,8 +1,8 @@
-//! A small disk for a server's data, to be filled and emptied while it runs.
+//! A small disk for a server's data, to be filled and emptied while the server runs.
 //!
-//! It is a tmpfs in a mount namespace of the server's own, gone with the server; as
-//! anybody but root in a user namespace too. Where the system permits neither, the size
-//! of files is limited instead: a write then fails with EFBIG and not with ENOSPC.
+//! It is a tmpfs in a mount namespace of the server, and disappears with it. Without root it is in
+//! a user namespace too. Where the system permits neither, the size of files is limited instead: a
+//! write then fails with EFBIG and not with ENOSPC.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -12,26 +12,25 @@ use std::process::{Command, Stdio};
 use crate::database::{Database, Kind};
 use crate::server::{OWNER_KEY, Server, picloud};
 
-/// Room for the interpreter, the database and its log, and little more.
+/// Enough space for the interpreter, the database and its log, and little more.
 const DISK: &str = "size=64m";
-/// What a server keeps of it for tidying up, in bytes.
+/// The space that the server reserves for cleaning up, in bytes.
 const RESERVE: &str = "8388608";
-/// The file with the id of the process that keeps the disk, and for how long it does, in
-/// seconds.
+/// The file with the id of the process that keeps the disk, and how long it does, in seconds.
 const KEEPER: &str = "keeper";
 const KEPT_S: u32 = 600;
-/// A file of the test's own that takes all that is left.
+/// A file of the test that takes all the remaining space.
 const FILLER: &str = "filler";
 
 /// The disk of a server.
 pub(crate) struct Disk {
     /// The data folder, as this process sees it.
     data: PathBuf,
-    /// The server, where its files are limited.
+    /// The server, if its file sizes are limited.
     limited: Option<u32>,
-    /// The process that keeps the disk when the server is gone.
+    /// The process that keeps the disk after the server has ended.
     keeper: Option<u32>,
-    /// What the server has logged.
+    /// The server's log.
     log: PathBuf,
 }
 
@@ -50,7 +49,7 @@ impl Disk {
             );
             command = wrapped(&command, wrapper, &script);
         } else {
-            // Ignored, the signal leaves the write to fail.
+            // The signal is ignored, so the write fails instead.
             command = wrapped(&command, &[], "trap '' XFSZ; exec \"$0\" \"$@\"");
         }
         command.env("PICLOUD_OWNER_KEY", OWNER_KEY).env("PICLOUD_DISK_RESERVE_BYTES", RESERVE);
@@ -62,7 +61,7 @@ impl Disk {
         let pid = keeper.map_or(server.pid(), |pid| pid.trim().parse().expect("a number"));
         let disk = match wrapper {
             Some(_) => {
-                // A link on the way would lead out of the namespace, to the machine's own disk.
+                // A link in the path would lead out of the namespace, to the machine's own disk.
                 let disk = data.canonicalize().expect("a folder").join("disk");
                 let seen = disk.strip_prefix("/").expect("an absolute path");
                 Self {
@@ -77,20 +76,20 @@ impl Disk {
         (server, disk)
     }
 
-    /// The warnings that the server has logged so far.
+    /// Returns the warnings that the server has logged so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.log).expect("a log");
         log.lines().filter(|line| line.contains(" WARN picloud")).map(str::to_owned).collect()
     }
 
-    /// Starts another server on the disk, after the first was killed; none where there is no
-    /// disk of its own.
+    /// Starts another server on the disk, after the first was killed; `None` without a separate
+    /// disk.
     pub(crate) fn start_again(&self, data: &Path, variables: &[(&str, &str)]) -> Option<Server> {
         let keeper = self.keeper?.to_string();
         let disk = data.canonicalize().expect("a folder").join("disk");
         let mut command = Command::new("nsenter");
         command.args(["--target", &keeper, "--mount", "--preserve-credentials"]);
-        // Of another user than root, the disk is in a namespace of its users too.
+        // Without root, the disk is in a user namespace too.
         if wrapper().is_some_and(|wrapper| wrapper.contains(&"--map-root-user")) {
             command.arg("--user");
         }
@@ -104,8 +103,8 @@ impl Disk {
         }))
     }
 
-    /// A copy of the database, to be made while nothing is written: SQLite itself
-    /// would not find its way into another namespace.
+    /// Copies the database while no writer is active: SQLite itself cannot open a file in another
+    /// namespace.
     pub(crate) fn copy_database(&self, folder: &Path) -> Database {
         for name in ["picloud.db", "picloud.db-wal"] {
             fs::copy(self.data.join(name), folder.join(name)).expect("a copy");
@@ -118,7 +117,7 @@ impl Disk {
         }
     }
 
-    /// From now on nothing more can be written.
+    /// Fills the disk: from now on every write fails.
     pub(crate) fn fill(&mut self) {
         if let Some(pid) = self.limited {
             return limit(pid, "1");
@@ -133,7 +132,7 @@ impl Disk {
         assert_eq!(full.kind(), ErrorKind::StorageFull);
     }
 
-    /// There is room again.
+    /// Frees space on the disk.
     pub(crate) fn make_room(&mut self) {
         match self.limited {
             Some(pid) => limit(pid, "unlimited"),
@@ -144,7 +143,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // For whoever looks for the reason of a failure.
+        // Printed to explain a failure.
         eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
         if let Some(keeper) = self.keeper {
             let _ = Command::new("kill").arg(keeper.to_string()).status();
@@ -152,7 +151,7 @@ impl Drop for Disk {
     }
 }
 
-/// What makes a namespace in which a file system can be mounted.
+/// Returns a command that creates a namespace in which a file system can be mounted.
 fn wrapper() -> Option<&'static [&'static str]> {
     let wrappers: [&[&str]; 2] =
         [&["unshare", "--mount"], &["unshare", "--map-root-user", "--mount"]];
@@ -166,7 +165,7 @@ fn wrapper() -> Option<&'static [&'static str]> {
     })
 }
 
-/// `command`, run by a shell script that ends by becoming it.
+/// Wraps `command` in a shell script that replaces itself by it.
 fn wrapped(command: &Command, wrapper: &[&str], script: &str) -> Command {
     let shell = ["sh", "-c", script];
     let words = wrapper.iter().chain(&shell).copied();
@@ -177,7 +176,7 @@ fn wrapped(command: &Command, wrapper: &[&str], script: &str) -> Command {
     wrapped
 }
 
-/// Limits the size of what a process writes, in bytes.
+/// Limits the size of files that a process writes, in bytes.
 fn limit(pid: u32, bytes: &str) {
     let limit = format!("--fsize={bytes}:unlimited");
     let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();

@@ -1,4 +1,4 @@
-//! A server that is told to stop: what has not begun is as it was.
+//! A server that is told to stop: events that have not begun are unchanged.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::on_both_databases;
 use crate::server::Server;
 use crate::start::data;
 
-/// How many events wait when the server is told to stop: many more than run at once.
+/// The number of pending events when the server is told to stop: many more than run at once.
 const EVENTS: usize = 100;
 
 on_both_databases! {
@@ -59,7 +59,7 @@ on_both_databases! {
     async fn told_to_stop_at_any_moment_of_an_event_it_loses_and_charges_nothing(database) {
         let data = data();
         let settings = |at: &str| {
-            // Only one attempt: an event that is charged one for nothing is a dead letter.
+            // Only one attempt: an event that is wrongly charged an attempt becomes a dead letter.
             let attempts = ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1".to_owned());
             [attempts, ("PICLOUD_CRASH_AT", at.to_owned())]
         };
@@ -75,14 +75,14 @@ on_both_databases! {
         for (round, point) in Point::ALL.into_iter().enumerate() {
             for count in [1, 7] {
                 let mut server = start(&CrashAt { point, count, stops: true }.to_string());
-                // Until it takes no more.
+                // Until the server refuses new requests.
                 load.send_until(&server, Random(round as u64 * 10 + count), &never).await;
                 let begun = Instant::now();
                 let code = loop {
                     if let Some(ended) = server.ended() {
                         break ended.code();
                     }
-                    assert!(begun.elapsed() < Duration::from_secs(60), "it does not stop");
+                    assert!(begun.elapsed() < Duration::from_secs(60), "the server does not stop");
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 };
                 assert_eq!(code, Some(0), "{point:?} {count}");

@@ -1,4 +1,4 @@
-//! `picloud logs --follow`, as somebody watches it in a terminal.
+//! `picloud logs --follow`, as in a terminal.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use tempfile::TempDir;
 use crate::compiled_guest;
 use crate::server::{OWNER_KEY, Server, picloud};
 
-/// After what time a line is not expected any more.
+/// The time limit for a line.
 const LINE_WITHIN: Duration = Duration::from_secs(60);
 
-/// The lines of a stream, as they come, and who reads them: it ends, and closes the stream, at
-/// the first line that nobody wants.
+/// Returns the lines of a stream as they arrive, and the thread that reads them. The thread closes
+/// the stream at the first line that the receiver does not take.
 fn lines(stream: impl std::io::Read + Send + 'static) -> (Receiver<String>, JoinHandle<()>) {
     let (sender, receiver) = channel();
     let reader = thread::spawn(move || {
@@ -29,7 +29,7 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> (Receiver<String>, Join
     (receiver, reader)
 }
 
-/// The next line that has this text, and those before it.
+/// Returns the next line with this text, and the lines before it.
 #[track_caller]
 fn until(lines: &Receiver<String>, text: &str) -> Vec<String> {
     let mut read = Vec::new();

@@ -1,4 +1,4 @@
-//! Forms and compressed bodies as real clients send them: curl, and Python's `requests`.
+//! Forms and compressed bodies as sent by real clients: curl, and Python's `requests`.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::server::{OWNER_KEY, Server};
 use crate::start::data;
 
-/// Answers with the form that it got.
+/// Returns the form.
 const SEE: &str = r#"
     let seen = ctx.request;
     let files = seen.files.map(|file| {
@@ -33,7 +33,7 @@ impl Form {
         Self { server, data }
     }
 
-    /// What the script has seen of what this command sends. `URL` in it is the script's.
+    /// Returns what the script received from this command. `URL` in it stands for the script's URL.
     fn seen(&self, command: &mut Command) -> Value {
         let ended = command.current_dir(self.data.path()).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -76,7 +76,7 @@ async fn forms_of_curl_are_read() {
     assert_eq!(seen["form"], json!({"tag": ["a", "b & ü"]}));
     let seen = form.curl(&["-G", "-d", "tag=a", "--data-urlencode", "tag=b & ü"]);
     assert_eq!(seen["query"], json!({"tag": ["a", "b & ü"]}));
-    // Chunked, and after a question whether it may.
+    // Chunked, and with `Expect: 100-continue`.
     let long = ["-H", "transfer-encoding: chunked", "-H", "expect: 100-continue"];
     let seen = form.curl(&[&long[..], &["-F", "file=@nöte.txt"]].concat());
     assert_eq!(seen["files"], file("nöte.txt", "text/plain"));

@@ -1,5 +1,5 @@
-//! A node that stands still, as one whose machine is suspended or cut off, in the
-//! middle of a transaction: what it has locked must not hold up the others.
+//! A node that is frozen in the middle of a transaction, like one whose machine is suspended or
+//! disconnected. Its locks must not block the other nodes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::database::{Database, Kind, with_fresh_database};
 use crate::ledger::Ledger;
 use crate::server::{Server, signal};
 
-/// Far more than the others have to wait, far less than a write may take at most.
+/// Much more than the other nodes have to wait, and much less than the timeout of a write.
 const HELD_UP_MAX: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +45,7 @@ async fn test(database: &Database) {
                 break;
             }
             signal(frozen.pid(), "-CONT").await;
-            assert!(begun.elapsed() < Duration::from_secs(60), "it is never in a transaction");
+            assert!(begun.elapsed() < Duration::from_secs(60), "no transaction is open");
         }
         let answer = tokio::time::timeout(HELD_UP_MAX, other.call("/x/app/count")).await;
         assert_eq!(answer.expect("an answer in time").unwrap().0, 200);
@@ -53,7 +53,7 @@ async fn test(database: &Database) {
         signal(frozen.pid(), "-CONT").await;
     };
     futures::future::join(load, freeze).await;
-    // It finds that its transaction is gone, and goes on.
+    // The node finds that its transaction was aborted, and continues.
     let mut status = 0;
     for _ in 0..3 {
         status = frozen.call("/x/app/count").await.unwrap().0;

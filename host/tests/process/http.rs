@@ -1,4 +1,4 @@
-//! HTTP/1.1, byte by byte, as any client may send it: RFC 9110 and RFC 9112.
+//! HTTP/1.1 byte by byte, as any client can send it: RFC 9110 and RFC 9112.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::compiled_guest;
 use crate::server::{OWNER_KEY, Server};
 
-/// A server that does not answer fails the test instead of stopping it.
+/// The timeout of a response, so that a hanging server fails the test.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// What the server of these tests takes as a body, in bytes.
+/// The largest body that the server of these tests accepts, in bytes.
 const BODY_BYTES_MAX: usize = 100_000;
 /// The largest file, in bytes.
 const FILE_BYTES_MAX: usize = 4 << 20;
-/// What the API takes as a body of JSON, in bytes.
+/// The largest JSON body that the API accepts, in bytes.
 const API_BODY_BYTES_MAX: usize = 2 << 20;
 
 struct Web {
@@ -51,14 +51,14 @@ impl Web {
         stream
     }
 
-    /// What comes back until the server closes.
+    /// Sends a request and returns the response, until the server closes the connection.
     fn ask(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
         hear(&mut stream)
     }
 
-    /// The first line's status of what comes back for this head and body.
+    /// Returns the status line of the response to this head and body.
     fn status(&self, head: &str, body: &str) -> String {
         let answer = self.ask(&request(head, body));
         let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
@@ -66,7 +66,7 @@ impl Web {
     }
 }
 
-/// A request after which the connection is closed.
+/// Builds a request after which the connection is closed.
 fn request(head: &str, body: &str) -> String {
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
     let mut request = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
@@ -88,7 +88,7 @@ async fn requests_are_answered_as_http_says() {
     let echo = "POST /x/demo/echo";
     let chunked = "POST /x/demo/echo\ncontent-type: text/plain\ntransfer-encoding: chunked";
     for (head, body, expected) in [
-        // RFC 9110, section 9: methods are case-sensitive; what nobody implements is a 501.
+        // RFC 9110, section 9: methods are case-sensitive, and unknown ones are a 501.
         ("GET /x/demo/page", "", "200"),
         ("HEAD /x/demo/page", "", "200"),
         ("get /x/demo/page", "", "405"),
@@ -106,12 +106,12 @@ async fn requests_are_answered_as_http_says() {
         ("GET http://localhost/x/demo/page", "", "200"),
         ("GET localhost:80", "", "400"),
         ("GET x/demo/page", "", "400"),
-        // Every segment is compared decoded.
+        // Segments are compared decoded.
         ("GET /x/%64emo/%70age", "", "200"),
         ("GET /x/d%65mo/echo", "", "200"),
         ("GET /x/demo%2Fecho", "", "404"),
         ("GET /x/%ff/echo", "", "404"),
-        // RFC 9112, section 6.1: only chunks.
+        // RFC 9112, section 6.1: `chunked` is the only coding.
         (&format!("{echo}\ntransfer-encoding: gzip, chunked"), "0\r\n\r\n", "501"),
         (
             &format!("{echo}\ntransfer-encoding: gzip\ntransfer-encoding: chunked"),
@@ -138,7 +138,7 @@ async fn requests_are_answered_as_http_says() {
         (&format!("{echo}\ncontent-length: x"), "", "400"),
         (&format!("{echo}\ncontent-length: -1"), "", "400"),
         (&format!("{echo}\ncontent-length: 3, 3"), "abc", "400"),
-        // Hyper reads lengths of 64 bits, and refuses others itself.
+        // Hyper parses 64-bit lengths, and refuses longer ones itself.
         (&format!("{echo}\ncontent-length: 18446744073709551616"), "", "400"),
         (&format!("{echo}\ncontent-length: 100001"), "", "413"),
         (&format!("{echo}\ncontent-length: 9223372036854775808"), "", "413"),
@@ -168,7 +168,7 @@ async fn a_body_that_is_announced_too_large_is_not_asked_for() {
     let refused = web.ask(&request(&head, ""));
     assert!(refused.starts_with("HTTP/1.1 413") && !refused.contains("100 Continue"), "{refused}");
     assert!(refused.contains("body_too_large"), "{refused}");
-    // The API's own operations take less.
+    // The API's own operations have a lower limit.
     let head = format!(
         "POST /api/v1/apps\nauthorization: Bearer {OWNER_KEY}\ncontent-type: application/json\n\
          expect: 100-continue\ncontent-length: {}",
@@ -176,7 +176,7 @@ async fn a_body_that_is_announced_too_large_is_not_asked_for() {
     );
     let refused = web.ask(&request(&head, ""));
     assert!(refused.starts_with("HTTP/1.1 413") && !refused.contains("100 Continue"), "{refused}");
-    // And a file has a limit of its own.
+    // Files have their own limit.
     let head = format!(
         "PUT /api/v1/apps/demo/files/b/f\nauthorization: Bearer {OWNER_KEY}\n\
          expect: 100-continue\ncontent-length: {}",
@@ -223,7 +223,7 @@ async fn a_request_is_answered_after_its_caller_has_closed_its_own_side() {
         let answer = hear(&mut stream);
         assert!(answer.contains(expected), "{head}: {answer}");
     }
-    // A body that ends before its length is none.
+    // A body that ends before its length is incomplete, and is not run.
     let mut stream = web.connect();
     let short = "POST /x/demo/echo\ncontent-type: text/plain\ncontent-length: 4";
     stream.write_all(request(short, "abc").as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! A database and a data folder of two instances are not used together.
+//! A database and a data folder of different instances are never used together.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn contents(folder: &Path) -> Vec<PathBuf> {
     files.map(|file| file.unwrap().path()).collect()
 }
 
-/// The server refuses to start, says why and how to go on, and has changed nothing.
+/// Asserts that the server refuses to start, explains how to continue, and changes nothing.
 fn refuses(folder: &Path, database: Option<&Path>) {
     let before = (contents(folder), std::fs::read(folder.join("instance")).ok());
     let mut command = picloud(folder);
@@ -47,21 +47,21 @@ async fn a_new_database_beside_old_files_is_refused_until_somebody_says_so() {
     let folder = data.path();
     fill(folder).await;
 
-    // A typo in the name of the database.
+    // A typo in the database's name.
     let typo = folder.join("picluod.db");
     refuses(folder, Some(&typo));
-    assert!(!typo.exists(), "no database is made");
-    // It is gone.
+    assert!(!typo.exists(), "no database is created");
+    // A missing database.
     let (database, away) = (folder.join("picloud.db"), folder.join("away.db"));
     std::fs::rename(&database, &away).unwrap();
     refuses(folder, None);
-    // It is empty.
+    // An empty database.
     std::fs::write(&database, "").unwrap();
     refuses(folder, None);
-    // Without its id, as a release before this one has left it, the folder still has files.
+    // Without the instance id, as an older release leaves it, the folder still has files.
     std::fs::remove_file(folder.join("instance")).unwrap();
     refuses(folder, None);
-    // And a master key, without files.
+    // With a master key, without files.
     let files = folder.join("files");
     std::fs::rename(&files, folder.join("elsewhere")).unwrap();
     std::fs::create_dir(&files).unwrap();
@@ -69,12 +69,12 @@ async fn a_new_database_beside_old_files_is_refused_until_somebody_says_so() {
     std::fs::remove_dir(&files).unwrap();
     std::fs::rename(folder.join("elsewhere"), &files).unwrap();
 
-    // The right one is back.
+    // The right database again.
     std::fs::rename(&away, &database).unwrap();
     assert_eq!(Server::start(folder, &[("PICLOUD_OWNER_KEY", OWNER_KEY)]).stop(), Some(0));
     assert_eq!(contents(folder).len(), 1);
 
-    // Somebody wants a new instance here.
+    // The operator wants a new instance here.
     for file in ["picloud.db", "picloud.db-wal", "picloud.db-shm"] {
         let _ = std::fs::remove_file(folder.join(file));
     }
@@ -87,7 +87,7 @@ async fn a_new_database_beside_old_files_is_refused_until_somebody_says_so() {
     assert_eq!(Server::start(folder, &[("PICLOUD_OWNER_KEY", OWNER_KEY)]).stop(), Some(0));
 }
 
-/// A new master key that is kept beside the wrong database would lose every secret.
+/// A new master key that is stored beside the wrong database would lose every secret.
 #[tokio::test]
 async fn commands_that_change_keys_refuse_a_wrong_database() {
     let (ours, theirs) = (data(), data());
@@ -121,10 +121,10 @@ async fn the_database_of_another_instance_is_refused() {
     fill(ours.path()).await;
     fill(theirs.path()).await;
     refuses(ours.path(), Some(&theirs.path().join("picloud.db")));
-    // Nor when the folder has no id yet: its files are of apps that the database never had.
+    // Also refused if the folder has no id yet: its files belong to unknown apps.
     std::fs::remove_file(ours.path().join("instance")).unwrap();
     refuses(ours.path(), Some(&theirs.path().join("picloud.db")));
-    // With its own database it gets one.
+    // With its own database, the folder gets an id.
     let server = Server::start(ours.path(), &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
     assert_eq!(server.stop(), Some(0));
     assert!(ours.path().join("instance").exists());

@@ -1,5 +1,5 @@
-//! Definitions, keys and files that are made and changed without end, and what of them
-//! must be there afterwards.
+//! Creates and changes definitions, keys and files continuously, and checks what must exist
+//! afterwards.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::ledger::Ledger;
 use crate::server::Server;
 
-/// The app of keys and files.
+/// The app with the keys and files.
 const APP: &str = "kept";
 
-/// Key and file of a lane are of one number, and written in one run; another key is
-/// never changed again. The file is large enough for several pages.
+/// A lane's key and file have the same number, and one run writes both; a second key is never
+/// changed again. The file is large enough for several pages.
 const KEEP: &str = r#"
     let lane = ctx.request.query.lane;
     let n = parse_int(ctx.request.query.n);
@@ -23,24 +23,24 @@ const KEEP: &str = r#"
     text.pad(20000, '.');
     files::bucket("last").put(lane, text);
 "#;
-/// What a lane has come to.
+/// Returns the state of a lane.
 const SHOW: &str = r#"
     let lane = ctx.request.query.lane;
     [kv::collection("last").get(lane), files::bucket("last").get_text(lane)]
 "#;
 
-/// Everything that a server has said yes to.
+/// Everything that the server has acknowledged.
 #[derive(Default)]
 pub(crate) struct Keeper {
     kept: Mutex<Kept>,
 }
 
-/// What must be there.
+/// The data that must exist.
 #[derive(Clone, Default)]
 pub(crate) struct Kept {
-    /// Paths of the API, and what must be found there.
+    /// Paths of the API, and the expected content.
     definitions: Vec<(String, &'static str, Value)>,
-    /// The last number of each lane; a lane has had all before it.
+    /// The last number of each lane; all smaller numbers were acknowledged too.
     numbers: Vec<i64>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn set_up(server: &Server) {
 }
 
 impl Keeper {
-    /// A lane's work, until it is over.
+    /// Runs a lane until the test is over.
     pub(crate) async fn work(&self, server: &Server, lane: usize, over: &AtomicBool) {
         for number in 1.. {
             if over.load(Ordering::Relaxed) {
@@ -71,7 +71,7 @@ impl Keeper {
         }
     }
 
-    /// An app with a script of two versions.
+    /// Creates an app with a script of two versions.
     async fn define(&self, server: &Server, app: &str) {
         let keep = |path: String, field, value| {
             self.kept.lock().unwrap().definitions.push((path, field, value));
@@ -89,19 +89,19 @@ impl Keeper {
         keep(format!("/scripts/{id}/versions/2"), "source", json!("2"));
     }
 
-    /// All that was answered by now.
+    /// Returns everything that was acknowledged so far.
     pub(crate) fn kept(&self) -> Kept {
         self.kept.lock().unwrap().clone()
     }
 }
 
 impl Kept {
-    /// Whether each lane has come to something.
+    /// Whether each lane has made progress.
     pub(crate) fn is_enough(&self, lanes: usize) -> bool {
         self.numbers.len() == lanes && self.numbers.iter().all(|number| *number > 1)
     }
 
-    /// All of it is there, and each lane's key and file are of one moment.
+    /// Checks that all of it is there, and that each lane's key and file belong together.
     pub(crate) async fn check(&self, server: &Server, ledger: &mut Ledger) {
         for (path, field, value) in &self.definitions {
             let found = server.find(path).await;

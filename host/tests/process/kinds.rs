@@ -1,5 +1,5 @@
-//! Every kind of event, from one table: its effect is there, it is there once when the
-//! process is killed at every step, and once when two claim the same event.
+//! Tests every kind of event from one table. Its effect occurs exactly once, even if the process is
+//! killed at any step, or if two nodes claim the same event.
 
 use std::path::Path;
 
@@ -14,32 +14,32 @@ use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::server::Server;
 
-/// One way in which an event comes to be.
+/// One way to create an event.
 struct Case {
-    /// The app that has it for itself.
+    /// The app of this case.
     app: String,
-    /// What the trigger listens to; none where there is no trigger.
+    /// The event that the trigger listens to; `None` without a trigger.
     on: Option<Value>,
     feed: Feed,
-    /// By what, in Rhai, the handler counts: one name for each event.
+    /// The Rhai expression of the name that the handler counts, unique for each event.
     counts_by: &'static str,
 }
 
-/// How the event is made.
+/// How the event is created.
 enum Feed {
-    /// This script is called.
+    /// By a call of this script.
     Script(&'static str),
-    /// This message is sent through the API.
+    /// By this message, sent through the API.
     Message(Value),
-    /// A request comes to a route.
+    /// By a request to a route.
     Request(Delivery),
-    /// A message is sent to a queue whose script gives up at once.
+    /// By a message to a queue whose script always fails.
     Failure,
-    /// It comes by itself.
+    /// By time.
     Time,
 }
 
-/// All ways in which an event of a kind comes to be.
+/// Returns all ways to create an event of a kind.
 fn cases(kind: TriggerKind) -> Vec<Case> {
     let case = |app: &str, on, feed| {
         vec![Case { app: app.to_owned(), on: Some(on), feed, counts_by: "ctx.event.id" }]
@@ -83,7 +83,7 @@ fn cases(kind: TriggerKind) -> Vec<Case> {
         TriggerKind::DeadLetter => {
             case("dead-letter", json!({"kind": "dead_letter"}), Feed::Failure)
         }
-        // The test panel's runs are no events, and nothing receives mail yet.
+        // Runs of the test panel are not events, and PiCloud receives no e-mail yet.
         TriggerKind::Execute | TriggerKind::Email => Vec::new(),
     }
 }
@@ -93,7 +93,7 @@ fn all_cases() -> impl Iterator<Item = Case> {
 }
 
 impl Case {
-    /// Makes the app, the handler with `first` at its beginning, and what leads to it.
+    /// Creates the app, the handler with `first` at its beginning, and what leads to it.
     async fn set_up(&self, server: &Server, first: &str) {
         let handler = format!(
             "{first}\nkv::collection(\"effects\").increment({}); \
@@ -126,7 +126,7 @@ impl Case {
         }
     }
 
-    /// Makes the trigger, which is when a schedule begins.
+    /// Creates the trigger; a schedule begins then.
     async fn begin(&self, server: &Server) {
         let Some(on) = &self.on else { return };
         let scripts = server.find(&format!("/apps/{}/scripts?limit=200", self.app)).await;
@@ -142,7 +142,7 @@ impl Case {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// Makes one event. Nobody may live to tell how that went.
+    /// Creates one event. The server can die before it responds.
     async fn feed(&self, server: &Server) {
         let message = async |message: &Value| {
             let path = format!("/apps/{}/events", self.app);
@@ -157,7 +157,7 @@ impl Case {
         }
     }
 
-    /// No more events come by themselves.
+    /// Stops events that are created by time.
     async fn end(&self, server: &Server) {
         if matches!(self.feed, Feed::Time) {
             let triggers = server.find(&format!("/apps/{}/triggers", self.app)).await;
@@ -169,12 +169,12 @@ impl Case {
         }
     }
 
-    /// The claims until the handler's event is claimed.
+    /// Returns the number of claims until the handler's event is claimed.
     fn claims(&self) -> u64 {
         if matches!(self.feed, Feed::Failure) { 2 } else { 1 }
     }
 
-    /// Every event is done, its effect is there once, and one run has done it.
+    /// Checks that every event is done, with one effect from one successful run.
     async fn check(&self, ledger: &mut Ledger) {
         let app = &self.app;
         ledger.settled(app).await;
@@ -196,7 +196,7 @@ impl Case {
 }
 
 async fn made(server: &Server, path: &str, body: Value) -> Value {
-    server.create(path, body).await.unwrap_or_else(|| panic!("{path}: it was not made"))
+    server.create(path, body).await.unwrap_or_else(|| panic!("{path}: it was not created"))
 }
 
 fn data() -> TempDir {
@@ -205,7 +205,7 @@ fn data() -> TempDir {
     data
 }
 
-/// A server that does not survive the `count`th passage of `point`.
+/// Starts a server that dies at the `count`th passage of `point`.
 fn armed(data: &Path, database: &Database, point: Point, count: u64) -> Server {
     let at = picloud::faults::CrashAt { point, count, stops: false }.to_string();
     Server::start_on(data, database, &[("PICLOUD_CRASH_AT", &at)])
@@ -280,7 +280,7 @@ crate::on_both_databases! {
                 let late = gate.arrival().await;
                 case.end(&server).await;
                 assert_eq!(ledger.let_leases_run_out().await, 1, "{}", case.app);
-                // Whatever is accepted wakes who claims.
+                // Any accepted event wakes the dispatcher.
                 let wake = json!({"queue": "unheard"});
                 server.admin("POST", "/apps/nobody/events", &wake).await.unwrap();
                 let current = gate.arrival().await;
@@ -291,7 +291,7 @@ crate::on_both_databases! {
             tokio::join!(case.feed(&server), claimed_twice);
             case.check(&mut ledger).await;
         }
-        // It ends when nothing is under way any more, also nothing that is late.
+        // The server ends once no run is left, not even a late one.
         assert_eq!(server.stop(), Some(0));
         for case in all_cases() {
             case.check(&mut ledger).await;

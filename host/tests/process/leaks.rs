@@ -1,6 +1,6 @@
-//! A secret is used wherever it could leak, and then looked for everywhere: in the
-//! database, the data folder, the log, every answer of the API and the metrics. Beside it
-//! goes a value that is no secret, and is found where it should be.
+//! Uses a secret wherever it could leak, and then searches for it everywhere: in the database, the
+//! data folder, the log, every response of the API and the metrics. A control value that is not
+//! secret is used in the same places, and must be found.
 
 use std::fs::File;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::server::{OWNER_KEY, Server, picloud};
 const SECRET: &str = "tok\"9f8e\\7d+6c/5b?4a=";
 const CONTROL: &str = "ctl\"1a2b\\3c+4d/5e?6f=";
 
-/// Says a value in every way that is kept. `ctx.request.query.of` is what to leave alone.
+/// Outputs a value in every way that is stored. `ctx.request.query.of` selects what to omit.
 const LEAK: &str = r#"
     let value = secrets::get("TOKEN") + " CONTROL";
     let token = secrets::get("TOKEN");
@@ -42,7 +42,7 @@ const THROW: &str =
 const WORKER: &str = r#"throw "CONTROL " + secrets::get("TOKEN")"#;
 const DURABLE: &str = r#"#{ headers: #{ "x-value": secrets::get("TOKEN") }, body: "CONTROL " + secrets::get("TOKEN") }"#;
 
-/// What a value looks like wherever it stands, but for its mask.
+/// Returns the encodings in which an unmasked value can occur.
 fn forms(value: &str) -> Vec<String> {
     let json = Value::from(value).to_string();
     let twice = Value::from(&*json).to_string();
@@ -52,7 +52,7 @@ fn forms(value: &str) -> Vec<String> {
         twice[3..twice.len() - 3].to_owned(),
         STANDARD.encode(value),
         URL_SAFE_NO_PAD.encode(value),
-        // That of `user:` and the value, without what belongs to both.
+        // The base64 of `user:` and the value, without the characters that depend on both.
         STANDARD.encode(format!("user:{value}"))[8..28].to_owned(),
         hex::encode(value),
         form_urlencoded::byte_serialize(value.as_bytes()).collect(),
@@ -65,7 +65,7 @@ fn found(value: &str, text: &[u8]) -> Option<String> {
 }
 
 async fn create(server: &Server, path: &str, body: Value) -> Value {
-    server.create(path, body).await.expect("it is made")
+    server.create(path, body).await.expect("it is created")
 }
 
 async fn deploy(server: &Server, name: &str, source: &str) -> String {
@@ -76,7 +76,7 @@ async fn deploy(server: &Server, name: &str, source: &str) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
-/// Uses the secret; the number of what must have been kept of it.
+/// Uses the secret.
 async fn use_it(server: &Server) {
     create(server, "/apps", json!({"name": "shop"})).await;
     let (status, set) =
@@ -97,7 +97,7 @@ async fn use_it(server: &Server) {
         json!({"script_id": durable, "method": "POST", "path": "/kept", "delivery": "durable"});
     create(server, "/apps/shop/routes", route).await;
 
-    // What comes in is masked too, where the run knows that it is a secret.
+    // Input is masked too, if the run knows that it contains a secret.
     let http = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
     let asked = |path: &str| http.post(format!("{}{path}", server.url)).header("x-token", SECRET);
     let query: String = form_urlencoded::Serializer::new(String::new())
@@ -107,7 +107,7 @@ async fn use_it(server: &Server) {
     let answer =
         asked(&format!("/x/shop/leak?{query}")).json(&json!({"token": SECRET, "control": CONTROL}));
     let answer = answer.send().await.unwrap();
-    // The caller is told what the script says.
+    // The caller gets the response as the script returns it.
     assert_eq!(answer.headers()["x-value"].to_str().unwrap(), format!("{SECRET} {CONTROL}"));
     let told: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!(told["value"], format!("{SECRET} {CONTROL}"));
@@ -132,7 +132,7 @@ async fn use_it(server: &Server) {
     }
 }
 
-/// Every GET of the API's description, for whatever there is.
+/// Returns the response to every GET of the API, for all existing resources.
 async fn answers(server: &Server) -> String {
     let api: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
     let mut all = server.ask("GET", "/metrics", &json!(null)).await.unwrap().body;
@@ -167,7 +167,7 @@ async fn answers(server: &Server) -> String {
     all
 }
 
-/// Everything that the database has, as text.
+/// Returns the whole content of the database, as text.
 async fn dump(database: &Database) -> Vec<u8> {
     let mut all = Vec::new();
     match database.kind {
@@ -185,7 +185,7 @@ async fn dump(database: &Database) -> Vec<u8> {
             .fetch_all(&mut connection).await.unwrap();
             assert!(tables.contains(&"executions".to_owned()), "{tables:?}");
             for table in tables {
-                // As JSON: a row's own text doubles what it escapes.
+                // As JSON, because the text of a row doubles escaped characters.
                 let rows = format!("SELECT CAST(row_to_json(t) AS TEXT) FROM \"{table}\" t");
                 let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(rows))
                     .fetch_all(&mut connection)
@@ -217,7 +217,7 @@ fn files(folder: &Path) -> Vec<u8> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            // Compiled code is of before the secret.
+            // Compiled code is older than the secret.
             if !path.ends_with("cache") {
                 all.extend(files(&path));
             }
@@ -228,7 +228,7 @@ fn files(folder: &Path) -> Vec<u8> {
     all
 }
 
-/// The first answers to idempotency keys are kept in base64.
+/// Decodes stored responses of idempotency keys, which are in base64.
 fn unpacked(text: &[u8]) -> Vec<u8> {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
     let words = text.split(|byte| !is_base64(byte)).filter(|word| word.len() >= 16);
@@ -260,12 +260,12 @@ crate::on_both_databases! {
         let stopped = dump(database).await;
         let log = std::fs::read(&log).unwrap();
 
-        // What would be found if it were there.
+        // The control shows that the search works.
         let known = [("answers", answers.as_bytes()), ("database", &running), ("kept answers", &unpacked(&running))];
         for (place, text) in known {
             assert!(found(CONTROL, text).is_some(), "the control is not in the {place}");
         }
-        assert!(log.windows(9).any(|part| part == b"127.0.0.1"), "the log has nothing");
+        assert!(log.windows(9).any(|part| part == b"127.0.0.1"), "the log is empty");
         let folder = files(data.path());
         let packed = [unpacked(&running), unpacked(&stopped)].concat();
         let places = [("answers", answers.as_bytes()), ("database", &running), ("database at its end", &stopped),

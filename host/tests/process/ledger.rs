@@ -1,4 +1,4 @@
-//! What the database itself says, past the server: the rows, and leases that run out.
+//! Reads the database directly, bypassing the server, and makes leases expire.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Connection};
 
 use crate::database::Database;
 
-/// A connection of the test's own.
+/// A separate connection to the database.
 pub(crate) struct Ledger(AnyConnection);
 
 impl Ledger {
@@ -16,18 +16,18 @@ impl Ledger {
         Self(AnyConnection::connect(&database.plain_url).await.expect("a connection"))
     }
 
-    /// One number about an app.
+    /// Returns one number of an app.
     async fn number(&mut self, query: &'static str, app: &str) -> i64 {
         sqlx::query_scalar(query).bind(app).fetch_one(&mut self.0).await.expect("a number")
     }
 
-    /// Names and how often, of an app.
+    /// Returns the counts of names in an app.
     async fn counts(&mut self, query: &'static str, app: &str) -> BTreeMap<String, i64> {
         let query = sqlx::query_as::<_, (String, i64)>(query).bind(app);
         query.fetch_all(&mut self.0).await.expect("rows").into_iter().collect()
     }
 
-    /// The counters in a collection of an app.
+    /// Returns the counters in a collection of an app.
     pub(crate) async fn counters(&mut self, app: &str, collection: &str) -> BTreeMap<String, i64> {
         let query = sqlx::query_as::<_, (String, i64)>(
             "SELECT e.name, CAST(e.value AS BIGINT) FROM entries e JOIN apps a ON a.id = e.app_id \
@@ -37,7 +37,7 @@ impl Ledger {
         rows.expect("rows").into_iter().collect()
     }
 
-    /// Waits, at most a minute, until something was counted in a collection.
+    /// Waits, at most a minute, until a collection has a counter.
     pub(crate) async fn counted(&mut self, app: &str, collection: &str) {
         let begun = Instant::now();
         while self.counters(app, collection).await.is_empty() {
@@ -46,14 +46,14 @@ impl Ledger {
         }
     }
 
-    /// Which attempts at the events of an app have succeeded.
+    /// Returns the successful attempts at the events of an app.
     pub(crate) async fn successful_attempts(&mut self, app: &str) -> Vec<i64> {
         let query = "SELECT e.attempt FROM executions e JOIN apps a ON a.id = e.app_id \
                      WHERE a.name = $1 AND e.event_id IS NOT NULL AND e.status = 'success'";
         sqlx::query_scalar(query).bind(app).fetch_all(&mut self.0).await.expect("attempts")
     }
 
-    /// How many executions of the events of an app there were, by their attempt.
+    /// Returns the number of executions of an app's events, by attempt.
     pub(crate) async fn attempts(&mut self, app: &str) -> BTreeMap<i64, i64> {
         let query = "SELECT e.attempt, COUNT(*) FROM executions e JOIN apps a ON a.id = e.app_id \
                      WHERE a.name = $1 AND e.event_id IS NOT NULL GROUP BY e.attempt";
@@ -61,15 +61,15 @@ impl Ledger {
         rows.expect("rows").into_iter().collect()
     }
 
-    /// How many attempts the dead letters of an app count together.
+    /// Returns the total number of attempts of an app's dead letters.
     pub(crate) async fn attempts_of_dead_letters(&mut self, app: &str) -> i64 {
         let query = "SELECT CAST(SUM(d.attempts) AS BIGINT) FROM dead_letters d \
                      JOIN apps a ON a.id = d.app_id WHERE a.name = $1";
         self.number(query, app).await
     }
 
-    /// How often each event of an app has succeeded, but for those of schedules and wake-ups,
-    /// which are not sent one by one.
+    /// Returns how often each event of an app has succeeded, without those of schedules and
+    /// wake-ups, which are not sent one by one.
     pub(crate) async fn successes(&mut self, app: &str) -> BTreeMap<String, i64> {
         self.counts(
             "SELECT e.event_id, COUNT(*) FROM executions e JOIN apps a ON a.id = e.app_id \
@@ -86,12 +86,12 @@ impl Ledger {
         let query = "SELECT COUNT(*) FROM outbox o JOIN apps a ON a.id = o.app_id \
                      WHERE a.name = $1 AND o.last_attempt_at > o.first_attempt_at";
         while self.number(query, app).await == 0 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{app}: nothing was tried again");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{app}: no event was retried");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// How many events of an app are not done, those without a script left out.
+    /// Returns the number of open events of an app, without those that have no script.
     pub(crate) async fn open_events(&mut self, app: &str) -> i64 {
         self.number(
             "SELECT COUNT(*) FROM outbox o JOIN apps a ON a.id = o.app_id \
@@ -110,13 +110,13 @@ impl Ledger {
         query.bind(app).bind(script).fetch_one(&mut self.0).await.expect("a number")
     }
 
-    /// Waits until every event of an app is done, as long as something happens at
-    /// least once a minute.
+    /// Waits until every event of an app is done, as long as there is progress at least once a
+    /// minute.
     pub(crate) async fn settled(&mut self, app: &str) {
         self.settled_but(app, "").await;
     }
 
-    /// [`Ledger::settled`], but for the events of a script to which more come without end.
+    /// Like [`Ledger::settled`], but ignores a script that gets events all the time.
     pub(crate) async fn settled_but(&mut self, app: &str, script: &str) {
         let (mut begun, mut left) = (Instant::now(), i64::MAX);
         loop {
@@ -132,7 +132,7 @@ impl Ledger {
         }
     }
 
-    /// The dead letters of an app by what has become of them.
+    /// Returns the number of an app's dead letters, by resolution.
     pub(crate) async fn dead_letters(&mut self, app: &str) -> BTreeMap<String, i64> {
         self.counts(
             "SELECT COALESCE(d.resolution, 'unresolved') AS resolution, COUNT(*) \
@@ -143,7 +143,7 @@ impl Ledger {
         .await
     }
 
-    /// The counters of an app's effects that are not 1.
+    /// Returns the counters of an app's effects that are not 1.
     pub(crate) async fn wrong_counters(&mut self, app: &str) -> BTreeMap<String, i64> {
         self.counts(
             "SELECT e.name, CAST(e.value AS BIGINT) FROM entries e JOIN apps a ON a.id = e.app_id \
@@ -154,7 +154,7 @@ impl Ledger {
         .await
     }
 
-    /// Waits, at most a minute, until no claim of now is the newest of its event.
+    /// Waits, at most a minute, until all current claims have expired or were replaced.
     pub(crate) async fn leases_have_run_out(&mut self) {
         let leased = "SELECT id, attempt FROM outbox WHERE lease_token IS NOT NULL";
         let claims = async |connection: &mut AnyConnection| -> BTreeSet<(String, i64)> {
@@ -164,12 +164,12 @@ impl Ledger {
         let now = claims(&mut self.0).await;
         let begun = Instant::now();
         while !claims(&mut self.0).await.is_disjoint(&now) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "leases that never run out");
+            assert!(begun.elapsed() < Duration::from_secs(60), "leases never expire");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Whether a server has changed or locked something and does not go on; on
+    /// Whether a server has an open transaction with a change or a lock, and is idle; on
     /// PostgreSQL.
     pub(crate) async fn holds_a_lock(&mut self) -> bool {
         let query = "SELECT COUNT(*) FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid \
@@ -184,8 +184,7 @@ impl Ledger {
         held > 0
     }
 
-    /// What happens when leases run out, without waiting for it: every event that is
-    /// leased may be claimed again.
+    /// Makes leases expire at once: every leased event can be claimed again.
     pub(crate) async fn let_leases_run_out(&mut self) -> u64 {
         let query = "UPDATE outbox SET lease_token = NULL, leased_until = NULL \
                      WHERE lease_token IS NOT NULL";

@@ -1,7 +1,6 @@
-//! Events of every sort, each with a name of its own under which its handler counts,
-//! and what must hold afterwards whatever happened meanwhile: what was accepted is done
-//! once or is one dead letter that somebody was told of, and what nobody knows of is
-//! done once or not at all.
+//! Events of every kind, each with its own name under which its handler counts, and the invariants
+//! that must hold afterwards. An accepted event is done once, or is one dead letter whose handler
+//! was told. An event with an unknown outcome is done once or not at all.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -12,10 +11,10 @@ use serde_json::{Value, json};
 use crate::ledger::Ledger;
 use crate::server::{Answer, Server};
 
-/// The app of all of them.
+/// The app of all events.
 pub(crate) const APP: &str = "load";
 
-/// What is sent. Each has a name of its own, under which its handler counts.
+/// The kinds of events. Each event has its own name, under which its handler counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sort {
     Queue,
@@ -25,9 +24,9 @@ pub(crate) enum Sort {
     Async,
     Key,
     File,
-    /// Fails until it is a dead letter, of which a handler is told.
+    /// Fails until it is a dead letter, which a handler then gets.
     Failing,
-    /// Says that there is something new; while one waits, others are dropped.
+    /// Announces new work. While one wake-up is pending, others are dropped.
     Wake,
 }
 
@@ -44,7 +43,7 @@ pub(crate) const SORTS: [Sort; 9] = [
     Sort::Wake,
 ];
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the same seed, the same numbers.
+/// SplitMix64 (Steele, Lea, Flood 2014): the same seed yields the same numbers.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -61,17 +60,17 @@ impl Random {
     }
 }
 
-/// What was sent.
+/// The events that were sent.
 #[derive(Default)]
 pub(crate) struct Load {
     accepted: Mutex<BTreeSet<(Sort, String)>>,
     accepted_count: AtomicUsize,
-    /// How many were refused, or got no answer.
+    /// The number of events that were refused, or got no response.
     unsure: AtomicUsize,
     next: AtomicU64,
 }
 
-/// Handlers, and what leads to them.
+/// Creates the handlers, and what leads to them.
 pub(crate) async fn set_up(server: &Server) {
     let made = async |path: &str, body: Value| {
         let made = server.create(path, body).await.unwrap_or_else(|| panic!("{path}"));
@@ -117,7 +116,7 @@ pub(crate) async fn set_up(server: &Server) {
     for delivery in ["durable", "async"] {
         let mut source = count("ctx.request.query.id");
         if delivery == "async" {
-            // All want the same key: whoever comes second runs again.
+            // All runs change the same key, so conflicting runs are repeated.
             source += r#"kv::collection("shared").increment("n");"#;
         }
         let script = deploy(delivery, &source).await;
@@ -130,12 +129,12 @@ pub(crate) async fn set_up(server: &Server) {
 }
 
 impl Load {
-    /// How many events were accepted so far.
+    /// Returns the number of events accepted so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted_count.load(Ordering::Relaxed)
     }
 
-    /// Sends one after the other until the server dies or it is over.
+    /// Sends events one by one until the server dies or the test is over.
     pub(crate) async fn send_until(&self, server: &Server, mut random: Random, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) {
             let sort = SORTS[random.below(SORTS.len() as u64) as usize];
@@ -145,8 +144,8 @@ impl Load {
         }
     }
 
-    /// Sends one event: whether it was accepted; none when nobody answered. What is
-    /// not accepted is refused clearly.
+    /// Sends one event. Returns whether it was accepted; `None` without a response. A refusal must
+    /// be clear.
     pub(crate) async fn send(&self, server: &Server, sort: Sort) -> Option<bool> {
         let name = format!("{sort:?}-{}", self.next.fetch_add(1, Ordering::Relaxed));
         let answer = send(server, sort, &name).await;
@@ -163,12 +162,12 @@ impl Load {
         answer.ok().map(|_| is_accepted)
     }
 
-    /// All that is accepted by now.
+    /// Returns the events accepted so far.
     pub(crate) fn names(&self) -> BTreeSet<(Sort, String)> {
         self.accepted.lock().unwrap().clone()
     }
 
-    /// The load of a server that knows of these, and of any of the others.
+    /// Returns the load of a server that knows these events, and perhaps any of the others.
     pub(crate) fn with_only(&self, accepted: BTreeSet<(Sort, String)>) -> Self {
         let sent = usize::try_from(self.next.load(Ordering::Relaxed)).unwrap();
         Self {
@@ -179,7 +178,7 @@ impl Load {
         }
     }
 
-    /// Everything holds. To be called when nothing is under way any more.
+    /// Checks all invariants. Call it when no event is open.
     pub(crate) async fn check(&self, ledger: &mut Ledger) {
         let accepted = self.names();
         let effects = ledger.counters(APP, "effects").await;

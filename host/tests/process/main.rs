@@ -1,7 +1,9 @@
-//! The real binary as a process: how it starts, how it stops, what survives when it
-//! is killed, loses its database or stands still, and what a crowd does to it.
+//! The real binary as a process: starting, stopping, surviving a kill, a database outage and a
+//! freeze, and many concurrent callers.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+use picloud_testing::{compiled_guest, database, gate, on_both_databases, server};
 
 mod backup;
 mod caddy;
@@ -12,19 +14,13 @@ mod command;
 mod command_apps;
 mod command_entries;
 mod command_runs;
-#[path = "../support/compiled_guest.rs"]
-mod compiled_guest;
 mod crash;
 mod crowd;
-#[path = "../support/database.rs"]
-mod database;
 mod disk;
 mod drain;
 mod follow;
 mod forms;
 mod frozen;
-#[path = "../support/gate.rs"]
-mod gate;
 mod http;
 mod instance;
 mod keeper;
@@ -34,12 +30,12 @@ mod ledger;
 mod load;
 mod network;
 mod outage;
+mod pages;
 mod poison;
 mod proxy;
 mod readme;
 mod saturation;
 mod secrets;
-mod server;
 mod shell;
 mod sign_in;
 mod start;

@@ -1,5 +1,5 @@
-//! A network that fails between a node and PostgreSQL: nothing that was accepted is lost or done
-//! twice, and a node learns what it has missed.
+//! A network that fails between a node and PostgreSQL: no accepted event is lost or done twice, and
+//! the node catches up on changes that it has missed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::proxy::{Fault, Proxy};
 use crate::server::{Server, signal};
 use crate::start::data;
 
-/// Who sends at once.
+/// The number of concurrent senders.
 const LANES: u64 = 4;
-/// How many events are accepted while something is wrong, and between.
+/// The number of events accepted during a fault, and between faults.
 const ACCEPTED: usize = 60;
-/// Every so many COMMITs lose their answer.
+/// One in this number of COMMITs loses its response.
 const LOST_EVERY: usize = 5;
-/// Longer than a commit, a connection and a lease may take.
+/// Longer than the timeouts of a commit and a connection, and than a lease.
 const FAILOVER: Duration = Duration::from_secs(33);
 
 const SETTINGS: [(&str, &str); 4] = [
@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("PICLOUD_TRIGGER_RETRY_BASE_MS", "1"),
 ];
 
-/// A schedule that counts each of its times.
+/// Creates a schedule that counts each of its firings.
 async fn every_second(server: &Server) {
     let source = r#"kv::collection("fired").increment("" + ctx.event.cron.due_at)"#;
     let script = json!({"name": "tick", "source": source});
@@ -39,7 +39,7 @@ async fn every_second(server: &Server) {
     server.create(&format!("/apps/{APP}/triggers"), trigger).await.unwrap();
 }
 
-/// Each time of the schedule was counted once, and more come than there were `before`.
+/// Asserts that each firing was counted once, and that there are more than `before`.
 async fn goes_on_firing(ledger: &mut Ledger, before: usize) {
     let begun = Instant::now();
     loop {
@@ -68,7 +68,7 @@ async fn under_load(server: &Server, load: &Load, meanwhile: impl Future<Output 
 async fn accepted(load: &Load, more: usize) {
     let (begun, enough) = (Instant::now(), load.accepted() + more);
     while load.accepted() < enough {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not go on");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the load does not continue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -92,7 +92,7 @@ async fn commits_whose_answers_are_lost_are_neither_lost_nor_made_twice() {
             accepted(&load, ACCEPTED).await;
         };
         under_load(&server, &load, lossy).await;
-        assert!(proxy.lost() >= 5, "{} answers were lost", proxy.lost());
+        assert!(proxy.lost() >= 5, "{} responses were lost", proxy.lost());
         let before = ledger.counters(APP, "fired").await.len();
         goes_on_firing(&mut ledger, before).await;
         stopped(server, &load, ledger).await;
@@ -112,7 +112,7 @@ async fn a_failover_that_takes_longer_than_any_timeout_is_survived() {
         let failover = async {
             accepted(&load, ACCEPTED).await;
             proxy.set(Fault::Silent);
-            // How long it lasts is what this is about.
+            // The test is about the duration of the fault.
             tokio::time::sleep(FAILOVER).await;
             proxy.set(Fault::None);
             proxy.cut();
@@ -126,7 +126,7 @@ async fn a_failover_that_takes_longer_than_any_timeout_is_survived() {
     .await;
 }
 
-/// What was accepted before the server stops is done once.
+/// Checks that the events accepted before the server stops are done once.
 async fn stopped(server: Server, load: &Load, mut ledger: Ledger) {
     ledger.settled_but(APP, "tick").await;
     assert_eq!(server.stop(), Some(0));
@@ -169,7 +169,7 @@ async fn a_node_that_stood_still_while_definitions_changed_uses_the_new_ones() {
             assert!(signal(pid, "-CONT").await);
             accepted(&load, ACCEPTED).await;
         };
-        // To the one that goes on: nobody answers at the other.
+        // Sends to the working node: the other one cannot respond.
         under_load(&other, &load, pause).await;
         answers(&still, 401).await;
         ledger.settled(APP).await;
@@ -179,7 +179,7 @@ async fn a_node_that_stood_still_while_definitions_changed_uses_the_new_ones() {
     .await;
 }
 
-/// An app with a route that anybody may call.
+/// Creates an app with a route that is open to everyone.
 async fn open_route(server: &Server) -> Value {
     server.create("/apps", json!({"name": "door"})).await.unwrap();
     let script = json!({"name": "open", "source": "1"});
@@ -189,7 +189,7 @@ async fn open_route(server: &Server) -> Value {
     server.create("/apps/door/routes", route).await.unwrap()
 }
 
-/// Guards the route by a key.
+/// Protects the route with a key.
 async fn guard(server: &Server, route: &Value) {
     let auth = json!({"mode": "key", "secrets": ["KEY"]});
     let change = json!({"script_id": route["script_id"], "auth": auth});
@@ -198,7 +198,7 @@ async fn guard(server: &Server, route: &Value) {
     assert_eq!(changed.0, 200, "{changed:?}");
 }
 
-/// Asks until the route answers so, at most a minute.
+/// Polls, at most a minute, until the route responds with this status.
 async fn answers(server: &Server, status: u16) {
     let begun = Instant::now();
     loop {

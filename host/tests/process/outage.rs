@@ -1,6 +1,6 @@
-//! The database goes away under load and comes back: PostgreSQL crashes and recovers,
-//! SQLite's disk is full and has room again. Meanwhile every write is refused clearly,
-//! afterwards everything goes on without a restart.
+//! The database fails under load and recovers: PostgreSQL crashes and restarts, or SQLite's disk is
+//! full and gets space again. Meanwhile every write is refused clearly; afterwards everything
+//! continues without a restart.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ use crate::ledger::Ledger;
 use crate::load::{APP, Load, Random, SORTS, set_up};
 use crate::server::Server;
 
-/// Who sends at once.
+/// The number of concurrent senders.
 const LANES: u64 = 4;
-/// How many events are accepted between two outages.
+/// The number of events accepted between two outages.
 const ACCEPTED: usize = 60;
-/// How much is sent to a full disk before something must have been refused.
+/// The number of requests to a full disk after which one must have been refused.
 const REFUSED_AFTER_MAX: usize = 2000;
 
 const SETTINGS: [(&str, &str); 3] = [
@@ -77,7 +77,7 @@ async fn the_disk_is_full_and_has_room_again() {
                 assert!(sent < REFUSED_AFTER_MAX, "{sort:?} is never refused");
             }
         }
-        // What only reads is answered.
+        // Reads still work.
         let apps = server.ask("GET", "/api/v1/apps", &Value::Null).await.unwrap();
         assert_eq!(apps.status, 200, "{apps:?}");
         disk.make_room();
@@ -114,18 +114,18 @@ async fn a_full_disk_is_cured_by_deleting_executions_also_after_a_kill() {
         }
     }
     is_full(&server).await;
-    // One for the outage, and none for each of the writes.
+    // One for the outage, not one for each write.
     assert_eq!(disk.warnings().len(), 1, "{:?}", disk.warnings());
     server.kill();
     let Some(server) = disk.start_again(data.path(), &SETTINGS) else { return };
     is_full(&server).await;
-    // There is room left for what makes room.
+    // The reserved space is enough for deletions.
     let purged =
         server.admin("DELETE", "/apps/noise/executions?older_than_s=0", &Value::Null).await;
     assert_eq!(purged.unwrap(), (200, json!({"deleted": ACCEPTED, "complete": true})));
     let deleted = server.admin("DELETE", "/apps/noise/kv/c/k", &Value::Null).await.unwrap();
     assert_eq!(deleted.0, 204, "{deleted:?}");
-    // What adds is refused, also if a person does it: it would use up what is left.
+    // Writes that add data are refused, even by a person: they would use up the reserve.
     let app = json!({"name": "small"});
     let refused = server.admin("POST", "/apps", &app).await.unwrap();
     assert_eq!((refused.0, &refused.1["error"]["code"]), (503, &json!("disk_full")));
@@ -140,7 +140,7 @@ async fn a_full_disk_is_cured_by_deleting_executions_also_after_a_kill() {
     load.check(&mut Ledger::open(&disk.copy_database(copy.path())).await).await;
 }
 
-/// It lives, is not ready, and says why; nothing is claimed meanwhile.
+/// Asserts that it is live but not ready, says why, and claims no events.
 async fn is_full(server: &Server) {
     lives_but_is_not_ready(server).await;
     let ready = server.ask("GET", "/health/ready", &Value::Null).await.unwrap();
@@ -155,7 +155,7 @@ async fn send(load: &Load, server: &Server, count: usize) {
     }
 }
 
-/// Sends until it is accepted, at most a minute.
+/// Sends until a request is accepted, at most a minute.
 async fn accepted_again(load: &Load, server: &Server, sort: crate::load::Sort) {
     let begun = Instant::now();
     while load.send(server, sort).await != Some(true) {
@@ -172,11 +172,11 @@ async fn nothing_is_open(server: &Server) {
     }
 }
 
-/// Waits, at most a minute, until so much more was accepted.
+/// Waits, at most a minute, until this many more events were accepted.
 async fn accepted_more(load: &Load, more: usize) {
     let (begun, enough) = (Instant::now(), load.accepted() + more);
     while load.accepted() < enough {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not go on");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the load does not continue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

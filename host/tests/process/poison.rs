@@ -1,4 +1,4 @@
-//! An event whose run takes its host with it.
+//! An event whose run kills the server.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use crate::database::Kind;
 use crate::ledger::Ledger;
 use crate::server::Server;
 
-/// How often the event is tried.
+/// The number of attempts of the event.
 const ATTEMPTS: usize = 3;
 
 crate::on_both_databases! {
@@ -39,9 +39,9 @@ crate::on_both_databases! {
         ledger.settled("app").await;
         assert_eq!(ledger.dead_letters("app").await, [("unresolved".to_owned(), 1)].into());
         assert_eq!(ledger.counters("app", "effects").await.len(), 0);
-        assert!(server.ended().is_none(), "it was run once more");
+        assert!(server.ended().is_none(), "the event was run once more");
         let letter = server.find("/apps/app/dead-letters").await["items"][0].clone();
         assert_eq!(letter["attempts"], ATTEMPTS, "{letter}");
-        assert!(letter["last_error"].as_str().unwrap().contains("the host went down"), "{letter}");
+        assert!(letter["last_error"].as_str().unwrap().contains("the host or the database went down"), "{letter}");
     }
 }

@@ -1,4 +1,4 @@
-//! What lies between a server and PostgreSQL, and fails as networks do.
+//! A proxy between a server and PostgreSQL that fails like a network.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,22 +11,22 @@ use tokio::task::JoinHandle;
 
 use crate::database::{Database, Kind};
 
-/// What is wrong at the moment.
+/// The current fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Everything passes.
+    /// Everything is forwarded.
     None,
-    /// Of every so many COMMITs one is carried out, and its answer lost with the connection.
+    /// One in this number of COMMITs is executed, and its response is lost with the connection.
     LosesCommits(usize),
-    /// Nothing passes, and nobody is told.
+    /// Nothing is forwarded, and connections stay open.
     Silent,
-    /// Nothing passes on connections that listen to other nodes, and nobody is told.
+    /// Nothing is forwarded on connections that listen to other nodes, and they stay open.
     Deaf,
 }
 
-/// A way to a database; it ends when it is dropped.
+/// A proxy to a database. It stops when it is dropped.
 pub(crate) struct Proxy {
-    /// The database, as it is reached this way.
+    /// The database, with the address of the proxy.
     pub(crate) database: Database,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -35,7 +35,7 @@ pub(crate) struct Proxy {
 struct Shared {
     upstream: String,
     fault: watch::Sender<Fault>,
-    /// How often all connections were closed.
+    /// The number of times that all connections were closed.
     cuts: watch::Sender<usize>,
     commits: AtomicUsize,
     lost: AtomicUsize,
@@ -67,17 +67,17 @@ impl Proxy {
         Self { database, shared, task }
     }
 
-    /// From now on this is wrong.
+    /// Sets the current fault.
     pub(crate) fn set(&self, fault: Fault) {
         self.shared.fault.send_replace(fault);
     }
 
-    /// Closes every connection; new ones can be made.
+    /// Closes every connection; new ones can be opened.
     pub(crate) fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How many answers to a COMMIT were lost.
+    /// Returns the number of lost responses to a COMMIT.
     pub(crate) fn lost(&self) -> usize {
         self.shared.lost.load(Ordering::Relaxed)
     }
@@ -98,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// Passes on what comes, until one side ends.
+    /// Forwards data until one side closes.
     async fn pass(self: Arc<Self>, client: TcpStream) {
         let Ok(server) = TcpStream::connect(&self.upstream).await else { return };
         let ((from_client, to_client), (from_server, to_server)) =
@@ -161,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// Waits until something passes.
+    /// Waits until data is forwarded.
     async fn passes(&self, listens: bool) {
         let is_held = |fault: &Fault| {
             matches!(fault, Fault::Silent) || listens && matches!(fault, Fault::Deaf)
@@ -170,11 +170,11 @@ impl Shared {
     }
 }
 
-/// What a connection is used for.
+/// The use of a connection.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     listens: bool,
-    /// Whether the answer to its COMMIT is to be lost.
+    /// Whether the response to its COMMIT is lost.
     loses: bool,
 }
 

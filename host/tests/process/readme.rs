@@ -1,8 +1,7 @@
-//! The README does what it says: its shell blocks run literally and in order.
+//! Runs the README's shell blocks literally and in order.
 //!
-//! Only the address differs: another server may have port 8080. A block that cannot run here
-//! has the comment `<!-- not run: … -->` before it, with the reason, and is checked in another
-//! way.
+//! Only the address differs, because another server may use port 8080. A block that cannot run here
+//! has the comment `<!-- not run: … -->` before it, with the reason, and is checked in another way.
 
 use std::fs;
 use std::io::Write;
@@ -13,21 +12,24 @@ use std::process::{Command, Stdio};
 use crate::compiled_guest;
 use crate::server::{Server, picloud};
 
-const ADDRESS: &str = "127.0.0.1:8080";
+/// The address that the pages name.
+pub(crate) const ADDRESS: &str = "127.0.0.1:8080";
 
-/// A fenced block.
-struct Block<'a> {
-    language: &'a str,
-    text: &'a str,
-    /// The last paragraph before it.
-    before: &'a str,
+/// A fenced code block.
+pub(crate) struct Block<'a> {
+    pub(crate) language: &'a str,
+    pub(crate) text: &'a str,
+    /// The paragraph before it.
+    pub(crate) before: &'a str,
 }
 
-fn root() -> PathBuf {
+/// Returns the folder of the repository.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn blocks(page: &str) -> Vec<Block<'_>> {
+/// Returns the code blocks of a page.
+pub(crate) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut found = Vec::new();
     let mut parts = page.split("```");
     let mut outside = parts.next().unwrap_or_default();
@@ -40,13 +42,13 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     found
 }
 
-/// The file that a paragraph names, as `` `greet.rhai` ``.
+/// Returns the file that a paragraph names, as `` `greet.rhai` ``.
 fn named_file(paragraph: &str) -> &str {
     let mut names = paragraph.split('`').filter(|name| name.ends_with(".rhai"));
     names.next().expect("the name of a file before its text")
 }
 
-/// Each command of the script with what it should print after `# prints`.
+/// Returns the expected output after each `# prints`.
 fn promises(script: &str) -> Vec<&str> {
     let lines = script.lines().filter_map(|line| line.split_once("# prints "));
     lines.map(|(_, promise)| promise.trim()).collect()
@@ -60,7 +62,7 @@ fn the_readme_runs_as_it_is_written() {
     fs::create_dir_all(&release).unwrap();
     symlink(env!("CARGO_BIN_EXE_picloud"), release.join("picloud")).unwrap();
 
-    // `make run` serves the sample, on a data folder that is new.
+    // `make run` serves the sample on a new data folder.
     let data = scratch.path().join("data");
     fs::create_dir(&data).unwrap();
     compiled_guest::place(&data);
@@ -120,7 +122,7 @@ fn the_readme_runs_as_it_is_written() {
     assert_eq!(server.stop(), Some(0));
 }
 
-/// Every page: those of the root, of `docs/`, `docs/decisions/` and the examples.
+/// Returns every page: those of the root, of `docs/`, `docs/decisions/` and the examples.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     let mut open = ["docs", "examples"].map(|folder| root().join(folder)).to_vec();
@@ -140,12 +142,12 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// What lies outside of code.
+/// Returns the text outside of code blocks.
 fn prose(page: &str) -> String {
     page.split("```").step_by(2).collect()
 }
 
-/// The anchor of a heading.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
     let text: String = heading.trim().to_lowercase().chars().filter(kept).collect();

@@ -1,4 +1,4 @@
-//! Events on a server that has no room for them.
+//! Events on a server without free slots.
 
 use serde_json::json;
 use tempfile::TempDir;

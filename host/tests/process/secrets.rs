@@ -1,4 +1,4 @@
-//! Secrets by the command line, and another master key between two starts.
+//! Secrets set by the command line, and a master key that is replaced between two starts.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::compiled_guest;
 use crate::server::{OWNER_KEY, Server, picloud};
 
-/// Runs a command with this on its standard input; what it printed and its exit code.
+/// Runs a command with this standard input. Returns its output and exit code.
 fn run(data: &Path, url: &str, arguments: &[&str], input: &str) -> (String, String, Option<i32>) {
     let mut process = picloud(data)
         .args(arguments)
@@ -42,7 +42,7 @@ async fn a_secret_is_set_by_the_command_line_and_outlives_its_master_key() {
     let on_server = |arguments: &[&str], input: &str| {
         let (out, err, code) = run(data.path(), &server.url, arguments, input);
         assert_eq!(code, Some(0), "{arguments:?}: {err}");
-        assert!(!(out.clone() + &err).contains("v4lue"), "{out}{err}");
+        assert!(!format!("{out}{err}").contains("v4lue"), "{out}{err}");
         out
     };
     on_server(&["secrets", "set", "TOKEN", "--app", "shop"], "v4lue\n");
@@ -62,12 +62,12 @@ async fn a_secret_is_set_by_the_command_line_and_outlives_its_master_key() {
     assert_eq!((id.trim().len(), code), (16, Some(0)), "{err}");
     let after = std::fs::read_to_string(&key_file).unwrap();
     assert_ne!(before, after);
-    assert!(!(id + &err).contains(after.trim()), "{err}");
+    assert!(!format!("{id}{err}").contains(after.trim()), "{err}");
     let server = Server::start(data.path(), &[("PICLOUD_OWNER_KEY", OWNER_KEY)]);
     assert_eq!(server.call("/x/shop/read").await.unwrap().0, 200);
     assert_eq!(server.stop(), Some(0));
 
-    // A key that others can read, another one, and none.
+    // A key file that others can read, a different key, and no key.
     let refused = |reason: &str| {
         let (_, err, code) = run(data.path(), "", &["serve"], "");
         assert_eq!(code, Some(1), "{err}");

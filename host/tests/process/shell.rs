@@ -1,4 +1,4 @@
-//! Commands as somebody types them, against a server.
+//! Runs commands against a server.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::compiled_guest;
 use crate::server::{OWNER_KEY, Server, picloud};
 
-/// A server, and a shell in which commands are typed.
+/// A server, and the commands run against it.
 pub(crate) struct Shell {
     pub(crate) data: TempDir,
     pub(crate) server: Server,
 }
 
-/// What a command said, and how it ended.
+/// The output and the exit code of a command.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
@@ -27,7 +27,7 @@ impl Shell {
     pub(crate) fn start() -> Self {
         let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         compiled_guest::place(data.path());
-        // An event is given up at once.
+        // An event becomes a dead letter after one attempt.
         let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1")];
         let server = Server::start(data.path(), &variables);
         Self { data, server }
@@ -37,7 +37,7 @@ impl Shell {
         self.run_with_input(arguments, b"")
     }
 
-    /// [`Shell::run`] with something at the standard input.
+    /// Like [`Shell::run`], with this standard input.
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Said {
         let variables = [("PICLOUD_OWNER_KEY", OWNER_KEY), ("PICLOUD_URL", &self.server.url)];
         let mut child = picloud(self.data.path())
@@ -48,7 +48,7 @@ impl Shell {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that reads nothing has closed it.
+        // A command that reads no input has closed it.
         let _ = child.stdin.take().unwrap().write_all(input);
         let ended = child.wait_with_output().unwrap();
         let Output { status, stdout, stderr } = ended;
@@ -59,7 +59,7 @@ impl Shell {
         }
     }
 
-    /// The standard output of a command that is carried out.
+    /// Returns the standard output of a command that must succeed.
     #[track_caller]
     pub(crate) fn does(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments);
@@ -67,7 +67,7 @@ impl Shell {
         said.out.trim_end().to_owned()
     }
 
-    /// The standard error of a command that ends with this code.
+    /// Returns the standard error of a command that must end with this code.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let said = self.run(arguments);
@@ -76,14 +76,14 @@ impl Shell {
         said.err
     }
 
-    /// A command that prints something and ends with 1.
+    /// Runs a command that must print something and end with 1.
     #[track_caller]
     pub(crate) fn fails_after_printing(&self, arguments: &[&str]) {
         let said = self.run(arguments);
         assert_eq!(said.code, Some(1), "{arguments:?}: {}{}", said.out, said.err);
     }
 
-    /// The standard output of a command that is carried out, as JSON.
+    /// Returns the standard output of a command that must succeed, as JSON.
     #[track_caller]
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--json"]].concat();

@@ -1,4 +1,4 @@
-//! What the log says of wrong passwords, and the filter that reads it; one server at a time.
+//! Log lines of failed sign-ins and the fail2ban filter for them; one server at a time.
 
 use std::fs::{self, File};
 
@@ -10,7 +10,7 @@ use crate::start::data;
 
 const FILTER: &str = include_str!("../../../packaging/fail2ban/picloud.conf");
 
-/// The filter's expressions, with what fail2ban means by `<ADDR>`.
+/// Returns the filter's expressions, with fail2ban's meaning of `<ADDR>`.
 fn expressions() -> Vec<Regex> {
     let lines = FILTER.lines().map(|line| line.trim_start_matches("failregex =").trim());
     let lines = lines.filter(|line| line.starts_with('^'));
@@ -63,7 +63,7 @@ fn a_second_server_on_one_sqlite_database_is_refused() {
     let said = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("another server uses the database"), "{said}");
-    // Commands that work on the data beside a server do.
+    // Commands that work on the data beside a running server still work.
     let backup = data.path().join("backup");
     let made = picloud(data.path())
         .arg("backup")
@@ -75,7 +75,7 @@ fn a_second_server_on_one_sqlite_database_is_refused() {
     assert_eq!(made.status.code(), Some(0), "{told}");
     assert!(told.contains("the master key is not in the backup"), "{told}");
     assert!(data.path().join("master.key").exists() && !backup.join("master.key").exists());
-    // When it ended, also without saying so, its place is free.
+    // After the server has ended, even by a kill, the next one can start.
     let mut first = first;
     first.kill();
     drop(first);

@@ -1,4 +1,4 @@
-//! How it starts and stops.
+//! Starting and stopping.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -123,7 +123,7 @@ async fn with_little_address_space_fewer_run_at_once() {
     }
 }
 
-/// Under systemd both may start at once.
+/// Under systemd, both can start at the same time.
 #[tokio::test]
 async fn a_server_waits_for_its_database_server() {
     let cluster = Cluster::start();
@@ -131,7 +131,7 @@ async fn a_server_waits_for_its_database_server() {
     let database = cluster.database();
     let data = data();
     let path = data.path().to_owned();
-    // In the place of the database server is somebody who does not answer: the server has tried.
+    // A silent listener stands in for the database server, and shows that the server has tried.
     let address = database.plain_url.split_once('@').unwrap().1;
     let address = address.split_once('/').unwrap().0;
     let nobody = tokio::net::TcpListener::bind(address).await.unwrap();

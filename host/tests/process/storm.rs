@@ -1,5 +1,5 @@
-//! Very many events at once: all that fail end as dead letters without a storm of
-//! attempts, and one app's do not keep another's from being done.
+//! Very many events at once: failing events become dead letters without a storm of attempts, and
+//! the backlog of one app does not block another.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -9,18 +9,18 @@ use crate::database::{Database, Kind};
 use crate::ledger::Ledger;
 use crate::server::Server;
 
-/// How many events one call of the feeding script sends.
+/// The number of events that one call of the feeding script sends.
 const SENT_AT_ONCE: usize = 1_000;
 const FAILING: usize = 10_000;
 const BACKLOG: usize = 20_000;
-/// So many of a backlog may come before one of another app: what was in hand, and what
-/// was claimed before the turn of that app came.
+/// The most events of a backlog that can run before another app's event: those already claimed, and
+/// those claimed before that app's turn.
 const AHEAD_MAX: i64 = 2_000;
 
 const SETTINGS: [(&str, &str); 2] =
     [("PICLOUD_MAX_HOST_CALLS", "10000"), ("PICLOUD_MAX_EFFECTS", "10000")];
 
-/// Makes an app whose queue `work` has this script, and `feed` to fill it.
+/// Creates an app whose queue `work` has this script, and `feed` to fill it.
 async fn with_queue(server: &Server, app: &str, source: &str) {
     server.create("/apps", json!({"name": app})).await.unwrap();
     let scripts = format!("/apps/{app}/scripts");
@@ -56,7 +56,7 @@ crate::on_both_databases! {
         ledger.settled("storm").await;
         let failing = FAILING as i64;
         assert_eq!(ledger.dead_letters("storm").await, [("unresolved".to_owned(), failing)].into());
-        // A claim counts as an attempt: there were no more of these either.
+        // A claim counts as an attempt, so there were no more claims either.
         assert_eq!(ledger.attempts("storm").await, [(1, failing), (2, failing)].into());
         assert_eq!(ledger.attempts_of_dead_letters("storm").await, 2 * failing);
     }
@@ -65,7 +65,7 @@ crate::on_both_databases! {
         let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let server = start(&data, database);
         let second = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // On PostgreSQL two nodes carry out the backlog.
+        // On PostgreSQL, two nodes run the backlog.
         let _second = (database.kind == Kind::Postgres).then(|| start(&second, database));
         with_queue(&server, "many", "1").await;
         with_queue(&server, "one", r#"kv::collection("effects").increment("one")"#).await;

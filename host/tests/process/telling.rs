@@ -1,5 +1,5 @@
-//! What an operator finds in the server's log: why it does not start, what failed inside, and
-//! who was answered what.
+//! The server's log for operators: the reason of a failed start, internal errors, and
+//! the access log.
 
 use std::fs;
 use std::io::Write;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use crate::server::{OWNER_KEY, Server, picloud};
 use crate::start::data;
 
-/// After what time a line is not expected any more.
+/// The time limit for a line.
 const LINE_WITHIN: Duration = Duration::from_secs(60);
 
-/// A server whose log is JSON, in a file.
+/// A server that logs JSON to a file.
 struct Told {
     server: Server,
     data: TempDir,
@@ -38,7 +38,7 @@ impl Told {
         Self { server, data, log }
     }
 
-    /// The first line for which this is so.
+    /// Returns the first line that matches.
     fn line(&self, is_it: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
@@ -47,7 +47,7 @@ impl Told {
             if let Some(line) = lines.find(&is_it) {
                 return line;
             }
-            assert!(begun.elapsed() < LINE_WITHIN, "it is not logged:\n{text}");
+            assert!(begun.elapsed() < LINE_WITHIN, "the line is not logged:\n{text}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -60,7 +60,7 @@ fn start(data: &Path, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
-/// Each with what is in the place of something else, and the words of the refusal.
+/// Each case: what is put in the place of something else, and words of the error.
 #[test]
 fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
     type Spoil = fn(&Path);
@@ -92,7 +92,7 @@ fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
             assert!(last.contains(word), "{name}: {word} is not in {said}");
         }
     }
-    // Of an instance that has run before.
+    // The data folder of an instance that has run before.
     let used = data();
     drop(Server::start(used.path(), &[]));
     let key = used.path().join("master.key");
@@ -103,7 +103,7 @@ fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
     let last = said.lines().last().unwrap();
     assert_eq!(code, Some(1), "{said}");
     assert!(last.contains("master.key is damaged"), "{said}");
-    // The folder itself, before there is an interpreter in it.
+    // The folder itself, before it contains an interpreter.
     let parent = data();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
@@ -160,7 +160,7 @@ async fn an_internal_error_is_found_in_the_log_by_the_id_that_its_caller_got() {
 
 #[tokio::test]
 async fn the_access_log_has_a_line_for_each_answer_and_no_credentials() {
-    // It does not depend on how much else is logged.
+    // The access log does not depend on the log level.
     let told = Told::start(&[("PICLOUD_LOG", "error"), ("PICLOUD_ACCESS_LOG", "on")]).await;
     let script = json!({"name": "hello", "source": "\"hello\""});
     let script = told.server.create("/apps/demo/scripts", script).await.unwrap();
@@ -179,7 +179,7 @@ async fn the_access_log_has_a_line_for_each_answer_and_no_credentials() {
     let line = told.line(|line| line["message"] == "GET /x/demo/nobody");
     assert_eq!((&line["status"], &line["execution"]), (&json!(404), &Value::Null));
     told.line(|line| line["message"] == "POST /api/v1/apps/demo/routes" && line["app"] == "demo");
-    // What no route sees has its line too.
+    // A request that matches no route has a line too.
     let address = told.server.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"TRACE /x/demo/traced HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

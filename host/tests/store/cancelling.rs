@@ -1,16 +1,16 @@
-//! Events that a person cancels.
+//! Cancelling events.
 
 use std::collections::BTreeSet;
 
 use picloud::store::{Conflict, Error, EventFilter, EventId, Resource, Store};
 
-use crate::events::{claim, claim_one, ending, event_for};
+use crate::events::{claim, claim_one, disposition, event_for};
 use crate::fixtures::{ALL, app, now, open, script};
 use crate::on_both_databases;
 
 const LEASE_US: i64 = 3_600_000_000;
 
-/// Cancels each of these events by itself; those that it got.
+/// Cancels these events one by one, and returns those that it cancelled.
 async fn cancel_each(store: &Store, ids: Vec<EventId>) -> BTreeSet<String> {
     let mut cancelled = BTreeSet::new();
     for id in ids {
@@ -43,7 +43,7 @@ on_both_databases! {
 
         let ids = vec![runs.id.clone(), waits.id.clone()];
         assert_eq!(store.cancel_events(ids).await.unwrap(), []);
-        let end = Some(ending(&claimed));
+        let end = Some(disposition(&claimed));
         let commit = picloud::store::Commit { end, at: now(), ..Default::default() };
         store.commit(commit).await.unwrap();
         let done = store.cancel_event(&runs.id).await;
@@ -53,7 +53,7 @@ on_both_databases! {
 
     async fn an_event_is_cancelled_or_claimed_and_never_both(database) {
         let store = open(database).await;
-        // Another node, where nodes share a database.
+        // Another node, if nodes can share the database.
         let other = if store.is_shared() { open(database).await } else { store.clone() };
         let shop = app(&store, "shop").await;
         let hello = script(&store, &shop.id, "hello").await;

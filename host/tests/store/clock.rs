@@ -1,4 +1,4 @@
-//! What a clock that was ahead has written is put right at the next start, once.
+//! At its next start, a store corrects times that a clock ahead has written, once.
 
 use picloud::store::{EventId, Execution, ScriptId};
 
@@ -22,10 +22,10 @@ async fn what_was_written_ahead_of_time_is_moved_back_once() {
         let events = [(); 3].map(|()| crate::events::event_for(&hello));
         store.append_events(events.to_vec(), None).await.unwrap();
         let [waiting, running, of_before] = events.map(|event| event.id);
-        // What the database's clock shows.
+        // The time of the database's clock.
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as i64;
         let mut plain = Plain::connect(database).await;
-        // Written an hour ahead: one that was to wait for ten minutes, and one in progress.
+        // Written an hour ahead: an event that waits for ten minutes, and one in progress.
         for (event, set) in [
             (
                 &waiting,
@@ -43,7 +43,7 @@ async fn what_was_written_ahead_of_time_is_moved_back_once() {
                     at = now + HOUR_US
                 ),
             ),
-            // Written before, for tomorrow.
+            // Written earlier, and due tomorrow.
             (&of_before, format!("available_at = {}", now + 24 * HOUR_US)),
         ] {
             plain.execute(&format!("UPDATE outbox SET {set} WHERE id = '{event}'")).await;
@@ -61,7 +61,7 @@ async fn what_was_written_ahead_of_time_is_moved_back_once() {
         let unmoved = due(&mut plain, &of_before).await;
         assert_eq!(unmoved, now + 24 * HOUR_US);
 
-        // The execution is still in the log, and moves nothing again.
+        // The execution is still in the log, and must not cause another correction.
         let before = due(&mut plain, &waiting).await;
         assert_eq!(store.heal_clock().await.unwrap(), 0);
         assert_eq!(due(&mut plain, &waiting).await, before);

@@ -1,11 +1,11 @@
-//! The one transaction that ends a run.
+//! The transaction that commits a run.
 
 use picloud::store::{
-    Caused, CollectionKey, Commit, Committed, End, EntryName, EntryRange, Json, Operations, Read,
-    Space, Store, Write,
+    Caused, CollectionKey, Commit, Committed, EntryName, EntryRange, Json, Operations, Read,
+    Settlement, Space, Store, Write,
 };
 
-use crate::events::{claim_one, ending, event_for};
+use crate::events::{claim_one, disposition, event_for};
 use crate::fixtures::{ALL, app, execution, id, now, open, script};
 
 fn key(app: &picloud::store::App, name: &str) -> CollectionKey {
@@ -46,7 +46,7 @@ crate::on_both_databases! {
         let delete = Write { value: None, ..set(&a, "k", "") };
         commit(&store, vec![], vec![delete.clone()]).await;
         assert_eq!(version(&store, &a, "k").await, 0);
-        // Deleting what is not there changes nothing.
+        // Deleting a missing key changes nothing.
         commit(&store, vec![], vec![delete]).await;
         assert_eq!(store.find_collection_version(&shop.id, Space::Kv, "a").await.unwrap(), 2);
         let listed = store.list_collections(&shop.id, Space::Kv, ALL).await.unwrap();
@@ -87,7 +87,7 @@ crate::on_both_databases! {
         assert_eq!(commit(&store, current, vec![set(&b, "k", "1")]).await, Committed::Done);
     }
 
-    /// However they are grouped: of many that saw the same, one is written.
+    /// For any grouping: of many runs that read the same version, one is committed.
     async fn of_runs_that_saw_the_same_one_is_committed(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
@@ -163,7 +163,7 @@ crate::on_both_databases! {
             reads,
             writes: vec![set(&a, "k", "1")],
             events: vec![Caused { event: event_for(&hello), of_write: None }],
-            end: Some(End { ..ending(&event) }),
+            end: Some(Settlement { ..disposition(&event) }),
             audit: None,
             is_limited: false,
             definitions: None,
@@ -182,7 +182,7 @@ crate::on_both_databases! {
         assert_ne!(events[0].id, event.id);
     }
 
-    /// The collection's version stays when an entry expires.
+    /// The collection's version does not change when an entry expires.
     async fn a_listing_is_another_one_when_something_in_it_has_expired(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;

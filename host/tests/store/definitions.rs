@@ -1,4 +1,4 @@
-//! What the ingress reads, and the revision that says when to read it again.
+//! The definitions that the ingress reads, and the revision that tells it to read them again.
 
 use picloud::store::{
     AppChange, Delivery, DomainDefinition, RouteDefinition, RoutePolicy, ScriptChange,

@@ -10,7 +10,7 @@ on_both_databases! {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
         let blog = app(&store, "blog").await;
-        // A claim keeps nobody else out.
+        // A claim does not block other apps.
         for app in [&shop, &blog] {
             let claimed = store.claim_domain(new_claim(&app.id, "www.example")).await.unwrap();
             assert!(claimed.token.is_some() && claimed.verified_at.is_none(), "{claimed:?}");
@@ -49,7 +49,7 @@ on_both_databases! {
         store.claim_domain(new_claim(&shop.id, "one-more.example")).await.unwrap();
     }
 
-    /// Only PostgreSQL has several nodes; on SQLite a node is all there is.
+    /// Only PostgreSQL has several nodes; on SQLite there is one.
     async fn each_node_reserves_its_hosts_for_all(database) {
         let store = open(database).await;
         let hosts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
@@ -64,7 +64,7 @@ on_both_databases! {
         };
         assert_eq!(store.list_reserved_hosts().await.unwrap(), all);
         assert_eq!(store.definitions().await.unwrap().reserved_hosts.len(), all.len());
-        // The first node is away for too long.
+        // The first node is down for too long.
         store.reserve_hosts("two", &kept, 300, 101).await.unwrap();
         assert_eq!(store.list_reserved_hosts().await.unwrap(), kept);
     }

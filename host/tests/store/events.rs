@@ -1,8 +1,9 @@
 //! The outbox: append, claim, complete, retry, bury.
 
 use picloud::store::{
-    Accepted, Claim, Claimed, Commit, Committed, DeadLetter, DeadLetterFilter, End, Ending, Event,
-    EventFilter, Json, Lease, NewEvent, NewKey, Places, Resolution, Script, Store, TriggerKind,
+    Accepted, Claim, Claimed, Commit, Committed, DeadLetter, DeadLetterFilter, Disposition, Event,
+    EventFilter, Json, Lease, NewEvent, NewKey, Places, Resolution, Script, Settlement, Store,
+    TriggerKind,
 };
 
 use crate::fixtures::{ALL, Plain, app, id, now, open, script};
@@ -10,7 +11,7 @@ use crate::fixtures::{ALL, Plain, app, id, now, open, script};
 /// Longer than any test takes.
 const LEASE_US: i64 = 3_600_000_000;
 
-/// An event for a script, as it was enqueued by another one.
+/// Returns an event for a script, enqueued by another script.
 pub(crate) fn event_for(script: &Script) -> NewEvent {
     NewEvent {
         id: id(),
@@ -46,23 +47,23 @@ pub(crate) async fn claim_one(store: &Store) -> Event {
     events.remove(0)
 }
 
-/// The end of a run that has succeeded.
-pub(crate) fn ending(event: &Event) -> End {
-    End {
+/// Returns the end of a successful run.
+pub(crate) fn disposition(event: &Event) -> Settlement {
+    Settlement {
         lease: Lease {
             event_id: event.id.clone(),
             attempt: event.attempt,
             token: event.lease_token.clone().unwrap(),
         },
-        ending: Ending::Complete,
+        disposition: Disposition::Complete,
         resolves: None,
         abandoned: None,
         answer: None,
     }
 }
 
-async fn end(store: &Store, event: &Event, ending: Ending) -> Committed {
-    let end = End { ending, ..self::ending(event) };
+async fn end(store: &Store, event: &Event, disposition: Disposition) -> Committed {
+    let end = Settlement { disposition, ..self::disposition(event) };
     store.commit(Commit { end: Some(end), at: now(), ..Commit::default() }).await.unwrap()
 }
 
@@ -106,8 +107,8 @@ crate::on_both_databases! {
         assert_eq!(rest.events[0].id, second.id);
         assert!(claim(&store, "other", 10, LEASE_US).await.events.is_empty());
         assert!(store.next_event_in().await.unwrap().unwrap() > 0);
-        assert_eq!(end(&store, &taken, Ending::Complete).await, Committed::Done);
-        assert_eq!(end(&store, &taken, Ending::Complete).await, Committed::LeaseLost);
+        assert_eq!(end(&store, &taken, Disposition::Complete).await, Committed::Done);
+        assert_eq!(end(&store, &taken, Disposition::Complete).await, Committed::LeaseLost);
         store.find_event(&second.id).await.unwrap();
         assert!(store.find_event(&first.id).await.is_err());
     }
@@ -120,11 +121,11 @@ crate::on_both_databases! {
         let late = claim(&store, "gone", 1, 0).await.events.remove(0);
         let taken = claim(&store, "node", 1, LEASE_US).await.events.remove(0);
         assert_eq!((taken.id.clone(), taken.attempt), (late.id.clone(), 2));
-        for ending in [Ending::Complete, Ending::Retry { delay_us: 0, error: "no".to_owned() }, Ending::Bury(Box::new(letter(&late, &hello)))] {
-            assert_eq!(end(&store, &late, ending).await, Committed::LeaseLost);
+        for disposition in [Disposition::Complete, Disposition::Retry { delay_us: 0, error: "no".to_owned() }, Disposition::Bury(Box::new(letter(&late, &hello)))] {
+            assert_eq!(end(&store, &late, disposition).await, Committed::LeaseLost);
         }
         assert_eq!(store.list_dead_letters(&shop.id, &DeadLetterFilter::default(), ALL).await.unwrap().rows, []);
-        // Keeping it alive takes the right token.
+        // Extending a lease needs the right token.
         store.extend_leases("gone".to_owned(), vec![taken.id.clone()], 0).await.unwrap();
         assert!(claim(&store, "third", 1, LEASE_US).await.events.is_empty());
         store.extend_leases("node".to_owned(), vec![taken.id.clone()], 0).await.unwrap();
@@ -141,13 +142,13 @@ crate::on_both_databases! {
         assert!(claimed.events.is_empty());
         let next = claimed.next_in_us.unwrap();
         assert!((50_000_000..=60_000_000).contains(&next), "{next}");
-        // The database's clock an hour on.
+        // Advances the database's clock by an hour.
         let jump = "UPDATE outbox SET available_at = available_at - 3600000000";
         Plain::connect(database).await.execute(jump).await;
         assert_eq!(claim(&store, "node", 10, LEASE_US).await.events.len(), 1);
     }
 
-    /// Also one behind others of its app that are due before.
+    /// Even for an event behind others of its app that are due before.
     async fn a_claim_tells_when_there_will_be_more(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
@@ -158,13 +159,13 @@ crate::on_both_databases! {
         assert_eq!(claimed.events.len(), 1);
         let next = claimed.next_in_us.unwrap();
         assert!((50_000_000..=60_000_000).contains(&next), "{next}");
-        end(&store, &claimed.events[0], Ending::Complete).await;
+        end(&store, &claimed.events[0], Disposition::Complete).await;
         let next = store.next_event_in().await.unwrap().unwrap();
         assert!((50_000_000..=60_000_000).contains(&next), "{next}");
     }
 
-    /// The clock was set back by an hour: what was due in no time is due in an hour, until
-    /// it is moved with the clock; what waits for longer still waits.
+    /// The clock was set back by an hour. An event that was due soon would be due in an hour, so it
+    /// moves with the clock. An event with a longer wait still waits.
     async fn what_waits_moves_with_a_clock_that_is_set_back(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
@@ -187,11 +188,11 @@ crate::on_both_databases! {
         let hello = script(&store, &shop.id, "hello").await;
         store.append_events(vec![event_for(&hello)], None).await.unwrap();
         let event = claim_one(&store).await;
-        let retry = Ending::Retry { delay_us: 0, error: "first".to_owned() };
+        let retry = Disposition::Retry { delay_us: 0, error: "first".to_owned() };
         assert_eq!(end(&store, &event, retry).await, Committed::Done);
         let event = claim_one(&store).await;
         assert_eq!((event.attempt, event.last_error.as_deref()), (2, Some("first")));
-        let retry = Ending::Retry { delay_us: 60_000_000, error: "second".to_owned() };
+        let retry = Disposition::Retry { delay_us: 60_000_000, error: "second".to_owned() };
         assert_eq!(end(&store, &event, retry).await, Committed::Done);
         assert!(claim(&store, "node", 1, LEASE_US).await.events.is_empty());
     }
@@ -203,7 +204,7 @@ crate::on_both_databases! {
         store.append_events(vec![event_for(&hello)], None).await.unwrap();
         let event = claim_one(&store).await;
         let letter = letter(&event, &hello);
-        end(&store, &event, Ending::Bury(Box::new(letter.clone()))).await;
+        end(&store, &event, Disposition::Bury(Box::new(letter.clone()))).await;
         assert_eq!(store.find_dead_letter(&letter.id).await.unwrap(), letter);
         let unresolved = DeadLetterFilter { unresolved: true, ..DeadLetterFilter::default() };
         assert_eq!(store.count_dead_letters(&shop.id, &unresolved).await.unwrap(), 1);
@@ -231,7 +232,7 @@ crate::on_both_databases! {
         }
         let claimed = claim(&store, "node", 30, LEASE_US).await;
         let of_first = claimed.events.iter().filter(|event| Some(&event.app_id) == first.as_ref());
-        // Ten for each; what the last two leave is taken next.
+        // Ten for each app; the next app takes what two apps leave.
         assert_eq!((claimed.events.len(), of_first.count()), (14, 10));
         assert_eq!(claimed.next_in_us, Some(0));
     }
@@ -246,7 +247,7 @@ crate::on_both_databases! {
         assert_eq!(store.append_events(vec![message()], None).await.unwrap(), Accepted::Dropped);
         let waiting = store.find_waiting_message(&shop.id, "hello", "k").await.unwrap();
         assert_eq!(waiting, Some(first.id));
-        // What happens from now on the run may not see any more.
+        // The run may not see changes from now on.
         claim_one(&store).await;
         assert_eq!(store.append_events(vec![message()], None).await.unwrap(), Accepted::Appended);
     }
@@ -275,7 +276,7 @@ crate::on_both_databases! {
         assert_eq!(store.find_first_answer(&first.id).await.unwrap(), None);
         let event = claim_one(&store).await;
         let answer = Json::from_text("{}".to_owned());
-        let end = End { answer: Some(answer.clone()), ..ending(&event) };
+        let end = Settlement { answer: Some(answer.clone()), ..disposition(&event) };
         store.commit(Commit { end: Some(end), at: now(), ..Commit::default() }).await.unwrap();
         assert_eq!(store.find_first_answer(&first.id).await.unwrap(), Some(answer));
         assert_eq!(store.delete_idempotency_keys_before(now(), 10).await.unwrap(), 2);
@@ -290,7 +291,7 @@ crate::on_both_databases! {
         assert!(store.forget_reply(&event.id).await.unwrap());
         assert_eq!(store.find_event(&event.id).await.unwrap().reply_to, None);
         let taken = claim_one(&store).await;
-        end(&store, &taken, Ending::Complete).await;
+        end(&store, &taken, Disposition::Complete).await;
         assert!(!store.forget_reply(&event.id).await.unwrap());
     }
 
@@ -324,7 +325,7 @@ crate::on_both_databases! {
         let backlog = store.list_backlog(&shop.id, ALL).await.unwrap();
         let counts: Vec<_> = backlog.iter().map(|row| (row.source.as_str(), row.events)).collect();
         assert_eq!(counts, [("q", 1), ("hello", 2)]);
-        // Without a script it is not claimed, and its app goes with all of them.
+        // An event without a script is not claimed. Deleting the app deletes both.
         assert_eq!(claim(&store, "node", 10, LEASE_US).await.events.len(), 2);
         store.delete_app(&shop.id).await.unwrap();
         assert!(store.find_event(&queued.id).await.is_err());

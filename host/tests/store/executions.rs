@@ -121,7 +121,7 @@ on_both_databases! {
         let store = open(database).await;
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());
         let scope = ExecutionScope::Script(script_id.clone());
-        // It starts first and ends last.
+        // This execution starts first and ends last.
         let mut long = execution(&app_id, &script_id);
         let rows: Vec<_> = (0..5).map(|_| execution(&app_id, &script_id)).collect();
         long.finished_at = rows[4].finished_at;
@@ -236,7 +236,7 @@ on_both_databases! {
         if !store.is_shared() {
             assert!(full > 24 << 20, "{full}");
             assert!(store.size_bytes().await.unwrap() < full / 3);
-            // Bounded parts, so that no other write waits for all of it.
+            // Bounded parts, so that other writes do not wait for all of it.
             assert!(writes >= 1, "{writes}");
         }
         assert!(!store.give_back_room().await.unwrap());

@@ -1,5 +1,5 @@
-//! Stores, rows and obstacles for the tests. Ids and times are counted, so that
-//! a failing test fails the same way again.
+//! Stores, rows and obstacles for the tests. Ids and times are counted, so that a failing test
+//! fails in the same way again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,18 +15,18 @@ use crate::database::{Database, Kind};
 
 pub(crate) const ALL: Page = Page { limit: 1_000, offset: 0 };
 
-/// A number that is larger than all before it.
+/// Returns a number larger than all before it.
 pub(crate) fn next() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(1_700_000_000_000_000);
     COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The time "now", µs.
+/// Returns the time "now", µs.
 pub(crate) fn now() -> i64 {
     next().cast_signed()
 }
 
-/// An id that sorts after all before it, as UUIDv7 does.
+/// Returns an id that sorts after all before it, like UUIDv7.
 pub(crate) fn id<T: From<Uuid>>() -> T {
     let count = u128::from(next());
     T::from(Uuid::from_u128(((count >> 12) << 80) | (7 << 76) | ((count & 0xfff) << 64)))
@@ -75,7 +75,7 @@ pub(crate) fn new_claim(app_id: &AppId, host: &str) -> NewClaim {
     NewClaim { host, app_id: app_id.clone(), token, created_at: now() }
 }
 
-/// A route to `script`, whose shape is its path.
+/// Returns a route to `script` whose shape is its path.
 pub(crate) fn route(script: &Script, method: &str, host: &str, path: &str) -> Route {
     Route {
         id: id::<RouteId>(),
@@ -91,7 +91,7 @@ pub(crate) fn route(script: &Script, method: &str, host: &str, path: &str) -> Ro
     }
 }
 
-/// A run that finished now.
+/// Returns a run that finished now.
 pub(crate) fn execution(app_id: &AppId, script_id: &ScriptId) -> Execution {
     let started_at = now();
     Execution {
@@ -119,7 +119,7 @@ pub(crate) fn execution(app_id: &AppId, script_id: &ScriptId) -> Execution {
     }
 }
 
-/// A connection beside the store's, to look behind it or to stand in its way.
+/// A separate connection to the store's database, to inspect it or to lock it.
 pub(crate) enum Plain {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
@@ -143,7 +143,7 @@ impl Plain {
         .unwrap();
     }
 
-    /// The rows of a query of two numbers.
+    /// Returns the rows of a query with two numbers.
     pub(crate) async fn pairs(&mut self, query: &str) -> Vec<(i64, i64)> {
         let query = AssertSqlSafe(query.to_owned());
         match self {

@@ -1,4 +1,4 @@
-//! Following the log while several writers commit: every execution comes exactly once.
+//! Following the log while several writers commit: every execution is returned exactly once.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::on_both_databases;
 const WRITERS: usize = 8;
 const ROWS_OF_WRITER: usize = 250;
 
-/// The writers that are connected to PostgreSQL.
+/// Selects the writers that are connected to PostgreSQL.
 const CLAIMED: &str = "SELECT CAST(classid AS BIGINT), CAST(objid AS BIGINT) FROM pg_locks \
     WHERE locktype = 'advisory' AND classid = 1885563761 \
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// The nodes on a database: two where it can be shared.
+/// Opens the nodes of a database: two if it can be shared.
 async fn nodes(database: &Database) -> Vec<Store> {
     let first = open(database).await;
     match database.kind {
@@ -39,7 +39,7 @@ async fn record(store: &Store, row: &Execution) {
     store.flush().await.unwrap();
 }
 
-/// Everything after `cursor`, in pages of `limit`, and the cursor behind it.
+/// Returns everything after `cursor`, in pages of `limit`, and the next cursor.
 async fn follow(
     store: &Store,
     scope: &ExecutionScope,
@@ -50,7 +50,7 @@ async fn follow(
     let mut rows = Vec::new();
     loop {
         let followed = store.follow_executions(scope, filter, &cursor, limit).await.unwrap();
-        // What the caller keeps is a text.
+        // A caller stores the cursor as a text.
         cursor = followed.cursor.to_string().parse().unwrap();
         rows.extend(followed.rows);
         if !followed.has_more {
@@ -68,7 +68,7 @@ async fn follow_all(
     follow(store, scope, &ExecutionFilter::default(), cursor, 7).await
 }
 
-/// Writes rows by both ways in which executions are written, the ends out of order.
+/// Writes rows in both ways that executions are written, with their ends out of order.
 async fn write_many(store: &Store, app_id: &AppId, writer: usize) -> Vec<ExecutionId> {
     let script_id: ScriptId = id();
     let mut written = Vec::new();
@@ -176,7 +176,7 @@ on_both_databases! {
         assert_eq!((&first.rows[..], first.has_more), (&[][..], true));
         let (rows, cursor) = follow(&store, &scope, &filter, start, 5).await;
         assert_eq!(rows, failed);
-        // What did not fit is behind the cursor, so that it is not looked at again.
+        // Rows that do not match are before the cursor, so they are not examined again.
         let (_, newest) = store.list_executions_and_cursor(&scope, &filter, ALL).await.unwrap();
         assert_eq!(cursor, newest);
     }
@@ -191,7 +191,7 @@ on_both_databases! {
         }
         store.flush().await.unwrap();
         let mut plain = Plain::connect(database).await;
-        // As a release before writes them; two ended at the same time.
+        // Rows as written by an older release; two ended at the same time.
         plain.execute("UPDATE executions SET writer = 0, sequence = 0").await;
         let same = format!("UPDATE executions SET finished_at = {}", old[4].finished_at);
         plain.execute(&format!("{same} WHERE id = '{}'", old[3].id)).await;
@@ -206,7 +206,7 @@ on_both_databases! {
         let (listed, newest) = store.list_executions_and_cursor(&scope, &filter, ALL).await.unwrap();
         assert_eq!((listed.rows.len(), newest), (11, cursor.clone()));
 
-        // A node with the release before goes on writing.
+        // A node with the older release continues to write.
         let other = execution(&app_id, &script_id);
         commit(&store, &other).await;
         let unnumbered = format!("UPDATE executions SET writer = 0 WHERE id = '{}'", other.id);
@@ -226,7 +226,7 @@ on_both_databases! {
         assert_eq!(seen, rows[..3]);
         store.delete_executions_before(None, i64::MAX, 10).await.unwrap();
         store.close().await.unwrap();
-        // The numbers go on, although no execution is left to count from.
+        // The sequence continues, although no execution is left to count from.
         let store = open(database).await;
         for row in &rows[3..] {
             commit(&store, row).await;
@@ -265,8 +265,8 @@ on_both_databases! {
         assert!(matches!(refused, Err(Error::Invalid { field: "after", .. })), "{refused:?}");
     }
 
-    /// Clients from before there were cursors follow by the id of the last execution that they
-    /// have seen. Executions that finished earlier can be written later.
+    /// Older clients follow by the id of the last execution that they have seen. Executions that
+    /// finished earlier can be written later.
     async fn an_id_is_a_cursor_where_one_writer_has_written_all(database) {
         let store = open(database).await;
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());
@@ -288,7 +288,7 @@ on_both_databases! {
     }
 }
 
-/// More connections than there are writers: they share one, and the order holds.
+/// With more connections than writers, connections share a writer, and the order holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_beyond_the_last_writer_share_it() {
     crate::database::with_fresh_database(Kind::Postgres, async |database| {

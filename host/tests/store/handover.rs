@@ -1,4 +1,4 @@
-//! Events that are taken as they are appended.
+//! Events that are claimed as they are appended.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::database::Database;
-use crate::events::{claim, ending, event_for};
+use crate::events::{claim, disposition, event_for};
 use crate::fixtures::{app, id, now, open, script};
 
 /// Longer than any test takes.
 const LEASE_US: i64 = 3_600_000_000;
 
-/// A node that takes events.
+/// A node that claims events.
 struct Node {
     store: Store,
     script: Script,
@@ -41,7 +41,7 @@ impl Node {
         assert_eq!(self.store.append_events(events, None).await.unwrap(), Accepted::Appended);
     }
 
-    /// What was taken by the appends that were answered, with its places.
+    /// Returns the events claimed by the completed appends, with their places.
     fn taken(&mut self) -> Vec<Taken> {
         std::iter::from_fn(|| self.taken.try_recv().ok()).collect()
     }
@@ -51,7 +51,7 @@ impl Node {
     }
 
     async fn complete(&self, event: &Event) -> Committed {
-        let commit = Commit { end: Some(ending(event)), at: now(), ..Commit::default() };
+        let commit = Commit { end: Some(disposition(event)), at: now(), ..Commit::default() };
         self.store.commit(commit).await.unwrap()
     }
 }
@@ -68,12 +68,12 @@ crate::on_both_databases! {
         let [taken] = <[_; 1]>::try_from(node.taken()).unwrap();
         let stored = node.store.find_event(&event.id).await.unwrap();
         assert!(stored.leased_until.unwrap() >= stored.available_at + LEASE_US);
-        // These two are the database's own.
+        // The database sets these two.
         let Event { leased_until, available_at, .. } = stored;
         assert_eq!(Event { leased_until, available_at, ..taken.event.clone() }, stored);
         assert_eq!((stored.attempt, stored.last_attempt_at), (1, stored.first_attempt_at));
         assert!(stored.first_attempt_at.is_some());
-        assert!(node.claim().await.is_empty(), "it was claimed by another one too");
+        assert!(node.claim().await.is_empty(), "another node claimed the event too");
         assert_eq!(node.complete(&taken.event).await, Committed::Done);
         assert_eq!(node.complete(&taken.event).await, Committed::LeaseLost);
         node.store.find_event(&event.id).await.unwrap_err();
@@ -90,7 +90,7 @@ crate::on_both_databases! {
         drop(taken);
         assert_eq!(node.places.all().available_permits(), 2);
         node.append(&[&events[3]]).await;
-        assert_eq!(node.taken().len(), 0, "it went past what waits");
+        assert_eq!(node.taken().len(), 0, "the event overtook pending ones");
         assert_eq!(ids(&node.claim().await), names[2..4]);
         node.store.open_handover(true);
         node.append(&[&events[4]]).await;
@@ -109,7 +109,7 @@ crate::on_both_databases! {
         assert_eq!(ids(node.taken().iter().map(|taken| &taken.event)), [ready.id.to_string()]);
         assert_eq!(ids(&node.claim().await), [deduped.id.to_string()]);
         node.append(&[&event()]).await;
-        assert_eq!(node.taken().len(), 1, "what cannot begin closed the door");
+        assert_eq!(node.taken().len(), 1, "an event that is not due blocked the handover");
     }
 
     async fn what_is_caused_by_a_run_and_what_has_an_idempotency_key_is_taken(database) {
@@ -119,7 +119,7 @@ crate::on_both_databases! {
         let cause = node.taken().remove(0);
         let caused = event_for(&node.script);
         let commit = Commit {
-            end: Some(ending(&cause.event)),
+            end: Some(disposition(&cause.event)),
             events: vec![Caused { event: caused.clone(), of_write: None }],
             at: now(),
             ..Commit::default()
@@ -139,7 +139,7 @@ crate::on_both_databases! {
                 created_at: now(),
             };
             node.store.append_events(vec![event], Some(key)).await.unwrap();
-            assert_eq!(node.taken().len(), taken, "the second one has come before");
+            assert_eq!(node.taken().len(), taken, "the second event came first");
         }
     }
 

@@ -159,7 +159,7 @@ on_both_databases! {
         );
         let before = store.revision();
         store.upsert_member(&shop.id, &ada.id, AppRole::Viewer, 1).await.unwrap();
-        assert!(store.revision() > before, "triggers may stop or go on by it");
+        assert!(store.revision() > before, "the change can stop or resume triggers");
         store.upsert_member(&shop.id, &ada.id, AppRole::Editor, 2).await.unwrap();
         store.upsert_member(&shop.id, &eve.id, AppRole::AppAdmin, 3).await.unwrap();
         store.upsert_member(&blog.id, &eve.id, AppRole::Viewer, 4).await.unwrap();

@@ -1,17 +1,17 @@
-//! Who holds an event may end it, and nobody else.
+//! Only the holder of an event's lease can complete the event.
 
 use std::time::Duration;
 
 use picloud::store::{
-    Claim, Commit, Committed, End, Ending, Event, EventFilter, EventId, Json, Lease, NewEvent,
-    Places, Store, TriggerKind,
+    Claim, Commit, Committed, Disposition, Event, EventFilter, EventId, Json, Lease, NewEvent,
+    Places, Settlement, Store, TriggerKind,
 };
 
 use crate::database::{Database, Kind, with_fresh_database};
 use crate::fixtures::{ALL, app, id, now, open, script};
 use crate::on_both_databases;
 
-/// A store with one event.
+/// Opens a store with one event.
 async fn with_event(database: &Database) -> (Store, EventId) {
     let store = open(database).await;
     let app = app(&store, "app").await;
@@ -58,8 +58,13 @@ fn lease_of(event: &Event) -> Lease {
 }
 
 fn done(lease: Lease) -> Commit {
-    let end =
-        End { lease, ending: Ending::Complete, resolves: None, abandoned: None, answer: None };
+    let end = Settlement {
+        lease,
+        disposition: Disposition::Complete,
+        resolves: None,
+        abandoned: None,
+        answer: None,
+    };
     Commit { end: Some(end), at: now(), ..Commit::default() }
 }
 
@@ -79,12 +84,12 @@ on_both_databases! {
         assert!(store.release_event(current.clone(), 3_600_000_000).await.unwrap());
         let event = store.find_event(&event_id).await.unwrap();
         assert_eq!((event.attempt, event.lease_token), (1, None));
-        assert!(claim(&store, "node", Duration::ZERO).await.is_empty(), "it does not wait");
+        assert!(claim(&store, "node", Duration::ZERO).await.is_empty(), "the event is not pending");
         assert_eq!(store.commit(done(current)).await.unwrap(), Committed::LeaseLost);
     }
 }
 
-/// On one thread, so that what is handed in together is committed together.
+/// On one thread, so that ends handed in together are committed together.
 #[tokio::test]
 async fn of_two_ends_in_one_commit_only_that_of_the_last_claim_counts() {
     for kind in [Kind::Sqlite, Kind::Postgres] {

@@ -1,10 +1,9 @@
-//! The conformance suite of the store: every test runs on a fresh SQLite and on
-//! a fresh PostgreSQL database, and both must agree.
+//! The conformance suite of the store: every test runs on a fresh SQLite database and on a fresh
+//! PostgreSQL database, with the same result.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../support/database.rs"]
-mod database;
+use picloud_testing::{database, on_both_databases};
 
 mod apps;
 mod cancelling;

@@ -1,4 +1,4 @@
-//! Changes whose work grows with the number of events are made in parts, and count at once.
+//! Changes that grow with the number of events are made in parts, but apply at once.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ async fn claim(store: &Store, events_max: i64) -> Vec<(EventId, Option<ScriptId>
     events.into_iter().map(|event| (event.id, event.script_id, event.attempt)).collect()
 }
 
-/// Moves all that is to be moved; how many parts that took.
+/// Moves everything that must be moved. Returns the number of parts.
 async fn move_all(store: &Store) -> usize {
     let mut parts = 0;
     while store.move_messages().await.unwrap() == Moving::More {
@@ -63,7 +63,7 @@ async fn move_all(store: &Store) -> usize {
     parts
 }
 
-/// How many messages of the queue have a script.
+/// Returns the number of messages of the queue that have a script.
 async fn assigned(store: &Store, app: &App) -> usize {
     let page = Page { limit: 10_000, offset: 0 };
     let events = store.list_events(&app.id, &EventFilter::default(), page).await.unwrap();
@@ -78,13 +78,13 @@ on_both_databases! {
         let messages: Vec<_> = (0..MANY).map(|_| message(&hello, None)).collect();
         store.append_events(messages, None).await.unwrap();
         let made = store.insert_trigger(trigger(&hello)).await.unwrap();
-        // A part at once, so that a short queue is its trigger's when the change is answered.
+        // The first part is moved at once, so that a short queue is assigned immediately.
         assert_eq!(assigned(&store, &shop).await, 500);
         assert_eq!(move_all(&store).await, 2);
         assert_eq!(assigned(&store, &shop).await, MANY);
         store.delete_trigger(&made.id).await.unwrap();
         assert_eq!(assigned(&store, &shop).await, MANY - 500);
-        // What it still seems to have is carried out by nobody.
+        // Messages that still seem to be assigned are not run.
         assert_eq!(claim(&store, 10).await, []);
         assert_eq!(assigned(&store, &shop).await, MANY - 1000);
         move_all(&store).await;
@@ -115,7 +115,7 @@ on_both_databases! {
                 assert!(seen.insert(id.to_string()));
             }
             idle = if claimed.is_empty() { idle + 1 } else { 0 };
-            // It keeps its key until it is claimed.
+            // The message keeps its key until it is claimed.
             let waits = store.find_waiting_message(&shop.id, "q", "key").await.unwrap().is_some();
             assert_eq!(waits, !seen.contains(&keyed_id));
             store.move_messages().await.unwrap();
@@ -187,7 +187,7 @@ on_both_databases! {
         assert!(matches!(store.delete_app(&shop.id).await, Err(Error::NotFound(Resource::App))));
         assert!(store.definitions().await.unwrap().scripts.is_empty());
         assert_eq!(store.list_apps(crate::fixtures::ALL).await.unwrap(), []);
-        // Its name is free, and nothing of it runs.
+        // Its name is free, and none of its events runs.
         app(&store, "shop").await;
         assert_eq!(claim(&store, 10).await, []);
         assert_eq!(store.next_event_in().await.unwrap(), None);
@@ -196,7 +196,7 @@ on_both_databases! {
         while store.remove_remains().await.unwrap() {
             parts += 1;
         }
-        // Three of messages, three of entries, one of the collection, and the app.
+        // Three parts of messages, three of entries, one of the collection, and one of the app.
         assert_eq!(parts, 8);
         let mut plain = Plain::connect(database).await;
         for table in ["outbox", "entries", "collections"] {

@@ -96,7 +96,7 @@ on_both_databases! {
         let mut plain = Plain::connect(database).await;
         plain.hold("executions").await;
 
-        // Bounded by 8 MiB: the eighth row and its few other bytes do not fit.
+        // The buffer is limited to 8 MiB: the eighth row and its overhead do not fit.
         for _ in 0..7 {
             let mut record = pin!(store.record(row()));
             assert!(poll!(record.as_mut()).is_ready());

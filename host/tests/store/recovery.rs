@@ -1,4 +1,4 @@
-//! A database that goes away and comes back.
+//! A database that fails and recovers.
 
 use std::pin::pin;
 
@@ -8,7 +8,7 @@ use picloud::store::{Error, Store};
 use crate::database::{Database, Kind, with_fresh_database};
 use crate::fixtures::{ALL, Plain, app, execution, id, new_app, open};
 
-/// Calls again while the answer is `Unavailable`.
+/// Repeats a call while its result is `Unavailable`.
 async fn until_available<T>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
     for _ in 0..1_000 {
         match call().await {
@@ -23,12 +23,12 @@ async fn until_available<T>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> 
 const OTHERS: &str =
     "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
-/// Ends the server's side of all the store's connections.
+/// Closes all of the store's connections on the server's side.
 async fn cut_connections(plain: &mut Plain) {
     plain.execute(&format!("SELECT pg_terminate_backend(pid) {OTHERS}")).await;
 }
 
-/// Waits until one of the store's statements waits for a lock.
+/// Waits until a statement of the store waits for a lock.
 async fn until_blocked(plain: &mut Plain) {
     let blocked = format!(
         "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 {OTHERS} AND wait_event_type = 'Lock') \
@@ -70,7 +70,7 @@ async fn a_write_that_loses_its_connection_is_answered_unavailable() {
         holder.hold("apps").await;
         let mut insert = pin!(store.insert_app(new_app("lost")));
         assert!(poll!(insert.as_mut()).is_pending());
-        // The lock's holder has to live on, so only the waiting one is cut.
+        // The holder of the lock must stay, so only the waiting connection is cut.
         until_blocked(&mut holder).await;
         let cut = format!("SELECT pg_terminate_backend(pid) {OTHERS} AND wait_event_type = 'Lock'");
         holder.execute(&cut).await;
@@ -105,8 +105,8 @@ async fn recorded_rows_survive_a_lost_connection() {
     .await;
 }
 
-/// A lock that is held longer than the busy timeout is the nearest thing to a
-/// full disk that needs no special file system.
+/// Holding a lock longer than the busy timeout is the closest substitute for a full disk that needs
+/// no special file system.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_sqlite_database_that_cannot_be_written_recovers() {
     with_fresh_database(Kind::Sqlite, async |database| {

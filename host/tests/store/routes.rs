@@ -122,7 +122,7 @@ on_both_databases! {
             }
             other => panic!("{other:?}"),
         }
-        // Another method, host or app is another route.
+        // A different method, host or app makes a different route.
         store
             .insert_route(shaped(route(&hello, "POST", "", "/{id}")))
             .await

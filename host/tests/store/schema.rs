@@ -1,4 +1,4 @@
-//! Which releases may use a database, and that landed migrations never change.
+//! The releases that can use a database, and the rule that landed migrations never change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use crate::on_both_databases;
 
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
 
-/// The content of each migration, by its file's name.
+/// Returns the content of each migration, by file name.
 fn migrations() -> BTreeMap<String, Vec<u8>> {
     let files = fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap());
     let files = files.filter(|file| file.path().extension().is_some_and(|end| end == "sql"));
@@ -26,12 +26,12 @@ fn version(name: &str) -> i64 {
     name.split_once('_').unwrap().0.parse().unwrap()
 }
 
-/// The newest migration of this release.
+/// Returns the newest migration of this release.
 fn newest() -> i64 {
     migrations().keys().map(|name| version(name)).max().unwrap()
 }
 
-/// What a newer release leaves behind: an applied migration, and its row if it has one.
+/// Applies a migration of a newer release, with its row in `schema` if given.
 async fn migrated_by_newer(database: &Database, version: i64, min_version: Option<i64>) {
     let blank = match database.kind {
         Kind::Sqlite => "x''",
@@ -49,7 +49,7 @@ async fn migrated_by_newer(database: &Database, version: i64, min_version: Optio
     }
 }
 
-/// Opens the database, which must be refused with these versions.
+/// Asserts that opening the database is refused with these versions.
 async fn refused(database: &Database, schema: i64, min_version: i64) -> String {
     let error = Store::open(&database.url).await.map(drop).unwrap_err();
     let Error::Schema { schema: given, min_version: needed, release } = error else {
@@ -84,10 +84,10 @@ fn every_migration_has_a_number_of_its_own() {
     assert_eq!(versions.iter().collect::<BTreeSet<_>>().len(), versions.len(), "{versions:?}");
 }
 
-/// On SQLite a second server is refused.
+/// SQLite refuses a second server.
 #[tokio::test]
 async fn several_servers_start_on_a_new_postgres_at_once() {
-    // Twice, because a second start has no migrations to wait for.
+    // Twice, because the second start has no migrations to wait for.
     with_fresh_database(Kind::Postgres, async |database: &Database| {
         for _ in 0..2 {
             let servers = (0..8).map(|_| Store::open(&database.url));
@@ -145,7 +145,7 @@ on_both_databases! {
     async fn a_refused_database_is_left_as_it_is(database) {
         open(database).await.close().await.unwrap();
         migrated_by_newer(database, 9_999, Some(9_999)).await;
-        // As if this release lacked its last migration: it would be applied again.
+        // As if this release lacked its last migration, which would then be applied again.
         let mut plain = Plain::connect(database).await;
         let last = format!("DELETE FROM _sqlx_migrations WHERE version = {}", newest());
         plain.execute(&last).await;

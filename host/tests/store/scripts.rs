@@ -7,7 +7,7 @@ use picloud::store::{
 use crate::fixtures::{ALL, app, id, new_script, now, open, route, script, source};
 use crate::on_both_databases;
 
-/// A change of the source alone.
+/// Returns a change of only the source.
 fn new_version(text: &str) -> ScriptChange {
     ScriptChange { source: Some(source(text)), updated_at: now(), ..ScriptChange::default() }
 }

@@ -1,4 +1,4 @@
-//! Secrets, as the bytes that they are to the store.
+//! Secrets, which the store treats as bytes.
 
 use picloud::store::{App, AppId, Conflict, Error, Resource, Secret, Store};
 
@@ -29,7 +29,7 @@ on_both_databases! {
         let (shop, blog) = (app(&store, "shop").await, app(&store, "blog").await);
         let before = store.revision();
         assert_eq!(put(&store, &shop, "B", "k1").await.unwrap(), 1);
-        assert!(store.revision() > before, "caches are told");
+        assert!(store.revision() > before, "caches are invalidated");
         assert_eq!(put(&store, &shop, "A", "k1").await.unwrap(), 1);
         let again = Secret { sealed_value: "new".into(), created_at: 0, updated_at: 7, ..secret(&shop.id, "B", "k1") };
         let facts = store.put_secret(again, 3).await.unwrap();
@@ -46,7 +46,7 @@ on_both_databases! {
         assert!(matches!(foreign, Err(Error::NotFound(Resource::Secret))), "{foreign:?}");
         let before = store.revision();
         store.delete_secret(&shop.id, "B").await.unwrap();
-        assert!(store.revision() > before, "caches are told");
+        assert!(store.revision() > before, "caches are invalidated");
         assert_eq!(store.find_secret(&shop.id, "B").await.unwrap(), None);
         let orphan = store.put_secret(secret(&id(), "B", "k1"), 3).await;
         assert!(matches!(orphan, Err(Error::NotFound(Resource::App))), "{orphan:?}");
@@ -78,7 +78,7 @@ on_both_databases! {
         put(&store, &shop, "A", "k1").await.unwrap();
         let other = put(&store, &shop, "B", "k2").await;
         assert!(matches!(other, Err(Error::Conflict(Conflict::MasterKey))), "{other:?}");
-        // Where there is no secret, any key may be the first.
+        // Without secrets, any master key can be the first.
         store.delete_secret(&shop.id, "A").await.unwrap();
         put(&store, &shop, "B", "k2").await.unwrap();
         let old = put(&store, &shop, "A", "k1").await;

@@ -138,7 +138,7 @@ on_both_databases! {
             store.rewrap_app_secret(seen.clone(), "again".to_owned(), "new".to_owned()).await.unwrap()
         };
         assert!(rewrap(&first).await);
-        assert!(!rewrap(&first).await, "it is another one by now");
+        assert!(!rewrap(&first).await, "the secret has changed in the meantime");
         assert_eq!(store.list_app_secrets_under("old", 9).await.unwrap(), [second]);
         store.delete_app(&shop.id).await.unwrap();
         assert!(store.list_app_secrets(&shop.id, "requests").await.unwrap().is_empty());

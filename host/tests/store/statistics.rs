@@ -1,4 +1,4 @@
-//! Executions as they are looked for and counted, and who is connected.
+//! Searching and counting executions, and the list of connected nodes.
 
 use picloud::store::{
     AppId, Captured, EventId, Execution, ExecutionFilter, ExecutionScope, ExecutionStatus, Json,
@@ -62,7 +62,7 @@ on_both_databases! {
             (ExecutionFilter { to: Some(rows[2].finished_at), ..any() }, vec![1, 0]),
             (ExecutionFilter { trigger_id: Some(id()), ..any() }, vec![]),
             (text("100 % OF"), vec![3]),
-            // Neither sign stands for anything but itself.
+            // `_` and `"` have no special meaning.
             (text("_\"]"), vec![3]),
             (text("h%o"), vec![]),
             (
@@ -137,7 +137,7 @@ on_both_databases! {
         };
         let part = |place, runs, errors| RunCount { place, runs, errors };
         assert_eq!(counted(10).await, [part(0, 2, 1), part(1, 2, 1)]);
-        // The last ones.
+        // The newest ones.
         assert_eq!(counted(3).await, [part(0, 1, 1), part(1, 2, 1)]);
         assert_eq!(store.count_runs(&id(), 100, 140, 20, 10).await.unwrap(), []);
     }
@@ -215,7 +215,7 @@ on_both_databases! {
         };
         let [a, b] = [("a", "1.0.0"), ("b", "1.1.0")].map(|(id, v)| (id.to_owned(), v.to_owned()));
         match database.kind {
-            // This process alone.
+            // Only this process.
             Kind::Sqlite => assert_eq!(listed().await, []),
             Kind::Postgres => assert_eq!(listed().await, [a, b]),
         }

@@ -1,4 +1,4 @@
-//! What apps keep is counted whatever changes it, and limited in the commit.
+//! The storage of apps is counted for every kind of change, and limited in the commit.
 
 use picloud::store::{
     AppId, Caused, CollectionKey, Commit, Committed, Conflict, EntryRange, Error, EventId, Json,
@@ -51,7 +51,7 @@ async fn change(store: &Store, writes: Vec<Write>, events: Vec<NewEvent>) -> Com
     store.commit(commit).await.unwrap()
 }
 
-/// Changes the database behind the store's back.
+/// Changes the database directly, bypassing the store.
 async fn raw(database: &Database, statement: &str) {
     Plain::connect(database).await.execute(statement).await;
 }
@@ -74,10 +74,10 @@ on_both_databases! {
             entries: 2, entry_bytes: 1 + 4 + 2 + 1, files: 1, file_bytes: 70, events: 2, event_bytes: 9,
         };
         assert_eq!(store.find_storage(&shop).await.unwrap(), kept);
-        // Written over, with something that is longer, shorter and gone.
+        // A key is overwritten by a longer value, by a shorter one, and deleted.
         change(&store, vec![set("a", "12345"), write(&shop, Space::Kv, "bb", None)], vec![]).await;
         change(&store, vec![write(&shop, Space::Files, "f", Some(&file(5)))], vec![]).await;
-        // What a file had counts until it is removed from the disk.
+        // A file's old content counts until it is removed from the disk.
         let kept = Storage { entries: 1, entry_bytes: 6, file_bytes: 70 + 5, ..kept };
         assert_eq!(store.find_storage(&shop).await.unwrap(), kept);
         let freed = store.list_freed_blobs(0, 10).await.unwrap();
@@ -94,7 +94,7 @@ on_both_databases! {
         assert_eq!(store.find_storage(&shop).await.unwrap(), kept);
         let all = store.sum_storage().await.unwrap();
         assert_eq!((all.entries, all.events), (2, 1));
-        // With its app everything goes.
+        // Deleting the app deletes everything.
         store.delete_app(&shop).await.unwrap();
         while store.remove_remains().await.unwrap() {}
         assert_eq!(store.find_storage(&shop).await.unwrap(), Storage::default());
@@ -112,7 +112,7 @@ on_both_databases! {
         assert!(store.is_near_storage_max(&shop));
         let full = StorageFull { limit: "app_entries", used: 3, most: 2 };
         assert_eq!(change(&store, set("c", "1"), vec![]).await, Committed::Full(full));
-        // What is there can be changed and deleted, and makes room.
+        // Existing keys can be changed and deleted, which makes space.
         let longest = "1".repeat(97);
         assert_eq!(change(&store, set("b", &longest), vec![]).await, Committed::Done);
         let full = StorageFull { limit: "app_entry_bytes", used: 101, most: 100 };
@@ -140,7 +140,7 @@ on_both_databases! {
         let files = StorageFull { limit: "app_files", used: 2, most: 1 };
         let expected = [Committed::Full(bytes), Committed::Done, Committed::Done, Committed::Full(files)];
         assert_eq!(done, expected);
-        // The same file can be written over when there is room for both contents.
+        // The same file can be overwritten if both contents fit.
         let full = StorageFull { limit: "app_file_bytes", used: 19, most: 10 };
         assert_eq!(store.commit(put(&shop, "b", 9)).await.unwrap(), Committed::Full(full));
         let delete = Commit {
@@ -176,13 +176,13 @@ on_both_databases! {
         };
         assert_eq!(store.commit(commit).await.unwrap(), Committed::Done);
         assert_eq!(store.find_storage(&shop).await.unwrap().events, 2);
-        // The refused key is not taken.
+        // The refused dedupe key is not taken.
         raw(database, "DELETE FROM outbox").await;
         store.append_events(vec![event(&shop, "{}")], Some(key())).await.unwrap();
         store.close().await.unwrap();
     }
 
-    /// Of a database from before, what is there is counted once.
+    /// The data of an older database is counted once.
     async fn the_first_start_counts_what_is_there(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await.id;
@@ -191,7 +191,7 @@ on_both_databases! {
         change(&store, vec![write(&shop, Space::Files, "f", Some(&file(9)))], vec![]).await;
         let kept = store.find_storage(&shop).await.unwrap();
         store.close().await.unwrap();
-        // As it was before the counters: without them, and without what keeps them.
+        // The state before the counters existed: without them, and without what maintains them.
         raw(database, "DELETE FROM storage").await;
         if store.is_shared() {
             raw(database, "DROP FUNCTION picloud_count_events() CASCADE").await;

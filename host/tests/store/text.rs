@@ -1,4 +1,4 @@
-//! Every text comes back as it was, or is refused; the same on both databases.
+//! Both databases return every text unchanged, or refuse it.
 
 use picloud::store::{AppChange, Error, Execution, Json, NewApp, Resource, Route, Store};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
@@ -10,7 +10,7 @@ use crate::fixtures::{
 };
 use crate::on_both_databases;
 
-/// What has broken other systems, mixed with any characters at all.
+/// Texts that have broken other systems, mixed with arbitrary characters.
 fn nasty_text() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "\0",
@@ -61,7 +61,7 @@ fn nasty_text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Whether the outcome is what a text in a plain column must have.
+/// Asserts the result that a text in a plain column must have.
 fn stored_or_refused(text: &str, field: &str, stored: Result<String, Error>) {
     match stored {
         Ok(stored) => assert_eq!(stored, text),
@@ -189,10 +189,10 @@ on_both_databases! {
         ));
     }
 
-    /// Above these lengths PostgreSQL could not index them.
+    /// PostgreSQL could not index longer texts.
     async fn indexed_text_has_a_limit_and_fits_up_to_it(database) {
         let store = open(database).await;
-        // Random enough not to be compressed into fitting.
+        // Random enough that compression does not make it fit.
         let text = |bytes: usize| -> String {
             let mut state = 1_u32;
             (0..bytes)

@@ -138,7 +138,7 @@ crate::on_both_databases! {
         assert_eq!(of().await, None);
     }
 
-    /// Whoever sends looks for the trigger before it is there, and appends afterwards.
+    /// A sender looks for the trigger before it exists, and appends the message after its creation.
     async fn a_message_that_was_sent_before_its_trigger_was_made_is_not_left_behind(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
@@ -173,14 +173,14 @@ crate::on_both_databases! {
         };
         let fired = |next, appended| Fired { next_due_at: Some(next), appended };
         assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), fired(200, Some(2)));
-        // Who comes too late learns when it is due.
+        // A late caller learns the next due time.
         assert_eq!(store.fire_schedule(firing(100, 2, false)).await.unwrap(), fired(200, None));
-        // The first ones are not done.
+        // The first firings are not done.
         assert_eq!(store.fire_schedule(firing(200, 1, true)).await.unwrap(), fired(300, Some(0)));
         let events = store.list_events(&shop.id, &EventFilter::default(), ALL).await.unwrap().rows;
         assert_eq!(events.len(), 2);
         let TriggerDetail::Cron { due_at, .. } = store.find_trigger(&made.id).await.unwrap().detail else {
-            panic!("it changed its kind");
+            panic!("the trigger changed its kind");
         };
         assert_eq!(due_at, Some(300));
     }

@@ -17,7 +17,7 @@ on_both_databases! {
         let mut plain = Plain::connect(database).await;
         plain.hold("apps").await;
 
-        // They wait behind the first one, which waits for the lock, and become one group.
+        // They wait behind the first write, which waits for the lock, and become one group.
         let names = (0..100).map(|n| {
             if n == 42 {
                 "taken".to_owned()
@@ -80,7 +80,7 @@ on_both_databases! {
             assert!(poll!(abandoned.as_mut()).is_pending());
         }
         plain.let_go().await;
-        // The writer takes one after the other.
+        // The writer handles one write after the other.
         app(&store, "next").await;
         store.find_app_by_name("abandoned").await.unwrap();
     }

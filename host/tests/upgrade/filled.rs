@@ -25,7 +25,7 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("guarded", r#"#{ guarded: true }"#),
 ];
 
-/// What was stored.
+/// The rows that were stored.
 pub(crate) struct Filled {
     /// A key of the owner's that reads scripts.
     key: String,

@@ -4,12 +4,9 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../support/database.rs"]
-mod database;
+use picloud_testing::{database, on_both_databases, server};
+
 mod filled;
-#[expect(dead_code, reason = "the tests of the process use the rest")]
-#[path = "../process/server.rs"]
-mod server;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,23 +1,20 @@
 //! `files::*`: blobs by path, in named buckets of the app.
 //!
-//! As with `kv`, a run sees its own changes at once and others see them after its
-//! commit, or never.
+//! As with `kv`, a run sees its own changes at once. Other runs see them after its commit.
 
 use serde::{Deserialize, Serialize};
 
-use crate::execution::bytes;
-
-/// Writes a file, over one that may be there.
+/// Writes a file. Replaces an existing one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
     /// The bucket.
     pub bucket: String,
     /// The path in the bucket.
     pub path: String,
-    /// The content; it may be empty.
-    #[serde(with = "bytes")]
+    /// The content, which can be empty.
+    #[serde(with = "serde_bytes")]
     pub content: Vec<u8>,
-    /// What kind of content it is, such as `image/png`.
+    /// The content type, such as `image/png`.
     pub content_type: String,
 }
 
@@ -32,9 +29,9 @@ pub struct Get {
 
 /// A file's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content(#[serde(with = "bytes")] pub Vec<u8>);
+pub struct Content(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
-/// Asks about a file.
+/// Reads a file's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// The bucket.
@@ -43,22 +40,22 @@ pub struct Stat {
     pub path: String,
 }
 
-/// What is known about a file.
+/// A file's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Its path in the bucket.
     pub path: String,
-    /// Its size.
+    /// Its size in bytes.
     pub size_bytes: i64,
-    /// What kind of content it is.
+    /// Its content type.
     pub content_type: String,
     /// The SHA-256 of its content, in hexadecimal.
     pub sha256: String,
-    /// As of `kv::Entry`.
+    /// Its version, like that of `kv::Entry`.
     pub version: i64,
 }
 
-/// Deletes a file; the answer is whether there was one.
+/// Deletes a file; the reply is whether it existed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
     /// The bucket.
@@ -67,16 +64,16 @@ pub struct Delete {
     pub path: String,
 }
 
-/// Lists files in the order of their paths' bytes.
+/// Lists files in the byte order of their paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The bucket.
     pub bucket: String,
-    /// Only paths that begin so.
+    /// The prefix of the paths to list.
     pub prefix: String,
-    /// At most so many, 1 to 1000.
+    /// The maximum number of files, 1 to 1000.
     pub limit: i64,
-    /// Only paths after this one.
+    /// Lists only paths after this one.
     pub after: Option<String>,
 }
 
@@ -85,6 +82,6 @@ pub struct List {
 pub struct Listed {
     /// The files.
     pub files: Vec<File>,
-    /// Whether there are more after the last one.
+    /// Whether there are more files after the last one.
     pub more: bool,
 }

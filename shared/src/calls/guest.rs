@@ -1,10 +1,10 @@
-//! What the guest tells the host about itself.
+//! Reports of the guest about itself.
 
 use serde::{Deserialize, Serialize};
 
-/// The guest panicked and will trap. Sent once, best effort.
+/// Reports that the guest panicked and will trap. Sent once, best effort.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panicked {
-    /// The panic's message and place in the guest's source.
+    /// The panic's message and its location in the guest's source.
     pub message: String,
 }

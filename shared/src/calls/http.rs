@@ -1,40 +1,37 @@
-//! `http::*`: requests to the outside.
+//! `http::*`: outbound HTTP requests.
 
 use serde::{Deserialize, Serialize};
 
-use crate::execution::bytes;
-
-/// Sends a request and waits for its answer. It is sent even if the run fails
-/// afterwards: nothing can call it back.
+/// Sends a request and waits for its response. It stays sent even if the run fails later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Send {
     /// The method, in upper case.
     pub method: String,
-    /// An absolute `http` or `https` address.
+    /// An absolute `http` or `https` URL.
     pub url: String,
-    /// Name and value, in order.
+    /// Pairs of name and value, in order.
     pub headers: Vec<(String, String)>,
     /// The body.
-    #[serde(with = "bytes")]
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
-    /// Give up after so many milliseconds; the host has a limit of its own.
+    /// The timeout in milliseconds. The host has a limit of its own.
     pub timeout_ms: Option<i64>,
-    /// Follow at most so many redirects; the host has a default, and a limit of its own.
+    /// The maximum number of redirects to follow. The host has a default and a limit of its own.
     pub redirects: Option<i64>,
-    /// Send an `Idempotency-Key` that stays the same however often the run is tried.
+    /// Whether to send an `Idempotency-Key`, which is the same for every attempt of the run.
     pub idempotency_key: bool,
 }
 
-/// The answer to a request, whatever its status.
+/// The response to a request, with any status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// Name in lower case and value; a name may come more than once.
+    /// Pairs of name, in lower case, and value. A name can occur more than once.
     pub headers: Vec<(String, String)>,
     /// The body.
-    #[serde(with = "bytes")]
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
-    /// The body as a text, where that is not in UTF-8.
+    /// The body as text if its charset is not UTF-8.
     pub text: Option<String>,
 }

@@ -1,11 +1,11 @@
 //! `kv::*`: values by key, in named collections of the app.
 //!
-//! A run sees its own changes at once; others see them after its commit, or
-//! never. Values travel as JSON text.
+//! A run sees its own changes at once. Other runs see them after its commit. Values are passed as
+//! JSON text.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks for one entry.
+/// Reads one entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// The collection.
@@ -14,35 +14,34 @@ pub struct Get {
     pub key: String,
 }
 
-/// An entry as it is read.
+/// An entry as read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its key.
     pub key: String,
-    /// Its value, JSON text.
+    /// Its value as JSON text.
     pub value: String,
-    /// Grows with every change of the collection; never used twice in one. An
-    /// entry that this run has changed has version 0, because it gets its number
-    /// at the commit.
+    /// Its version, which grows with every change of the collection and is never used twice in it.
+    /// An entry that this run has changed has version 0, because the commit assigns the version.
     pub version: i64,
 }
 
-/// Sets a value; the answer is whether it was set.
+/// Sets a value; the reply is whether it was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
     /// The collection.
     pub collection: String,
     /// The key.
     pub key: String,
-    /// The value, JSON text.
+    /// The value as JSON text.
     pub value: String,
-    /// After so many milliseconds it is as if it had never been set.
+    /// The time to live in milliseconds; `None` if the entry never expires.
     pub ttl_ms: Option<i64>,
-    /// Set it only while the entry has this version; 0 stands for no entry.
+    /// Sets the value only if the entry has this version; 0 stands for an absent entry.
     pub if_version: Option<i64>,
 }
 
-/// Deletes an entry; the answer is whether there was one.
+/// Deletes an entry; the reply is whether it existed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
     /// The collection.
@@ -51,16 +50,16 @@ pub struct Delete {
     pub key: String,
 }
 
-/// Lists entries in the order of their keys' bytes.
+/// Lists entries in the byte order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The collection.
     pub collection: String,
-    /// Only keys that begin so.
+    /// The prefix of the keys to list.
     pub prefix: String,
-    /// At most so many, 1 to 1000.
+    /// The maximum number of entries, 1 to 1000.
     pub limit: i64,
-    /// Only keys after this one.
+    /// Lists only keys after this one.
     pub after: Option<String>,
 }
 
@@ -69,17 +68,17 @@ pub struct List {
 pub struct Listed {
     /// The entries.
     pub entries: Vec<Entry>,
-    /// Whether there are more after the last one.
+    /// Whether there are more entries after the last one.
     pub more: bool,
 }
 
-/// Adds to a number, an absent one being 0; the answer is the new number.
+/// Adds to a number, which is 0 if absent; the reply is the new number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Increment {
     /// The collection.
     pub collection: String,
     /// The key.
     pub key: String,
-    /// What to add.
+    /// The number to add.
     pub by: i64,
 }

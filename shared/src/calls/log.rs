@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How important a line is.
+/// The severity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Finest detail.
+    /// The finest detail.
     Trace,
-    /// Detail for the author.
+    /// Details for the script's author.
     Debug,
-    /// What happened.
+    /// Normal events.
     Info,
-    /// Something unexpected that was dealt with.
+    /// An unexpected event that was handled.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
 }
 
@@ -27,6 +27,6 @@ pub struct Write {
     pub message: String,
     /// Structured data as JSON text.
     pub data: Option<String>,
-    /// The script's line that wrote it, from 1; 0 when unknown.
+    /// The number of the script's line that wrote it, from 1; 0 if unknown.
     pub line: u32,
 }

@@ -1,12 +1,12 @@
-//! `pubsub::*`: messages to everyone who listens to a topic.
+//! `pubsub::*`: messages to every trigger on a topic.
 
 use serde::{Deserialize, Serialize};
 
-/// Publishes a message when the run commits; every matching trigger gets it.
+/// Publishes a message when the run commits. Every matching trigger gets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
     /// The topic.
     pub topic: String,
-    /// The payload, JSON text.
+    /// The payload as JSON text.
     pub payload: String,
 }

@@ -1,10 +1,10 @@
-//! `secrets::*`: what the app's scripts know and nobody sees.
+//! `secrets::*`: values that the app's scripts can read and the API never shows.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks for the value of a secret; that there is none is an error.
+/// Requests the value of a secret. Fails if the secret does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
-    /// The secret.
+    /// The name of the secret.
     pub name: String,
 }

@@ -1,8 +1,8 @@
-//! `time::*`: the clock. Parsing and formatting need no host.
+//! `time::*`: the clock. Parsing and formatting need no host call.
 
 use serde::{Deserialize, Serialize};
 
-/// Asks for the time.
+/// Requests the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now;
 

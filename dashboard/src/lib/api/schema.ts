@@ -14,7 +14,7 @@ export interface paths {
         /** Lists apps, newest first. */
         get: operations["list_apps"];
         put?: never;
-        /** Makes an app. */
+        /** Creates an app. */
         post: operations["create_app"];
         delete?: never;
         options?: never;
@@ -34,8 +34,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Deletes an app with its scripts, routes and domains. Its executions stay until
-         *     they are too old.
+         * Deletes an app with its scripts, routes and domains. Its executions are kept until their
+         *     retention ends.
          */
         delete: operations["delete_app"];
         options?: never;
@@ -51,7 +51,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the answers of an app whose callers had gone, newest first. */
+        /** Lists responses of an app whose callers had disconnected, newest first. */
         get: operations["list_abandoned_executions"];
         put?: never;
         post?: never;
@@ -68,7 +68,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists what was done in an app, newest first. */
+        /** Lists the audit log of an app, newest first. */
         get: operations["list_app_audit"];
         put?: never;
         post?: never;
@@ -85,7 +85,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Counts what waits in an app, by kind and source. */
+        /** Counts an app's events that are not done, by kind and source. */
         get: operations["list_backlog"];
         put?: never;
         post?: never;
@@ -103,8 +103,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists what an app's scripts were started by lately, the last first, from the log of
-         *     executions.
+         * Lists the events and requests that recently started an app's scripts, newest first. They are
+         *     read from the execution log.
          */
         get: operations["list_captured_events"];
         put?: never;
@@ -122,7 +122,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists an app's dead letters, newest first. Payloads of more than 4 KiB are left out. */
+        /** Lists an app's dead letters, newest first. Payloads of more than 4 KiB are omitted. */
         get: operations["list_dead_letters"];
         put?: never;
         post?: never;
@@ -158,7 +158,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Enqueues the events of many dead letters anew. */
+        /** Enqueues the events of many dead letters again. */
         post: operations["replay_dead_letters"];
         delete?: never;
         options?: never;
@@ -193,7 +193,7 @@ export interface paths {
         /** Lists an app's domains, newest first. */
         get: operations["list_domains"];
         put?: never;
-        /** Claims a domain for an app. It is pending then, and served when it is verified. */
+        /** Claims a domain for an app. The domain is pending, and is not served until it is verified. */
         post: operations["claim_domain"];
         delete?: never;
         options?: never;
@@ -212,8 +212,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Gives a domain up and deletes the app's routes there. With routes there, it needs what
-         *     deleting them needs too.
+         * Releases a domain and deletes the app's routes there. If it has routes, the caller also needs
+         *     the right to delete routes.
          */
         delete: operations["release_domain"];
         options?: never;
@@ -230,7 +230,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Approves a domain without a DNS record, as an admin of the instance. It is served then. */
+        /** Approves a domain without a DNS record, as an instance admin. The domain is then served. */
         post: operations["approve_domain"];
         delete?: never;
         options?: never;
@@ -247,7 +247,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Looks for the DNS record that proves that a domain is the app's. It is served then. */
+        /** Looks up the DNS record that proves that the app owns a domain. If found, the domain is served. */
         post: operations["verify_domain"];
         delete?: never;
         options?: never;
@@ -265,8 +265,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sends a message to a queue, a topic or a script. It is stored when this answers;
-         *     the same `Idempotency-Key` within a day gets the same answer and sends nothing.
+         * Sends a message to a queue, a topic or a script. The response confirms that it is stored.
+         *     A request with the same `Idempotency-Key` within a day gets the same response and sends
+         *     nothing.
          */
         post: operations["send_event"];
         delete?: never;
@@ -287,8 +288,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Deletes old executions of an app, at most 50,000 in a request, and gives their room back to
-         *     the disk.
+         * Deletes old executions of an app, at most 50,000 for each request, and gives their disk space
+         *     back.
          */
         delete: operations["purge_app_executions"];
         options?: never;
@@ -338,18 +339,15 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sends a file's content, always as `application/octet-stream`: it may be a page or a script
-         *     that somebody else has uploaded, and a browser must save it and never show or run it.
-         *     `X-PiCloud-Content-Type` has the file's content type.
+         * Returns the content of a file, always as `application/octet-stream`: an uploaded page or
+         *     script must be saved by a browser, never shown or run. `X-PiCloud-Content-Type` holds the
+         *     file's content type.
          */
         get: operations["get_file"];
-        /**
-         * Writes a file: the body, whatever it is, with its `Content-Type`. Triggers that listen
-         *     to its bucket fire.
-         */
+        /** Writes a file: the request's body, with its `Content-Type`. The triggers on its bucket fire. */
         put: operations["put_file"];
         post?: never;
-        /** Deletes a file. Triggers that listen to its bucket fire. */
+        /** Deletes a file. The triggers on its bucket fire. */
         delete: operations["delete_file"];
         options?: never;
         head?: never;
@@ -363,11 +361,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Shows what an app asks of every request. */
+        /** Shows an app's ingress policy. */
         get: operations["get_ingress"];
         /**
-         * Changes what an app asks of every request, to its routes as well as to its scripts'
-         *     endpoints.
+         * Replaces an app's ingress policy. It applies to the app's routes and to the endpoints of its
+         *     scripts.
          */
         put: operations["update_ingress"];
         post?: never;
@@ -401,7 +399,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the entries of a collection. Values of more than 4 KiB are left out. */
+        /** Lists the entries of a collection. Values of more than 4 KiB are omitted. */
         get: operations["list_entries"];
         put?: never;
         post?: never;
@@ -418,12 +416,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Shows a key and its value. */
+        /** Returns a key and its value. */
         get: operations["get_key"];
-        /** Sets a key's value. Triggers that listen to its collection fire. */
+        /** Sets the value of a key. The triggers on its collection fire. */
         put: operations["set_key"];
         post?: never;
-        /** Deletes a key. Triggers that listen to its collection fire. */
+        /** Deletes a key. The triggers on its collection fire. */
         delete: operations["delete_key"];
         options?: never;
         head?: never;
@@ -438,8 +436,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists an app's members by name. Owners and admins of the instance may everything in
-         *     every app, and are not among them.
+         * Lists an app's members by name. Owners and admins of the instance have full access to every app,
+         *     and are not listed.
          */
         get: operations["list_members"];
         put?: never;
@@ -459,12 +457,12 @@ export interface paths {
         };
         get?: never;
         /**
-         * Makes a user a member of an app, or changes what they may do there. A key that gives more
-         *     rights needs the scopes that the role uses, and no end.
+         * Adds a user to an app, or changes their role. If that gives the user more rights, a calling key
+         *     needs the scopes that the role uses, and no expiry date.
          */
         put: operations["set_member"];
         post?: never;
-        /** Ends a membership. The member's triggers in the app stop. */
+        /** Removes a member from an app. The member's triggers in the app stop. */
         delete: operations["delete_member"];
         options?: never;
         head?: never;
@@ -478,9 +476,9 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is open to an app's scripts. */
+        /** Shows the private hosts that an app's scripts can call. */
         get: operations["get_outbound"];
-        /** Sets what is open to an app's scripts, in the place of what was. */
+        /** Replaces the list of private hosts that an app's scripts can call. */
         put: operations["put_outbound"];
         post?: never;
         delete?: never;
@@ -497,15 +495,15 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists an app's events that are not done, the last accepted first. Payloads of more than
-         *     4 KiB are left out.
+         * Lists an app's events that are not done, the last accepted first. Payloads of more than 4 KiB
+         *     are omitted.
          */
         get: operations["list_outbox"];
         put?: never;
         post?: never;
         /**
-         * Cancels what waits in an app, the last accepted first, at most 50,000 events in a request.
-         *     Events that run are left alone, and so are those that are accepted meanwhile.
+         * Cancels pending events of an app, the latest first, at most 50,000 per request. Running events
+         *     and those accepted during the request are not cancelled.
          */
         delete: operations["purge_outbox"];
         options?: never;
@@ -523,7 +521,7 @@ export interface paths {
         /** Lists an app's routes, newest first. */
         get: operations["list_routes"];
         put?: never;
-        /** Makes a route. One that would answer the same requests as another is refused. */
+        /** Creates a route. A route that matches the same requests as another one is refused. */
         post: operations["create_route"];
         delete?: never;
         options?: never;
@@ -542,7 +540,7 @@ export interface paths {
         get: operations["list_scripts"];
         put?: never;
         /**
-         * Makes a script, at version 1. It answers anybody at its endpoint from then on, unless
+         * Creates a script with version 1. Its endpoint is open to everyone at once, unless
          *     `endpoint_enabled` is false.
          */
         post: operations["create_script"];
@@ -577,7 +575,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Sets a secret, a new one or one that there is. */
+        /** Creates a secret, or sets the value of an existing one. */
         put: operations["put_secret"];
         post?: never;
         /** Deletes a secret. */
@@ -594,10 +592,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Counts an app's executions over time, from at most the last 100,000 of the time
-         *     asked for.
-         */
+        /** Counts an app's executions over time, at most the newest 100,000 of the range. */
         get: operations["get_stats"];
         put?: never;
         post?: never;
@@ -618,8 +613,8 @@ export interface paths {
         get: operations["list_triggers"];
         put?: never;
         /**
-         * Makes a trigger. It fires on what happens from now on; the messages that wait in
-         *     its queue are its own.
+         * Creates a trigger. It fires on events from now on. A queue trigger also gets the messages that
+         *     are already in its queue.
          */
         post: operations["create_trigger"];
         delete?: never;
@@ -635,7 +630,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists what was done anywhere, newest first. */
+        /** Lists the audit log of the instance, newest first. */
         get: operations["list_audit"];
         put?: never;
         post?: never;
@@ -654,7 +649,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Tells whom an invitation is for. */
+        /** Returns the user that an invitation is for. */
         post: operations["get_invitation"];
         delete?: never;
         options?: never;
@@ -672,8 +667,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sets the password of whoever was invited, and signs them in. The invitation is used
-         *     up.
+         * Sets the password of the invited user and signs the user in. The invitation cannot be used
+         *     again.
          */
         post: operations["accept_invitation"];
         delete?: never;
@@ -692,8 +687,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Exchanges a name and a password for a session. The cookie is the browser's; a request
-         *     with it that changes something also needs `X-CSRF-Token`.
+         * Exchanges a name and a password for a session. The browser keeps its cookie. A request with the
+         *     cookie that changes something also needs `X-CSRF-Token`.
          */
         post: operations["sign_in"];
         delete?: never;
@@ -727,8 +722,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tells who is calling, and what they may do outside of apps. A browser that is signed in gets
-         *     a cookie by which it is known again, so that strangers' tries to sign in do not slow it.
+         * Returns the caller and its capabilities outside of apps. A signed-in browser also gets a device
+         *     cookie. With it, other people's failed sign-ins do not slow this browser down.
          */
         get: operations["get_session"];
         put?: never;
@@ -747,8 +742,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Where the identity provider sends a browser back to. It begins a session and leads to
-         *     the page that was wanted, or back to the sign-in with the reason why not.
+         * The redirect target of the identity provider. Starts a session and redirects to the requested
+         *     page, or back to the sign-in page with the reason of the failure.
          */
         get: operations["finish_oidc"];
         put?: never;
@@ -768,10 +763,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Begins to sign in by the identity provider: the browser is to go to the address that
-         *     is answered.
-         */
+        /** Starts a sign-in with the identity provider. The browser must go to the returned address. */
         post: operations["start_oidc"];
         delete?: never;
         options?: never;
@@ -786,7 +778,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Tells how one can sign in. */
+        /** Returns the ways to sign in. */
         get: operations["get_sign_in_options"];
         put?: never;
         post?: never;
@@ -804,10 +796,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Changes the own password. All sessions end but this one, which is another from now
-         *     on.
-         */
+        /** Changes the caller's password. Ends all other sessions, and replaces this one by a new session. */
         put: operations["change_password"];
         post?: never;
         delete?: never;
@@ -859,7 +848,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Enqueues the event of a dead letter anew. Each can be replayed once. */
+        /** Enqueues the event of a dead letter again. Each dead letter can be replayed once. */
         post: operations["replay_dead_letter"];
         delete?: never;
         options?: never;
@@ -891,13 +880,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Shows an event that is not done; one that is, is found by its executions. */
+        /** Shows an event that is not done. An event that is done is found through its executions. */
         get: operations["get_event"];
         put?: never;
         post?: never;
         /**
-         * Cancels an event that waits: its script does not run. A caller of a `durable` route who waits
-         *     for it at this node gets 409 `event_cancelled` at once.
+         * Cancels a pending event: its script does not run. A caller of a `durable` route who waits for
+         *     it at this node gets 409 `event_cancelled` at once.
          */
         delete: operations["cancel_event"];
         options?: never;
@@ -914,7 +903,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Runs a script once on a request of the caller's making. */
+        /** Runs a script once on the given request. */
         post: operations["execute_script"];
         delete?: never;
         options?: never;
@@ -933,8 +922,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Deletes old executions of all apps, at most 50,000 in a request, and gives their room back to
-         *     the disk.
+         * Deletes old executions of all apps, at most 50,000 for each request, and gives their disk space
+         *     back.
          */
         delete: operations["purge_executions"];
         options?: never;
@@ -966,7 +955,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Shows what this server is, what it keeps and how it is set. */
+        /** Shows this server, its stored data and its settings. */
         get: operations["get_instance"];
         put?: never;
         post?: never;
@@ -983,10 +972,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Shows the settings that are in force, without the values of secrets. They are those of the
-         *     node that answers.
-         */
+        /** Shows the settings of the node that answers, without the values of secrets. */
         get: operations["list_settings"];
         put?: never;
         post?: never;
@@ -1003,12 +989,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists one's own keys, or those of everybody, newest first. */
+        /** Lists the caller's own keys, or those of all users, newest first. */
         get: operations["list_api_keys"];
         put?: never;
         /**
-         * Makes a key of one's own. It acts for its owner, with no more than its scopes, and is
-         *     shown only now.
+         * Creates a key for the caller. The key acts for its owner, limited to its scopes. It is shown
+         *     only in this response.
          */
         post: operations["create_api_key"];
         delete?: never;
@@ -1027,7 +1013,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revokes a key: it is refused from then on, and so are the keys that were made with it. */
+        /** Revokes a key. The key and every key created with it stop working at once. */
         delete: operations["delete_api_key"];
         options?: never;
         head?: never;
@@ -1044,9 +1030,8 @@ export interface paths {
         /** Shows a route. */
         get: operations["get_route"];
         /**
-         * Changes a route: its script, how requests are served and what is asked of them before.
-         *     It holds from the next request on; one that is being counted is counted anew only if its
-         *     limit has changed.
+         * Changes a route: its script, its delivery mode and its policy. The change applies from the next
+         *     request on. The rate limit's counter starts again only if the limit has changed.
          */
         put: operations["update_route"];
         post?: never;
@@ -1066,7 +1051,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Tells when a schedule would fire. */
+        /** Returns when a schedule would fire. */
         post: operations["preview_schedule"];
         delete?: never;
         options?: never;
@@ -1081,14 +1066,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Shows a script with the source that runs. */
+        /** Shows a script with the source of its deployed version. */
         get: operations["get_script"];
-        /** Changes a script. A source makes a new version, which runs from then on. */
+        /** Changes a script. A new source creates a new version, which is deployed at once. */
         put: operations["update_script"];
         post?: never;
         /**
-         * Deletes a script with its versions, routes and triggers. With triggers, it needs what
-         *     deleting them needs too. Its executions stay until they are too old.
+         * Deletes a script with its versions, routes and triggers. If it has triggers, the caller also
+         *     needs the right to delete them. Its executions are kept until their retention ends.
          */
         delete: operations["delete_script"];
         options?: never;
@@ -1122,7 +1107,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Runs another version from now on. No version is changed or made. */
+        /** Deploys an existing version again. No version is changed or created. */
         post: operations["rollback_script"];
         delete?: never;
         options?: never;
@@ -1139,10 +1124,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Runs a script once on an event, one that was captured for example. What it writes and
-         *     sends is real.
-         */
+        /** Runs a script once on an event, for example a captured one. Its writes and messages take effect. */
         post: operations["test_script"];
         delete?: never;
         options?: never;
@@ -1208,7 +1190,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Counts the executions of several apps over time, from at most the last 20,000 of each. */
+        /** Counts the executions of several apps over time, at most the newest 20,000 of each. */
         get: operations["list_app_stats"];
         put?: never;
         post?: never;
@@ -1229,16 +1211,13 @@ export interface paths {
         get: operations["get_trigger"];
         put?: never;
         post?: never;
-        /**
-         * Deletes a trigger. Events that it has brought are carried out; messages of its
-         *     queue wait for another.
-         */
+        /** Deletes a trigger. Its events still run. Messages of its queue wait for another trigger. */
         delete: operations["delete_trigger"];
         options?: never;
         head?: never;
         /**
-         * Changes a trigger, or enables or disables it. A schedule that is enabled again
-         *     begins anew: what it missed meanwhile was not meant to fire.
+         * Changes, enables or disables a trigger. A schedule that is enabled again continues from now;
+         *     missed firings are skipped.
          */
         patch: operations["update_trigger"];
         trace?: never;
@@ -1253,8 +1232,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Fires a trigger now, with an event that is made up. It is carried out like any
-         *     other, also when the trigger is disabled.
+         * Fires a trigger now with a made-up event, which runs like any other, even if the trigger is
+         *     disabled.
          */
         post: operations["fire_trigger"];
         delete?: never;
@@ -1274,8 +1253,8 @@ export interface paths {
         get: operations["list_users"];
         put?: never;
         /**
-         * Makes a user, and an invitation to choose a password with, which is shown only now. A key
-         *     needs every scope for this, and no end: an invitation is a way to sign in.
+         * Creates a user, and an invitation to choose a password, shown only in this response. A key needs
+         *     every scope and no expiry date, because an invitation is a way to sign in.
          */
         post: operations["create_user"];
         delete?: never;
@@ -1300,8 +1279,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Changes what a user may do. Their triggers stop when they may not have them any more. A
-         *     key that gives more rights needs every scope, and no end.
+         * Changes a user's role or access. Triggers stop if the user loses the right to them. If the
+         *     change adds rights, a calling key needs every scope and no expiry date.
          */
         patch: operations["update_user"];
         trace?: never;
@@ -1316,9 +1295,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Makes another invitation for a user, which is shown only now: with it they choose a
-         *     new password. Until then the old one is good. A key needs every scope for this, and no
-         *     end: an invitation is a way to sign in.
+         * Creates a new invitation for a user to choose a new password. It is shown only in this response.
+         *     The old password works until then. A calling key needs every scope and no expiry date, because
+         *     an invitation is a way to sign in.
          */
         post: operations["invite_user"];
         delete?: never;
@@ -1334,7 +1313,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Answers while the process answers anything. */
+        /** Returns 200 while the process can answer at all. */
         get: operations["get_live"];
         put?: never;
         post?: never;
@@ -1352,8 +1331,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Answers 200 while requests can be served, 503 while the database is away or read only, or
-         *     while this node has not learned for 30 seconds what others have changed.
+         * Returns 200 while requests can be served. Returns 503 while the database is unavailable or
+         *     read-only, or while this node has not seen the changes of other nodes for 30 seconds.
          */
         get: operations["get_ready"];
         put?: never;
@@ -1371,7 +1350,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Tells the metrics of this process, in the text format of OpenMetrics. */
+        /** Returns the metrics of this process, in the text format of OpenMetrics. */
         get: operations["get_metrics"];
         put?: never;
         post?: never;
@@ -1385,74 +1364,74 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description An answer whose caller had gone before it was ready. */
+        /** @description A response whose caller had disconnected before it was ready. */
         AbandonedExecution: {
             /**
              * Format: int64
              * @description When it was ready, in microseconds since 1970.
              */
             created_at: number;
-            /** @description The event that the request had become. */
+            /** @description The id of the event that stored the request. */
             event_id: string;
-            /** @description The execution that made it. */
+            /** @description The id of the execution that produced it. */
             execution_id: string;
-            /** @description The answer, as an execution shows it. */
+            /** @description The response, as an execution shows it. */
             response: components["schemas"]["RecordedResponse"];
-            /** @description The script that answered. */
+            /** @description The id of the script that ran. */
             script_id: string;
         };
-        /** @description What an invited user decides. */
+        /** @description The password of an invited user. */
         AcceptInvitation: {
-            /** @description Their password from now on: 10 to 256 characters. */
+            /** @description The new password: 10 to 256 characters. */
             password: string;
-            /** @description From the link. */
+            /** @description The token in the link. */
             token: string;
         };
-        /** @description An API key, without what is secret about it. */
+        /** @description An API key, without its secret part. */
         ApiKey: {
-            /** @description The name of the one app that it may be used in. */
+            /** @description The name of the only app the key can be used in; `null` for all apps of its owner. */
             app?: string | null;
             /**
              * Format: int64
-             * @description When it was made, in microseconds since 1970.
+             * @description When it was created, in microseconds since 1970.
              */
             created_at: number;
             /**
              * Format: int64
-             * @description When its time is up, in microseconds since 1970; never if `null`.
+             * @description When it expires, in microseconds since 1970; `null` if it never does.
              */
             expires_at?: number | null;
-            /** @description Its id. */
+            /** @description The key's id. */
             id: string;
             /**
              * Format: int64
-             * @description When it was used last, in microseconds since 1970, a minute more or less.
+             * @description When it was last used, in microseconds since 1970, accurate to about a minute.
              */
             last_used_at?: number | null;
-            /** @description What its owner calls it. */
+            /** @description The name its owner gave it. */
             name: string;
-            /** @description Whose it is. */
+            /** @description The name of the user it belongs to, or the principal if that is not a user. */
             owner: string;
             /**
-             * @description How it begins.
+             * @description The first characters of the key; they identify it and are not secret.
              * @example pck_1f2e3d4c5b6a
              */
             prefix: string;
-            /** @description What it may be used for. */
+            /** @description The scopes of the key. */
             scopes: string[];
         };
         /** @description An app. */
         App: {
             /**
              * Format: int64
-             * @description When it was made, in microseconds since 1970.
+             * @description When it was created, in microseconds since 1970.
              */
             created_at: number;
-            /** @description What its author says about it. */
+            /** @description The description. */
             description: string;
-            /** @description Its id. */
+            /** @description The app's id. */
             id: string;
-            /** @description Its name, which its endpoints begin with: `/x/{name}/…`. */
+            /** @description The app's name. Its endpoints are below `/x/{name}/…`. */
             name: string;
             /**
              * Format: int64
@@ -1460,114 +1439,111 @@ export interface components {
              */
             updated_at: number;
         };
-        /** @description What to change about an app; what is left out stays. */
+        /** @description The changes to an app. An omitted field is not changed. */
         AppChange: {
             /** @description The new description. */
             description?: string | null;
             /** @description The new name. The app's endpoints move with it. */
             name?: string | null;
         };
-        /** @description An app, and what the caller may do in it. */
+        /** @description An app, with its storage and the caller's capabilities. */
         AppInFull: components["schemas"]["App"] & {
-            /** @description Everything that whoever asks may do in it: `app_read`, `app_write_scripts`, …. */
+            /** @description The caller's capabilities in the app: `app_read`, `app_write_scripts`, …. */
             capabilities: string[];
-            /** @description What the app keeps, and may keep. */
+            /** @description The storage the app uses, and its limits. */
             storage: components["schemas"]["AppStorage"];
         };
-        /** @description An app's runs over time. */
+        /** @description An app's executions over time. */
         AppStats: {
             /** @description The app's name. */
             app: string;
             /**
              * Format: int64
-             * @description Unresolved dead letters; 10,000 stands for 10,000 or more.
+             * @description The number of unresolved dead letters; 10,000 means 10,000 or more.
              */
             dead_letters_unresolved: number;
-            /** @description Those of them that were no success. */
+            /** @description The number of those that did not succeed. */
             errors: number[];
-            /** @description The executions that ended in each bucket, in order. */
+            /** @description The number of executions that ended in each bucket, in order. */
             runs: number[];
-            /** @description Whether there were more than 20,000 executions: the first buckets then lack some. */
+            /** @description Whether there were more than 20,000 executions. If so, the earliest buckets are incomplete. */
             truncated: boolean;
         };
-        /** @description The runs of several apps over time. */
+        /** @description Executions of several apps over time. */
         AppStatsList: {
             /**
              * Format: int64
-             * @description How long a bucket is.
+             * @description Length of a bucket, in milliseconds.
              */
             bucket_ms: number;
             /**
              * Format: int64
-             * @description Where the first bucket begins, in microseconds since 1970.
+             * @description Start of the first bucket, in microseconds since 1970.
              */
             from_at: number;
-            /**
-             * @description The apps by name. Those that do not exist or whose log the caller may not read are left
-             *     out.
-             */
+            /** @description The apps by name. Apps that do not exist or whose log the caller cannot read are omitted. */
             items: components["schemas"]["AppStats"][];
             /**
              * Format: int64
-             * @description Where the last bucket ends.
+             * @description End of the last bucket, in microseconds since 1970.
              */
             to_at: number;
         };
-        /** @description What an app keeps, and may keep. The settings `PICLOUD_APP_MAX_*` are the limits. */
+        /** @description The storage of an app, and its limits. The settings `PICLOUD_APP_MAX_*` set the limits. */
         AppStorage: {
-            /** @description Keys of collections: limit `app_entries`. */
+            /** @description Keys in collections: limit `app_entries`. */
             entries: components["schemas"]["StorageUse"];
-            /** @description Their names and values, in bytes: limit `app_entry_bytes`. */
+            /** @description Names and values of those keys, in bytes: limit `app_entry_bytes`. */
             entry_bytes: components["schemas"]["StorageUse"];
-            /** @description Their payloads, in bytes: limit `app_event_bytes`. */
+            /** @description Payloads of those events, in bytes: limit `app_event_bytes`. */
             event_bytes: components["schemas"]["StorageUse"];
-            /** @description Events that wait or run: limit `app_events`. */
+            /** @description Pending and running events: limit `app_events`. */
             events: components["schemas"]["StorageUse"];
             /**
-             * @description Their contents, in bytes, also of files that were overwritten or deleted in the last
-             *     minutes: limit `app_file_bytes`.
+             * @description Contents of files, in bytes, including files overwritten or deleted in the last minutes:
+             *     limit `app_file_bytes`.
              */
             file_bytes: components["schemas"]["StorageUse"];
-            /** @description Files of buckets: limit `app_files`. */
+            /** @description Files in buckets: limit `app_files`. */
             files: components["schemas"]["StorageUse"];
         };
-        /** @description What somebody did. */
+        /** @description An entry of the audit log. */
         AuditEntry: {
-            /** @description What they did, as the operation of this API: `update_script`. */
+            /** @description The operation, as this API names it: `update_script`. */
             action: string;
-            /** @description The address that it came from; `null` where that is not known. */
+            /** @description The caller's address; `null` if it is not known. */
             address?: string | null;
-            /** @description What was there afterwards, or what was changed, without secret values. */
+            /** @description The state after the change, or the changed fields, without secret values. */
             after?: Record<string, never> | null;
-            /** @description The id of the app that it concerns. */
+            /** @description The id of the app that was changed; `null` for changes to the instance. */
             app_id?: string | null;
-            /** @description What was there before, without secret values. */
+            /** @description The state before the change, without secret values. */
             before?: Record<string, never> | null;
             /**
              * Format: int64
-             * @description When, in microseconds since 1970.
+             * @description When it happened, in microseconds since 1970.
              */
             created_at: number;
-            /** @description Its id. */
+            /** @description The entry's id. */
             id: string;
-            /** @description How the key began that they used, if it was an API key. */
+            /** @description The first characters of the API key that was used; `null` without one. */
             key_prefix?: string | null;
-            /** @description Who: `owner`, or `user:` and an id. */
+            /** @description The principal that made the change: `owner`, or `user:` and an id. */
             principal: string;
-            /** @description Their name at that time. */
+            /** @description The principal's name at that time. */
             principal_name: string;
-            /** @description To what kind of thing: `script`. */
+            /** @description The kind of resource: `script`. */
             resource: string;
-            /** @description To which. */
+            /** @description The resource's id. */
             resource_id: string;
-            /** @description Its name at that time. */
+            /** @description The resource's name at that time. */
             resource_name: string;
         };
-        /** @description What waits by one way in. */
+        /** @description The events of one kind and source that are not done. */
         Backlog: {
             /**
              * Format: int64
-             * @description How many events wait or run; 1,000 stands for 1,000 or more.
+             * @description Pending and running events; 1,000 means 1,000 or more.
              */
             events: number;
             /** @description The kind of event. */
@@ -1581,58 +1557,58 @@ export interface components {
             source: string;
         };
         /**
-         * @description How bytes are written as text.
+         * @description The encoding of bytes in a text.
          * @enum {string}
          */
         BodyEncoding: "text" | "base64";
-        /** @description What to do with many. */
+        /** @description The dead letters of a bulk request, and its options. */
         BulkDeadLetters: {
-            /** @description Which ones; at most 200 at once, the newest first. */
+            /** @description The dead letters to process: the newest ones that match, at most 200 for each request. */
             filter?: components["schemas"]["DeadLettersQuery"];
-            /** @description Run the versions that failed; otherwise those that run now. For a replay. */
+            /** @description For a replay: whether to run the versions that failed. Default: those that are deployed now. */
             same_version?: boolean;
         };
-        /** @description What was done with many. */
+        /** @description The result of a bulk request. */
         BulkDone: {
             /**
              * Format: int64
-             * @description How many were dealt with.
+             * @description The number of dead letters processed.
              */
             done: number;
             /**
              * Format: int64
-             * @description How many of the filter are left unresolved, 10,000 for 10,000 or more: ask again.
+             * @description Unresolved dead letters that still match; 10,000 means 10,000 or more. Repeat the request.
              */
             left: number;
         };
-        /** @description What a script was started by. */
+        /** @description An event or a request that started a script. */
         CapturedEvent: {
             /**
              * Format: int64
              * @description When it was started, in microseconds since 1970.
              */
             created_at: number;
-            /** @description What the script saw as `ctx.event`; of a request what is kept of it. */
+            /** @description The event as the script saw it in `ctx.event`; for a request, its recorded parts. */
             event: unknown;
-            /** @description The event's id, or of a request its execution's. */
+            /** @description The event's id; for a request, the id of its execution. */
             id: string;
             /** @description The kind of event; `http` for a request. */
             kind: components["schemas"]["TriggerKind"];
-            /** @description What happened; of a request its method. */
+            /** @description The operation; for a request, its method. */
             operation: string;
-            /** @description The script that was started. */
+            /** @description The id of the script that was started. */
             script_id: string;
-            /** @description Where: of a request its path. */
+            /** @description The source of the event; for a request, its path. */
             source: string;
         };
-        /** @description A new password for the old one. */
+        /** @description The current password and the new one. */
         ChangePassword: {
-            /** @description The one that is good now; ignored for a user who has none yet. */
+            /** @description The current password; ignored for a user without one. */
             current?: string;
-            /** @description 10 to 256 characters. */
+            /** @description The new password, 10 to 256 characters. */
             password: string;
         };
-        /** @description A source that is still being written. */
+        /** @description A source to check. */
         CheckSource: {
             /** @description The Rhai source, at most 256 KiB. */
             source: string;
@@ -1641,99 +1617,99 @@ export interface components {
         Collection: {
             /**
              * Format: int64
-             * @description How many entries it has; 1,000 stands for 1,000 or more.
+             * @description The number of entries; 1,000 means 1,000 or more.
              */
             entries: number;
-            /** @description Its name. */
+            /** @description The collection's name. */
             name: string;
             /**
              * Format: int64
-             * @description Grows with every change.
+             * @description A number that grows with every change.
              */
             version: number;
         };
-        /** @description Pages of which other origins may read the answers (WHATWG Fetch, "CORS protocol"). */
+        /** @description The origins whose pages can read the responses (WHATWG Fetch, "CORS protocol"). */
         Cors: {
-            /** @description Whether cookies and other credentials come along; not with `*`. */
+            /** @description Whether cookies and other credentials are allowed; not with `*`. */
             credentials?: boolean;
-            /** @description Response headers that a page may read beside the safe ones; `*` for all. */
+            /** @description Response headers that a page can read besides the safelisted ones; `*` for all. */
             exposed_headers?: string[];
-            /** @description Request headers that a page may send beside the safe ones; `*` for all. */
+            /** @description Request headers that a page can send besides the safelisted ones; `*` for all. */
             headers?: string[];
             /**
              * Format: int32
-             * @description For how long a browser keeps the permission, 0 to 86,400 seconds.
+             * @description How long a browser caches the permission, 0 to 86,400 seconds.
              */
             max_age_s?: number;
-            /** @description Origins like `https://shop.example`, exactly; or `*` alone for all. */
+            /** @description Exact origins such as `https://shop.example`, or `*` alone for all origins. */
             origins: string[];
         };
-        /** @description A key to be made. */
+        /** @description The key to create. */
         CreateApiKey: {
-            /** @description The name of the one app that it may be used in; all of its owner's when left out. */
+            /** @description The name of the only app it can be used in. Default: all apps of its owner. */
             app?: string | null;
             /**
              * Format: int64
-             * @description For how many days it is good, 1 to 3,650; for ever when left out.
+             * @description Lifetime in days, 1 to 3,650. Default: the key never expires.
              */
             expires_in_days?: number | null;
             /**
-             * @description What it is for, 1 to 100 characters.
+             * @description A name that says what the key is for, 1 to 100 characters.
              * @example deploys from CI
              */
             name: string;
             /**
-             * @description What it may be used for: `script:read`, `script:write`, `route:write`,
-             *     `domain:manage`, `app:admin`, `log:read`, `instance:admin`; at least one.
+             * @description The scopes: `script:read`, `script:write`, `route:write`, `domain:manage`, `app:admin`,
+             *     `log:read`, `instance:admin`; at least one.
              */
             scopes: ("script:read" | "script:write" | "route:write" | "domain:manage" | "app:admin" | "log:read" | "instance:admin")[];
         };
-        /** @description A signature of another sender. */
+        /** @description A custom signature format. */
         CustomSignature: {
             /** @description The hash function. */
             algorithm?: components["schemas"]["SignatureAlgorithm"];
-            /** @description How it is written. */
+            /** @description The encoding of the signature. */
             encoding?: components["schemas"]["SignatureEncoding"];
             /**
-             * @description The header that brings it.
+             * @description The header that contains the signature.
              * @example x-signature
              */
             header: string;
             /**
-             * @description What stands before it there.
+             * @description The text before the signature in the header.
              * @example sha256=
              */
             prefix?: string;
             /**
-             * @description What is signed: a text with `{body}` once, and `{timestamp}` if there is a time.
+             * @description The signed text: a template with `{body}` once, and `{timestamp}` if a time is signed.
              * @example {timestamp}.{body}
              */
             signed?: string;
-            /** @description The header that brings the time of signing, in seconds since 1970. */
+            /** @description The header that contains the time of signing, in seconds since 1970. */
             timestamp_header?: string | null;
         };
-        /** @description Where everything is kept. */
+        /** @description The database. */
         Database: {
             /** @description `sqlite` or `postgres`. */
             kind: string;
             /**
              * Format: int64
-             * @description What it takes on its disk.
+             * @description The size of the database, in bytes.
              */
             size_bytes: number;
-            /** @description Its own version. */
+            /** @description The version of the database. */
             version: string;
         };
         /** @description A dead letter. */
         DeadLetter: {
             /**
              * Format: int64
-             * @description How often it was attempted.
+             * @description The number of attempts.
              */
             attempts: number;
             /**
              * Format: int64
-             * @description When it was given up, in microseconds since 1970.
+             * @description When the event became a dead letter, in microseconds since 1970.
              */
             created_at: number;
             /**
@@ -1741,14 +1717,14 @@ export interface components {
              * @description When the event was accepted, in microseconds since 1970.
              */
             event_created_at: number;
-            /** @description The event that was given up. */
+            /** @description The id of the failed event. */
             event_id: string;
             /**
              * Format: int64
              * @description When the first attempt began, in microseconds since 1970.
              */
             first_attempt_at: number;
-            /** @description Its id. */
+            /** @description The dead letter's id. */
             id: string;
             /** @description The kind of event. */
             kind: components["schemas"]["TriggerKind"];
@@ -1757,55 +1733,55 @@ export interface components {
              * @description When the last attempt began, in microseconds since 1970.
              */
             last_attempt_at: number;
-            /** @description Why the last attempt failed. */
+            /** @description The error of the last attempt. */
             last_error: string;
-            /** @description What had happened. */
+            /** @description The operation that caused the event. */
             operation: string;
             /**
-             * @description The details of the event, as the script saw them under the name of its kind. A list
-             *     leaves out those of more than 4 KiB, see `payload_is_left_out`.
+             * @description The payload of the event, as the script saw it under the name of its kind. Lists omit
+             *     payloads of more than 4 KiB, see `payload_is_left_out`.
              */
             payload: unknown;
             /**
              * Format: int64
-             * @description The size of the details as they are stored, in bytes.
+             * @description The size of the stored payload, in bytes.
              */
             payload_bytes: number;
-            /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
+            /** @description Whether `payload` is `null` because it is large. `GET /dead-letters/{id}` returns it. */
             payload_is_left_out: boolean;
             resolution?: components["schemas"]["Resolution"] | null;
             /**
              * Format: int64
-             * @description When that was, in microseconds since 1970.
+             * @description When it was resolved, in microseconds since 1970.
              */
             resolved_at?: number | null;
-            /** @description Its name at that time. */
+            /** @description The script's name at that time. */
             script: string;
-            /** @description The script that failed. */
+            /** @description The id of the script that failed. */
             script_id: string;
             /**
              * Format: int64
-             * @description The version that failed last.
+             * @description The version of the last attempt.
              */
             script_version: number;
-            /** @description The queue, topic, collection or bucket that the event came by. */
+            /** @description The queue, topic, collection or bucket of the event. */
             source: string;
-            /** @description The trigger that the event came by. */
+            /** @description The id of the trigger that the event matched. */
             trigger_id?: string | null;
         };
-        /** @description How many there are. */
+        /** @description A number of dead letters. */
         DeadLetterCount: {
             /**
              * Format: int64
-             * @description As many; 10,000 stands for 10,000 or more.
+             * @description The number; 10,000 means 10,000 or more.
              */
             count: number;
         };
-        /** @description Which dead letters. */
+        /** @description Filters for dead letters. */
         DeadLettersQuery: {
             /**
              * Format: cursor
-             * @description Only what is behind this place: the `next_after` of an earlier answer.
+             * @description Cursor: the `next_after` of a previous response.
              * @default null
              */
             after?: string | null;
@@ -1817,13 +1793,13 @@ export interface components {
             kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter" | null;
             /**
              * Format: int64
-             * @description At most so many, 1 to 200; 50 when left out.
+             * @description Number of items to return, 1 to 200. Default: 50.
              * @default null
              */
             limit?: number | null;
             /**
              * Format: int64
-             * @description Number of items to skip, at most 10,000; not together with `after`.
+             * @description Number of items to skip, at most 10,000. Cannot be combined with `after`.
              * @default null
              */
             offset?: number | null;
@@ -1840,7 +1816,7 @@ export interface components {
              */
             trigger_id?: string | null;
             /**
-             * @description Only those that nothing has become of yet; yes when left out.
+             * @description Only unresolved dead letters. Default: true.
              * @default null
              */
             unresolved?: boolean | null;
@@ -1864,8 +1840,8 @@ export interface components {
              */
             verified_at?: number | null;
             /**
-             * @description `dns`, the principal who has approved it, or `upgrade` for a domain that was claimed
-             *     before there were proofs; `null` while it is pending.
+             * @description `dns`, the principal that approved it, or `upgrade` for a domain claimed before proofs
+             *     existed; `null` while it is pending.
              */
             verified_by?: string | null;
         };
@@ -1874,19 +1850,19 @@ export interface components {
          * @enum {string}
          */
         DomainClosed: "host_reserved";
-        /** @description The DNS record that proves that a domain is the app's. */
+        /** @description The DNS record that proves that the app owns a domain. */
         DomainProof: {
             /**
-             * @description Its name.
+             * @description The record's name.
              * @example _picloud.shop.example.org
              */
             name: string;
             /**
-             * @description Its type.
+             * @description The record's type.
              * @example TXT
              */
             type: string;
-            /** @description Its value. */
+            /** @description The record's value. */
             value: string;
         };
         /**
@@ -1894,31 +1870,31 @@ export interface components {
          * @enum {string}
          */
         DomainState: "pending" | "verified";
-        /** @description How many sessions are over. */
+        /** @description The number of ended sessions. */
         EndedSessions: {
             /**
              * Format: int64
-             * @description Number of sessions that were ended.
+             * @description The number of sessions that were ended.
              */
             ended: number;
         };
         /**
-         * @description Which scripts of an app answer at `/x/{app}/{script}`.
+         * @description The scripts of an app that respond at `/x/{app}/{script}`.
          * @enum {string}
          */
         Endpoints: "unguarded" | "open" | "closed";
-        /** @description A part of a collection. */
+        /** @description A page of a collection. */
         Entries: {
-            /** @description The entries, in the order of their names' bytes. */
+            /** @description The entries, in byte order of their names. */
             items: components["schemas"]["Entry"][];
-            /** @description The `after` of the next part; `null` on the last one. */
+            /** @description The `after` of the next page; `null` on the last one. */
             next_after?: string | null;
         };
         /** @description A key and its value. */
         Entry: {
             /**
              * Format: int64
-             * @description When its time is up, in microseconds since 1970.
+             * @description When it expires, in microseconds since 1970; `null` if it never does.
              */
             expires_at?: number | null;
             /** @description The key. */
@@ -1928,7 +1904,7 @@ export interface components {
              * @description When it was last changed, in microseconds since 1970.
              */
             updated_at: number;
-            /** @description The value. A list leaves out those of more than 4 KiB, see `value_is_left_out`. */
+            /** @description The value. Lists omit values of more than 4 KiB, see `value_is_left_out`. */
             value: unknown;
             /**
              * Format: int64
@@ -1936,34 +1912,34 @@ export interface components {
              */
             value_bytes: number;
             /**
-             * @description Whether `value` is `null` because it is large:
-             *     `GET /apps/{app}/kv/{collection}/{key}` has it.
+             * @description Whether `value` is `null` because it is large. `GET /apps/{app}/kv/{collection}/{key}`
+             *     returns it.
              */
             value_is_left_out: boolean;
             /**
              * Format: int64
-             * @description Grows with every change.
+             * @description A number that grows with every change.
              */
             version: number;
         };
-        /** @description The body of every answer that is an error. */
+        /** @description The body of every error response. */
         ErrorBody: {
-            /** @description What went wrong. */
+            /** @description The error. */
             error: components["schemas"]["Refusal"];
         };
         /** @description An event that is not done. */
         Event: {
             /**
              * Format: int64
-             * @description Attempts begun.
+             * @description The number of attempts begun.
              */
             attempt: number;
             /**
              * Format: int64
-             * @description Not before this time, in microseconds since 1970.
+             * @description When it can run next, in microseconds since 1970.
              */
             available_at: number;
-            /** @description The execution that caused it. */
+            /** @description The id of the execution that caused it. */
             caused_by?: string | null;
             /**
              * Format: int64
@@ -1972,10 +1948,10 @@ export interface components {
             created_at: number;
             /**
              * Format: int64
-             * @description How many events led to it.
+             * @description The length of the chain of events that led to it.
              */
             depth: number;
-            /** @description Its id; the execution of its first attempt has the same. */
+            /** @description The event's id. The execution of its first attempt has the same id. */
             id: string;
             /** @description The kind of event. */
             kind: components["schemas"]["TriggerKind"];
@@ -1984,58 +1960,58 @@ export interface components {
              * @description When the last attempt began, in microseconds since 1970.
              */
             last_attempt_at?: number | null;
-            /** @description Why the last attempt failed. */
+            /** @description The error of the last attempt. */
             last_error?: string | null;
-            /** @description What happened. */
+            /** @description The operation that caused the event. */
             operation: string;
             /**
-             * @description The details, as the script sees them under the name of the kind. A list leaves out
-             *     those of more than 4 KiB, see `payload_is_left_out`.
+             * @description The payload, as the script sees it under the name of the kind. Lists omit payloads of more
+             *     than 4 KiB, see `payload_is_left_out`.
              */
             payload: unknown;
             /**
              * Format: int64
-             * @description The size of the details as they are stored, in bytes.
+             * @description The size of the stored payload, in bytes.
              */
             payload_bytes: number;
-            /** @description Whether `payload` is `null` because it is large: `GET /events/{id}` has it. */
+            /** @description Whether `payload` is `null` because it is large. `GET /events/{id}` returns it. */
             payload_is_left_out: boolean;
-            /** @description The script to run. */
+            /** @description The id of the script to run. */
             script_id?: string | null;
-            /** @description The queue, topic, collection or bucket that it came by. */
+            /** @description The queue, topic, collection or bucket of the event. */
             source: string;
             /** @description `waiting`, `running`, or `unassigned` while its queue has no trigger. */
             state: string;
-            /** @description The trigger that it came by. */
+            /** @description The id of the trigger that the event matched. */
             trigger_id?: string | null;
         };
-        /** @description What the run came to. */
+        /** @description The result of a run. */
         ExecuteAnswer: {
             /**
              * Format: int64
-             * @description How long it took, in microseconds.
+             * @description The duration of the run, in microseconds.
              */
             duration_us: number;
             error?: components["schemas"]["Failure"] | null;
-            /** @description The execution; its row has the same and stays. */
+            /** @description The execution, which is also recorded in the list of executions. */
             execution_id: string;
             /**
              * Format: int64
-             * @description Wasm instructions.
+             * @description The number of wasm instructions.
              */
             fuel_used: number;
-            /** @description What the script logged. */
+            /** @description The script's log lines. */
             log: components["schemas"]["LogLine"][];
             /**
              * Format: int64
-             * @description The most memory that the run had, in bytes.
+             * @description The peak memory of the run, in bytes.
              */
             memory_peak_bytes: number;
             response?: components["schemas"]["ExecuteResponse"] | null;
             /** @description How it ended. */
             status: components["schemas"]["ExecutionStatus"];
         };
-        /** @description A request to try a script with. */
+        /** @description A request to test a script with. */
         ExecuteRequest: {
             /**
              * @description The body.
@@ -2043,12 +2019,12 @@ export interface components {
              */
             body?: string;
             /**
-             * @description How the body is written.
+             * @description The encoding of the body.
              * @default text
              */
             body_encoding?: components["schemas"]["BodyEncoding"];
             /**
-             * @description Name and value, in order.
+             * @description Pairs of name and value, in order.
              * @default []
              */
             headers?: [
@@ -2061,7 +2037,7 @@ export interface components {
              */
             method?: string;
             /**
-             * @description The path; the script's own endpoint when empty.
+             * @description The path; if empty, the script's own endpoint.
              * @default
              */
             path?: string;
@@ -2075,9 +2051,9 @@ export interface components {
         ExecuteResponse: {
             /** @description The body. */
             body: string;
-            /** @description How the body is written: base64 when it is not UTF-8. */
+            /** @description The encoding of the body: base64 if it is not UTF-8. */
             body_encoding: components["schemas"]["BodyEncoding"];
-            /** @description Name and value, in order. */
+            /** @description Pairs of name and value, in order. */
             headers: [
                 string,
                 string
@@ -2088,32 +2064,32 @@ export interface components {
              */
             status: number;
         };
-        /** @description An execution with everything that is known about it. */
+        /** @description An execution with its request, response and log. */
         Execution: components["schemas"]["ExecutionSummary"] & {
             /** @description The id of the app that the script belonged to. */
             app_id: string;
-            /** @description What the script logged. */
+            /** @description The log lines. */
             log: components["schemas"]["LogLine"][];
             /** @description The request. */
             request: components["schemas"]["RecordedRequest"];
             response?: components["schemas"]["RecordedResponse"] | null;
         };
-        /** @description Why an execution has no response. */
+        /** @description The reason why an execution has no response. */
         ExecutionError: {
             /**
              * Format: int32
-             * @description The character in the line, from 1; `null` when it is not known.
+             * @description The character in the line, from 1; `null` if it is not known.
              * @default null
              */
             column?: number | null;
             /**
              * Format: int32
-             * @description The script's line, from 1; `null` when it is not known.
+             * @description The line in the script, from 1; `null` if it is not known.
              * @default null
              */
             line?: number | null;
             /**
-             * @description In words.
+             * @description The error message.
              * @default
              */
             message?: string;
@@ -2123,22 +2099,22 @@ export interface components {
         /** @description A page of executions. */
         ExecutionList: {
             /**
-             * @description Whether there is more for `next_after` already. A page can have no items and more
-             *     behind it, when few of those that were looked at fit.
+             * @description Whether `next_after` already has more executions. A page can be empty and have more behind
+             *     it, if few of the examined executions match.
              */
             has_more: boolean;
-            /** @description What is on the page. */
+            /** @description The executions on this page. */
             items: components["schemas"]["ExecutionSummary"][];
             /**
-             * @description The `after` with which to go on: it gives what is written after this answer or, in an
-             *     answer to `after`, after its last execution. `null` with `event_id`, with `caused_by`,
-             *     and where `after` was an id.
+             * @description The `after` that continues the log: executions written after this response or, in a response
+             *     to `after`, after its last execution. `null` with `event_id`, with `caused_by`, and where
+             *     `after` was an id.
              */
             next_after?: string | null;
             /**
              * @description The `before` of the next page, in lists of the newest; `null` on the last one. A page can
-             *     have fewer items than its limit and a next page all the same, when few of those that
-             *     were looked at fit.
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of executions, and few of them may match.
              */
             next_before?: string | null;
             /**
@@ -2148,18 +2124,18 @@ export interface components {
             next_offset?: number | null;
         };
         /**
-         * @description How a run ended.
+         * @description The status of a finished execution.
          * @enum {string}
          */
         ExecutionStatus: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
-        /** @description An execution in one row. */
+        /** @description A row of an execution list. */
         ExecutionSummary: {
             /**
              * Format: int64
-             * @description Which attempt it was, from 1.
+             * @description The number of the attempt, from 1.
              */
             attempt: number;
-            /** @description The execution that had caused the event. */
+            /** @description The id of the execution that caused the event. */
             caused_by?: string | null;
             /**
              * Format: int64
@@ -2167,7 +2143,7 @@ export interface components {
              */
             duration_us: number;
             error?: components["schemas"]["ExecutionError"] | null;
-            /** @description The event that started it: every attempt has the same. */
+            /** @description The id of the event that started it, the same for every attempt. */
             event_id?: string | null;
             /**
              * Format: int64
@@ -2176,27 +2152,27 @@ export interface components {
             finished_at: number;
             /**
              * Format: int64
-             * @description Wasm instructions.
+             * @description The number of Wasm instructions it took.
              */
             fuel_used: number;
-            /** @description Its id. */
+            /** @description The execution's id. */
             id: string;
-            /** @description How many lines the script logged. */
+            /** @description The number of log lines. */
             log_lines: number;
             /**
              * Format: int64
-             * @description The most memory that it had, in bytes.
+             * @description The peak memory, in bytes.
              */
             memory_peak_bytes: number;
             /** @description The request's method. */
             method?: string | null;
-            /** @description The execution that it was a part of, because its script was called. */
+            /** @description The id of the execution that called its script; `null` if none did. */
             parent_id?: string | null;
             /** @description The request's path. */
             path?: string | null;
             /**
              * Format: int64
-             * @description The status of the response, if there was one.
+             * @description The status of the response; `null` without a response.
              */
             response_status?: number | null;
             /** @description The script's name at that time. */
@@ -2208,14 +2184,14 @@ export interface components {
              * @description When it began, in microseconds since 1970.
              */
             started_at: number;
-            /** @description How it ended. */
+            /** @description The status with which it ended. */
             status: components["schemas"]["ExecutionStatus"];
             /**
-             * @description What started it: `http`, `execute` (the test panel), `script` (another script),
+             * @description The kind of its cause: `http`, `execute` (the test panel), `script` (another script),
              *     `kv`, `cron`, `queue`, `pubsub`, `files` or `dead_letter`.
              */
             trigger: components["schemas"]["TriggerKind"];
-            /** @description The trigger that the event came by. */
+            /** @description The id of the trigger that the event matched. */
             trigger_id?: string | null;
             /**
              * Format: int64
@@ -2223,68 +2199,68 @@ export interface components {
              */
             version: number;
         };
-        /** @description Why an execution failed, for the author of the script. */
+        /** @description The reason why an execution failed, for the author of the script. */
         Failure: {
             /**
              * Format: int32
-             * @description The character in the line, from 1; `None` when it is not known.
+             * @description The character in the line, from 1; `None` if it is unknown.
              */
             column?: number | null;
             /**
-             * @description Whether the same run would fail again, so that an event is not tried again: the script
-             *     asked for an address that is not open to it, or for a script that does not exist.
+             * @description Whether the same run would fail again, so that its event is not retried: the script named an
+             *     address that is not open to it, or a script that does not exist.
              */
             is_final?: boolean;
-            /** @description The limit that was reached, what was used and what was allowed. */
+            /** @description The limit that was reached, the used amount and the allowed amount. */
             limit?: Record<string, never> | null;
             /**
              * Format: int32
-             * @description The script's line, from 1; `None` when it is not known.
+             * @description The script's line, from 1; `None` if it is unknown.
              */
             line?: number | null;
-            /** @description In words. */
+            /** @description The error message. */
             message: string;
-            /** @description What was thrown, as JSON text, when it was more than a text. */
+            /** @description The thrown value as JSON text, if it is not a text. */
             thrown?: string | null;
         };
         /** @description A file, without its content. */
         File: {
             /** @description The bucket. */
             bucket: string;
-            /** @description What kind of content it is. */
+            /** @description The content type that the sender stated. */
             content_type: string;
             /** @description The path. */
             path: string;
-            /** @description Its SHA-256 in hexadecimal. */
+            /** @description The SHA-256 of the content, in hexadecimal. */
             sha256: string;
             /**
              * Format: int64
-             * @description Its size.
+             * @description The size in bytes.
              */
             size_bytes: number;
             /**
              * Format: int64
-             * @description When it was last changed, in microseconds since 1970.
+             * @description When the file was last changed, in microseconds since 1970.
              */
             updated_at: number;
             /**
              * Format: int64
-             * @description Grows with every change.
+             * @description The version, which grows with every change.
              */
             version: number;
         };
-        /** @description A part of a bucket. */
+        /** @description A page of a bucket. */
         FileEntries: {
-            /** @description The files, in the order of their paths' bytes. */
+            /** @description The files, in byte order of their paths. */
             items: components["schemas"]["FileEntry"][];
-            /** @description The `after` of the next part; `null` on the last one. */
+            /** @description The `after` of the next page; `null` on the last one. */
             next_after?: string | null;
         };
         /** @description A file of a bucket. */
         FileEntry: {
             /**
              * Format: int64
-             * @description When its time is up, in microseconds since 1970.
+             * @description When it expires, in microseconds since 1970; `null` if it never does.
              */
             expires_at?: number | null;
             /** @description The path. */
@@ -2294,7 +2270,7 @@ export interface components {
              * @description When it was last changed, in microseconds since 1970.
              */
             updated_at: number;
-            /** @description What is known about the file. */
+            /** @description The file's metadata. */
             value: components["schemas"]["FileFacts"];
             /**
              * Format: int64
@@ -2305,30 +2281,30 @@ export interface components {
             value_is_left_out: boolean;
             /**
              * Format: int64
-             * @description Grows with every change.
+             * @description A number that grows with every change.
              */
             version: number;
         };
-        /** @description What is known about a file. */
+        /** @description The metadata of a file. */
         FileFacts: {
             /**
-             * @description The name of its content.
+             * @description The name of the blob that holds the content.
              * @default
              */
             blob?: string;
             /**
-             * @description What kind of content it is.
+             * @description The content type.
              * @default
              */
             content_type?: string;
             /**
-             * @description Its SHA-256 in hexadecimal.
+             * @description The SHA-256 of the content, in hexadecimal.
              * @default
              */
             sha256?: string;
             /**
              * Format: int64
-             * @description Its size, in bytes.
+             * @description The size of the content, in bytes.
              * @default 0
              */
             size_bytes?: number;
@@ -2336,12 +2312,12 @@ export interface components {
         /** @description How to fire a trigger. */
         FireTrigger: {
             /**
-             * @description What happened, in the place of what the trigger listens to first.
+             * @description The operation. The default is the first one that the trigger fires on.
              * @default null
              */
             operation?: string | null;
             /**
-             * @description Members of the event's details, in the place of those that are made up.
+             * @description Members that replace those of the made-up event's details.
              * @default {}
              */
             payload?: {
@@ -2350,15 +2326,15 @@ export interface components {
         };
         /** @description The interpreter. */
         Guest: {
-            /** @description The SHA-256 of the module in hexadecimal. */
+            /** @description The SHA-256 of the module, in hexadecimal. */
             sha256: string;
         };
-        /** @description That it is well. */
+        /** @description The state of the process. */
         Health: {
             /** @description `live` or `ready`. */
             status: string;
         };
-        /** @description How a signature is made: `preset` or `custom`. */
+        /** @description The format of a signature: either `preset` or `custom`. */
         HmacAuth: {
             custom?: components["schemas"]["CustomSignature"] | null;
             preset?: components["schemas"]["SignaturePreset"] | null;
@@ -2366,155 +2342,155 @@ export interface components {
             secrets: string[];
             /**
              * Format: int32
-             * @description By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
-             *     left out. Only where a time is signed.
+             * @description The maximum difference between the signed time and the server's, in seconds, 1 to 86,400;
+             *     default 300. Only for formats that sign a time.
              */
             tolerance_s?: number | null;
         };
-        /** @description What an app asks of every request. */
+        /** @description The ingress policy of an app. */
         Ingress: {
             /**
              * Format: int32
-             * @description How many requests are run at once on each node; `null` for what the settings say.
+             * @description The most requests run at the same time on each node; `null` for the default of the settings.
              */
             concurrency_max?: number | null;
-            /** @description Which scripts answer at their own endpoints, `/x/{app}/{script}`. */
+            /** @description The scripts that answer at their own endpoints, `/x/{app}/{script}`. */
             endpoints: components["schemas"]["Endpoints"];
             /**
-             * @description The ids of the scripts that a route with `auth` leads to. Their endpoints are closed,
-             *     unless `endpoints` is `open`: then they are ways around it.
+             * @description The ids of the scripts that a route with `auth` leads to. Their endpoints are closed, unless
+             *     `endpoints` is `open`: then callers can bypass the route through them.
              */
             guarded_script_ids: string[];
             rate_limit?: components["schemas"]["RateLimit"] | null;
             /**
-             * @description Whether a newer release has saved the policy and this one does not understand it. The
-             *     app is closed then, until the policy is saved again.
+             * @description Whether a newer release saved the policy and this release cannot read it. The app is then
+             *     closed until the policy is saved again.
              */
             unknown: boolean;
         };
-        /** @description What an app asks of every request from now on; what is left out is as it was at first. */
+        /** @description The new ingress policy. An omitted field gets its default. */
         IngressChange: {
             /**
              * Format: int32
-             * @description How many requests are run at once on each node, 1 to 10,000.
+             * @description The most requests run at the same time on each node, 1 to 10,000.
              */
             concurrency_max?: number | null;
-            /** @description Which scripts answer at their own endpoints, `/x/{app}/{script}`. */
+            /** @description The scripts that answer at their own endpoints, `/x/{app}/{script}`. */
             endpoints?: components["schemas"]["Endpoints"];
             rate_limit?: components["schemas"]["RateLimit"] | null;
         };
         /** @description The server, its database and its settings. */
         Instance: {
-            /** @description Where everything is kept. */
+            /** @description The database. */
             database: components["schemas"]["Database"];
             /**
              * Format: int64
-             * @description Dead letters of all apps that nobody has dealt with; 10,000 stands for 10,000 or more.
+             * @description Unresolved dead letters of all apps; 10,000 means 10,000 or more.
              */
             dead_letters_unresolved: number;
             /** @description The interpreter. */
             guest: components["schemas"]["Guest"];
-            /** @description The process that answers: the id of one of `nodes`. */
+            /** @description The id of the process that answers, one of `nodes`. */
             node: string;
             /** @description The processes that share the database. */
             nodes: components["schemas"]["InstanceNode"][];
-            /** @description What waits, in all apps. */
+            /** @description Pending and running events of all apps. */
             outbox: components["schemas"]["Outbox"];
-            /** @description Every setting as it is in force. */
+            /** @description All settings, with the values in force. */
             settings: components["schemas"]["InstanceSetting"][];
             /**
              * Format: int64
-             * @description When this process began, in microseconds since 1970.
+             * @description When this process started, in microseconds since 1970.
              */
             started_at: number;
-            /** @description What all apps keep together. */
+            /** @description The storage that all apps use together. */
             storage: components["schemas"]["InstanceStorage"];
             /** @description The tables that grow with use. */
             tables: components["schemas"]["Table"][];
             /** @description PiCloud's version. */
             version: string;
         };
-        /** @description A process that serves this instance. */
+        /** @description A process of this instance. */
         InstanceNode: {
             /**
              * Format: int64
-             * @description Since when it is connected to the database, in microseconds since 1970.
+             * @description When it connected to the database, in microseconds since 1970.
              */
             connected_at: number;
-            /** @description Its id, new with every start. */
+            /** @description The id of the process, new with every start. */
             id: string;
-            /** @description Its version of PiCloud. */
+            /** @description The PiCloud version it runs. */
             version: string;
         };
-        /** @description A setting as it is in force. */
+        /** @description A setting with its value in force. */
         InstanceSetting: {
-            /** @description What it is when nobody sets it. */
+            /** @description The default value. */
             default: string;
-            /** @description What it is for. */
+            /** @description A description of the setting. */
             description: string;
-            /** @description Whether it is that. */
+            /** @description Whether the value is the default. */
             is_default: boolean;
-            /** @description The variable that sets it. */
+            /** @description The environment variable. */
             name: string;
-            /** @description The unit of its value. */
+            /** @description The unit of the value. */
             unit: string;
-            /** @description Its value; of a secret, whether it is set. */
+            /** @description The value; for a secret, only whether it is set. */
             value: string;
         };
         /** @description The settings of the node that answers. */
         InstanceSettings: {
-            /** @description Each of them, in the order of the documents. */
+            /** @description All settings, in the order of the documentation. */
             settings: components["schemas"]["InstanceSetting"][];
         };
-        /** @description What all apps keep together. */
+        /** @description The storage of all apps together. */
         InstanceStorage: {
             /**
              * Format: int64
-             * @description Keys of collections.
+             * @description Keys in collections.
              */
             entries: number;
             /**
              * Format: int64
-             * @description Their names and values, in bytes.
+             * @description Names and values of those keys, in bytes.
              */
             entry_bytes: number;
             /**
              * Format: int64
-             * @description Their payloads, in bytes.
+             * @description Payloads of those events, in bytes.
              */
             event_bytes: number;
             /**
              * Format: int64
-             * @description Events that wait or run.
+             * @description Pending and running events.
              */
             events: number;
             /**
              * Format: int64
-             * @description Their contents, in bytes; also those that were overwritten or deleted and are not removed
+             * @description Contents of files, in bytes, including overwritten and deleted files that are not removed
              *     yet.
              */
             file_bytes: number;
             /**
              * Format: int64
-             * @description Files of buckets.
+             * @description Files in buckets.
              */
             files: number;
             /**
              * Format: int64
-             * @description How much of `file_bytes` was overwritten or deleted: it is removed within minutes.
+             * @description The part of `file_bytes` that was overwritten or deleted. It is removed within minutes.
              */
             freed_file_bytes: number;
         };
-        /** @description Whom an invitation is for. */
+        /** @description The user that an invitation is for. */
         Invited: {
             /** @description The name to sign in with. */
             name: string;
         };
-        /** @description A user with an invitation that is shown once. */
+        /** @description A user with an invitation. The invitation is shown only once. */
         InvitedUser: components["schemas"]["User"] & {
             /**
-             * @description The path, on this server, of the page where they choose a password: the link to
-             *     hand over.
+             * @description The path, on this server, of the page where the user chooses a password: the link to hand
+             *     over.
              * @example /invitation#…
              */
             invitation_path: string;
@@ -2525,74 +2501,74 @@ export interface components {
             collection: string;
             /**
              * Format: int64
-             * @description When its time is up, in microseconds since 1970.
+             * @description When the key expires, in microseconds since 1970; `null` if it never does.
              */
             expires_at?: number | null;
             /** @description The key. */
             key: string;
             /**
              * Format: int64
-             * @description When it was last changed, in microseconds since 1970.
+             * @description When the key was last changed, in microseconds since 1970.
              */
             updated_at: number;
             /** @description The value. */
             value: unknown;
             /**
              * Format: int64
-             * @description Grows with every change.
+             * @description The version, which grows with every change.
              */
             version: number;
         };
-        /** @description What an API key gives. */
+        /** @description The API key of the request. */
         KeyInUse: {
-            /** @description The id of the one app that it may be used in. */
+            /** @description The id of the only app the key can be used in; `null` for all apps of its owner. */
             app_id?: string | null;
             /**
              * Format: int64
-             * @description When its time is up, in microseconds since 1970.
+             * @description When it expires, in microseconds since 1970; `null` if it never does.
              */
             expires_at?: number | null;
-            /** @description The part of it that may be shown. */
+            /** @description The first characters of the key; they are not secret. */
             prefix: string;
-            /** @description What it may be used for. */
+            /** @description The scopes of the key. */
             scopes: string[];
         };
-        /** @description What a trigger has brought last. */
+        /** @description The last execution that a trigger started. */
         LastExecution: {
-            /** @description What went wrong, if something did. */
+            /** @description The error message; `null` without an error. */
             error_message?: string | null;
             /**
              * Format: int64
              * @description When it ended, in microseconds since 1970.
              */
             finished_at: number;
-            /** @description The execution. */
+            /** @description The execution's id. */
             id: string;
             /** @description How it ended. */
             status: string;
         };
         /** @description A page of a list. */
         List_AbandonedExecution: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
                  * @description When it was ready, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description The event that the request had become. */
+                /** @description The id of the event that stored the request. */
                 event_id: string;
-                /** @description The execution that made it. */
+                /** @description The id of the execution that produced it. */
                 execution_id: string;
-                /** @description The answer, as an execution shows it. */
+                /** @description The response, as an execution shows it. */
                 response: components["schemas"]["RecordedResponse"];
-                /** @description The script that answered. */
+                /** @description The id of the script that ran. */
                 script_id: string;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2603,43 +2579,43 @@ export interface components {
         };
         /** @description A page of a list. */
         List_ApiKey: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
-                /** @description The name of the one app that it may be used in. */
+                /** @description The name of the only app the key can be used in; `null` for all apps of its owner. */
                 app?: string | null;
                 /**
                  * Format: int64
-                 * @description When it was made, in microseconds since 1970.
+                 * @description When it was created, in microseconds since 1970.
                  */
                 created_at: number;
                 /**
                  * Format: int64
-                 * @description When its time is up, in microseconds since 1970; never if `null`.
+                 * @description When it expires, in microseconds since 1970; `null` if it never does.
                  */
                 expires_at?: number | null;
-                /** @description Its id. */
+                /** @description The key's id. */
                 id: string;
                 /**
                  * Format: int64
-                 * @description When it was used last, in microseconds since 1970, a minute more or less.
+                 * @description When it was last used, in microseconds since 1970, accurate to about a minute.
                  */
                 last_used_at?: number | null;
-                /** @description What its owner calls it. */
+                /** @description The name its owner gave it. */
                 name: string;
-                /** @description Whose it is. */
+                /** @description The name of the user it belongs to, or the principal if that is not a user. */
                 owner: string;
                 /**
-                 * @description How it begins.
+                 * @description The first characters of the key; they identify it and are not secret.
                  * @example pck_1f2e3d4c5b6a
                  */
                 prefix: string;
-                /** @description What it may be used for. */
+                /** @description The scopes of the key. */
                 scopes: string[];
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2650,18 +2626,18 @@ export interface components {
         };
         /** @description A page of a list. */
         List_App: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description When it was made, in microseconds since 1970.
+                 * @description When it was created, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description What its author says about it. */
+                /** @description The description. */
                 description: string;
-                /** @description Its id. */
+                /** @description The app's id. */
                 id: string;
-                /** @description Its name, which its endpoints begin with: `/x/{name}/…`. */
+                /** @description The app's name. Its endpoints are below `/x/{name}/…`. */
                 name: string;
                 /**
                  * Format: int64
@@ -2670,9 +2646,9 @@ export interface components {
                 updated_at: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2683,42 +2659,42 @@ export interface components {
         };
         /** @description A page of a list. */
         List_AuditEntry: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
-                /** @description What they did, as the operation of this API: `update_script`. */
+                /** @description The operation, as this API names it: `update_script`. */
                 action: string;
-                /** @description The address that it came from; `null` where that is not known. */
+                /** @description The caller's address; `null` if it is not known. */
                 address?: string | null;
-                /** @description What was there afterwards, or what was changed, without secret values. */
+                /** @description The state after the change, or the changed fields, without secret values. */
                 after?: Record<string, never> | null;
-                /** @description The id of the app that it concerns. */
+                /** @description The id of the app that was changed; `null` for changes to the instance. */
                 app_id?: string | null;
-                /** @description What was there before, without secret values. */
+                /** @description The state before the change, without secret values. */
                 before?: Record<string, never> | null;
                 /**
                  * Format: int64
-                 * @description When, in microseconds since 1970.
+                 * @description When it happened, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description Its id. */
+                /** @description The entry's id. */
                 id: string;
-                /** @description How the key began that they used, if it was an API key. */
+                /** @description The first characters of the API key that was used; `null` without one. */
                 key_prefix?: string | null;
-                /** @description Who: `owner`, or `user:` and an id. */
+                /** @description The principal that made the change: `owner`, or `user:` and an id. */
                 principal: string;
-                /** @description Their name at that time. */
+                /** @description The principal's name at that time. */
                 principal_name: string;
-                /** @description To what kind of thing: `script`. */
+                /** @description The kind of resource: `script`. */
                 resource: string;
-                /** @description To which. */
+                /** @description The resource's id. */
                 resource_id: string;
-                /** @description Its name at that time. */
+                /** @description The resource's name at that time. */
                 resource_name: string;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2729,11 +2705,11 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Backlog: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description How many events wait or run; 1,000 stands for 1,000 or more.
+                 * @description Pending and running events; 1,000 means 1,000 or more.
                  */
                 events: number;
                 /** @description The kind of event. */
@@ -2747,9 +2723,9 @@ export interface components {
                 source: string;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2760,30 +2736,30 @@ export interface components {
         };
         /** @description A page of a list. */
         List_CapturedEvent: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
                  * @description When it was started, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description What the script saw as `ctx.event`; of a request what is kept of it. */
+                /** @description The event as the script saw it in `ctx.event`; for a request, its recorded parts. */
                 event: unknown;
-                /** @description The event's id, or of a request its execution's. */
+                /** @description The event's id; for a request, the id of its execution. */
                 id: string;
                 /** @description The kind of event; `http` for a request. */
                 kind: components["schemas"]["TriggerKind"];
-                /** @description What happened; of a request its method. */
+                /** @description The operation; for a request, its method. */
                 operation: string;
-                /** @description The script that was started. */
+                /** @description The id of the script that was started. */
                 script_id: string;
-                /** @description Where: of a request its path. */
+                /** @description The source of the event; for a request, its path. */
                 source: string;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2794,25 +2770,25 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Collection: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description How many entries it has; 1,000 stands for 1,000 or more.
+                 * @description The number of entries; 1,000 means 1,000 or more.
                  */
                 entries: number;
-                /** @description Its name. */
+                /** @description The collection's name. */
                 name: string;
                 /**
                  * Format: int64
-                 * @description Grows with every change.
+                 * @description A number that grows with every change.
                  */
                 version: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2823,16 +2799,16 @@ export interface components {
         };
         /** @description A page of a list. */
         List_DeadLetter: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description How often it was attempted.
+                 * @description The number of attempts.
                  */
                 attempts: number;
                 /**
                  * Format: int64
-                 * @description When it was given up, in microseconds since 1970.
+                 * @description When the event became a dead letter, in microseconds since 1970.
                  */
                 created_at: number;
                 /**
@@ -2840,14 +2816,14 @@ export interface components {
                  * @description When the event was accepted, in microseconds since 1970.
                  */
                 event_created_at: number;
-                /** @description The event that was given up. */
+                /** @description The id of the failed event. */
                 event_id: string;
                 /**
                  * Format: int64
                  * @description When the first attempt began, in microseconds since 1970.
                  */
                 first_attempt_at: number;
-                /** @description Its id. */
+                /** @description The dead letter's id. */
                 id: string;
                 /** @description The kind of event. */
                 kind: components["schemas"]["TriggerKind"];
@@ -2856,46 +2832,46 @@ export interface components {
                  * @description When the last attempt began, in microseconds since 1970.
                  */
                 last_attempt_at: number;
-                /** @description Why the last attempt failed. */
+                /** @description The error of the last attempt. */
                 last_error: string;
-                /** @description What had happened. */
+                /** @description The operation that caused the event. */
                 operation: string;
                 /**
-                 * @description The details of the event, as the script saw them under the name of its kind. A list
-                 *     leaves out those of more than 4 KiB, see `payload_is_left_out`.
+                 * @description The payload of the event, as the script saw it under the name of its kind. Lists omit
+                 *     payloads of more than 4 KiB, see `payload_is_left_out`.
                  */
                 payload: unknown;
                 /**
                  * Format: int64
-                 * @description The size of the details as they are stored, in bytes.
+                 * @description The size of the stored payload, in bytes.
                  */
                 payload_bytes: number;
-                /** @description Whether `payload` is `null` because it is large: `GET /dead-letters/{id}` has it. */
+                /** @description Whether `payload` is `null` because it is large. `GET /dead-letters/{id}` returns it. */
                 payload_is_left_out: boolean;
                 resolution?: components["schemas"]["Resolution"] | null;
                 /**
                  * Format: int64
-                 * @description When that was, in microseconds since 1970.
+                 * @description When it was resolved, in microseconds since 1970.
                  */
                 resolved_at?: number | null;
-                /** @description Its name at that time. */
+                /** @description The script's name at that time. */
                 script: string;
-                /** @description The script that failed. */
+                /** @description The id of the script that failed. */
                 script_id: string;
                 /**
                  * Format: int64
-                 * @description The version that failed last.
+                 * @description The version of the last attempt.
                  */
                 script_version: number;
-                /** @description The queue, topic, collection or bucket that the event came by. */
+                /** @description The queue, topic, collection or bucket of the event. */
                 source: string;
-                /** @description The trigger that the event came by. */
+                /** @description The id of the trigger that the event matched. */
                 trigger_id?: string | null;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2906,7 +2882,7 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Domain: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 closed?: components["schemas"]["DomainClosed"] | null;
                 /**
@@ -2925,15 +2901,15 @@ export interface components {
                  */
                 verified_at?: number | null;
                 /**
-                 * @description `dns`, the principal who has approved it, or `upgrade` for a domain that was claimed
-                 *     before there were proofs; `null` while it is pending.
+                 * @description `dns`, the principal that approved it, or `upgrade` for a domain claimed before proofs
+                 *     existed; `null` while it is pending.
                  */
                 verified_by?: string | null;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -2944,19 +2920,19 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Event: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description Attempts begun.
+                 * @description The number of attempts begun.
                  */
                 attempt: number;
                 /**
                  * Format: int64
-                 * @description Not before this time, in microseconds since 1970.
+                 * @description When it can run next, in microseconds since 1970.
                  */
                 available_at: number;
-                /** @description The execution that caused it. */
+                /** @description The id of the execution that caused it. */
                 caused_by?: string | null;
                 /**
                  * Format: int64
@@ -2965,10 +2941,10 @@ export interface components {
                 created_at: number;
                 /**
                  * Format: int64
-                 * @description How many events led to it.
+                 * @description The length of the chain of events that led to it.
                  */
                 depth: number;
-                /** @description Its id; the execution of its first attempt has the same. */
+                /** @description The event's id. The execution of its first attempt has the same id. */
                 id: string;
                 /** @description The kind of event. */
                 kind: components["schemas"]["TriggerKind"];
@@ -2977,35 +2953,35 @@ export interface components {
                  * @description When the last attempt began, in microseconds since 1970.
                  */
                 last_attempt_at?: number | null;
-                /** @description Why the last attempt failed. */
+                /** @description The error of the last attempt. */
                 last_error?: string | null;
-                /** @description What happened. */
+                /** @description The operation that caused the event. */
                 operation: string;
                 /**
-                 * @description The details, as the script sees them under the name of the kind. A list leaves out
-                 *     those of more than 4 KiB, see `payload_is_left_out`.
+                 * @description The payload, as the script sees it under the name of the kind. Lists omit payloads of more
+                 *     than 4 KiB, see `payload_is_left_out`.
                  */
                 payload: unknown;
                 /**
                  * Format: int64
-                 * @description The size of the details as they are stored, in bytes.
+                 * @description The size of the stored payload, in bytes.
                  */
                 payload_bytes: number;
-                /** @description Whether `payload` is `null` because it is large: `GET /events/{id}` has it. */
+                /** @description Whether `payload` is `null` because it is large. `GET /events/{id}` returns it. */
                 payload_is_left_out: boolean;
-                /** @description The script to run. */
+                /** @description The id of the script to run. */
                 script_id?: string | null;
-                /** @description The queue, topic, collection or bucket that it came by. */
+                /** @description The queue, topic, collection or bucket of the event. */
                 source: string;
                 /** @description `waiting`, `running`, or `unassigned` while its queue has no trigger. */
                 state: string;
-                /** @description The trigger that it came by. */
+                /** @description The id of the trigger that the event matched. */
                 trigger_id?: string | null;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3016,16 +2992,16 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Member: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description Since when they are one, in microseconds since 1970.
+                 * @description When the user became a member, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description Their name. */
+                /** @description The user's name. */
                 name: string;
-                /** @description What they may do: `app_admin`, `editor` or `viewer`. */
+                /** @description The role: `app_admin`, `editor` or `viewer`. */
                 role: string;
                 /**
                  * Format: int64
@@ -3036,9 +3012,9 @@ export interface components {
                 user_id: string;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3049,29 +3025,26 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Route: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
-                /** @description Who is let in. */
+                /** @description How callers must authenticate. */
                 auth: components["schemas"]["RouteAuth"];
                 /**
                  * Format: int32
-                 * @description How many requests are run at once on each node; `null` without a limit.
+                 * @description The most requests run at the same time on each node; `null` for no limit.
                  */
                 concurrency_max?: number | null;
                 cors?: components["schemas"]["Cors"] | null;
                 /**
                  * Format: int64
-                 * @description When it was made, in microseconds since 1970.
+                 * @description When it was created, in microseconds since 1970.
                  */
                 created_at: number;
                 /** @description How a request is served: `sync`, `durable` or `async`. */
                 delivery: string;
-                /**
-                 * @description The domain at whose root the path starts; `null` when it starts at
-                 *     `/x/{app}`.
-                 */
+                /** @description The domain on which the path starts at the root; `null` if it starts at `/x/{app}`. */
                 host?: string | null;
-                /** @description Its id. */
+                /** @description The route's id. */
                 id: string;
                 /** @description A method, or `*` for all. */
                 method: string;
@@ -3082,9 +3055,9 @@ export interface components {
                 script_id: string;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3095,35 +3068,35 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Script: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /** @description The name of the app that it belongs to. */
                 app: string;
                 /**
                  * Format: int64
-                 * @description When it was made, in microseconds since 1970.
+                 * @description When it was created, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description What its author says about it. */
+                /** @description The description. */
                 description: string;
                 /**
-                 * @description The path of its own endpoint, at which it answers while `endpoint_open`.
+                 * @description The path of its endpoint. It answers there while `endpoint_open` is true.
                  * @example /x/shop/orders
                  */
                 endpoint: string;
-                /** @description Whether it may have an endpoint of its own: the script's switch. */
+                /** @description Whether the script's own switch allows an endpoint. */
                 endpoint_enabled: boolean;
                 /**
-                 * @description Whether it answers at its endpoint, to anybody: not if the switch is off, a route with
-                 *     `auth` leads to it, or the app's policy closes it.
+                 * @description Whether its endpoint is open, to everyone. It is not if the switch is off, if a route with
+                 *     `auth` leads to the script, or if the app's policy closes it.
                  */
                 endpoint_open: boolean;
-                /** @description Its id. */
+                /** @description The script's id. */
                 id: string;
-                /** @description What it asks for a run. */
+                /** @description The limits that the script requests for a run. */
                 limits: components["schemas"]["ScriptLimits"];
                 /**
-                 * @description What a run gets: what is asked for or the platform's default, never above the
+                 * @description The limits in force for a run: those requested or the platform's default, never above the
                  *     ceiling.
                  */
                 limits_in_force: components["schemas"]["ScriptLimitsInForce"];
@@ -3136,14 +3109,14 @@ export interface components {
                 updated_at: number;
                 /**
                  * Format: int64
-                 * @description The version that runs.
+                 * @description The deployed version.
                  */
                 version: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3154,27 +3127,27 @@ export interface components {
         };
         /** @description A page of a list. */
         List_ScriptVersion: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description When it was made, in microseconds since 1970.
+                 * @description When it was created, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description Whether it is the one that runs. */
+                /** @description Whether it is the deployed version. */
                 running: boolean;
-                /** @description The source's SHA-256, in hexadecimal. */
+                /** @description The SHA-256 of the source, in hexadecimal. */
                 source_sha256: string;
                 /**
                  * Format: int64
-                 * @description Its number, from 1.
+                 * @description The number of the version, from 1.
                  */
                 version: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3185,30 +3158,30 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Secret: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
                  * @description When it was first set, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description What scripts ask for. */
+                /** @description The name by which scripts read it. */
                 name: string;
                 /**
                  * Format: int64
-                 * @description When its value was set, in microseconds since 1970.
+                 * @description When the value was last set, in microseconds since 1970.
                  */
                 updated_at: number;
                 /**
                  * Format: int64
-                 * @description From 1; grows with every new value.
+                 * @description The version, from 1; it grows with every new value.
                  */
                 version: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3219,31 +3192,31 @@ export interface components {
         };
         /** @description A page of a list. */
         List_Trigger: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description When it was made, in microseconds since 1970.
+                 * @description When it was created, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description Whether it fires. */
+                /** @description Whether it is enabled. */
                 enabled: boolean;
-                /** @description Its id. */
+                /** @description The trigger's id. */
                 id: string;
                 last_execution?: components["schemas"]["LastExecution"] | null;
-                /** @description Of a schedule: the next five firings, in microseconds since 1970. */
+                /** @description For a schedule: the next five firings, in microseconds since 1970. */
                 next_runs?: number[] | null;
-                /** @description What it fires on. */
+                /** @description The event that it fires on. */
                 on: components["schemas"]["TriggerOn"];
-                /** @description As whom the script runs: `owner`, or `user:` and an id. */
+                /** @description The principal that the script runs as: `owner`, or `user:` and an id. */
                 registered_by: string;
-                /** @description Their name, if they are a user. */
+                /** @description The name of that principal; `null` if it is not a user. */
                 registered_by_name?: string | null;
-                /** @description What to do when the script fails. */
+                /** @description The retry policy. */
                 retry: components["schemas"]["TriggerRetry"];
                 /**
-                 * @description Of a schedule that an older release accepted and that would be refused today: what
-                 *     is wrong with it. It keeps firing as it did; `next_runs` shows when.
+                 * @description For a schedule that an older release accepted and that would be refused today: the error. It
+                 *     keeps firing as before; `next_runs` shows when.
                  */
                 schedule_warning?: string | null;
                 /** @description The id of the script that it runs. */
@@ -3256,9 +3229,9 @@ export interface components {
                 updated_at: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3269,45 +3242,45 @@ export interface components {
         };
         /** @description A page of a list. */
         List_User: {
-            /** @description What is on the page. */
+            /** @description The items on this page. */
             items: {
                 /**
                  * Format: int64
-                 * @description When they were made, in microseconds since 1970.
+                 * @description When the user was created, in microseconds since 1970.
                  */
                 created_at: number;
-                /** @description Whether they may sign in. */
+                /** @description Whether the user can sign in. */
                 enabled: boolean;
-                /** @description Whether an identity provider knows them. */
+                /** @description Whether the user is linked to an identity provider. */
                 has_identity: boolean;
-                /** @description Whether they have a password. */
+                /** @description Whether the user has a password. */
                 has_password: boolean;
-                /** @description Their id. */
+                /** @description The user's id. */
                 id: string;
                 /**
                  * Format: int64
-                 * @description Until when an invitation is good that is not used yet, in microseconds since 1970.
+                 * @description When the unused invitation expires, in microseconds since 1970; `null` without one.
                  */
                 invited_until?: number | null;
-                /** @description The name that they sign in with. */
+                /** @description The name to sign in with. */
                 name: string;
-                /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+                /** @description The role in the instance: `owner`, `admin` or `member`. */
                 role: string;
                 /**
                  * Format: int64
-                 * @description When they have signed in last, in microseconds since 1970.
+                 * @description When the user last signed in, in microseconds since 1970.
                  */
                 signed_in_at?: number | null;
                 /**
                  * Format: int64
-                 * @description When they were last changed, in microseconds since 1970.
+                 * @description When the user was last changed, in microseconds since 1970.
                  */
                 updated_at: number;
             }[];
             /**
-             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page
-             *     can have fewer items than its limit and a next page all the same, when few of those
-             *     that were looked at fit.
+             * @description The `after` of the next page, in a list that takes it; `null` on the last one. A page can
+             *     have fewer items than its limit although there is a next page: the server examines a bounded
+             *     number of rows, and few of them may match.
              */
             next_after?: string | null;
             /**
@@ -3320,11 +3293,11 @@ export interface components {
         LogLine: {
             /** @description Structured data as JSON text. */
             data?: string | null;
-            /** @description How important it is: `trace`, `debug`, `info`, `warn` or `error`. */
+            /** @description The severity: `trace`, `debug`, `info`, `warn` or `error`. */
             level: string;
             /**
              * Format: int32
-             * @description The script's line that wrote it, from 1; 0 when unknown.
+             * @description The number of the script's line that wrote it, from 1; 0 if unknown.
              */
             line: number;
             /** @description The text. */
@@ -3334,12 +3307,12 @@ export interface components {
         Member: {
             /**
              * Format: int64
-             * @description Since when they are one, in microseconds since 1970.
+             * @description When the user became a member, in microseconds since 1970.
              */
             created_at: number;
-            /** @description Their name. */
+            /** @description The user's name. */
             name: string;
-            /** @description What they may do: `app_admin`, `editor` or `viewer`. */
+            /** @description The role: `app_admin`, `editor` or `viewer`. */
             role: string;
             /**
              * Format: int64
@@ -3349,22 +3322,22 @@ export interface components {
             /** @description The user's id. */
             user_id: string;
         };
-        /** @description A key that has just been made. */
+        /** @description A key that has just been created. */
         NewApiKey: components["schemas"]["ApiKey"] & {
-            /** @description The key itself: shown only now. */
+            /** @description The key itself. It is shown only in this response. */
             key: string;
         };
-        /** @description An app to be made. */
+        /** @description The app to create. */
         NewApp: {
-            /** @description What it is for. */
+            /** @description The description. */
             description?: string;
             /**
-             * @description 1 to 63 lower-case letters, digits and dashes, a letter first.
+             * @description 1 to 63 lower-case letters, digits and dashes, starting with a letter.
              * @example shop
              */
             name: string;
         };
-        /** @description A domain to be claimed. */
+        /** @description The domain to claim. */
         NewDomain: {
             /**
              * Format: idn-hostname
@@ -3373,26 +3346,26 @@ export interface components {
              */
             host: string;
         };
-        /** @description A route to be made. */
+        /** @description The route to create. */
         NewRoute: {
-            /** @description Who is let in; everybody when left out. */
+            /** @description How callers must authenticate. Default: everyone can call. */
             auth?: components["schemas"]["RouteAuth"];
             /**
              * Format: int32
-             * @description How many requests are run at once on each node, 1 to 10,000.
+             * @description The most requests run at the same time on each node, 1 to 10,000. Default: no limit.
              */
             concurrency_max?: number | null;
             cors?: components["schemas"]["Cors"] | null;
             /**
-             * @description `sync`: run now and answer the result; `durable`: store, run, and answer the
-             *     result if it comes in time; `async`: store and answer 202.
+             * @description `sync`: run now and return the result; `durable`: store, run, and return the result if it is
+             *     ready in time; `async`: store and answer 202.
              * @example sync
              * @enum {string}
              */
             delivery?: "sync" | "durable" | "async";
             /**
              * Format: idn-hostname
-             * @description A domain that the app has claimed; left out, the path starts at `/x/{app}`.
+             * @description A domain that the app has claimed. Default: the path starts at `/x/{app}`.
              */
             host?: string | null;
             /**
@@ -3401,8 +3374,7 @@ export interface components {
              */
             method: string;
             /**
-             * @description The path pattern: segments are static or `{name}`, the last may be
-             *     `{*rest}`.
+             * @description The path pattern. Each segment is static or `{name}`; the last can be `{*rest}`.
              * @example /orders/{id}
              */
             path: string;
@@ -3413,16 +3385,16 @@ export interface components {
              */
             script_id: string;
         };
-        /** @description A script to be made. */
+        /** @description The script to create. */
         NewScript: {
-            /** @description What it is for. */
+            /** @description The description. */
             description?: string;
-            /** @description Whether it may have an endpoint of its own; it may when left out. */
+            /** @description Whether the script can have an endpoint. Default: true. */
             endpoint_enabled?: boolean | null;
-            /** @description What it asks for a run. */
+            /** @description The limits that the script requests for a run. */
             limits?: components["schemas"]["ScriptLimits"];
             /**
-             * @description 1 to 63 lower-case letters, digits, `-` and `_`, a letter first.
+             * @description 1 to 63 lower-case letters, digits, `-` and `_`, starting with a letter.
              * @example orders
              */
             name: string;
@@ -3433,13 +3405,13 @@ export interface components {
              */
             source: string;
         };
-        /** @description A trigger to be made. */
+        /** @description The trigger to create. */
         NewTrigger: {
-            /** @description Whether it fires; yes when left out. */
+            /** @description Whether it is enabled. Default: true. */
             enabled?: boolean | null;
-            /** @description What it fires on. */
+            /** @description The event that it fires on. */
             on: components["schemas"]["TriggerOn"];
-            /** @description What to do when the script fails. */
+            /** @description The retry policy. */
             retry?: components["schemas"]["TriggerRetry"];
             /**
              * Format: uuid
@@ -3447,7 +3419,7 @@ export interface components {
              */
             script_id: string;
         };
-        /** @description A user to be made. */
+        /** @description The user to create. */
         NewUser: {
             /**
              * @description 1 to 63 lower-case letters, digits, and `.`, `_`, `-`, `@`, `+`; unique.
@@ -3455,22 +3427,22 @@ export interface components {
              */
             name: string;
             /**
-             * @description What they may do in the instance: `owner`, `admin` or `member`.
+             * @description The role in the instance: `owner`, `admin` or `member`.
              * @example member
              * @enum {string}
              */
             role?: "owner" | "admin" | "member";
         };
-        /** @description Where to sign in. */
+        /** @description The address at which to sign in. */
         OidcDeparture: {
-            /** @description The identity provider's address. */
+            /** @description The address of the identity provider. */
             url: string;
         };
-        /** @description What is open to an app's scripts. */
+        /** @description The private hosts that an app's scripts can call. */
         Outbound: {
             /**
-             * @description Hosts that are reached although they have no public address: names or addresses,
-             *     each with or without a port; at most 50. What is open to all apps comes beside them.
+             * @description Hosts without a public address: names or addresses, each with or without a port; at most 50.
+             *     The hosts open to all apps are allowed in addition.
              * @example [
              *       "intranet.example:8080",
              *       "10.0.0.7"
@@ -3478,115 +3450,115 @@ export interface components {
              */
             private_hosts: string[];
         };
-        /** @description What waits. */
+        /** @description The number of events in the outbox. */
         Outbox: {
             /**
              * Format: int64
-             * @description Since when the oldest that could begin waits, in microseconds since 1970.
+             * @description When the oldest pending event became due, in microseconds since 1970.
              */
             oldest_due_at?: number | null;
             /**
              * Format: int64
-             * @description Events in hand; 10,000 stands for 10,000 or more.
+             * @description Running events; 10,000 means 10,000 or more.
              */
             running: number;
             /**
              * Format: int64
-             * @description Events that nobody has in hand; 10,000 stands for 10,000 or more.
+             * @description Pending events; 10,000 means 10,000 or more.
              */
             waiting: number;
         };
-        /** @description A schedule to be looked at. */
+        /** @description The schedule to preview. */
         PreviewSchedule: {
             /**
-             * @description What to do about a time that a change of the clock leaves out or brings twice:
-             *     `skip`, `once`, `both`; `once` when left out.
+             * @description How to handle times that a clock change skips or repeats: `skip`, `once` or `both`. Default:
+             *     `once`.
              * @enum {string|null}
              */
             dst?: "skip" | "once" | "both" | null;
             /**
              * Format: cron
-             * @description As for a trigger.
+             * @description The schedule, in the syntax of a trigger.
              * @example 30 7 * * MON-FRI
              */
             schedule: string;
             /**
              * Format: time-zone
-             * @description An IANA time zone; UTC when left out.
+             * @description An IANA time zone. Default: UTC.
              * @example Europe/Berlin
              */
             zone?: string | null;
         };
-        /** @description Somebody who may do something. */
+        /** @description A principal. */
         Principal: {
-            /** @description `user`, or `owner` for whoever has the owner key. */
+            /** @description `user`, or `owner` for the holder of the owner key. */
             kind: string;
-            /** @description Their name. */
+            /** @description The user's name. */
             name: string;
-            /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+            /** @description The role in the instance: `owner`, `admin` or `member`. */
             role: string;
             /** @description The user's id. */
             user_id?: string | null;
         };
-        /** @description What was deleted. */
+        /** @description The result of a purge. */
         Purged: {
-            /** @description Whether these were all; if not, the same request goes on. */
+            /** @description Whether all matching executions were deleted. If not, repeat the request. */
             complete: boolean;
             /**
              * Format: int64
-             * @description How many executions.
+             * @description The number of deleted executions.
              */
             deleted: number;
         };
-        /** @description What was cancelled. */
+        /** @description The result of a purge. */
         PurgedOutbox: {
-            /** @description How many events. */
+            /** @description The number of cancelled events. */
             cancelled: number;
-            /** @description Whether these were all; if not, `next_after` goes on. */
+            /** @description Whether all matching events are cancelled. If not, `next_after` continues. */
             complete: boolean;
-            /** @description The `after` of the next request; `null` when there is no more. */
+            /** @description The `after` of the next request; `null` if there are no more. */
             next_after?: string | null;
         };
         /** @description A secret's new value. */
         PutSecret: {
             /**
              * Format: password
-             * @description 1 to 32768 bytes. It is not shown again.
+             * @description 1 to 32768 bytes. It is never shown again.
              */
             value: string;
         };
         /**
-         * @description Whose requests are counted together.
+         * @description How requests are grouped for counting.
          * @enum {string}
          */
         RateBy: "all" | "address";
         /**
-         * @description So many requests at once, then one each `per_s / requests` seconds. Counted on each
-         *     node of a cluster.
+         * @description A rate limit: a burst of `requests`, then one request every `per_s / requests` seconds. Each
+         *     node of a cluster counts separately.
          */
         RateLimit: {
-            /** @description Whose requests are counted together. */
+            /** @description How requests are grouped for counting. */
             by?: components["schemas"]["RateBy"];
             /**
              * Format: int32
-             * @description In how many seconds, 1 to 86,400.
+             * @description Period in seconds, 1 to 86,400.
              * @example 1
              */
             per_s?: number;
             /**
              * Format: int32
-             * @description How many, 1 to 1,000,000.
+             * @description Number of requests, 1 to 1,000,000.
              * @example 100
              */
             requests: number;
         };
         /**
-         * @description What started an execution. Of a request `method` and what follows, of an event `event`, of
-         *     an event that is too large to be kept `event_bytes` and `event_head`; of a script that
-         *     another one called nothing.
+         * @description The input that started an execution: for a request, `method` and the fields after it; for an
+         *     event, `event`; for an event too large to be stored, `event_bytes` and `event_head`. A script
+         *     that another script called has none of them.
          */
         RecordedRequest: {
-            /** @description The beginning of the body; `null` if it is empty or no text. */
+            /** @description The beginning of the body; `null` if it is empty or not text. */
             body?: string | null;
             /**
              * Format: int64
@@ -3602,21 +3574,21 @@ export interface components {
             event_bytes?: number | null;
             /** @description The beginning of a large event. */
             event_head?: string | null;
-            /** @description Name and value, in order; of a credential only its name. */
+            /** @description The headers: name and value, in order. The value of a credential is omitted. */
             headers?: [
                 string,
                 string
             ][] | null;
             /** @description The method. */
             method?: string | null;
-            /** @description What the route's pattern has found in the path: name and value. */
+            /** @description The parameters of the route's pattern: name and value. */
             params?: [
                 string,
                 string
             ][] | null;
-            /** @description The path as it came. */
+            /** @description The path as it was sent. */
             path?: string | null;
-            /** @description The parameters of the query: name and value, in order. */
+            /** @description The query parameters: name and value, in order. */
             query?: [
                 string,
                 string
@@ -3626,14 +3598,14 @@ export interface components {
         };
         /** @description A script's response. */
         RecordedResponse: {
-            /** @description The beginning of the body; `null` if it is empty or no text. */
+            /** @description The beginning of the body; `null` if it is empty or not text. */
             body?: string | null;
             /**
              * Format: int64
              * @description The size of the body, in bytes.
              */
             body_bytes: number;
-            /** @description Name and value, in order; of a credential only its name. */
+            /** @description The headers: name and value, in order. The value of a credential is omitted. */
             headers: [
                 string,
                 string
@@ -3644,61 +3616,58 @@ export interface components {
              */
             status: number;
         };
-        /** @description What an error says: a code for programs, a message for people, and details. */
+        /** @description An error: a code for programs, a message for people, and details. */
         Refusal: {
             /**
              * @description Stable, `snake_case`.
              * @example script_not_found
              */
             code: string;
-            /** @description One sentence, without a full stop. */
+            /** @description One sentence, without a final full stop. */
             message: string;
         } & {
             [key: string]: unknown;
         };
-        /** @description How to try an event again. */
+        /** @description Options for replaying a dead letter. */
         ReplayDeadLetter: {
-            /** @description Another payload in the place of the one that failed. */
+            /** @description A payload that replaces the one that failed. */
             payload?: unknown;
             /**
-             * @description Run the version that failed; otherwise the one that runs now.
+             * @description Whether to run the version that failed. Default: the version that is deployed now.
              * @default false
              */
             same_version?: boolean;
         };
-        /** @description What was enqueued. */
+        /** @description The event that a replay created. */
         ReplayedDeadLetter: {
-            /** @description The new event. */
+            /** @description The id of the new event. */
             event_id: string;
         };
         /**
-         * @description What has become of a dead letter.
+         * @description How a dead letter was resolved.
          * @enum {string}
          */
         Resolution: "replayed" | "ignored" | "handled_by_script" | "handler_failed";
         /** @description A route. */
         Route: {
-            /** @description Who is let in. */
+            /** @description How callers must authenticate. */
             auth: components["schemas"]["RouteAuth"];
             /**
              * Format: int32
-             * @description How many requests are run at once on each node; `null` without a limit.
+             * @description The most requests run at the same time on each node; `null` for no limit.
              */
             concurrency_max?: number | null;
             cors?: components["schemas"]["Cors"] | null;
             /**
              * Format: int64
-             * @description When it was made, in microseconds since 1970.
+             * @description When it was created, in microseconds since 1970.
              */
             created_at: number;
             /** @description How a request is served: `sync`, `durable` or `async`. */
             delivery: string;
-            /**
-             * @description The domain at whose root the path starts; `null` when it starts at
-             *     `/x/{app}`.
-             */
+            /** @description The domain on which the path starts at the root; `null` if it starts at `/x/{app}`. */
             host?: string | null;
-            /** @description Its id. */
+            /** @description The route's id. */
             id: string;
             /** @description A method, or `*` for all. */
             method: string;
@@ -3709,14 +3678,14 @@ export interface components {
             script_id: string;
         };
         /**
-         * @description Who is let in. Secrets are named: they are the app's, any of them will do, so that
-         *     one can be exchanged while the other still works.
+         * @description The authentication of a route. Secrets are names of the app's secrets. Any listed secret is
+         *     accepted, so that one can be rotated while another still works.
          */
         RouteAuth: {
             /** @enum {string} */
             mode: "none";
         } | {
-            /** @description A header that brings it instead, such as `x-gitlab-token`. */
+            /** @description A header that carries the secret instead, such as `x-gitlab-token`. */
             header?: string | null;
             /** @enum {string} */
             mode: "key";
@@ -3727,7 +3696,7 @@ export interface components {
             mode: "basic";
             /** @description The names of 1 to 5 secrets. */
             secrets: string[];
-            /** @description The user's name, without a colon. */
+            /** @description The user name, without a colon. */
             user: string;
         } | {
             custom?: components["schemas"]["CustomSignature"] | null;
@@ -3738,8 +3707,8 @@ export interface components {
             secrets: string[];
             /**
              * Format: int32
-             * @description By how many seconds the signed time may differ from ours, 1 to 86,400; 300 when
-             *     left out. Only where a time is signed.
+             * @description The maximum difference between the signed time and the server's, in seconds, 1 to 86,400;
+             *     default 300. Only for formats that sign a time.
              */
             tolerance_s?: number | null;
         } | {
@@ -3747,15 +3716,15 @@ export interface components {
             mode: "unknown";
         };
         /**
-         * @description What a route is from now on. Its method, host and path stay; all that is left out is as
-         *     if it had been left out when the route was made.
+         * @description The new settings of a route. Its method, host and path cannot change. An omitted field gets the
+         *     default that it has when a route is created.
          */
         RouteChange: {
-            /** @description Who is let in. */
+            /** @description How callers must authenticate. */
             auth?: components["schemas"]["RouteAuth"];
             /**
              * Format: int32
-             * @description How many requests are run at once on each node, 1 to 10,000.
+             * @description The most requests run at the same time on each node, 1 to 10,000.
              */
             concurrency_max?: number | null;
             cors?: components["schemas"]["Cors"] | null;
@@ -3772,7 +3741,7 @@ export interface components {
              */
             script_id: string;
         };
-        /** @description When it would fire. */
+        /** @description The next firings of a schedule. */
         SchedulePreview: {
             /** @description The next five firings, in microseconds since 1970. */
             next_runs: number[];
@@ -3783,29 +3752,29 @@ export interface components {
             app: string;
             /**
              * Format: int64
-             * @description When it was made, in microseconds since 1970.
+             * @description When it was created, in microseconds since 1970.
              */
             created_at: number;
-            /** @description What its author says about it. */
+            /** @description The description. */
             description: string;
             /**
-             * @description The path of its own endpoint, at which it answers while `endpoint_open`.
+             * @description The path of its endpoint. It answers there while `endpoint_open` is true.
              * @example /x/shop/orders
              */
             endpoint: string;
-            /** @description Whether it may have an endpoint of its own: the script's switch. */
+            /** @description Whether the script's own switch allows an endpoint. */
             endpoint_enabled: boolean;
             /**
-             * @description Whether it answers at its endpoint, to anybody: not if the switch is off, a route with
-             *     `auth` leads to it, or the app's policy closes it.
+             * @description Whether its endpoint is open, to everyone. It is not if the switch is off, if a route with
+             *     `auth` leads to the script, or if the app's policy closes it.
              */
             endpoint_open: boolean;
-            /** @description Its id. */
+            /** @description The script's id. */
             id: string;
-            /** @description What it asks for a run. */
+            /** @description The limits that the script requests for a run. */
             limits: components["schemas"]["ScriptLimits"];
             /**
-             * @description What a run gets: what is asked for or the platform's default, never above the
+             * @description The limits in force for a run: those requested or the platform's default, never above the
              *     ceiling.
              */
             limits_in_force: components["schemas"]["ScriptLimitsInForce"];
@@ -3818,43 +3787,43 @@ export interface components {
             updated_at: number;
             /**
              * Format: int64
-             * @description The version that runs.
+             * @description The deployed version.
              */
             version: number;
         };
-        /** @description What to change about a script; what is left out stays. */
+        /** @description The changes to a script. An omitted field is not changed. */
         ScriptChange: {
             /** @description The new description. */
             description?: string | null;
             /**
-             * @description Whether it may have an endpoint of its own. It only closes: an endpoint that something
-             *     else closes stays closed.
+             * @description Whether the script can have an endpoint. True does not open an endpoint that a route or the
+             *     app's policy closes.
              */
             endpoint_enabled?: boolean | null;
             /**
              * Format: int64
-             * @description Change it only if this is the version that runs; 409 when somebody else
-             *     has saved in the meantime.
+             * @description The deployed version that the change is based on. 409 if another version is deployed by
+             *     then.
              */
             expected_version?: number | null;
             limits?: components["schemas"]["ScriptLimits"] | null;
             /**
              * Format: rhai
-             * @description The source of a new version, which runs from then on.
+             * @description The source of a new version, which is deployed at once.
              */
             source?: string | null;
         };
-        /** @description What a script asks for a run; `null` is the platform's default. */
+        /** @description The limits that a script requests for a run; `null` for the platform's default. */
         ScriptLimits: {
             /**
              * Format: int64
-             * @description Wasm instructions.
+             * @description The number of Wasm instructions.
              * @default null
              */
             fuel_max?: number | null;
             /**
              * Format: int64
-             * @description Memory in bytes, the interpreter included.
+             * @description Memory in bytes, including the interpreter's.
              * @default null
              */
             memory_bytes_max?: number | null;
@@ -3865,16 +3834,16 @@ export interface components {
              */
             wall_ms_max?: number | null;
         };
-        /** @description What a run gets. */
+        /** @description The limits in force for a run. */
         ScriptLimitsInForce: {
             /**
              * Format: int64
-             * @description Wasm instructions.
+             * @description The number of Wasm instructions.
              */
             fuel_max: number;
             /**
              * Format: int64
-             * @description Memory in bytes, the interpreter included.
+             * @description Memory in bytes, including the interpreter's.
              */
             memory_bytes_max: number;
             /**
@@ -3883,31 +3852,31 @@ export interface components {
              */
             wall_ms_max: number;
         };
-        /** @description Which version to run. */
+        /** @description The version to roll back to. */
         ScriptRollback: {
             /**
              * Format: int64
-             * @description Its number.
+             * @description The number of the version.
              */
             version: number;
         };
-        /** @description A script's part. */
+        /** @description The executions of one script. */
         ScriptStats: {
             /**
              * Format: int64
-             * @description 95 in a hundred took no longer, in microseconds.
+             * @description 95th percentile of the duration, in microseconds.
              */
             duration_p95_us?: number | null;
-            /** @description Those of them that were no success. */
+            /** @description The number of those that did not succeed. */
             errors: number;
             /**
              * Format: int64
-             * @description All the fuel that they took.
+             * @description Total fuel.
              */
             fuel_total: number;
-            /** @description Its name when it last ran. */
+            /** @description The script's name when it last ran. */
             name: string;
-            /** @description Its executions. */
+            /** @description The number of its executions. */
             runs: number;
             /** @description The script's id. */
             script_id: string;
@@ -3916,29 +3885,29 @@ export interface components {
         ScriptVersion: {
             /**
              * Format: int64
-             * @description When it was made, in microseconds since 1970.
+             * @description When it was created, in microseconds since 1970.
              */
             created_at: number;
-            /** @description Whether it is the one that runs. */
+            /** @description Whether it is the deployed version. */
             running: boolean;
-            /** @description The source's SHA-256, in hexadecimal. */
+            /** @description The SHA-256 of the source, in hexadecimal. */
             source_sha256: string;
             /**
              * Format: int64
-             * @description Its number, from 1.
+             * @description The number of the version, from 1.
              */
             version: number;
         };
         /** @description A version of a script with its source. */
         ScriptVersionWithSource: components["schemas"]["ScriptVersion"] & {
-            /** @description Its source. */
+            /** @description The source. */
             source: string;
         };
-        /** @description A script with the source that runs. */
+        /** @description A script with the source of its deployed version. */
         ScriptWithSource: components["schemas"]["Script"] & {
-            /** @description The source of the version that runs. */
+            /** @description The source of the deployed version. */
             source: string;
-            /** @description Its SHA-256, in hexadecimal. */
+            /** @description The SHA-256 of the source, in hexadecimal. */
             source_sha256: string;
         };
         /** @description A secret, without its value. */
@@ -3948,39 +3917,39 @@ export interface components {
              * @description When it was first set, in microseconds since 1970.
              */
             created_at: number;
-            /** @description What scripts ask for. */
+            /** @description The name by which scripts read it. */
             name: string;
             /**
              * Format: int64
-             * @description When its value was set, in microseconds since 1970.
+             * @description When the value was last set, in microseconds since 1970.
              */
             updated_at: number;
             /**
              * Format: int64
-             * @description From 1; grows with every new value.
+             * @description The version, from 1; it grows with every new value.
              */
             version: number;
         };
         /**
-         * @description A message from outside of a script. One of `queue`, `topic` and `script` says where
-         *     to.
+         * @description A message from outside of a script. Exactly one of `queue`, `topic` and `script` names its
+         *     target.
          */
         SendEvent: {
             /**
-             * @description Dropped while a message with the same key waits in the queue; only for a queue.
+             * @description Drops the message while another with the same key is pending; only for a queue.
              * @default null
              */
             dedupe?: string | null;
             /**
              * Format: int64
-             * @description Not before so many milliseconds; not for a topic.
+             * @description The delay before the event is due, in milliseconds; not for a topic.
              * @default 0
              */
             delay_ms?: number;
-            /** @description What to send. */
+            /** @description The payload. */
             payload?: unknown;
             /**
-             * @description A queue: its trigger gets the message, also one that is made later.
+             * @description A queue. Its trigger gets the message, even one that is created later.
              * @default null
              */
             queue?: string | null;
@@ -3990,57 +3959,54 @@ export interface components {
              */
             script?: string | null;
             /**
-             * @description A topic: every trigger that listens gets the message.
+             * @description A topic. Every trigger on it gets the message.
              * @default null
              */
             topic?: string | null;
         };
-        /** @description What was accepted. */
+        /** @description The accepted events. */
         SentEvents: {
             /**
-             * @description The events: one, or of a topic one for each trigger that listens. Empty when
-             *     nobody does, or the message was dropped because of its dedupe key.
+             * @description The ids of the events: one, or for a topic one for each trigger on it. Empty if no
+             *     trigger is on the topic, or if the dedupe key dropped the message.
              */
             event_ids: string[];
         };
-        /** @description Who is signed in, or has called with a key. */
+        /** @description The caller, signed in or authenticated by a key. */
         Session: {
-            /**
-             * @description Everything that they may do outside of apps: `platform_use`,
-             *     `instance_manage_users`, ….
-             */
+            /** @description The capabilities outside of apps: `platform_use`, `instance_manage_users`, …. */
             capabilities: string[];
             /**
-             * @description What a request with the cookie that changes something must bring as
-             *     `X-CSRF-Token`; `null` for a caller with a key, who needs none.
+             * @description The value of `X-CSRF-Token` for requests with the cookie that change something; `null` for a
+             *     caller with a key, which needs none.
              */
             csrf_token?: string | null;
             /**
              * Format: int64
-             * @description When the session will be over unless it is used before, in microseconds since
-             *     1970; `null` for a caller with a key.
+             * @description When the session expires unless it is used before, in microseconds since 1970; `null` for a
+             *     caller with a key.
              */
             expires_at?: number | null;
             key?: components["schemas"]["KeyInUse"] | null;
-            /** @description Who it is. */
+            /** @description The principal. */
             principal: components["schemas"]["Principal"];
         };
-        /** @description A value to be set. */
+        /** @description A value to set. */
         SetKey: {
             /**
              * Format: int64
-             * @description Only if the key is at this version; 0 for one that is not there.
+             * @description Sets the value only if the key has this version; 0 stands for a key that does not exist.
              */
             if_version?: number | null;
             /**
              * Format: int64
-             * @description After so many milliseconds it is gone; never when left out.
+             * @description Time to live in milliseconds. Without it the key never expires.
              */
             ttl_ms?: number | null;
             /** @description The value: any JSON. */
             value: unknown;
         };
-        /** @description What a member may do from now on. */
+        /** @description The role to give to a member. */
         SetMember: {
             /**
              * @description `app_admin`, `editor` or `viewer`.
@@ -4051,7 +4017,7 @@ export interface components {
         };
         /** @description The token of an invitation. */
         ShowInvitation: {
-            /** @description From the link. */
+            /** @description The token in the link. */
             token: string;
         };
         /**
@@ -4060,31 +4026,31 @@ export interface components {
          */
         SignatureAlgorithm: "sha256" | "sha512";
         /**
-         * @description How a signature is written.
+         * @description The encoding of a signature.
          * @enum {string}
          */
         SignatureEncoding: "hex" | "base64";
         /**
-         * @description A sender whose signatures are known.
+         * @description A known sender's signature format.
          * @enum {string}
          */
         SignaturePreset: "standard_webhooks" | "github" | "stripe" | "slack" | "shopify";
-        /** @description What to sign in with. */
+        /** @description The credentials of a sign-in. */
         SignIn: {
             /**
              * @description The user's name.
              * @example admin
              */
             name: string;
-            /** @description Their password. */
+            /** @description The user's password. */
             password: string;
         };
-        /** @description How one can sign in here. */
+        /** @description The ways to sign in. */
         SignInOptions: {
-            /** @description What the button of the identity provider says; `null` without one. */
+            /** @description The label of the identity provider's button; `null` without a provider. */
             oidc?: string | null;
         };
-        /** @description Whether a source parses; where it does not, why and where. */
+        /** @description Whether a source parses; if not, the error and its position. */
         SourceCheck: {
             /**
              * Format: int32
@@ -4093,127 +4059,127 @@ export interface components {
             column?: number | null;
             /**
              * Format: int32
-             * @description The line, from 1; 0 when it is not about a place.
+             * @description The line, from 1; 0 if the error has no position.
              */
             line?: number | null;
-            /** @description What is wrong. */
+            /** @description The error message. */
             message?: string | null;
-            /** @description Whether it does. */
+            /** @description Whether it parses. */
             ok: boolean;
         };
-        /** @description Where to go by the identity provider. */
+        /** @description The options of a sign-in with the identity provider. */
         StartOidc: {
-            /** @description The token of an invitation: the identity becomes the invited user's. */
+            /** @description The token of an invitation. The identity is then linked to the invited user. */
             invitation?: string | null;
-            /** @description The page to come back to, a path of this server. */
+            /** @description The page to return to, as a path of this server. */
             return_to?: string;
         };
         /** @description Executions over time. */
         Stats: {
             /**
              * Format: int64
-             * @description How long a bucket is.
+             * @description Length of a bucket, in milliseconds.
              */
             bucket_ms: number;
-            /** @description Every bucket in order, also the empty ones. */
+            /** @description All buckets in order, including empty ones. */
             buckets: components["schemas"]["StatsBucket"][];
             /**
              * Format: int64
-             * @description Where the first bucket begins, in microseconds since 1970.
+             * @description Start of the first bucket, in microseconds since 1970.
              */
             from_at: number;
-            /** @description Every script that ran, the most runs first. */
+            /** @description All scripts that ran, the most runs first. */
             scripts: components["schemas"]["ScriptStats"][];
             /**
              * Format: int64
-             * @description Where the last bucket ends.
+             * @description End of the last bucket, in microseconds since 1970.
              */
             to_at: number;
             /**
-             * @description Whether there were more executions than are looked at: the first buckets then lack
-             *     some.
+             * @description Whether there were more executions than are read. If so, the earliest buckets are
+             *     incomplete.
              */
             truncated: boolean;
         };
-        /** @description A stretch of time. */
+        /** @description A time range. */
         StatsBucket: {
             /**
              * Format: int64
-             * @description Where it begins, in microseconds since 1970.
+             * @description Start of the bucket, in microseconds since 1970.
              */
             at: number;
             /**
              * Format: int64
-             * @description Half of them took no longer, in microseconds.
+             * @description Median duration, in microseconds.
              */
             duration_p50_us?: number | null;
             /**
              * Format: int64
-             * @description 95 in a hundred took no longer.
+             * @description 95th percentile of the duration, in microseconds.
              */
             duration_p95_us?: number | null;
-            /** @description Those of them that were no success. */
+            /** @description The number of those that did not succeed. */
             errors: number;
             /**
              * Format: int64
-             * @description The most fuel that one took.
+             * @description Highest fuel of one execution.
              */
             fuel_max?: number | null;
             /**
              * Format: int64
-             * @description Half of them took no more fuel.
+             * @description Median fuel.
              */
             fuel_p50?: number | null;
-            /** @description Executions that ended in it. */
+            /** @description The number of executions that ended in it. */
             runs: number;
         };
-        /** @description Why a trigger has stopped. */
+        /** @description The reason why a trigger has stopped. */
         Stopped: {
-            /** @description The same for people. */
+            /** @description The reason as a text. */
             message: string;
             /** @description `registrant_gone`, `registrant_disabled` or `registrant_not_allowed`. */
             reason: string;
         };
-        /** @description How much of a limit an app uses. */
+        /** @description The use of a limit by an app. */
         StorageUse: {
             /**
              * Format: int64
-             * @description What it may keep; what adds to more is refused.
+             * @description The limit. A write that would exceed it is refused.
              */
             most: number;
             /**
              * Format: int64
-             * @description What it keeps.
+             * @description The amount in use.
              */
             used: number;
         };
-        /** @description How full a table is, and for how long its rows are kept. */
+        /** @description The size of a table, and the retention of its rows. */
         Table: {
-            /** @description Its name. */
+            /** @description The table's name. */
             name: string;
             /**
              * Format: int64
-             * @description Rows go after so long, in milliseconds; `null` for what stays until it is done or
+             * @description How long rows are kept, in milliseconds; `null` for rows that stay until they are done or
              *     deleted.
              */
             retention_ms?: number | null;
             /**
              * Format: int64
-             * @description Its rows; from 10,000 on about so many: they are not counted.
+             * @description The number of rows; from 10,000 on an estimate.
              */
             rows: number;
             /**
              * Format: int64
-             * @description What it takes with its indexes, in bytes; `null` on SQLite for a database of more than
-             *     256 MiB, in which it takes too long to measure.
+             * @description The size of the table with its indexes, in bytes; `null` on SQLite for a database of more
+             *     than 256 MiB, where measuring takes too long.
              */
             size_bytes?: number | null;
         };
-        /** @description An event to try a script with. */
+        /** @description An event to test a script with. */
         TestScript: {
             /**
-             * @description What the script is to see as `ctx.event`: an object, with `kind` and whatever
-             *     events of that kind have.
+             * @description The event that the script sees as `ctx.event`: an object with `kind` and the details of that
+             *     kind.
              */
             event: Record<string, never>;
         };
@@ -4221,27 +4187,27 @@ export interface components {
         Trigger: {
             /**
              * Format: int64
-             * @description When it was made, in microseconds since 1970.
+             * @description When it was created, in microseconds since 1970.
              */
             created_at: number;
-            /** @description Whether it fires. */
+            /** @description Whether it is enabled. */
             enabled: boolean;
-            /** @description Its id. */
+            /** @description The trigger's id. */
             id: string;
             last_execution?: components["schemas"]["LastExecution"] | null;
-            /** @description Of a schedule: the next five firings, in microseconds since 1970. */
+            /** @description For a schedule: the next five firings, in microseconds since 1970. */
             next_runs?: number[] | null;
-            /** @description What it fires on. */
+            /** @description The event that it fires on. */
             on: components["schemas"]["TriggerOn"];
-            /** @description As whom the script runs: `owner`, or `user:` and an id. */
+            /** @description The principal that the script runs as: `owner`, or `user:` and an id. */
             registered_by: string;
-            /** @description Their name, if they are a user. */
+            /** @description The name of that principal; `null` if it is not a user. */
             registered_by_name?: string | null;
-            /** @description What to do when the script fails. */
+            /** @description The retry policy. */
             retry: components["schemas"]["TriggerRetry"];
             /**
-             * @description Of a schedule that an older release accepted and that would be refused today: what
-             *     is wrong with it. It keeps firing as it did; `next_runs` shows when.
+             * @description For a schedule that an older release accepted and that would be refused today: the error. It
+             *     keeps firing as before; `next_runs` shows when.
              */
             schedule_warning?: string | null;
             /** @description The id of the script that it runs. */
@@ -4253,9 +4219,9 @@ export interface components {
              */
             updated_at: number;
         };
-        /** @description What to change; what is left out stays. */
+        /** @description The changes to a trigger. An omitted field is not changed. */
         TriggerChange: {
-            /** @description Whether it fires. */
+            /** @description Whether it is enabled. */
             enabled?: boolean | null;
             on?: components["schemas"]["TriggerOn"] | null;
             retry?: components["schemas"]["TriggerRetry"] | null;
@@ -4266,44 +4232,42 @@ export interface components {
             script_id?: string | null;
         };
         /**
-         * @description What starts a run.
+         * @description The kind of event or call that started an execution.
          * @enum {string}
          */
         TriggerKind: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-        /** @description What a trigger fires on. */
+        /** @description The event that a trigger fires on. */
         TriggerOn: {
             /**
-             * @description The collection, or a glob: `*` stands for any characters.
+             * @description The collection, or a glob: `*` matches any characters.
              * @example orders:*
              */
             collection: string;
             /** @enum {string} */
             kind: "kv";
-            /** @description `insert`, `update`, `delete`; all when left out. */
+            /** @description `insert`, `update`, `delete`. Default: all. */
             operations?: ("insert" | "update" | "delete")[];
         } | {
             /**
-             * @description What to do about a time that a change of the clock leaves out or brings
-             *     twice: `skip`, `once`, `both`.
+             * @description How to handle times that a clock change skips or repeats: `skip`, `once` or `both`.
              * @enum {string}
              */
             dst?: "skip" | "once" | "both";
             /** @enum {string} */
             kind: "cron";
             /**
-             * @description What to do about firings that were missed: `skip`, `once`, `all`.
+             * @description How to handle missed firings: `skip`, `once` or `all`.
              * @enum {string}
              */
             misfire?: "skip" | "once" | "all";
             /**
-             * @description Whether it fires while an earlier firing is not done: `allow`, `forbid`.
+             * @description Whether it fires while a previous firing is not done: `allow` or `forbid`.
              * @enum {string}
              */
             overlap?: "allow" | "forbid";
             /**
              * Format: cron
-             * @description Minute, hour, day of month, month, day of week; a sixth field before them
-             *     is the second.
+             * @description Minute, hour, day of month, month, day of week. A sixth field in front is the second.
              * @example 30 7 * * MON-FRI
              */
             schedule: string;
@@ -4333,9 +4297,9 @@ export interface components {
             bucket: string;
             /** @enum {string} */
             kind: "files";
-            /** @description `insert`, `update`, `delete`; all when left out. */
+            /** @description `insert`, `update`, `delete`. Default: all. */
             operations?: ("insert" | "update" | "delete")[];
-            /** @description The path, or a glob; everything when left out. */
+            /** @description The path, or a glob. Default: all paths. */
             path?: string;
         } | {
             /** @enum {string} */
@@ -4347,25 +4311,25 @@ export interface components {
             source_kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter" | null;
             /**
              * Format: uuid
-             * @description Only events of this script.
+             * @description Only events of the script with this id.
              */
             source_script_id?: string | null;
             /**
              * Format: uuid
-             * @description Only events by this trigger.
+             * @description Only events of the trigger with this id.
              */
             source_trigger_id?: string | null;
         };
-        /** @description What to do when the script fails; what is left out is the platform's default. */
+        /** @description The retry policy. An omitted field gets the platform's default. */
         TriggerRetry: {
             /**
              * Format: int64
-             * @description Attempts in all, 1 to 1000.
+             * @description Total number of attempts, 1 to 1000.
              * @default null
              */
             attempts_max?: number | null;
             /**
-             * @description How the wait grows: `constant` or `exponential`.
+             * @description How the wait between attempts grows: `constant` or `exponential`.
              * @default null
              * @enum {string|null}
              */
@@ -4384,7 +4348,7 @@ export interface components {
             cap_ms?: number | null;
             /**
              * Format: double
-             * @description How much of a wait is random, 0 to 1.
+             * @description The random part of a wait, 0 to 1.
              * @default null
              */
             jitter?: number | null;
@@ -4393,43 +4357,43 @@ export interface components {
         User: {
             /**
              * Format: int64
-             * @description When they were made, in microseconds since 1970.
+             * @description When the user was created, in microseconds since 1970.
              */
             created_at: number;
-            /** @description Whether they may sign in. */
+            /** @description Whether the user can sign in. */
             enabled: boolean;
-            /** @description Whether an identity provider knows them. */
+            /** @description Whether the user is linked to an identity provider. */
             has_identity: boolean;
-            /** @description Whether they have a password. */
+            /** @description Whether the user has a password. */
             has_password: boolean;
-            /** @description Their id. */
+            /** @description The user's id. */
             id: string;
             /**
              * Format: int64
-             * @description Until when an invitation is good that is not used yet, in microseconds since 1970.
+             * @description When the unused invitation expires, in microseconds since 1970; `null` without one.
              */
             invited_until?: number | null;
-            /** @description The name that they sign in with. */
+            /** @description The name to sign in with. */
             name: string;
-            /** @description What they may do in the instance: `owner`, `admin` or `member`. */
+            /** @description The role in the instance: `owner`, `admin` or `member`. */
             role: string;
             /**
              * Format: int64
-             * @description When they have signed in last, in microseconds since 1970.
+             * @description When the user last signed in, in microseconds since 1970.
              */
             signed_in_at?: number | null;
             /**
              * Format: int64
-             * @description When they were last changed, in microseconds since 1970.
+             * @description When the user was last changed, in microseconds since 1970.
              */
             updated_at: number;
         };
-        /** @description What to change about a user; what is left out stays. */
+        /** @description The changes to a user. An omitted field is not changed. */
         UserChange: {
-            /** @description Whether they may sign in; their sessions end when they may not. */
+            /** @description Whether the user can sign in. Disabling a user ends their sessions. */
             enabled?: boolean | null;
             /**
-             * @description What they may do in the instance.
+             * @description The role in the instance.
              * @enum {string|null}
              */
             role?: "owner" | "admin" | "member" | null;
@@ -4446,11 +4410,11 @@ export interface operations {
     list_apps: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
-                /** @description Only apps with this text in their name or description, in any case. */
+                /** @description Only apps with this text in their name or description, ignoring case. */
                 q?: string;
             };
             header?: never;
@@ -4477,7 +4441,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4486,7 +4450,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4504,7 +4468,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4555,7 +4519,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4564,7 +4528,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4609,7 +4573,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4659,7 +4623,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4668,7 +4632,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4677,7 +4641,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4695,7 +4659,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4727,7 +4691,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The app is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -4743,7 +4707,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4752,7 +4716,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4761,7 +4725,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4779,7 +4743,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4815,7 +4779,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The app as it is now */
+            /** @description The changed app */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4833,7 +4797,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4842,7 +4806,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4851,7 +4815,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4896,7 +4860,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4919,11 +4883,11 @@ export interface operations {
     list_abandoned_executions: {
         parameters: {
             query?: {
-                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                /** @description Cursor: the `next_after` of a previous response. */
                 after?: string;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of items to skip, at most 10,000; not together with `after`. */
+                /** @description Number of items to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
             };
             header?: never;
@@ -4935,7 +4899,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of answers */
+            /** @description A page of abandoned executions */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4953,7 +4917,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4962,7 +4926,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4971,7 +4935,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4989,7 +4953,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5012,17 +4976,17 @@ export interface operations {
     list_app_audit: {
         parameters: {
             query?: {
-                /** @description Only this: `update_script`. */
+                /** @description Only entries with this action: `update_script`. */
                 action?: string;
-                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                /** @description Cursor: the `next_after` of a previous response. */
                 after?: string;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of items to skip, at most 10,000; not together with `after`. */
+                /** @description Number of items to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
-                /** @description Only what this principal did: `owner`, or `user:` and an id. */
+                /** @description Only entries of this principal: `owner`, or `user:` and an id. */
                 principal?: string;
-                /** @description Only what was done to the thing of this id. */
+                /** @description Only entries about the resource with this id. */
                 resource_id?: string;
             };
             header?: never;
@@ -5052,7 +5016,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5061,7 +5025,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5070,7 +5034,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5088,7 +5052,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5111,7 +5075,7 @@ export interface operations {
     list_backlog: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -5143,7 +5107,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5152,7 +5116,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5161,7 +5125,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5179,7 +5143,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5202,11 +5166,11 @@ export interface operations {
     list_captured_events: {
         parameters: {
             query?: {
-                /** @description Only of this kind; `http` for requests. */
+                /** @description Only this kind of event; `http` for requests. */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Only what started the script with this id. */
+                /** @description Only events that started the script with this id. */
                 script_id?: string;
             };
             header?: never;
@@ -5236,7 +5200,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5245,7 +5209,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5254,7 +5218,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5272,7 +5236,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5295,19 +5259,19 @@ export interface operations {
     list_dead_letters: {
         parameters: {
             query?: {
-                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                /** @description Cursor: the `next_after` of a previous response. */
                 after?: string;
                 /** @description Only events of this kind. */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of items to skip, at most 10,000; not together with `after`. */
+                /** @description Number of items to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
                 /** @description Only events of the script with this id. */
                 script_id?: string;
                 /** @description Only events by the trigger with this id. */
                 trigger_id?: string;
-                /** @description Only those that nothing has become of yet; yes when left out. */
+                /** @description Only unresolved dead letters. Default: true. */
                 unresolved?: boolean;
             };
             header?: never;
@@ -5337,7 +5301,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5346,7 +5310,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5355,7 +5319,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5373,7 +5337,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5396,19 +5360,19 @@ export interface operations {
     count_dead_letters: {
         parameters: {
             query?: {
-                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                /** @description Cursor: the `next_after` of a previous response. */
                 after?: string;
                 /** @description Only events of this kind. */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of items to skip, at most 10,000; not together with `after`. */
+                /** @description Number of items to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
                 /** @description Only events of the script with this id. */
                 script_id?: string;
                 /** @description Only events by the trigger with this id. */
                 trigger_id?: string;
-                /** @description Only those that nothing has become of yet; yes when left out. */
+                /** @description Only unresolved dead letters. Default: true. */
                 unresolved?: boolean;
             };
             header?: never;
@@ -5438,7 +5402,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5447,7 +5411,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5456,7 +5420,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5474,7 +5438,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5510,7 +5474,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description How many */
+            /** @description The number of processed dead letters */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5528,7 +5492,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5537,7 +5501,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5546,7 +5510,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5582,7 +5546,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5618,7 +5582,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description How many */
+            /** @description The number of processed dead letters */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5636,7 +5600,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5645,7 +5609,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5654,7 +5618,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5690,7 +5654,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5713,7 +5677,7 @@ export interface operations {
     list_domains: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -5745,7 +5709,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5754,7 +5718,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5763,7 +5727,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5781,7 +5745,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5835,7 +5799,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5844,7 +5808,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5853,7 +5817,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5898,7 +5862,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5932,7 +5896,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is free */
+            /** @description The domain is released */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -5948,7 +5912,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5957,7 +5921,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5966,7 +5930,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5984,7 +5948,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6036,7 +6000,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6045,7 +6009,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6054,7 +6018,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6081,7 +6045,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6133,7 +6097,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6142,7 +6106,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6151,7 +6115,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6178,7 +6142,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6187,7 +6151,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6223,7 +6187,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was accepted */
+            /** @description The accepted events */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6241,7 +6205,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6250,7 +6214,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6259,7 +6223,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6304,7 +6268,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6313,7 +6277,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6337,49 +6301,45 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Follows the log: only those that were written after this cursor, in the order in
-                 *     which they were written. A cursor is the `next_after` of an earlier answer, or `start`
-                 *     for the oldest execution. Each execution comes exactly once. Deprecated: the id of an
-                 *     execution. It is a cursor where the database has had one writer, as on SQLite; else it
-                 *     gives those that ended after it, and some may be missing.
+                 * @description Follows the log: returns executions written after this cursor, in the order they were
+                 *     written, each exactly once. A cursor is the `next_after` of a previous response, or `start`
+                 *     for the oldest execution. Deprecated: the id of an execution. It works as a cursor if the
+                 *     database has had one writer, as on SQLite. Otherwise it returns those that ended after it,
+                 *     and some can be missing.
                  */
                 after?: string;
-                /**
-                 * @description Only what is behind this place in a list of the newest: the `next_before` of an earlier
-                 *     answer.
-                 */
+                /** @description Cursor for a list of the newest executions: the `next_before` of a previous response. */
                 before?: string;
                 /**
-                 * @description Only what the execution with this id has led to by events; no other filter
-                 *     counts then.
+                 * @description Only executions that the execution with this id caused through events; other filters are
+                 *     ignored.
                  */
                 caused_by?: string;
                 /**
-                 * @description Only the attempts of the event with this id, and what they called; no other
-                 *     filter counts then.
+                 * @description Only the attempts of the event with this id, and the scripts they called; other filters are
+                 *     ignored.
                  */
                 event_id?: string;
-                /** @description Only those that ended then or later, in microseconds since 1970. */
+                /** @description Only executions that ended at this time or later, in microseconds since 1970. */
                 from?: number;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of executions to skip, at most 10,000; not together with `after`. */
+                /** @description Number of executions to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
                 /**
-                 * @description Only those with this text in the request, the response, the log or the error, as people
-                 *     see them, at most 200 characters. Small and large letters are the same, and spaces beside
-                 *     `:`, `,` and brackets do not count. At most 10,000 executions that fit otherwise, and
-                 *     64 MiB of text, are searched; `next_before` goes on behind them. Not together with
-                 *     `after`.
+                 * @description Only executions with this text in the request, response, log or error, as people see them;
+                 *     at most 200 characters. The search ignores case, and spaces beside `:`, `,` and brackets. It
+                 *     examines at most 10,000 executions that match the other filters, and 64 MiB of text;
+                 *     `next_before` continues behind them. Cannot be combined with `after`.
                  */
                 q?: string;
-                /** @description Only those that ended so. */
+                /** @description Only executions with this status. */
                 status?: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
-                /** @description Only those that ended before then, in microseconds since 1970. */
+                /** @description Only executions that ended before this time, in microseconds since 1970. */
                 to?: number;
-                /** @description Only those that were started so: `http`, `execute`, `kv` … */
+                /** @description Only executions that were started this way: `http`, `execute`, `kv` … */
                 trigger?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description Only those that came by the trigger with this id. */
+                /** @description Only executions of the trigger with this id. */
                 trigger_id?: string;
             };
             header?: never;
@@ -6409,7 +6369,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6418,7 +6378,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6427,7 +6387,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6445,7 +6405,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6468,9 +6428,9 @@ export interface operations {
     purge_app_executions: {
         parameters: {
             query: {
-                /** @description Those that ended more than this many seconds ago; 0 for all. */
+                /** @description Only executions that ended more than this many seconds ago; 0 for all. */
                 older_than_s: number;
-                /** @description Only those of the script with this name. */
+                /** @description Only executions of the script with this name. */
                 script?: string;
             };
             header?: never;
@@ -6482,7 +6442,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How many were deleted */
+            /** @description The number of deleted executions */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6500,7 +6460,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6509,7 +6469,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6518,7 +6478,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6536,7 +6496,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6559,7 +6519,7 @@ export interface operations {
     list_buckets: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -6591,7 +6551,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6600,7 +6560,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6609,7 +6569,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6627,7 +6587,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6650,11 +6610,11 @@ export interface operations {
     list_files: {
         parameters: {
             query?: {
-                /** @description Only names after this one. */
+                /** @description Only names after this one, in byte order. */
                 after?: string;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Only names that begin so. */
+                /** @description Only names that start with this prefix. */
                 prefix?: string;
             };
             header?: never;
@@ -6668,7 +6628,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A part of the bucket */
+            /** @description A page of the bucket */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6686,7 +6646,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6695,7 +6655,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6704,7 +6664,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6722,7 +6682,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6776,7 +6736,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6785,7 +6745,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6794,7 +6754,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6812,7 +6772,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6870,7 +6830,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6879,7 +6839,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6888,7 +6848,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6933,7 +6893,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6978,7 +6938,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The file is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6994,7 +6954,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7003,7 +6963,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7012,7 +6972,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7039,7 +6999,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7071,7 +7031,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Its policy */
+            /** @description The policy */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7089,7 +7049,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7098,7 +7058,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7107,7 +7067,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7125,7 +7085,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7161,7 +7121,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The policy as it is now */
+            /** @description The new policy */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7179,7 +7139,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7188,7 +7148,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7197,7 +7157,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7242,7 +7202,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7265,7 +7225,7 @@ export interface operations {
     list_collections: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -7297,7 +7257,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7306,7 +7266,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7315,7 +7275,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7333,7 +7293,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7356,11 +7316,11 @@ export interface operations {
     list_entries: {
         parameters: {
             query?: {
-                /** @description Only names after this one. */
+                /** @description Only names after this one, in byte order. */
                 after?: string;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Only names that begin so. */
+                /** @description Only names that start with this prefix. */
                 prefix?: string;
             };
             header?: never;
@@ -7374,7 +7334,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A part of the collection */
+            /** @description A page of the collection */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7392,7 +7352,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7401,7 +7361,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7410,7 +7370,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7428,7 +7388,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7482,7 +7442,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7491,7 +7451,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7500,7 +7460,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7518,7 +7478,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7576,7 +7536,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7585,7 +7545,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7594,7 +7554,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7639,7 +7599,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7684,7 +7644,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The key is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -7700,7 +7660,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7709,7 +7669,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7718,7 +7678,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7745,7 +7705,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7768,7 +7728,7 @@ export interface operations {
     list_members: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -7800,7 +7760,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7809,7 +7769,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7818,7 +7778,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7836,7 +7796,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7892,7 +7852,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7901,7 +7861,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7910,7 +7870,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7955,7 +7915,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7989,7 +7949,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description They are no member any more */
+            /** @description The user is removed from the app */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -8005,7 +7965,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8014,7 +7974,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8023,7 +7983,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8050,7 +8010,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8082,7 +8042,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What is open */
+            /** @description The private hosts */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8100,7 +8060,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8109,7 +8069,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8118,7 +8078,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8136,7 +8096,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8172,7 +8132,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What is open now */
+            /** @description The new list */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8190,7 +8150,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8199,7 +8159,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8208,7 +8168,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8244,7 +8204,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8267,24 +8227,24 @@ export interface operations {
     list_outbox: {
         parameters: {
             query?: {
-                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                /** @description Cursor: the `next_after` of a previous response. */
                 after?: string;
-                /** @description Only what the execution with this id has caused. */
+                /** @description Only events that the execution with this id caused. */
                 caused_by?: string;
                 /**
-                 * @description Only of this kind. What is by kind alone, by source alone, by script or by several filters is
-                 *     looked for among the last 10,000 that fit otherwise, and behind them with `after`.
+                 * @description Only this kind of event. Filters by kind alone, source alone or script, and combined ones,
+                 *     search the newest 10,000 events that match otherwise; `after` continues behind them.
                  */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of items to skip, at most 10,000; not together with `after`. */
+                /** @description Number of items to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
-                /** @description Only what the script with this id is to be run for. */
+                /** @description Only events for the script with this id. */
                 script_id?: string;
-                /** @description Only by this queue, topic, collection or bucket. */
+                /** @description Only events of this queue, topic, collection or bucket. */
                 source?: string;
-                /** @description Only by the trigger with this id. */
+                /** @description Only events of the trigger with this id. */
                 trigger_id?: string;
             };
             header?: never;
@@ -8314,7 +8274,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8323,7 +8283,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8332,7 +8292,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8350,7 +8310,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8373,15 +8333,15 @@ export interface operations {
     purge_outbox: {
         parameters: {
             query?: {
-                /** @description Goes on behind this place: the `next_after` of an earlier answer. */
+                /** @description Continues after this position: the `next_after` of an earlier response. */
                 after?: string;
-                /** @description Only of this kind. */
+                /** @description Only events of this kind. */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description Only what the script with this id is to be run for. */
+                /** @description Only events of the script with this id. */
                 script_id?: string;
-                /** @description Only by this queue, topic, collection or bucket. */
+                /** @description Only events of this queue, topic, collection or bucket. */
                 source?: string;
-                /** @description Only by the trigger with this id. */
+                /** @description Only events of the trigger with this id. */
                 trigger_id?: string;
             };
             header?: never;
@@ -8393,7 +8353,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How many were cancelled */
+            /** @description The number of cancelled events */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8411,7 +8371,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8420,7 +8380,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8429,7 +8389,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8447,7 +8407,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8470,7 +8430,7 @@ export interface operations {
     list_routes: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -8502,7 +8462,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8511,7 +8471,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8520,7 +8480,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8538,7 +8498,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8592,7 +8552,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8601,7 +8561,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8610,7 +8570,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8655,7 +8615,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8678,9 +8638,9 @@ export interface operations {
     list_scripts: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Only the script of exactly this name. */
+                /** @description Only the script with exactly this name. */
                 name?: string;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -8712,7 +8672,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8721,7 +8681,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8730,7 +8690,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8748,7 +8708,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8802,7 +8762,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8811,7 +8771,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8820,7 +8780,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8865,7 +8825,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8874,7 +8834,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8897,7 +8857,7 @@ export interface operations {
     list_secrets: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -8929,7 +8889,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8938,7 +8898,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8947,7 +8907,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8965,7 +8925,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9003,7 +8963,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It has a new value */
+            /** @description The value is replaced */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9012,7 +8972,7 @@ export interface operations {
                     "application/json": components["schemas"]["Secret"];
                 };
             };
-            /** @description It is new */
+            /** @description The secret is created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -9030,7 +8990,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9039,7 +8999,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9048,7 +9008,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9084,7 +9044,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9118,7 +9078,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The secret is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -9134,7 +9094,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9143,7 +9103,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9152,7 +9112,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9170,7 +9130,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9193,13 +9153,13 @@ export interface operations {
     get_stats: {
         parameters: {
             query?: {
-                /** @description In how many parts, 1 to 240; 60 when left out. */
+                /** @description Number of buckets, 1 to 240. Default: 60. */
                 buckets?: number;
-                /** @description From when, in microseconds since 1970; an hour before the end when left out. */
+                /** @description Start of the range, in microseconds since 1970. Default: one hour before the end. */
                 from?: number;
-                /** @description Only of the script with this id. */
+                /** @description Only executions of the script with this id. */
                 script_id?: string;
-                /** @description Until when; now when left out. */
+                /** @description End of the range, in microseconds since 1970. Default: now. */
                 to?: number;
             };
             header?: never;
@@ -9229,7 +9189,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9238,7 +9198,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9247,7 +9207,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9265,7 +9225,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9288,9 +9248,9 @@ export interface operations {
     list_triggers: {
         parameters: {
             query?: {
-                /** @description Only of this kind: `kv`, `cron`, `queue`, `pubsub`, `files`, `dead_letter`. */
+                /** @description Only this kind: `kv`, `cron`, `queue`, `pubsub`, `files`, `dead_letter`. */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -9322,7 +9282,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9331,7 +9291,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9340,7 +9300,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9358,7 +9318,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9412,7 +9372,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9421,7 +9381,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9430,7 +9390,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9475,7 +9435,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9484,7 +9444,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9507,17 +9467,17 @@ export interface operations {
     list_audit: {
         parameters: {
             query?: {
-                /** @description Only this: `update_script`. */
+                /** @description Only entries with this action: `update_script`. */
                 action?: string;
-                /** @description Only what is behind this place: the `next_after` of an earlier answer. */
+                /** @description Cursor: the `next_after` of a previous response. */
                 after?: string;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of items to skip, at most 10,000; not together with `after`. */
+                /** @description Number of items to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
-                /** @description Only what this principal did: `owner`, or `user:` and an id. */
+                /** @description Only entries of this principal: `owner`, or `user:` and an id. */
                 principal?: string;
-                /** @description Only what was done to the thing of this id. */
+                /** @description Only entries about the resource with this id. */
                 resource_id?: string;
             };
             header?: never;
@@ -9544,7 +9504,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9553,7 +9513,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9571,7 +9531,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9604,7 +9564,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Whom it is for */
+            /** @description The invited user */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9622,7 +9582,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9631,7 +9591,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9676,7 +9636,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9727,7 +9687,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9736,7 +9696,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9790,7 +9750,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9841,7 +9801,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9850,7 +9810,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9895,7 +9855,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9924,7 +9884,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is over */
+            /** @description The session is ended */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -9940,7 +9900,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9949,7 +9909,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9967,7 +9927,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9996,7 +9956,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Who it is */
+            /** @description The caller */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10014,7 +9974,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10023,7 +9983,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10041,7 +10001,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10064,11 +10024,11 @@ export interface operations {
     finish_oidc: {
         parameters: {
             query?: {
-                /** @description To be exchanged for who it is. */
+                /** @description The code that is exchanged for the user's identity. */
                 code?: string;
-                /** @description Why it was refused there. */
+                /** @description The error code if the identity provider refused the sign-in. */
                 error?: string;
-                /** @description Which sign-in it is about. */
+                /** @description The id of the sign-in. */
                 state?: string;
             };
             header?: never;
@@ -10077,7 +10037,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description To a page of the dashboard */
+            /** @description Redirects to a page of the dashboard */
             303: {
                 headers: {
                     [name: string]: unknown;
@@ -10093,7 +10053,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10111,7 +10071,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10144,7 +10104,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Where to go */
+            /** @description The address to go to */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10162,7 +10122,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10171,7 +10131,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10216,7 +10176,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10245,7 +10205,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The ways */
+            /** @description The ways to sign in */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10263,7 +10223,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10281,7 +10241,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10332,7 +10292,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10341,7 +10301,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10395,7 +10355,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10424,7 +10384,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How many are over */
+            /** @description The number of ended sessions */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10442,7 +10402,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10451,7 +10411,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10478,7 +10438,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10528,7 +10488,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10537,7 +10497,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10546,7 +10506,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10564,7 +10524,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10618,7 +10578,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10627,7 +10587,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10636,7 +10596,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10681,7 +10641,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10731,7 +10691,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10740,7 +10700,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10749,7 +10709,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10776,7 +10736,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10826,7 +10786,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10835,7 +10795,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10844,7 +10804,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10862,7 +10822,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10894,7 +10854,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is cancelled */
+            /** @description The event is cancelled */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -10910,7 +10870,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10919,7 +10879,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10928,7 +10888,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such event, or it is done */
+            /** @description The event does not exist, or is done */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10937,7 +10897,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It runs */
+            /** @description The event is running */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10953,7 +10913,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11016,7 +10976,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11061,7 +11021,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11102,7 +11062,7 @@ export interface operations {
     purge_executions: {
         parameters: {
             query: {
-                /** @description Those that ended more than this many seconds ago; 0 for all. */
+                /** @description Only executions that ended more than this many seconds ago; 0 for all. */
                 older_than_s: number;
             };
             header?: never;
@@ -11111,7 +11071,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How many were deleted */
+            /** @description The number of deleted executions */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -11129,7 +11089,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11138,7 +11098,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11156,7 +11116,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11206,7 +11166,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11215,7 +11175,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11224,7 +11184,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11242,7 +11202,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11289,7 +11249,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11298,7 +11258,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11316,7 +11276,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11363,7 +11323,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11372,7 +11332,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11390,7 +11350,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11413,9 +11373,12 @@ export interface operations {
     list_api_keys: {
         parameters: {
             query?: {
-                /** @description Those of everybody, for who may manage users; else one's own. */
+                /**
+                 * @description Lists the keys of all users; needs the right to manage users. Default: only the caller's
+                 *     own.
+                 */
                 all?: boolean;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -11444,7 +11407,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11453,7 +11416,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11471,7 +11434,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11522,7 +11485,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11531,7 +11494,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11540,7 +11503,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11576,7 +11539,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11585,7 +11548,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11617,7 +11580,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is revoked */
+            /** @description The key is revoked */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -11633,7 +11596,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11642,7 +11605,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11651,7 +11614,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11669,7 +11632,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11719,7 +11682,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11728,7 +11691,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11737,7 +11700,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11755,7 +11718,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11791,7 +11754,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The route as it is now */
+            /** @description The changed route */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -11809,7 +11772,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11818,7 +11781,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11827,7 +11790,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11872,7 +11835,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11904,7 +11867,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The route is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -11920,7 +11883,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11929,7 +11892,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11938,7 +11901,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11956,7 +11919,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11989,7 +11952,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Its next firings */
+            /** @description The next firings */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -12007,7 +11970,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12016,7 +11979,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12052,7 +12015,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12061,7 +12024,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12111,7 +12074,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12120,7 +12083,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12129,7 +12092,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12147,7 +12110,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12183,7 +12146,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The script as it is now */
+            /** @description The changed script */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -12201,7 +12164,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12210,7 +12173,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12219,7 +12182,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12264,7 +12227,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12273,7 +12236,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12305,7 +12268,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The script is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -12321,7 +12284,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12330,7 +12293,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12339,7 +12302,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12357,7 +12320,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12381,49 +12344,45 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Follows the log: only those that were written after this cursor, in the order in
-                 *     which they were written. A cursor is the `next_after` of an earlier answer, or `start`
-                 *     for the oldest execution. Each execution comes exactly once. Deprecated: the id of an
-                 *     execution. It is a cursor where the database has had one writer, as on SQLite; else it
-                 *     gives those that ended after it, and some may be missing.
+                 * @description Follows the log: returns executions written after this cursor, in the order they were
+                 *     written, each exactly once. A cursor is the `next_after` of a previous response, or `start`
+                 *     for the oldest execution. Deprecated: the id of an execution. It works as a cursor if the
+                 *     database has had one writer, as on SQLite. Otherwise it returns those that ended after it,
+                 *     and some can be missing.
                  */
                 after?: string;
-                /**
-                 * @description Only what is behind this place in a list of the newest: the `next_before` of an earlier
-                 *     answer.
-                 */
+                /** @description Cursor for a list of the newest executions: the `next_before` of a previous response. */
                 before?: string;
                 /**
-                 * @description Only what the execution with this id has led to by events; no other filter
-                 *     counts then.
+                 * @description Only executions that the execution with this id caused through events; other filters are
+                 *     ignored.
                  */
                 caused_by?: string;
                 /**
-                 * @description Only the attempts of the event with this id, and what they called; no other
-                 *     filter counts then.
+                 * @description Only the attempts of the event with this id, and the scripts they called; other filters are
+                 *     ignored.
                  */
                 event_id?: string;
-                /** @description Only those that ended then or later, in microseconds since 1970. */
+                /** @description Only executions that ended at this time or later, in microseconds since 1970. */
                 from?: number;
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
-                /** @description Number of executions to skip, at most 10,000; not together with `after`. */
+                /** @description Number of executions to skip, at most 10,000. Cannot be combined with `after`. */
                 offset?: number;
                 /**
-                 * @description Only those with this text in the request, the response, the log or the error, as people
-                 *     see them, at most 200 characters. Small and large letters are the same, and spaces beside
-                 *     `:`, `,` and brackets do not count. At most 10,000 executions that fit otherwise, and
-                 *     64 MiB of text, are searched; `next_before` goes on behind them. Not together with
-                 *     `after`.
+                 * @description Only executions with this text in the request, response, log or error, as people see them;
+                 *     at most 200 characters. The search ignores case, and spaces beside `:`, `,` and brackets. It
+                 *     examines at most 10,000 executions that match the other filters, and 64 MiB of text;
+                 *     `next_before` continues behind them. Cannot be combined with `after`.
                  */
                 q?: string;
-                /** @description Only those that ended so. */
+                /** @description Only executions with this status. */
                 status?: "success" | "error" | "timeout" | "budget_exceeded" | "memory_exceeded" | "limit_exceeded" | "crashed";
-                /** @description Only those that ended before then, in microseconds since 1970. */
+                /** @description Only executions that ended before this time, in microseconds since 1970. */
                 to?: number;
-                /** @description Only those that were started so: `http`, `execute`, `kv` … */
+                /** @description Only executions that were started this way: `http`, `execute`, `kv` … */
                 trigger?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
-                /** @description Only those that came by the trigger with this id. */
+                /** @description Only executions of the trigger with this id. */
                 trigger_id?: string;
             };
             header?: never;
@@ -12453,7 +12412,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12462,7 +12421,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12471,7 +12430,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12489,7 +12448,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12525,7 +12484,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The script as it is now */
+            /** @description The changed script */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -12543,7 +12502,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12552,7 +12511,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12561,7 +12520,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12606,7 +12565,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12660,7 +12619,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12669,7 +12628,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12678,7 +12637,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12714,7 +12673,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12732,7 +12691,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12755,7 +12714,7 @@ export interface operations {
     list_versions: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -12787,7 +12746,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12796,7 +12755,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12805,7 +12764,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12823,7 +12782,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12875,7 +12834,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12884,7 +12843,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12893,7 +12852,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12911,7 +12870,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12962,7 +12921,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12971,7 +12930,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13007,7 +12966,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller has reached the limit check_rate */
+            /** @description The caller has exceeded the limit check_rate */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -13016,7 +12975,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13040,15 +12999,15 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description The apps' names, separated by commas; 1 to 50.
+                 * @description The names of 1 to 50 apps, separated by commas.
                  * @example shop,blog
                  */
                 apps: string;
-                /** @description In how many parts, 1 to 240; 60 when left out. */
+                /** @description Number of buckets, 1 to 240. Default: 60. */
                 buckets?: number;
-                /** @description From when, in microseconds since 1970; an hour before the end when left out. */
+                /** @description Start of the range, in microseconds since 1970. Default: one hour before the end. */
                 from?: number;
-                /** @description Until when; now when left out. */
+                /** @description End of the range, in microseconds since 1970. Default: now. */
                 to?: number;
             };
             header?: never;
@@ -13075,7 +13034,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13084,7 +13043,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13102,7 +13061,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13152,7 +13111,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13161,7 +13120,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13170,7 +13129,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13188,7 +13147,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13220,7 +13179,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The trigger is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -13236,7 +13195,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13245,7 +13204,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13254,7 +13213,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13272,7 +13231,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13326,7 +13285,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13335,7 +13294,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13344,7 +13303,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13389,7 +13348,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description What the request holds is not acceptable */
+            /** @description The content of the request is not acceptable */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13398,7 +13357,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13452,7 +13411,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13461,7 +13420,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13470,7 +13429,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13515,7 +13474,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13538,7 +13497,7 @@ export interface operations {
     list_users: {
         parameters: {
             query?: {
-                /** @description At most so many, 1 to 200; 50 when left out. */
+                /** @description Number of items to return, 1 to 200. Default: 50. */
                 limit?: number;
                 /** @description Number of items to skip. */
                 offset?: number;
@@ -13567,7 +13526,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13576,7 +13535,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13594,7 +13553,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13645,7 +13604,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13654,7 +13613,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13699,7 +13658,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13749,7 +13708,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13758,7 +13717,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13767,7 +13726,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13785,7 +13744,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13817,7 +13776,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description They are gone */
+            /** @description The user is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -13833,7 +13792,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13842,7 +13801,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13851,7 +13810,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13878,7 +13837,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13914,7 +13873,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The user as they are now */
+            /** @description The changed user */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -13932,7 +13891,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13941,7 +13900,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13950,7 +13909,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13995,7 +13954,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14027,7 +13986,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The user, invited */
+            /** @description The user with the invitation */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -14045,7 +14004,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14054,7 +14013,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not allowed to do it */
+            /** @description The caller lacks the right to do this */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14063,7 +14022,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It does not exist */
+            /** @description The resource does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14090,7 +14049,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14128,7 +14087,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14166,7 +14125,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14204,7 +14163,7 @@ export interface operations {
                     "application/openmetrics-text; version=1.0.0; charset=utf-8": string;
                 };
             };
-            /** @description The caller is not known */
+            /** @description The caller is not authenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -14213,7 +14172,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The server cannot do it at the moment */
+            /** @description The server cannot do this at the moment */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -1,5 +1,4 @@
-//! How values become the headers and body of a request, and an answer becomes a
-//! value.
+//! Converts values to the headers and body of a request, and a response to a value.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +15,10 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 
-/// The one header whose values must not be joined (RFC 6265, section 3).
+/// The only header whose values must not be joined (RFC 6265, section 3).
 const SET_COOKIE: &str = "set-cookie";
 
-/// The bytes of a body and their content type; none for no body.
+/// Returns the bytes of a body and their content type; `None` without a body.
 pub(super) fn content(
     body: &Dynamic,
 ) -> Result<(Vec<u8>, Option<&'static str>), Box<EvalAltResult>> {
@@ -34,8 +33,7 @@ pub(super) fn content(
     }
 }
 
-/// Each value is a text, a number or a flag, or an array of these for a header that
-/// is sent more than once.
+/// Each value is a text, a number or a flag. An array of these sends the header more than once.
 pub(super) fn headers(
     function: &str,
     given: Map,
@@ -46,7 +44,7 @@ pub(super) fn headers(
         if !names.insert(name.to_ascii_lowercase()) {
             let name = name.to_ascii_lowercase();
             let words = format!(
-                "the header {name} of {function} is given twice; an array is sent as several"
+                "the header {name} of {function} is given twice; use an array to send several"
             );
             return Err(words.into());
         }
@@ -67,8 +65,8 @@ pub(super) fn headers(
     Ok(list)
 }
 
-/// The answer as a script sees it: values of one name are joined, but those of
-/// `set-cookie` are an array.
+/// Returns the response as a script sees it. Values of the same name are joined, except those of
+/// `set-cookie`, which are an array.
 pub(super) fn answer(answer: Answer) -> Result<Map, Box<EvalAltResult>> {
     let mut headers = Map::new();
     let mut content_type = None;
@@ -98,7 +96,7 @@ pub(super) fn answer(answer: Answer) -> Result<Map, Box<EvalAltResult>> {
     Ok(shown)
 }
 
-/// JSON that is none is still what the other side said: a text.
+/// Invalid JSON is shown as text, because the other server did send it.
 fn body(content_type: Option<&str>, bytes: Vec<u8>, text: Option<String>) -> Dynamic {
     if let Some(text) = text {
         return text.into();

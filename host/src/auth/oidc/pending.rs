@@ -1,8 +1,7 @@
-//! Sign-ins that have begun and not come back yet. Each is kept by its own browser, in a cookie
-//! that only this server can read and make, so that nobody's sign-in takes the place of
-//! somebody else's, and another node can finish it.
+//! Pending sign-ins. Each is stored in a cookie of its own browser that only the server can read
+//! and create. So pending sign-ins cannot displace each other, and another node can complete them.
 //!
-//! Invariant: a sign-in comes back once, in time, to the browser that has begun it.
+//! Invariant: a sign-in is completed once, in time, by the browser that started it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,30 +17,30 @@ use super::provider::Secrets;
 use crate::auth::browser_key::{BrowserKey, KEY_BYTES};
 use crate::clock::Clock;
 
-/// How many sign-ins that have come back are remembered, so that they do not come again. The
-/// provider refuses a code that comes twice as well.
+/// The most completed sign-ins that are remembered to refuse a repetition. The provider refuses a
+/// code that comes twice as well.
 const FINISHED_MAX: usize = 10_000;
-/// What is authenticated with a cookie.
+/// The associated data that is authenticated with a cookie.
 const PURPOSE: &[u8] = b"picloud pending sign-in v1";
 const NONCE_BYTES: usize = 24;
 
-/// A sign-in on its way.
+/// A pending sign-in.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Started {
-    /// What the provider was told, and will be asked for.
+    /// The secrets of the exchange with the provider.
     pub(super) secrets: Secrets,
-    /// The page that it wants.
+    /// The page to return to.
     pub(super) return_to: String,
-    /// Whose identity it is to become.
+    /// The token of the invitation whose user gets the identity.
     pub(super) invitation: Option<String>,
-    /// When its time is up, µs.
+    /// When it expires, µs.
     pub(super) expires_at: i64,
 }
 
-/// Seals them, opens them, and knows which have come back.
+/// Encrypts and decrypts pending sign-ins, and remembers the completed ones.
 pub(in crate::auth) struct Pending {
     key: [u8; KEY_BYTES],
-    /// When their time is up, by their `state`.
+    /// The expiry times of completed sign-ins, by their `state`.
     finished: Mutex<HashMap<String, i64>>,
 }
 
@@ -50,7 +49,7 @@ impl Pending {
         Self { key: key.derived("oidc"), finished: Mutex::default() }
     }
 
-    /// What the browser is to keep; none if it cannot be sealed, which never happens.
+    /// Returns the cookie's value; `None` if encryption fails, which never happens.
     pub(super) fn begin(&self, clock: &Clock, started: &Started) -> Option<String> {
         let text = serde_json::to_vec(started).ok()?;
         let nonce = clock.random::<NONCE_BYTES>();
@@ -60,7 +59,7 @@ impl Pending {
         Some(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
     }
 
-    /// The sign-in that a browser has kept, if it is the one of this `state`.
+    /// Returns the sign-in in a browser's cookie, if it has this `state`.
     pub(super) fn finish(&self, kept: &str, state: &str, now: i64) -> Option<Started> {
         let bytes = URL_SAFE_NO_PAD.decode(kept).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>()?;
@@ -118,7 +117,7 @@ mod tests {
         assert!(pending.finish(&kept, &one.secrets.state, 10).is_none());
         assert!(pending.finish(&kept, &one.secrets.state, 9).is_some());
         assert!(pending.finish(&kept, &one.secrets.state, 9).is_none());
-        // Another server with the same key finishes it, one with another key does not.
+        // Another server with the same key completes it; one with another key does not.
         assert!(super::tests::pending(1).finish(&kept, &one.secrets.state, 9).is_some());
         assert!(super::tests::pending(2).finish(&kept, &one.secrets.state, 9).is_none());
     }

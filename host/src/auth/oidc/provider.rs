@@ -1,4 +1,4 @@
-//! The identity provider, spoken to by the `openidconnect` library.
+//! The client of the identity provider, based on the `openidconnect` library.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,14 +17,14 @@ use super::{OidcSettings, refused};
 use crate::clock::Clock;
 use crate::error::{Error, Refusal, Result};
 
-/// The longest time that the provider may take for an answer.
+/// The timeout of a request to the provider.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer.
+/// The largest response, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// For how long its description is good, µs: its keys change.
+/// The cache time of the provider's metadata, µs: its keys change.
 const METADATA_US: i64 = 3600 * 1_000_000;
 
-/// What one sign-in is recognised by, and proven with.
+/// The secrets that identify and protect one sign-in.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Secrets {
     pub(super) state: String,
@@ -39,10 +39,10 @@ impl Secrets {
     }
 }
 
-/// Who somebody is there.
+/// The identity of a user at the provider.
 pub(super) struct Identity {
     pub(super) subject: String,
-    /// The name that they prefer.
+    /// The preferred name.
     pub(super) name: Option<String>,
 }
 
@@ -51,19 +51,19 @@ pub(in crate::auth) struct Provider {
     settings: OidcSettings,
     clock: Clock,
     http: Http,
-    /// Its description, and when it was read, µs.
+    /// The cached metadata, and when it was read, µs.
     metadata: Mutex<Option<(CoreProviderMetadata, i64)>>,
 }
 
 impl Provider {
     /// # Errors
-    /// When TLS cannot be set up.
+    /// If TLS cannot be set up.
     pub(in crate::auth) fn new(settings: OidcSettings, clock: &Clock) -> Result<Self> {
-        // A second installation would be the same one.
+        // Installing it a second time changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
-            // Whoever answers for the provider must not send us elsewhere.
+            // A forged response must not redirect us elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .user_agent("PiCloud")
@@ -80,7 +80,7 @@ impl Provider {
         self.settings.sign_up
     }
 
-    /// Where a browser signs in.
+    /// Returns the address where a browser signs in.
     pub(super) async fn authorize_url(&self, secrets: &Secrets) -> Result<String> {
         let metadata = self.metadata().await?;
         let client = CoreClient::from_provider_metadata(
@@ -103,7 +103,7 @@ impl Provider {
         Ok(url.into())
     }
 
-    /// Exchanges a code for who it is about, at the time `now`, µs.
+    /// Exchanges a code for the user's identity, at the time `now`, µs.
     pub(super) async fn identify(
         &self,
         code: &str,
@@ -119,17 +119,17 @@ impl Provider {
         .set_redirect_uri(self.redirect_url()?);
         let request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .map_err(|error| not_done("has no place to exchange a code", &error))?
+            .map_err(|error| not_done("has no token endpoint", &error))?
             .set_pkce_verifier(PkceCodeVerifier::new(secrets.verifier.clone()));
         let answer = request.request_async(&self.http).await.map_err(|error| {
             tracing::warn!(%error, "the identity provider did not exchange a code");
             refused("oidc_refused", "the identity provider did not confirm the sign-in")
         })?;
         let wrong = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "an identity token is not good");
-            refused("oidc_refused", "the identity provider's token is not good")
+            tracing::warn!(%error, "an identity token is not valid");
+            refused("oidc_refused", "the identity provider's token is not valid")
         };
-        let token = answer.extra_fields().id_token().ok_or_else(|| wrong(&"there is none"))?;
+        let token = answer.extra_fields().id_token().ok_or_else(|| wrong(&"it is missing"))?;
         let time = move || DateTime::from_timestamp_micros(now).unwrap_or_default();
         let verifier = client.id_token_verifier().set_time_fn(time);
         let nonce = Nonce::new(secrets.nonce.clone());
@@ -140,7 +140,7 @@ impl Provider {
         })
     }
 
-    /// Its description, asked for again now and then.
+    /// Returns the metadata, read again after [`METADATA_US`].
     async fn metadata(&self) -> Result<CoreProviderMetadata> {
         let now = self.clock.now_us();
         let mut known = self.metadata.lock().await;
@@ -166,7 +166,7 @@ impl Provider {
     }
 }
 
-/// How the library speaks to the provider.
+/// Sends the library's requests.
 struct Http(reqwest::Client);
 
 impl<'c> AsyncHttpClient<'c> for Http {
@@ -193,10 +193,10 @@ impl<'c> AsyncHttpClient<'c> for Http {
     }
 }
 
-/// Why the provider has not answered.
+/// Why a request to the provider failed.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("its answer is larger than {ANSWER_BYTES_MAX} bytes")]
+    #[error("its response is larger than {ANSWER_BYTES_MAX} bytes")]
     TooLarge,
     #[error(transparent)]
     Http(#[from] reqwest::Error),
@@ -208,7 +208,7 @@ fn not_done(what: &str, error: &dyn std::error::Error) -> Error {
     Error::Unavailable { refusal: Refusal::new("oidc_unavailable", message), retry_after_s: 5 }
 }
 
-/// An error with everything that has led to it.
+/// Returns the text of an error with all its causes.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

@@ -3,18 +3,17 @@
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde::Deserialize;
+use picloud::manager::api::PurgedOutbox;
+use picloud::store::TriggerKind;
 use serde_json::json;
 
-use super::query;
-use crate::command::client::encode;
+use crate::command::client::{Ignored, encode, query};
 use crate::command::consent::Consent;
-use crate::command::detail::Output;
 use crate::command::names;
+use crate::command::output::Output;
 use crate::command::{Failure, Server};
 
-/// Which event.
+/// The event to cancel.
 #[derive(clap::Args)]
 pub(in crate::command) struct Cancel {
     /// The event's id
@@ -23,28 +22,28 @@ pub(in crate::command) struct Cancel {
     server: Server,
 }
 
-/// Which events.
+/// Filters for the events to cancel.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   picloud events purge demo --queue mails --yes
   picloud events purge demo --kind cron --yes
-  picloud events purge demo --yes                 all that wait
+  picloud events purge demo --yes                 all pending events
 
-What runs is left alone.")]
+Running events are not cancelled.")]
 pub(in crate::command) struct Purge {
     /// The app
     app: String,
-    /// Only of this kind
+    /// Only this kind
     #[arg(long, value_parser = names::kinds())]
-    kind: Option<String>,
-    /// Only by this queue, topic, collection, bucket or schedule
+    kind: Option<TriggerKind>,
+    /// Only events of this queue, topic, collection, bucket or schedule
     #[arg(long)]
     source: Option<String>,
     /// Only the messages of this queue
     #[arg(long, conflicts_with_all = ["kind", "source"])]
     queue: Option<String>,
-    /// Only what the script with this name is to be run for
+    /// Only events for the script with this name
     #[arg(long, value_name = "NAME")]
     script: Option<String>,
     #[command(flatten)]
@@ -55,18 +54,11 @@ pub(in crate::command) struct Purge {
     server: Server,
 }
 
-/// What one request has cancelled.
-#[derive(Deserialize)]
-struct Purged {
-    cancelled: u64,
-    next_after: Option<String>,
-}
-
 impl Cancel {
     pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
-        client.call(Method::DELETE, &format!("/events/{}", encode(&self.id)), None).await?;
-        eprintln!("cancelled: its script does not run");
+        client.delete::<Ignored>(&format!("/events/{}", encode(&self.id))).await?;
+        eprintln!("cancelled: its script will not run");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -77,17 +69,20 @@ impl Purge {
         let client = self.server.client(config)?;
         let Self { app, kind, source, queue, script, output, .. } = self;
         let (kind, source) = match queue {
-            Some(queue) => (Some("queue".to_owned()), Some(queue)),
+            Some(queue) => (Some(TriggerKind::Queue), Some(queue)),
             None => (kind, source),
         };
         let script_id = client.script_id_in(&app, script).await?;
-        let filter = query(&[("kind", kind), ("source", source), ("script_id", script_id)]);
-        let (mut after, mut cancelled) = (None, 0);
+        let filter = query(&[
+            ("kind", kind.map(TriggerKind::as_str)),
+            ("source", source.as_deref()),
+            ("script_id", script_id.as_deref()),
+        ]);
+        let (mut after, mut cancelled): (Option<String>, _) = (None, 0);
         loop {
-            let path =
-                format!("/apps/{}/outbox?{filter}{}", encode(&app), query(&[("after", after)]));
-            let purged = client.call(Method::DELETE, &path, None).await?;
-            let purged: Purged = serde_json::from_value(purged).map_err(Failure::new)?;
+            let behind = query(&[("after", after.as_deref())]);
+            let path = format!("/apps/{}/outbox?{filter}{behind}", encode(&app));
+            let purged = client.delete::<PurgedOutbox>(&path).await?.value;
             cancelled += purged.cancelled;
             after = purged.next_after;
             if after.is_none() {
@@ -96,19 +91,19 @@ impl Purge {
             eprintln!("cancelled so far: {cancelled}");
         }
         output.print(&json!({ "cancelled": cancelled }), &cancelled.to_string())?;
-        eprintln!("events were cancelled; what runs, or is about to, is left alone");
+        eprintln!("events were cancelled; running events, and those about to run, were not");
         Ok(ExitCode::SUCCESS)
     }
 
     fn in_words(&self) -> String {
         let filters = [
-            ("kind", &self.kind),
-            ("source", &self.source),
-            ("queue", &self.queue),
-            ("script", &self.script),
+            ("kind", self.kind.map(TriggerKind::as_str)),
+            ("source", self.source.as_deref()),
+            ("queue", self.queue.as_deref()),
+            ("script", self.script.as_deref()),
         ];
-        let given = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let given = filters.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let given: String = given.map(|(name, value)| format!(", {name} {value}")).collect();
-        format!("all events of {} that wait{given}", self.app)
+        format!("all pending events of {}{given}", self.app)
     }
 }

@@ -1,17 +1,21 @@
-//! `picloud scripts versions`, `scripts show` and `picloud rollback`: what a script was, and
-//! going back to it.
+//! `picloud scripts versions`, `scripts show` and `picloud rollback`: a script's versions, and the
+//! rollback to one of them.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use picloud::config::Config;
-use reqwest::Method;
-use serde_json::{Value, json};
+use picloud::manager::api::{
+    RollbackScript, Script, ScriptVersion, ScriptVersionWithSource, ScriptWithSource,
+};
+use serde::Serialize;
 
 use crate::command::client::Client;
-use crate::command::detail::{Output, Paging, print_page, time};
-use crate::command::{Failure, ScriptAddress, Server, print, print_bytes};
+use crate::command::output::{Output, Paging, print_page};
+use crate::command::time::time;
+use crate::command::{Failure, ScriptAddress, Server, print_bytes};
 
-/// Whose versions.
+/// The list to print.
 #[derive(clap::Args)]
 pub(in crate::command) struct Versions {
     /// The script
@@ -23,13 +27,13 @@ pub(in crate::command) struct Versions {
     server: Server,
 }
 
-/// Which source.
+/// The source to print.
 #[derive(clap::Args)]
 pub(in crate::command) struct Show {
     /// The script
     #[arg(value_name = "APP/SCRIPT")]
     script: ScriptAddress,
-    /// This version [default: the one that runs]
+    /// The version [default: the current one]
     #[arg(long, value_name = "N")]
     version: Option<i64>,
     #[command(flatten)]
@@ -38,20 +42,20 @@ pub(in crate::command) struct Show {
     server: Server,
 }
 
-/// Which script, and which version of it.
+/// The script, and the version to roll back to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   picloud rollback demo/hello
   picloud rollback demo/hello --to 3
 
-The version that is gone back to runs again under its number. The next deploy makes a new
-version, behind all that there are.")]
+The chosen version becomes current again and keeps its number. The next deploy creates a
+new version, with a number above all others.")]
 pub(in crate::command) struct Rollback {
     /// The script
     #[arg(value_name = "APP/SCRIPT")]
     script: ScriptAddress,
-    /// This version [default: the one before the version that runs]
+    /// The version [default: the one before the current one]
     #[arg(long, value_name = "N")]
     to: Option<i64>,
     #[command(flatten)]
@@ -65,20 +69,19 @@ impl Versions {
         let client = self.server.client(config)?;
         let id = client.script_id(&self.script).await?;
         let path = format!("/scripts/{id}/versions?limit={}", self.paging.limit);
-        let page = client.call(Method::GET, &path, None).await?;
-        print_page(&page, self.paging.json, line)?;
+        print_page(&client.list(&path).await?, self.paging.json, line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn line(version: &Value) -> String {
-    let sha256 = version["source_sha256"].as_str().unwrap_or_default();
+fn line(version: &ScriptVersion) -> String {
+    let sha256 = &version.source_sha256;
     format!(
         "version {} · {} · sha256 {}{}",
-        version["version"],
-        time(version["created_at"].as_i64()),
+        version.version,
+        time(version.created_at),
         sha256.get(..12).unwrap_or(sha256),
-        if version["running"] == true { " · runs" } else { "" },
+        if version.running { " · current" } else { "" },
     )
 }
 
@@ -86,17 +89,27 @@ impl Show {
     pub(super) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let client = self.server.client(config)?;
         let id = client.script_id(&self.script).await?;
-        let path = match self.version {
-            Some(version) => format!("/scripts/{id}/versions/{version}"),
-            None => format!("/scripts/{id}"),
-        };
-        let script = client.call(Method::GET, &path, None).await?;
-        match self.output.json {
-            true => print(format!("{script:#}\n"))?,
-            false => print_bytes(script["source"].as_str().unwrap_or_default().as_bytes())?,
+        if let Some(version) = self.version {
+            let path = format!("/scripts/{id}/versions/{version}");
+            let version = client.get::<ScriptVersionWithSource>(&path).await?;
+            return print_source(&version, &version.value.source, &self.output);
         }
-        Ok(ExitCode::SUCCESS)
+        let script = client.get::<ScriptWithSource>(&format!("/scripts/{id}")).await?;
+        print_source(&script, &script.value.source, &self.output)
     }
+}
+
+/// Prints a version: as JSON, or its source as it is.
+fn print_source(
+    version: &impl Serialize,
+    source: &str,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    output.print_json(version)?;
+    if !output.json {
+        print_bytes(source.as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Rollback {
@@ -107,34 +120,26 @@ impl Rollback {
         let version = match self.to {
             Some(version) => version,
             None => version_before(&client, &id).await?.ok_or_else(|| {
-                Failure(format!("{app}/{script} has no version before the one that runs"))
+                Failure(format!("{app}/{script} has no version before the current one"))
             })?,
         };
         let path = format!("/scripts/{id}/rollback");
-        let body = json!({ "version": version });
-        let now = client.call(Method::POST, &path, Some(&body)).await?;
-        if self.output.json {
-            print(format!("{now:#}\n"))?;
-        }
-        eprintln!("{app}/{script} runs version {} now", now["version"]);
+        let now = client.post::<Script>(&path, &RollbackScript { version }).await?;
+        self.output.print_json(&now)?;
+        eprintln!("{app}/{script} now runs version {}", now.value.version);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The newest version of a script that is older than the one that runs.
+/// Returns the newest version of a script that is older than the current one.
 async fn version_before(client: &Client, id: &str) -> Result<Option<i64>, Failure> {
-    let script = client.call(Method::GET, &format!("/scripts/{id}"), None).await?;
-    let runs = script["version"].as_i64().unwrap_or_default();
-    let mut offset = Some(0);
-    while let Some(from) = offset {
-        let path = format!("/scripts/{id}/versions?limit=200&offset={from}");
-        let page = client.call(Method::GET, &path, None).await?;
-        let versions = page["items"].as_array().into_iter().flatten();
-        let older = versions.filter_map(|version| version["version"].as_i64());
-        if let Some(before) = older.filter(|&version| version < runs).max() {
-            return Ok(Some(before));
-        }
-        offset = page["next_offset"].as_u64();
-    }
-    Ok(None)
+    let current = client.get::<ScriptWithSource>(&format!("/scripts/{id}")).await?;
+    let current = current.value.script.version;
+    // The newest comes first.
+    let path = format!("/scripts/{id}/versions");
+    let older = client.visit(&path, |version: ScriptVersion| match version.version {
+        version if version < current => ControlFlow::Break(version),
+        _ => ControlFlow::Continue(()),
+    });
+    Ok(older.await?)
 }

@@ -1,20 +1,20 @@
-//! The two odd days of a year, in three zones and more.
+//! Daylight-saving changes in several zones.
 
 use super::*;
 
-/// The firings between two times, the second included.
+/// Returns the firings after `after`, up to and including `until`.
 fn between(schedule: &Schedule, after: &str, until: &str) -> Vec<String> {
     let all = schedule.upcoming(us(after), 1000);
     all.into_iter().filter(|at| *at <= us(until)).map(|at| shown(schedule, at)).collect()
 }
 
-/// Every row: zone, expression, the hours around the change, and what fires under skip,
+/// Each row has a zone, an expression, the hours around the change, and the firings under skip,
 /// once and both.
 #[test]
 fn a_change_of_the_clocks_follows_the_policy() {
     type Row = (&'static str, &'static str, [&'static str; 2], [&'static [&'static str]; 3]);
     let rows: &[Row] = &[
-        // Berlin, spring: 02:00 to 03:00 is left out.
+        // Berlin, spring: 02:00 to 03:00 is skipped.
         (
             "Europe/Berlin",
             "30 2 * * *",
@@ -25,14 +25,14 @@ fn a_change_of_the_clocks_follows_the_policy() {
                 &["2024-03-31T03:00:00+02:00", "2024-04-01T02:30:00+02:00"],
             ],
         ),
-        // The first instant of the gap is in it, the first after it is not.
+        // The first instant of the gap belongs to it; the first instant after the gap does not.
         (
             "Europe/Berlin",
             "0 2 * * *",
             ["2024-03-30T12:00:00+01:00", "2024-03-31T12:00:00+02:00"],
             [&[], &["2024-03-31T03:00:00+02:00"], &["2024-03-31T03:00:00+02:00"]],
         ),
-        // Several in one gap come to one, also with one that is there anyway.
+        // Several times in one gap map to one instant, which can be a regular time as well.
         (
             "Europe/Berlin",
             "0,20,40 1-3 * * *",
@@ -58,14 +58,14 @@ fn a_change_of_the_clocks_follows_the_policy() {
                 ],
             ],
         ),
-        // Every second of a minute that does not exist comes to one instant too.
+        // Every second of a minute that does not exist maps to one instant too.
         (
             "Europe/Berlin",
             "* 30 2 31 3 *",
             ["2024-03-30T12:00:00+01:00", "2024-12-31T12:00:00+01:00"],
             [&[], &["2024-03-31T03:00:00+02:00"], &["2024-03-31T03:00:00+02:00"]],
         ),
-        // Berlin, autumn: 02:00 to 03:00 is there twice.
+        // Berlin, autumn: 02:00 to 03:00 occurs twice.
         (
             "Europe/Berlin",
             "30 2 * * *",
@@ -80,8 +80,8 @@ fn a_change_of_the_clocks_follows_the_policy() {
                 ],
             ],
         ),
-        // The first instant of the fold is there twice, the first after it is not; two
-        // times of one fold fire as the clock shows them.
+        // The first instant of the fold occurs twice, the first after it does not. Two times of one
+        // fold fire in clock order.
         (
             "Europe/Berlin",
             "0,30 2-3 * * *",
@@ -159,7 +159,7 @@ fn a_change_of_the_clocks_follows_the_policy() {
                 ],
             ],
         ),
-        // Samoa left out a whole day, 30 December 2011.
+        // Samoa skipped a whole day, 30 December 2011.
         (
             "Pacific/Apia",
             "0 8 * * *",
@@ -231,7 +231,7 @@ fn an_interval_in_a_fixed_hour_follows_the_wall_clock() {
 
 #[test]
 fn a_time_that_is_always_left_out_never_fires() {
-    // The last Sunday of March is when Berlin has no half past two.
+    // The last Sunday of March, when Berlin has no 02:30.
     let parse = |dst| Schedule::parse("30 2 * 3 0L", "Europe/Berlin", dst);
     assert!(parse(Dst::Skip).unwrap_err().reason.contains("never fires"));
     assert!(parse(Dst::Once).is_ok());

@@ -1,20 +1,20 @@
-//! What a schedule may say: the grammar, and that the library agrees with it.
+//! The grammar of schedules, and that the library agrees with it.
 
 use super::*;
 
-/// What is refused, and the field that is named.
+/// Refused expressions, and the field that is reported.
 const REFUSED: &[(&str, &str)] = &[
     ("", "schedule"),
     ("* * * *", "schedule"),
     ("* * * * * * *", "schedule"),
     ("0 0 30 2 *", "schedule"),
     ("0 0 31 4,6,9,11 *", "schedule"),
-    // Spaces that only look like one.
+    // Characters that only look like spaces.
     ("0\u{a0}0 * * *", "schedule"),
     ("0 0\n* * *", "schedule"),
     ("0 0 * *\u{3000}*", "schedule"),
     ("0 0 * * * \u{0}", "schedule"),
-    // Letters that become ASCII ones in upper case.
+    // Letters whose upper case is an ASCII letter.
     ("0 0 * * \u{17f}un", "schedule"),
     // Macros.
     ("@sometimes", "macro"),
@@ -37,7 +37,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("* * * 0 *", "month"),
     ("* * * 13 *", "month"),
     ("* * * * 8", "day of week"),
-    // Names in another field, and beside other characters.
+    // Names in other fields, and next to other characters.
     ("* * * MON *", "month"),
     ("* * * monday *", "month"),
     ("* * * * JAN", "day of week"),
@@ -143,11 +143,11 @@ fn what_the_dialect_does_not_have_is_refused_by_its_field() {
     let refused = Schedule::parse(&long, "UTC", Dst::Once).unwrap_err();
     assert!(refused.reason.contains("256 bytes"), "{refused}");
     let words = Schedule::parse("* * * MON *", "UTC", Dst::Once).unwrap_err().to_string();
-    let begin = "the month \"MON\" is wrong: \"mon\" is none of its values; allowed: *, 1 to 12";
+    let begin = "the month \"MON\" is wrong: \"mon\" is not one of its values; allowed: *, 1 to 12";
     assert!(words.starts_with(begin), "{words}");
 }
 
-/// What is accepted, and its next instants after 2024-02-28T00:00:00Z (a Wednesday).
+/// Accepted expressions, and their next instants after 2024-02-28T00:00:00Z (a Wednesday).
 const ACCEPTED: &[(&str, &[&str])] = &[
     ("@midnight", &["2024-02-29T00:00:00", "2024-03-01T00:00:00"]),
     ("@daily", &["2024-02-29T00:00:00", "2024-03-01T00:00:00"]),

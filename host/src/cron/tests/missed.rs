@@ -1,4 +1,4 @@
-//! What is made up for.
+//! Missed firings.
 
 use super::*;
 
@@ -41,10 +41,10 @@ fn a_day_without_a_clock_is_made_up_for_as_asked() {
     assert_eq!(fire(Misfire::Once, now, 1000), Missed { fire: vec![due + DAY_US], next });
     assert_eq!(fire(Misfire::All, now, 1000), Missed { fire: all.clone(), next });
     assert_eq!(fire(Misfire::All, now, 10), Missed { fire: all[..10].to_vec(), next });
-    // Back on the hour itself.
+    // The scheduler runs again exactly on the hour.
     let on_the_hour = Missed { fire: vec![due + DAY_US], next };
     assert_eq!(fire(Misfire::Once, due + DAY_US, 1000), on_the_hour);
-    // Back just after the hour: the firing of this hour is on time.
+    // The scheduler runs again just after the hour: the firing of this hour is on time.
     let just_after = due + DAY_US + US_PER_SECOND;
     assert_eq!(fire(Misfire::Skip, just_after, 1000), Missed { fire: vec![due + DAY_US], next });
 }

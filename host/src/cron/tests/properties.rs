@@ -1,4 +1,4 @@
-//! What holds for every schedule.
+//! Properties of every schedule.
 
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn any_expression() -> impl Strategy<Value = String> {
     )
 }
 
-/// A field of values from `least` to `most`, some of them by name.
+/// A field with values from `least` to `most`, some of them by name.
 fn any_field(least: u8, most: u8, names: &'static [&'static str]) -> BoxedStrategy<String> {
     let number = (least..=most).prop_map(|number| number.to_string()).boxed();
     let value = match names {
@@ -46,7 +46,7 @@ fn any_field(least: u8, most: u8, names: &'static [&'static str]) -> BoxedStrate
     prop_oneof![Just("*".to_owned()), items.prop_map(|items| items.join(","))].boxed()
 }
 
-/// Any text of the dialect, also such that never fires.
+/// Any text of the grammar, even if it never fires.
 fn of_the_dialect() -> impl Strategy<Value = String> {
     let day = prop_oneof![
         4 => any_field(1, 31, &[]),
@@ -84,12 +84,12 @@ fn any_dst() -> impl Strategy<Value = Dst> {
     prop_oneof![Just(Dst::Skip), Just(Dst::Once), Just(Dst::Both)]
 }
 
-/// From 1980 to 2080.
+/// Instants from 1980 to 2080.
 fn any_instant() -> impl Strategy<Value = i64> {
     us("1980-01-01T00:00:00Z")..us("2080-01-01T00:00:00Z")
 }
 
-/// A zone and an instant within a quarter of a day of one of its changes.
+/// A zone, and an instant within a quarter of a day of one of its clock changes.
 fn near_a_change() -> impl Strategy<Value = (&'static str, i64)> {
     let changes = [
         ("Europe/Berlin", "2024-03-31T01:00:00Z"),
@@ -106,7 +106,7 @@ fn near_a_change() -> impl Strategy<Value = (&'static str, i64)> {
         .prop_map(move |(n, away)| (changes[n].0, us(changes[n].1) + away))
 }
 
-/// A time of every day.
+/// A time of day, on every day.
 fn any_time_of_day() -> impl Strategy<Value = String> {
     let second = prop_oneof![Just(""), Just("0 "), Just("*/7 "), Just("5,59 ")];
     let minute = prop_oneof![Just("*"), Just("*/5"), Just("0"), Just("30"), Just("0,29,30,59")];
@@ -134,12 +134,12 @@ proptest! {
         for at in schedule.upcoming(start, 40) {
             prop_assert!(at > before, "{expression} in {zone}: {at} after {before}");
             prop_assert_eq!(at % US_PER_SECOND, 0);
-            // Any instant since the one before has this one next.
+            // From any instant since the previous firing, this one is next.
             prop_assert_eq!(schedule.next_after(before + (at - before) / 2), Some(at));
             prop_assert_eq!(schedule.next_after(at - 1), Some(at));
             let local = wall_clock(&schedule, at / US_PER_SECOND);
             let there = schedule.next_match(local, local.date()) == Some(local);
-            // What does not match stands for a time in the gap that ends there.
+            // A firing that does not match replaces a time in the gap that ends there.
             let just_before = wall_clock(&schedule, at / US_PER_SECOND - 1);
             let ends_a_gap = local - just_before > TimeDelta::seconds(1);
             let moved = ends_a_gap && dst != Dst::Skip && !schedule.clock.is_elapsing;
@@ -186,7 +186,7 @@ proptest! {
             let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed);
             let parsed = parser.build().parse(&normal);
             prop_assert!(parsed.is_ok(), "{text:?} as {normal:?}: {parsed:?}");
-            // It is its own normal form, so that nothing is read twice in different ways.
+            // The normal form is its own normal form, so that it is not parsed differently again.
             prop_assert_eq!(grammar::normalise(&normal), Ok(normal));
         }
     }
@@ -201,7 +201,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Against the obvious: look at every second of half a day.
+    /// Compares with a search of every second of half a day.
     #[test]
     fn around_a_change_nothing_is_left_out(
         expression in any_time_of_day(), (zone, start) in near_a_change(), dst in any_dst(),
@@ -218,7 +218,7 @@ proptest! {
         };
         let by_the_clock = schedule.clock.is_elapsing;
         let mut expected = Vec::new();
-        // The wall clock's latest time so far: what is not past it has been there before.
+        // The wall clock's latest time so far: a time that is not later has occurred before.
         let mut reached = (start - 86_400..=start).map(local).max().unwrap();
         for at in start + 1..=end {
             let now = local(at);

@@ -63,7 +63,7 @@ fn table() -> Table {
 
 fn in_app(method: &str, path: &str) -> (String, Vec<(String, String)>) {
     match table().find_in_app("shop", method, path) {
-        Found::Script(found) => (found.target.script.clone(), found.params),
+        Lookup::Script(found) => (found.target.script.clone(), found.params),
         other => (format!("{other:?}"), Vec::new()),
     }
 }
@@ -76,8 +76,8 @@ fn pair(name: &str, value: &str) -> Vec<(String, String)> {
 fn a_script_answers_at_its_own_endpoint_to_every_method() {
     assert_eq!(in_app("GET", "/show").0, "show");
     assert_eq!(in_app("PROPFIND", "/show").0, "show");
-    assert_eq!(table().find_in_app("other", "GET", "/show"), Found::Nothing);
-    assert_eq!(table().find_in_app("shop", "GET", "/show/"), Found::Nothing);
+    assert_eq!(table().find_in_app("other", "GET", "/show"), Lookup::Nothing);
+    assert_eq!(table().find_in_app("shop", "GET", "/show/"), Lookup::Nothing);
 }
 
 #[test]
@@ -100,11 +100,11 @@ fn head_is_answered_by_get() {
 #[test]
 fn a_known_path_names_its_methods() {
     let found = table().find_in_app("shop", "DELETE", "/items");
-    assert_eq!(found, Found::OtherMethods(vec!["GET".to_owned(), "HEAD".to_owned()]));
-    // Of every path that matches.
+    assert_eq!(found, Lookup::OtherMethods(vec!["GET".to_owned(), "HEAD".to_owned()]));
+    // The methods of every path that matches.
     let found = table().find_in_app("shop", "DELETE", "/items/new");
     let methods = ["GET", "HEAD", "POST"].map(str::to_owned).to_vec();
-    assert_eq!(found, Found::OtherMethods(methods));
+    assert_eq!(found, Lookup::OtherMethods(methods));
 }
 
 #[test]
@@ -139,23 +139,23 @@ fn a_path_of_another_method_hides_no_route() {
     ] {
         let on_domain = table.find_on_domain(&host("shop.example"), method, path);
         for found in [table.find_in_app("shop", method, path), on_domain.unwrap()] {
-            let Found::Script(found) = found else { panic!("{method} {path}: {found:?}") };
+            let Lookup::Script(found) = found else { panic!("{method} {path}: {found:?}") };
             let found = (found.target.script.as_str(), found.params);
             assert_eq!(found, (expected, params.clone()), "{method} {path}");
         }
     }
     let found = table.find_in_app("shop", "DELETE", "/things/all");
-    assert_eq!(found, Found::OtherMethods(vec!["POST".to_owned(), "PUT".to_owned()]));
+    assert_eq!(found, Lookup::OtherMethods(vec!["POST".to_owned(), "PUT".to_owned()]));
 }
 
 #[test]
 fn a_domain_has_its_routes_at_its_root() {
     for spelling in ["shop.example", "SHOP.example.:8080"] {
         let found = table().find_on_domain(&host(spelling), "GET", "/7");
-        assert!(matches!(found, Some(Found::Script(found)) if found.target.script == "show"));
+        assert!(matches!(found, Some(Lookup::Script(found)) if found.target.script == "show"));
     }
     assert_eq!(table().find_on_domain(&host("other.example"), "GET", "/7"), None);
-    assert_eq!(table().find_in_app("shop", "GET", "/7"), Found::Nothing);
+    assert_eq!(table().find_in_app("shop", "GET", "/7"), Lookup::Nothing);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn routes_are_served_only_on_a_domain_that_is_verified_for_their_app_and_not_res
         });
         let found = table.find_on_domain(&host(on), "GET", "/");
         let closed = table.warnings().len();
-        (found.map(|found| matches!(found, Found::Script(_))), closed)
+        (found.map(|found| matches!(found, Lookup::Script(_))), closed)
     };
     let shop = "shop.example";
     assert_eq!(served(&[(1, shop)], &[], shop), (Some(true), 0));
@@ -205,10 +205,10 @@ fn key() -> RoutePolicy {
     RoutePolicy { auth, ..RoutePolicy::default() }
 }
 
-/// The script that answers, or what else was found.
-fn by(found: Found) -> String {
+/// The name of the script that answers, or the debug form of any other result.
+fn by(found: Lookup) -> String {
     match found {
-        Found::Script(found) => found.target.script.clone(),
+        Lookup::Script(found) => found.target.script.clone(),
         other => format!("{other:?}"),
     }
 }
@@ -217,19 +217,19 @@ fn by(found: Found) -> String {
 fn what_a_route_asks_comes_with_it_and_where_nothing_is_asked_nothing_comes() {
     let table = with_policy(key(), None);
     let rules = |method: &str| match table.find_in_app("shop", method, "/in") {
-        Found::Script(found) => (found.route.map(|rules| rules.policy.clone()), found.app),
+        Lookup::Script(found) => (found.route.map(|rules| rules.policy.clone()), found.app),
         other => panic!("{other:?}"),
     };
     assert_eq!(rules("POST"), (Some(key()), None));
     assert_eq!(rules("GET"), (None, None));
     let table = with_policy(key(), Some(Endpoints::Closed));
-    let Found::Script(found) = table.find_in_app("shop", "GET", "/in") else { panic!() };
+    let Lookup::Script(found) = table.find_in_app("shop", "GET", "/in") else { panic!() };
     assert_eq!(found.app.map(|app| app.endpoints), Some(Endpoints::Closed));
 }
 
 #[test]
 fn an_endpoint_that_would_be_a_way_around_is_not_there() {
-    // Its path is free for a route with a parameter.
+    // A route with a parameter can use its path.
     let answers = |table: &Table, path: &str| by(table.find_in_app("shop", "GET", path));
     assert_eq!(answers(&with_policy(key(), None), "/list"), "show");
     assert_eq!(answers(&with_policy(key(), Some(Endpoints::Open)), "/list"), "list");
@@ -243,9 +243,9 @@ fn an_endpoint_that_would_be_a_way_around_is_not_there() {
         scripts: vec![list],
         ..Definitions::default()
     });
-    assert_eq!(closed.find_in_app("shop", "GET", "/list"), Found::Closed);
-    assert_eq!(closed.find_in_app("shop", "GET", "/other"), Found::Nothing);
-    // Who has its name from elsewhere still finds the script.
+    assert_eq!(closed.find_in_app("shop", "GET", "/list"), Lookup::Closed);
+    assert_eq!(closed.find_in_app("shop", "GET", "/other"), Lookup::Nothing);
+    // Callers that already know the script's name still find it.
     assert!(closed.find_script_by_name("shop", "list").is_some());
 }
 
@@ -253,10 +253,10 @@ fn an_endpoint_that_would_be_a_way_around_is_not_there() {
 fn a_preflight_finds_the_routes_that_answer_other_origins() {
     let cors = Cors { origins: vec!["*".to_owned()], ..Cors::default() };
     let table = with_policy(RoutePolicy { cors: Some(cors), ..RoutePolicy::default() }, None);
-    let Found::Preflight(routes, otherwise) = table.find_in_app("shop", "OPTIONS", "/in") else {
+    let Lookup::Preflight(routes, otherwise) = table.find_in_app("shop", "OPTIONS", "/in") else {
         panic!()
     };
-    // A page that wants to PUT gets the route of every method, which asks for nothing.
+    // A page that wants to PUT gets the `*` route, whose policy requires nothing.
     let methods = routes.iter().map(|(method, rules)| (&**method, rules.is_some()));
     let methods: Vec<_> = methods.collect();
     assert_eq!(methods, [("POST", true), ("GET", false), ("*", false)]);

@@ -1,10 +1,10 @@
-//! Which addresses are of the public internet.
+//! Classifies addresses as public or not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the public internet, by IANA's registries of
-/// special-purpose addresses. What embeds an IPv4 address is as public as that, or not
-/// public at all.
+/// Whether an address belongs to the public internet, according to IANA's registries of
+/// special-purpose addresses. An address that embeds an IPv4 address is as public as that one, or
+/// not public at all.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -28,8 +28,8 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
         || (a == 198 && (18..20).contains(&b)))
 }
 
-/// Only 2000::/3 is given out, so that NAT64, the unspecified, loopback, compatible, local
-/// and multicast addresses are none.
+/// Only 2000::/3 is assigned to the internet. This excludes NAT64, the unspecified, loopback,
+/// compatible, local and multicast addresses.
 fn is_public_v6(v6: Ipv6Addr) -> bool {
     let segments = v6.segments();
     segments[0] & 0xe000 == 0x2000

@@ -1,7 +1,6 @@
-//! One request on the way to its answer, and the next one after a redirect; pure but for
-//! [`Hop::send_by`].
+//! One request, and the next one after a redirect. Pure except for [`Hop::send_by`].
 //!
-//! Invariant: no credential goes to another origin than the one that the script named.
+//! Invariant: credentials are only sent to the origin that the script named.
 
 use std::net::IpAddr;
 
@@ -16,10 +15,10 @@ use super::address::is_public;
 use super::{REMEDY, REQUEST_BYTES_MAX, REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
 use crate::secrets::{Revealed, is_credential};
 
-/// Headers that belong to the connection, which is the host's.
+/// Headers of the connection, which the host sets.
 const RESERVED: [HeaderName; 7] =
     [HOST, CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-/// Headers that speak of a body.
+/// Headers that describe a body.
 const OF_BODY: [HeaderName; 4] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION];
 
@@ -33,10 +32,10 @@ pub(super) struct Hop {
 }
 
 impl Hop {
-    /// The request of a script, checked but for its address.
+    /// Creates the request of a script, and checks everything except its address.
     pub(super) fn of(send: Send) -> Result<Self, String> {
         let url = Url::parse(&send.url).map_err(|error| format!("the address: {error}"))?;
-        let method = send.method.parse().map_err(|_| "the method is none".to_owned())?;
+        let method = send.method.parse().map_err(|_| "the method is not valid".to_owned())?;
         if send.body.len() > REQUEST_BYTES_MAX {
             let has = send.body.len();
             return Err(format!("the body has {has} bytes, {REQUEST_BYTES_MAX} are allowed"));
@@ -44,14 +43,14 @@ impl Hop {
         Ok(Self { method, url, headers: headers(&send.headers)?, body: send.body })
     }
 
-    /// Sends it, and waits for the head of the answer.
+    /// Sends the request, and waits for the head of the response.
     pub(super) async fn send_by(&self, client: &Client) -> Result<Response, reqwest::Error> {
         let request = client.request(self.method.clone(), self.url.clone());
         request.headers(self.all_headers()).body(self.body.clone()).send().await
     }
 
-    /// The headers of the script, and the length of a body that has none: without it some
-    /// servers wait for a body (RFC 9110, section 8.6).
+    /// Returns the script's headers. Adds the length of an empty body, because some servers wait
+    /// for a body without it (RFC 9110, section 8.6).
     fn all_headers(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
         let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
@@ -61,7 +60,7 @@ impl Hop {
         headers
     }
 
-    /// The host as it stands in the address, and the port.
+    /// Returns the host as written in the address, and the port.
     pub(super) fn origin(&self) -> Result<(&str, u16), String> {
         match self.url.scheme() {
             "http" | "https" => {}
@@ -77,8 +76,8 @@ impl Hop {
         }
     }
 
-    /// Refuses what is known to be private without being resolved. An address in the URL
-    /// never is, and the client connects to it at once.
+    /// Refuses a private host without resolving it. The client connects to an IP address in the URL
+    /// without calling the resolver.
     pub(super) fn check_public(&self) -> Result<(), String> {
         let (host, _) = self.origin()?;
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -90,15 +89,15 @@ impl Hop {
             };
         }
         let name = host.strip_suffix('.').unwrap_or(host);
-        // RFC 6761, section 6.3: whatever a resolver says, these are this machine.
+        // RFC 6761, section 6.3: these names always mean this machine.
         if name == "localhost" || name.ends_with(".localhost") {
             return Err(format!("{name} has no public address; {REMEDY}"));
         }
         Ok(())
     }
 
-    /// The request that an answer leads to (RFC 9110, section 15.4); none if it leads
-    /// nowhere.
+    /// Returns the request that a response redirects to (RFC 9110, section 15.4); `None` if it does
+    /// not redirect.
     pub(super) fn redirected(
         &self,
         status: StatusCode,
@@ -163,7 +162,7 @@ fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
             return Err(format!("the header {known} belongs to the server and cannot be set"));
         }
         let value = HeaderValue::from_str(value).map_err(|_| {
-            format!("the value of the header {known} has characters that no header may have")
+            format!("the value of the header {known} has characters that no header can have")
         })?;
         headers.append(known, value);
     }

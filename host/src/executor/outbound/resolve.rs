@@ -1,7 +1,7 @@
-//! From names to the addresses that are connected to.
+//! Resolves names to the addresses that the client connects to.
 //!
-//! Invariant: what is connected to is what was checked here: the client connects to no
-//! address but those that it is given, and asks anew for every connection.
+//! Invariant: the client only connects to addresses that were checked here, because it resolves the
+//! name for every connection and uses no other address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::REMEDY;
 use super::address::is_public;
 
-/// Who knows the addresses of names: the system, or a test.
+/// Looks up the addresses of names: the system, or a test.
 pub(super) trait Lookup: Send + Sync + 'static {
-    /// The addresses of a name.
+    /// Returns the addresses of a name.
     fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
 }
 
@@ -27,10 +27,10 @@ impl Lookup for System {
     }
 }
 
-/// Gives a client the addresses of names.
+/// Resolves names for a client.
 pub(super) struct Resolver {
     pub(super) lookup: Arc<dyn Lookup>,
-    /// Whether addresses that are not public are left out.
+    /// Whether to leave out addresses that are not public.
     pub(super) public_only: bool,
 }
 

@@ -1,14 +1,14 @@
-//! Requests that are sent once more: the server has closed the connection that the client had
-//! kept for them, at the moment when it was used again.
+//! Decides about sending a request again. It is needed if the server closes an idle connection at
+//! the moment when the client reuses it.
 //!
-//! Invariant: only methods that may be repeated (RFC 9110, section 9.2.2), and only once.
+//! Invariant: only idempotent methods (RFC 9110, section 9.2.2), and only once.
 
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 
 use reqwest::{Error, Method};
 
-/// Whether a request that failed with this error may be sent once more: its connection ended
-/// before any byte of an answer.
+/// Whether a request that failed with this error can be sent again: its connection ended before the
+/// first byte of a response.
 pub(super) fn may_repeat(method: &Method, error: &Error) -> bool {
     method.is_idempotent() && was_closed(error)
 }

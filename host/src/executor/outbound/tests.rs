@@ -1,5 +1,5 @@
-//! What is connected to, with real sockets: a listener on this machine that nobody may
-//! reach counts who comes.
+//! Tests outbound connections with real sockets. A listener on this machine, which must not be
+//! contacted, counts the connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use super::*;
 const CORPUS: &str = include_str!("tests/ssrf.txt");
 const THIS_MACHINE: [&str; 2] = ["127.0.0.1", "::1"];
 
-/// A name server that answers these, one after the other and the last one for ever.
+/// A name server that returns these answers one after the other, and then the last one forever.
 struct Answers {
     answers: Mutex<Vec<Vec<IpAddr>>>,
     asked: AtomicUsize,
@@ -40,7 +40,7 @@ impl Lookup for Answers {
     }
 }
 
-/// A server that answers every connection with the same bytes and then closes it.
+/// A server that sends the same bytes on every connection and then closes it.
 struct Raw {
     port: u16,
     accepted: Arc<AtomicUsize>,
@@ -57,7 +57,7 @@ impl Raw {
     async fn start(answer: impl Fn(&str) -> Vec<u8> + std::marker::Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        // Not every machine has IPv6; where there is none nobody comes that way.
+        // Not every machine has IPv6. Without it no connection arrives there.
         let other = TcpListener::bind(("::1", port)).await.ok();
         let accepted = Arc::<AtomicUsize>::default();
         let count = Arc::clone(&accepted);
@@ -93,7 +93,7 @@ impl Raw {
         Self::start(move |_| answer.to_vec()).await
     }
 
-    /// How many came: one that comes now is counted after all others.
+    /// Returns the number of connections. A connection made now is counted after all others.
     async fn count(&self) -> usize {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -141,7 +141,7 @@ async fn what_is_refused_is_told_from_what_fails_and_says_how_it_is_opened() {
     }
     let refused = send(Send { redirects: Some(11), ..request("http://a.example/") }, "").await;
     assert!(matches!(refused, Unanswered::Refused(_)), "{refused:?}");
-    // What a name leads to may be another address the next time, and nobody may listen yet.
+    // A name can have another address later, and the server may not listen yet.
     for (url, open) in [("http://a.example/", ""), ("http://127.0.0.1:1/", "127.0.0.1:1")] {
         let failed = send(request(url), open).await;
         assert!(matches!(failed, Unanswered::Failed(_)), "{url}: {failed:?}");
@@ -160,7 +160,7 @@ fn corpus(port: u16) -> Vec<String> {
 
 const FINE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfine";
 
-/// It was refused, and not tried and failed.
+/// Asserts that the request was refused, and not attempted.
 #[track_caller]
 fn is_refusal(url: &str, said: Result<Answer, String>) {
     let said = said.expect_err(url);
@@ -187,7 +187,7 @@ async fn nothing_of_the_corpus_is_connected_to_after_a_redirect() {
         let (_, to) = request.split_once("x-to: ").unwrap_or_default();
         let to = to.lines().next().unwrap_or_default();
         format!(
-            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            "HTTP/1.1 302 VisibleEntry\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )
         .into_bytes()
     })
@@ -195,7 +195,7 @@ async fn nothing_of_the_corpus_is_connected_to_after_a_redirect() {
     let outbound = outbound(&Answers::new(&[&THIS_MACHINE]));
     let open = format!("127.0.0.1:{}", redirecting.port);
     for url in corpus(listener.port) {
-        // What is no address by itself is one beside the one that redirects.
+        // A text that is not an absolute URL is resolved relative to the redirecting URL.
         let relative = !url.contains("://") && !url.starts_with("//");
         if !url.is_ascii() || relative {
             continue;
@@ -212,7 +212,7 @@ async fn nothing_of_the_corpus_is_connected_to_after_a_redirect() {
 async fn a_name_whose_addresses_change_is_not_followed_to_a_private_one() {
     let listener = Raw::saying(FINE).await;
     let url = format!("http://rebind.example:{}/", listener.port);
-    // Checked at one moment and connected to at another it would be this machine.
+    // A check at one moment and a connection at another would lead to this machine.
     let names =
         Answers::new(&[&THIS_MACHINE, &["2001:db8::1", "127.0.0.1"], &["::ffff:127.0.0.1"]]);
     let public = outbound(&names);
@@ -224,7 +224,7 @@ async fn a_name_whose_addresses_change_is_not_followed_to_a_private_one() {
     assert_eq!(listener.count().await, 0);
 }
 
-/// What the client is given is all that it connects to.
+/// The client connects only to the addresses that it is given.
 #[tokio::test]
 async fn of_the_addresses_of_a_name_only_the_public_ones_are_given_to_the_client() {
     let names = Answers::new(&[
@@ -267,14 +267,14 @@ async fn what_is_open_is_exactly_what_was_named() {
     ] {
         is_refusal(&url, get(url.clone()).await);
     }
-    // Without a port every port is open, and to nobody else.
+    // Without a port, all ports are open, but only to this app.
     let whole = format!("http://127.0.0.1:{}/", two.port);
     assert!(send(&outbound, "127.0.0.1", request(&whole)).await.is_ok());
     is_refusal(&whole, send(&outbound, "", request(&whole)).await);
     assert_eq!((one.count().await, two.count().await), (5, 1));
 }
 
-/// A connection that stays open is used again, but by nobody to whom it is not open.
+/// An idle connection is reused, but not by an app to which the host is not open.
 #[tokio::test]
 async fn an_open_connection_is_not_used_by_an_app_that_may_not_open_it() {
     let keeping = keeping_server().await;
@@ -288,7 +288,7 @@ async fn an_open_connection_is_not_used_by_an_app_that_may_not_open_it() {
     assert_eq!(keeping.accepted.load(Ordering::SeqCst), 1, "it stayed open");
 }
 
-/// A server that closes a connection it has kept when the next request comes by it.
+/// A server that closes a kept connection when the next request arrives on it.
 async fn closing_server() -> (Raw, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -304,7 +304,7 @@ async fn closing_server() -> (Raw, Arc<Mutex<Vec<String>>>) {
                 let text = String::from_utf8_lossy(&part[..read]).into_owned();
                 hears.lock().unwrap().push(text);
                 let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                // The second request is read, and not answered.
+                // The second request is read, but not answered.
                 if hears.lock().unwrap().len() % 2 == 1 {
                     stream.write_all(answer).await.unwrap();
                 }
@@ -321,7 +321,7 @@ async fn a_request_by_a_connection_that_has_ended_is_sent_once_more_if_it_may_be
     let url = format!("http://127.0.0.1:{}/", server.port);
     let by = |method: &str| Send { method: method.to_owned(), ..request(&url) };
     send(&outbound, "127.0.0.1", by("GET")).await.unwrap();
-    // Heard by the connection that is kept, which ends, and once more by another.
+    // The kept connection receives it and ends. Another connection receives it again.
     send(&outbound, "127.0.0.1", by("GET")).await.unwrap();
     assert_eq!(server.accepted.load(Ordering::SeqCst), 2);
     assert_eq!(heard.lock().unwrap().len(), 3);
@@ -387,7 +387,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoded
 }
 
-/// A server that keeps its connections.
+/// A server that keeps its connections open.
 async fn keeping_server() -> Raw {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -475,7 +475,7 @@ async fn what_an_answer_may_have_is_limited() {
     );
 }
 
-/// It never answers, and is given up.
+/// The server never responds, and the request times out.
 #[tokio::test]
 async fn a_request_that_takes_too_long_ends() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

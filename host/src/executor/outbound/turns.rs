@@ -1,4 +1,4 @@
-//! How many requests to the outside are under way.
+//! Limits the number of concurrent outbound requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{APP_REQUESTS_MAX, REQUESTS_MAX};
 use crate::store::AppId;
 
-/// Places for requests: of each app, and of all together.
+/// Places for requests: per app, and in total.
 pub(super) struct Turns {
     all: Arc<Semaphore>,
     apps: Mutex<HashMap<AppId, Arc<Semaphore>>>,
 }
 
-/// A place; given back when it is dropped.
+/// A place, which is released when it is dropped.
 pub(super) struct Turn {
     _of_app: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
@@ -27,10 +27,10 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for a place. First for the app's own, so that whoever waits for that takes
-    /// none from others.
+    /// Waits for a place. Waits first for the app's own, so that a waiting app takes no place from
+    /// others.
     pub(super) async fn take(&self, app_id: &AppId) -> Result<Turn, String> {
-        let closed = |_| "no requests are sent any more".to_owned();
+        let closed = |_| "the server no longer sends requests".to_owned();
         let of_app = self.of_app(app_id).acquire_owned().await.map_err(closed)?;
         let of_all = Arc::clone(&self.all).acquire_owned().await.map_err(closed)?;
         Ok(Turn { _of_app: of_app, _of_all: of_all })
@@ -38,7 +38,7 @@ impl Turns {
 
     fn of_app(&self, app_id: &AppId) -> Arc<Semaphore> {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody holds or waits for a place of what only the map knows.
+        // Only the map holds these places, so they are unused.
         apps.retain(|_, places| Arc::strong_count(places) > 1);
         let places = apps.entry(app_id.clone());
         Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(APP_REQUESTS_MAX))))

@@ -7,22 +7,21 @@ use super::count_call;
 use crate::blobs::Described;
 use crate::blobs::{FULL, is_full};
 use crate::events::effects::{EntryKey, Written};
-use crate::executor::entries::{
-    Found, NAME_BYTES_MAX, check_file, check_name, check_write, failed, find, list, scope, write,
-};
+use crate::events::rules::{NAME_BYTES_MAX, check_file, check_name};
+use crate::executor::entries::{VisibleEntry, check_write, context, failed, find, list, write};
 use crate::executor::room::take_for_entry;
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
 
 fn key(bucket: String, path: String) -> HostResult<EntryKey> {
-    EntryKey::checked(Space::Files, bucket, path)
+    Ok(EntryKey::checked(Space::Files, bucket, path)?)
 }
 
-fn described(found: &Found) -> HostResult<Described> {
+fn described(found: &VisibleEntry) -> HostResult<Described> {
     serde_json::from_str(&found.value).map_err(|_| failed("the file's description is damaged"))
 }
 
-fn file(path: String, found: &Found) -> HostResult<File> {
+fn file(path: String, found: &VisibleEntry) -> HostResult<File> {
     let described = described(found)?;
     Ok(File {
         path,
@@ -33,24 +32,23 @@ fn file(path: String, found: &Found) -> HostResult<File> {
     })
 }
 
-/// Writes a file: its blob now, under a name that nobody knows, and its entry with
-/// the commit.
+/// Writes a file. Writes its blob now, under an unknown name, and its entry at the commit.
 pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostResult<()> {
     count_call(sandbox)?;
     let key = key(put.bucket, put.path)?;
     check_file(&put.content, &put.content_type)?;
     check_write(sandbox, &key)?;
     take_for_entry(sandbox, &key, put.content.len()).await?;
-    let scope = scope(sandbox)?;
+    let context = context(sandbox)?;
     let id = sandbox.clock.new_id();
     sandbox.effects.put_blob(id);
-    let described = scope
+    let described = context
         .platform
         .blobs
-        .put(scope.app_id.as_str(), id, put.content, put.content_type)
+        .put(context.app_id.as_str(), id, put.content, put.content_type)
         .await
         .map_err(|error| {
-            let (app, execution) = (&*scope.app, scope.execution_id.as_str());
+            let (app, execution) = (&*context.app, context.execution_id.as_str());
             let (bucket, path) = (&*key.collection, &*key.name);
             tracing::warn!(%error, app, bucket, path, execution, "a file could not be written");
             sandbox.effects.was_cut_off = true;
@@ -60,7 +58,7 @@ pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostRes
     write(sandbox, key, Written { value: Some(value.into()), expires_at: None })
 }
 
-/// The content of a file, if there is one.
+/// Returns the content of a file, if it exists.
 pub(in crate::executor) async fn get(
     sandbox: &mut Sandbox,
     get: Get,
@@ -70,12 +68,12 @@ pub(in crate::executor) async fn get(
     let Some(found) = find(sandbox, &key).await? else {
         return Ok(None);
     };
-    let scope = scope(sandbox)?;
-    let content = scope.platform.blobs.get(scope.app_id.as_str(), &described(&found)?).await;
+    let context = context(sandbox)?;
+    let content = context.platform.blobs.get(context.app_id.as_str(), &described(&found)?).await;
     match content {
         Ok(content) => Ok(Some(Content(content))),
         Err(error) => {
-            let (app, execution) = (&*scope.app, scope.execution_id.as_str());
+            let (app, execution) = (&*context.app, context.execution_id.as_str());
             let (bucket, path) = (&*key.collection, &*key.name);
             tracing::warn!(%error, app, bucket, path, execution, "a file could not be read");
             Err(failed("the file could not be read"))
@@ -83,7 +81,7 @@ pub(in crate::executor) async fn get(
     }
 }
 
-/// What is known about a file, if there is one.
+/// Returns the metadata of a file, if it exists.
 pub(in crate::executor) async fn stat(
     sandbox: &mut Sandbox,
     stat: Stat,
@@ -105,10 +103,10 @@ pub(in crate::executor) async fn delete(sandbox: &mut Sandbox, delete: Delete) -
     Ok(there)
 }
 
-/// A part of a bucket.
+/// Lists a part of a bucket.
 pub(in crate::executor) async fn entries(sandbox: &mut Sandbox, part: List) -> HostResult<Listed> {
     count_call(sandbox)?;
-    check_name("a bucket", &part.bucket, NAME_BYTES_MAX)?;
+    check_name("bucket", "a bucket", &part.bucket, NAME_BYTES_MAX)?;
     let range =
         EntryRange { prefix: &part.prefix, after: part.after.as_deref(), limit: part.limit };
     let listed = list(sandbox, Space::Files, &part.bucket, range).await?;

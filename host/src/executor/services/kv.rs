@@ -5,18 +5,17 @@ use picloud_shared::calls::kv::{Delete, Entry, Get, Increment, List, Listed, Set
 
 use super::count_call;
 use crate::events::effects::{EntryKey, Written};
-use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, expiry, failed, find, list, write,
-};
+use crate::events::rules::{NAME_BYTES_MAX, check_name, expiry};
+use crate::executor::entries::{check_value, failed, find, list, write};
 use crate::executor::room::take_for_entry;
 use crate::executor::sandbox::Sandbox;
 use crate::store::{EntryRange, Space};
 
 fn key(collection: String, name: String) -> HostResult<EntryKey> {
-    EntryKey::checked(Space::Kv, collection, name)
+    Ok(EntryKey::checked(Space::Kv, collection, name)?)
 }
 
-/// The entry, if there is one.
+/// Returns the entry, if it exists.
 pub(in crate::executor) async fn get(sandbox: &mut Sandbox, get: Get) -> HostResult<Option<Entry>> {
     count_call(sandbox)?;
     let key = key(get.collection, get.key)?;
@@ -24,7 +23,7 @@ pub(in crate::executor) async fn get(sandbox: &mut Sandbox, get: Get) -> HostRes
     Ok(found.map(|found| Entry { key: key.name, value: found.value, version: found.version }))
 }
 
-/// Sets a value, unless it is not at the version that was asked for.
+/// Sets a value, unless the entry has another version than the requested one.
 pub(in crate::executor) async fn set(sandbox: &mut Sandbox, set: Set) -> HostResult<bool> {
     count_call(sandbox)?;
     let key = key(set.collection, set.key)?;
@@ -55,14 +54,14 @@ pub(in crate::executor) async fn delete(sandbox: &mut Sandbox, delete: Delete) -
     Ok(there)
 }
 
-/// A part of a collection.
+/// Lists a part of a collection.
 pub(in crate::executor) async fn entries(sandbox: &mut Sandbox, part: List) -> HostResult<Listed> {
     count_call(sandbox)?;
-    check_name("a collection", &part.collection, NAME_BYTES_MAX)?;
+    check_name("collection", "a collection", &part.collection, NAME_BYTES_MAX)?;
     let range =
         EntryRange { prefix: &part.prefix, after: part.after.as_deref(), limit: part.limit };
     let listed = list(sandbox, Space::Kv, &part.collection, range).await?;
-    let entry = |(key, found): (String, crate::executor::entries::Found)| Entry {
+    let entry = |(key, found): (String, crate::executor::entries::VisibleEntry)| Entry {
         key,
         value: found.value,
         version: found.version,
@@ -70,7 +69,7 @@ pub(in crate::executor) async fn entries(sandbox: &mut Sandbox, part: List) -> H
     Ok(Listed { entries: listed.entries.into_iter().map(entry).collect(), more: listed.more })
 }
 
-/// Adds to a number; when it ends does not change.
+/// Adds to a number. Keeps its expiry time.
 pub(in crate::executor) async fn increment(
     sandbox: &mut Sandbox,
     increment: Increment,
@@ -81,14 +80,14 @@ pub(in crate::executor) async fn increment(
     let (number, expires_at) = match &found {
         None => (0, None),
         Some(found) => {
-            let not_whole = |_| failed(format!("the value of {:?} is no whole number", key.name));
+            let not_whole = |_| failed(format!("the value of {:?} is not an integer", key.name));
             (found.value.parse::<i64>().map_err(not_whole)?, found.expires_at)
         }
     };
     let by = increment.by;
     let sum = number
         .checked_add(by)
-        .ok_or_else(|| failed(format!("{number} and {by} are too much for a number")))?;
+        .ok_or_else(|| failed(format!("the sum of {number} and {by} is too large for a number")))?;
     let value = sum.to_string();
     take_for_entry(sandbox, &key, value.len()).await?;
     write(sandbox, key, Written { value: Some(value.into()), expires_at })?;

@@ -1,4 +1,4 @@
-//! `log::*`: bounded in lines, in bytes and in the length of a line.
+//! `log::*`: limited in lines, in bytes and in the length of a line.
 
 use picloud_shared::calls::HostResult;
 use picloud_shared::calls::log::Write;
@@ -6,8 +6,8 @@ use picloud_shared::calls::log::Write;
 use crate::executor::outcome::LogLine;
 use crate::executor::sandbox::Sandbox;
 
-/// Appends a line. A message longer than a line may be is cut, and what is left of a secret at
-/// its end is masked with the others when the run ends; a run that logs too much in all ends.
+/// Appends a line. Cuts a message that is too long; the end of the run masks the start of a secret
+/// at the cut. A run that exceeds a log limit ends.
 pub(in crate::executor) fn write(sandbox: &mut Sandbox, mut line: Write) -> HostResult<()> {
     let chars_max = sandbox.limits.log_line_chars_max;
     if let Some((end, _)) = line.message.char_indices().nth(chars_max) {

@@ -4,8 +4,8 @@ use picloud_shared::calls::HostResult;
 use picloud_shared::calls::pubsub::Publish;
 
 use super::count_call;
-use crate::events::effects::Sent;
-use crate::executor::entries::{NAME_BYTES_MAX, check_name, check_value, scope, send};
+use crate::events::sent::Sent;
+use crate::executor::entries::{context, send};
 use crate::executor::room::take_for_event;
 use crate::executor::sandbox::Sandbox;
 
@@ -15,9 +15,10 @@ pub(in crate::executor) async fn publish(
     publish: Publish,
 ) -> HostResult<()> {
     count_call(sandbox)?;
-    check_name("a topic", &publish.topic, NAME_BYTES_MAX)?;
-    check_value(sandbox, "the payload", &publish.payload)?;
-    scope(sandbox)?;
-    take_for_event(sandbox, publish.payload.len()).await?;
-    send(sandbox, Sent::Topic { topic: publish.topic, payload: publish.payload })
+    let payload_bytes = publish.payload.len();
+    let bytes_max = sandbox.limits.value_bytes_max;
+    let sent = Sent::to_topic(publish.topic, publish.payload, bytes_max)?;
+    context(sandbox)?;
+    take_for_event(sandbox, payload_bytes).await?;
+    send(sandbox, sent)
 }

@@ -1,4 +1,4 @@
-//! `random::*`: the seed.
+//! `random::*`: the seed of random numbers.
 
 use picloud_shared::calls::HostResult;
 use picloud_shared::calls::random::{Seed, SeedBytes};
@@ -6,7 +6,7 @@ use picloud_shared::calls::random::{Seed, SeedBytes};
 use super::count_call;
 use crate::executor::sandbox::Sandbox;
 
-/// 256 bits of the system's randomness.
+/// Returns 256 random bits from the operating system.
 pub(in crate::executor) fn seed(sandbox: &mut Sandbox, _: Seed) -> HostResult<SeedBytes> {
     count_call(sandbox)?;
     Ok(SeedBytes(sandbox.clock.random()))

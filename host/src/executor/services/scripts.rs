@@ -1,4 +1,4 @@
-//! `scripts::*`: a script as a part of this run, or as an event of its own.
+//! `scripts::*`: runs a script as part of this run, or as an event of its own.
 
 use std::sync::Arc;
 
@@ -6,15 +6,14 @@ use picloud_shared::calls::scripts::{Call, Enqueue};
 use picloud_shared::calls::{HostError, HostResult};
 use picloud_shared::execution::ScriptValue;
 
-use super::{check_delay, count_call};
-use crate::events::effects::Sent;
-use crate::executor::entries::{
-    NAME_BYTES_MAX, check_name, check_value, failed, scope, send, unavailable,
-};
+use super::count_call;
+use crate::events::rules::{NAME_BYTES_MAX, check_delay, check_name};
+use crate::events::sent::{Enqueued, Sent};
+use crate::executor::entries::{check_value, context, failed, send, unavailable};
 use crate::executor::outcome::Status;
 use crate::executor::pool::CALLS_DEPTH_MAX;
 use crate::executor::room::take_for_event;
-use crate::executor::sandbox::{Sandbox, Scope};
+use crate::executor::sandbox::{RunContext, Sandbox};
 use crate::store::{self, Script};
 
 /// Runs a script later.
@@ -25,26 +24,27 @@ pub(in crate::executor) async fn enqueue(
     count_call(sandbox)?;
     check_value(sandbox, "the payload", &enqueue.payload)?;
     check_delay(enqueue.delay_ms)?;
-    let scope = scope(sandbox)?;
-    let script = find_script(sandbox, &scope, &enqueue.script).await?;
+    let context = context(sandbox)?;
+    let script = find_script(sandbox, &context, &enqueue.script).await?;
     let id = store::EventId::from(sandbox.clock.new_id());
     let payload_bytes = enqueue.payload.len();
-    let sent = Sent::Script {
+    let call = Enqueued {
         id: id.clone(),
         script_id: script.id,
         script: script.name,
         payload: enqueue.payload,
         delay_ms: enqueue.delay_ms,
     };
+    let sent = Sent::to_script(call, sandbox.limits.value_bytes_max)?;
     take_for_event(sandbox, payload_bytes).await?;
     send(sandbox, sent)?;
     Ok(id.into())
 }
 
-/// Runs a script now. `fuel_left` is the caller's, and is less afterwards by what the
-/// other script took.
+/// Runs a script now. `fuel_left` is the caller's fuel, and is reduced by the fuel that the script
+/// uses.
 ///
-/// What the other script did is undone if it fails.
+/// If the script fails, its effects are undone.
 pub(in crate::executor) async fn call(
     sandbox: &mut Sandbox,
     call: Call,
@@ -52,18 +52,18 @@ pub(in crate::executor) async fn call(
 ) -> HostResult<ScriptValue> {
     count_call(sandbox)?;
     check_value(sandbox, "the payload", &call.payload)?;
-    let scope = scope(sandbox)?;
-    if scope.depth >= CALLS_DEPTH_MAX {
+    let context = context(sandbox)?;
+    if context.depth >= CALLS_DEPTH_MAX {
         return Err(failed(format!("scripts call each other at most {CALLS_DEPTH_MAX} deep")));
     }
-    let script = find_script(sandbox, &scope, &call.script).await?;
-    let scripts = Arc::clone(&scope.scripts);
+    let script = find_script(sandbox, &context, &call.script).await?;
+    let scripts = Arc::clone(&context.scripts);
     let mut called = scripts.run(sandbox, script, &call.payload, fuel_left).await?;
     if called.outcome.status == Status::LimitExceeded
         && let Some(limit) =
             called.outcome.failure.as_ref().and_then(|failure| failure.limit.clone())
     {
-        // It is the whole run's, and no script goes on after a limit.
+        // The limit belongs to the whole run, and no script continues after a limit.
         sandbox.reached.get_or_insert_with(|| limit.clone());
         sandbox.called.push(called);
         return Err(HostError::Limit(limit));
@@ -81,9 +81,13 @@ pub(in crate::executor) async fn call(
     answer
 }
 
-async fn find_script(sandbox: &mut Sandbox, scope: &Scope, name: &str) -> HostResult<Script> {
-    check_name("a script's name", name, NAME_BYTES_MAX)?;
-    match scope.platform.store.find_script_by_name(&scope.app_id, name).await {
+async fn find_script(
+    sandbox: &mut Sandbox,
+    context: &RunContext,
+    name: &str,
+) -> HostResult<Script> {
+    check_name("script", "a script's name", name, NAME_BYTES_MAX)?;
+    match context.platform.store.find_script_by_name(&context.app_id, name).await {
         Ok(script) => Ok(script),
         Err(store::Error::NotFound(_)) => {
             Err(sandbox.refuse(format!("there is no script {name:?}")))

@@ -6,7 +6,7 @@ use picloud_shared::calls::time::{Instant, Now};
 use super::count_call;
 use crate::executor::sandbox::Sandbox;
 
-/// The host's clock.
+/// Returns the time of the host's clock.
 pub(in crate::executor) fn now(sandbox: &mut Sandbox, _: Now) -> HostResult<Instant> {
     count_call(sandbox)?;
     Ok(Instant { unix_us: sandbox.clock.now_us() })

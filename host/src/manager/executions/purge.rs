@@ -1,4 +1,4 @@
-//! Deleting executions before their time: when the disk is full, or when they tell too much.
+//! Deletes executions before their retention ends, to free disk space or to remove private data.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,49 +13,56 @@ use crate::manager::ControlPlane;
 use crate::manager::extract::{Path, Query};
 use crate::store::{ExecutionScope, Resource};
 
-/// How many rows one write deletes.
+/// The number of rows one write deletes.
 const BATCH_ROWS: i64 = 500;
-/// How many rows one request deletes at most.
+/// The most rows one request deletes.
 const REQUEST_ROWS_MAX: u64 = 50_000;
-/// How much room one request gives back to the disk at most, in writes of 8 MiB.
+/// The most disk space that one request gives back, in writes of 8 MiB.
 const REQUEST_GIVE_BACK_MAX: usize = 64;
 
-/// Which executions to delete.
+/// The executions to delete.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PurgeQuery {
-    /// Those that ended more than this many seconds ago; 0 for all.
+    /// Only executions that ended more than this many seconds ago; 0 for all.
     #[param(required = true)]
     older_than_s: Option<u32>,
 }
 
-/// Which executions of an app to delete.
+/// The executions of an app to delete.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AppPurgeQuery {
-    /// Those that ended more than this many seconds ago; 0 for all.
+    /// Only executions that ended more than this many seconds ago; 0 for all.
     #[param(required = true)]
     older_than_s: Option<u32>,
-    /// Only those of the script with this name.
+    /// Only executions of the script with this name.
     script: Option<String>,
 }
 
-/// What was deleted.
-#[derive(Debug, Serialize, ToSchema)]
+/// The result of a purge.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Purged {
-    /// How many executions.
-    deleted: u64,
-    /// Whether these were all; if not, the same request goes on.
-    complete: bool,
+    /// The number of deleted executions.
+    pub deleted: u64,
+    /// Whether all matching executions were deleted. If not, repeat the request.
+    #[serde(default = "all_at_once")]
+    #[schema(required)]
+    pub complete: bool,
 }
 
-/// Deletes old executions of all apps, at most 50,000 in a request, and gives their room back to
-/// the disk.
+/// Release 0.1 deletes all matching executions, and does not report it.
+fn all_at_once() -> bool {
+    true
+}
+
+/// Deletes old executions of all apps, at most 50,000 for each request, and gives their disk space
+/// back.
 #[utoipa::path(delete, path = "/executions", tag = "executions", params(PurgeQuery),
     security(("key" = ["instance:admin"])),
-    responses((status = 200, description = "How many were deleted", body = Purged)))]
+    responses((status = 200, description = "The number of deleted executions", body = Purged)))]
 pub(in crate::manager) async fn purge_executions(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -68,12 +75,12 @@ pub(in crate::manager) async fn purge_executions(
     purge(&control_plane, &caller, change, None, older_than_s).await
 }
 
-/// Deletes old executions of an app, at most 50,000 in a request, and gives their room back to
-/// the disk.
+/// Deletes old executions of an app, at most 50,000 for each request, and gives their disk space
+/// back.
 #[utoipa::path(delete, path = "/apps/{app}/executions", tag = "executions",
     params(("app" = String, Path, description = "The app's name"), AppPurgeQuery),
     security(("key" = ["app:admin"])),
-    responses((status = 200, description = "How many were deleted", body = Purged)))]
+    responses((status = 200, description = "The number of deleted executions", body = Purged)))]
 pub(in crate::manager) async fn purge_app_executions(
     State(control_plane): State<ControlPlane>,
     caller: Caller,
@@ -95,7 +102,7 @@ pub(in crate::manager) async fn purge_app_executions(
     purge(&control_plane, &caller, change, Some(&scope), older_than_s).await
 }
 
-/// Read after access was checked, as everything that was sent.
+/// Checked after access, like all input.
 fn age(older_than_s: Option<u32>) -> Result<u32> {
     let missing = || Error::Invalid(Refusal::field("older_than_s", "is missing"));
     older_than_s.ok_or_else(missing)
@@ -109,11 +116,11 @@ async fn purge(
     older_than_s: u32,
 ) -> Result<Json<Purged>> {
     let before = control_plane.clock.now_us() - i64::from(older_than_s) * 1_000_000;
-    // What has just run is meant too.
+    // The purge includes executions that have just ended.
     commit_recorded(control_plane).await;
     let store = &control_plane.store;
-    // The entry of the audit log is written with the first batch, even if there is nothing to
-    // delete: somebody wanted it gone.
+    // The first batch also writes the audit entry, even if there is nothing to delete: the request
+    // itself is to be audited.
     let noted = control_plane.change(caller, change);
     let mut batch = noted.delete_executions_before(scope, before, BATCH_ROWS).await?;
     let mut deleted = batch;
@@ -122,12 +129,12 @@ async fn purge(
         deleted += batch;
     }
     for _ in 0..REQUEST_GIVE_BACK_MAX {
-        // What is deleted is deleted, whether its room goes back to the disk now or later.
+        // The rows are deleted even if their disk space is given back later.
         match store.give_back_room().await {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {
-                error.tell("the room of deleted executions was not given back to the disk");
+                error.tell("the disk space of deleted executions was not given back");
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Which executions a list is asked for.
+//! The filters of an execution list.
 
 use std::str::FromStr;
 
@@ -10,67 +10,65 @@ use crate::store::{
     EventId, ExecutionCursor, ExecutionFilter, ExecutionId, ExecutionStatus, TriggerKind,
 };
 
-/// The `after` of the log's beginning.
+/// The `after` that stands for the beginning of the log.
 const START: &str = "start";
 
-/// The longest text that executions are searched for.
+/// The longest text that a search can have, in characters.
 pub(in crate::manager) const TEXT_CHARS_MAX: usize = 200;
 
-/// Which executions.
+/// Filters for a list of executions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ExecutionsQuery {
-    /// Only those that ended so.
+    /// Only executions with this status.
     #[param(value_type = Option<String>)]
     status: Option<ExecutionStatus>,
-    /// Only those that were started so: `http`, `execute`, `kv` …
+    /// Only executions that were started this way: `http`, `execute`, `kv` …
     #[param(value_type = Option<String>)]
     trigger: Option<TriggerKind>,
-    /// Only those that came by the trigger with this id.
+    /// Only executions of the trigger with this id.
     trigger_id: Option<String>,
-    /// Only those that ended then or later, in microseconds since 1970.
+    /// Only executions that ended at this time or later, in microseconds since 1970.
     from: Option<i64>,
-    /// Only those that ended before then, in microseconds since 1970.
+    /// Only executions that ended before this time, in microseconds since 1970.
     to: Option<i64>,
-    /// Only those with this text in the request, the response, the log or the error, as people
-    /// see them, at most 200 characters. Small and large letters are the same, and spaces beside
-    /// `:`, `,` and brackets do not count. At most 10,000 executions that fit otherwise, and
-    /// 64 MiB of text, are searched; `next_before` goes on behind them. Not together with
-    /// `after`.
+    /// Only executions with this text in the request, response, log or error, as people see them;
+    /// at most 200 characters. The search ignores case, and spaces beside `:`, `,` and brackets. It
+    /// examines at most 10,000 executions that match the other filters, and 64 MiB of text;
+    /// `next_before` continues behind them. Cannot be combined with `after`.
     q: Option<String>,
-    /// Only the attempts of the event with this id, and what they called; no other
-    /// filter counts then.
+    /// Only the attempts of the event with this id, and the scripts they called; other filters are
+    /// ignored.
     event_id: Option<String>,
-    /// Only what the execution with this id has led to by events; no other filter
-    /// counts then.
+    /// Only executions that the execution with this id caused through events; other filters are
+    /// ignored.
     caused_by: Option<String>,
-    /// Follows the log: only those that were written after this cursor, in the order in
-    /// which they were written. A cursor is the `next_after` of an earlier answer, or `start`
-    /// for the oldest execution. Each execution comes exactly once. Deprecated: the id of an
-    /// execution. It is a cursor where the database has had one writer, as on SQLite; else it
-    /// gives those that ended after it, and some may be missing.
+    /// Follows the log: returns executions written after this cursor, in the order they were
+    /// written, each exactly once. A cursor is the `next_after` of a previous response, or `start`
+    /// for the oldest execution. Deprecated: the id of an execution. It works as a cursor if the
+    /// database has had one writer, as on SQLite. Otherwise it returns those that ended after it,
+    /// and some can be missing.
     after: Option<String>,
-    /// Only what is behind this place in a list of the newest: the `next_before` of an earlier
-    /// answer.
+    /// Cursor for a list of the newest executions: the `next_before` of a previous response.
     pub(super) before: Option<String>,
-    /// At most so many, 1 to 200; 50 when left out.
+    /// Number of items to return, 1 to 200. Default: 50.
     pub(super) limit: Option<i64>,
-    /// Number of executions to skip, at most 10,000; not together with `after`.
+    /// Number of executions to skip, at most 10,000. Cannot be combined with `after`.
     pub(super) offset: Option<i64>,
 }
 
-/// What a query asks for.
+/// The executions that a query selects.
 pub(super) enum Selection {
-    /// What fits, the last to end first.
+    /// Those that match, the last to end first.
     Filtered(ExecutionFilter),
-    /// What fits and was written after a cursor.
+    /// Those that match and were written after a cursor.
     Following(ExecutionCursor, ExecutionFilter),
-    /// What fits and ended after an execution, the first to end first.
+    /// Those that match and ended after an execution, the first to end first.
     EndedAfter(ExecutionId, ExecutionFilter),
     /// The attempts of an event.
     OfEvent(EventId),
-    /// What an execution has led to.
+    /// Those that an execution caused.
     CausedBy(ExecutionId),
 }
 
@@ -90,7 +88,7 @@ impl ExecutionsQuery {
                     ("q", self.q.is_some()),
                 ];
                 if let Some((field, _)) = excluded.into_iter().find(|(_, given)| *given) {
-                    return Err(refused(field, "must not be given together with `after`"));
+                    return Err(refused(field, "cannot be combined with `after`"));
                 }
                 after_selection(after, filter)?
             }
@@ -115,7 +113,7 @@ impl ExecutionsQuery {
     }
 }
 
-/// What follows a cursor, or the id of an execution as clients from before cursors send it.
+/// Selects what follows a cursor, or the id of an execution as older clients send it.
 fn after_selection(after: &str, filter: ExecutionFilter) -> Result<Selection> {
     if after == START {
         return Ok(Selection::Following(ExecutionCursor::default(), filter));
@@ -124,12 +122,12 @@ fn after_selection(after: &str, filter: ExecutionFilter) -> Result<Selection> {
         return Ok(Selection::Following(cursor, filter));
     }
     let id = after.parse().map_err(|_| {
-        refused("after", "must be the `next_after` of an earlier answer, or `start`")
+        refused("after", "must be the `next_after` of a previous response, or `start`")
     })?;
     Ok(Selection::EndedAfter(id, filter))
 }
 
-/// An id from a query.
+/// Parses an id in a query.
 fn parsed<Id: FromStr>(field: &str, text: Option<&str>) -> Result<Option<Id>> {
     text.map(|text| text.parse().map_err(|_| refused(field, "must be an id"))).transpose()
 }

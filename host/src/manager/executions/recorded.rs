@@ -1,31 +1,31 @@
-//! What came into an execution and what came out of it, as its row keeps them. The
-//! orchestrator writes the rows; these types describe them, and `tests/api/executions.rs`
-//! compares them with real ones.
+//! The stored request, response and log of an execution. The orchestrator writes the rows. These
+//! types describe them, and `tests/api/executions.rs` compares them with real rows.
 
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// What started an execution. Of a request `method` and what follows, of an event `event`, of
-/// an event that is too large to be kept `event_bytes` and `event_head`; of a script that
-/// another one called nothing.
+/// The input that started an execution: for a request, `method` and the fields after it; for an
+/// event, `event`; for an event too large to be stored, `event_bytes` and `event_head`. A script
+/// that another script called has none of them.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its description is used")]
 pub struct RecordedRequest {
     /// The method.
     method: Option<String>,
-    /// The path as it came.
+    /// The path as it was sent.
     path: Option<String>,
-    /// What the route's pattern has found in the path: name and value.
+    /// The parameters of the route's pattern: name and value.
     params: Option<Vec<(String, String)>>,
-    /// The parameters of the query: name and value, in order.
+    /// The query parameters: name and value, in order.
     query: Option<Vec<(String, String)>>,
-    /// Name and value, in order; of a credential only its name.
+    /// The headers: name and value, in order. The value of a credential is omitted.
     headers: Option<Vec<(String, String)>>,
     /// The caller's address.
     remote_address: Option<String>,
     /// The size of the body, in bytes.
     body_bytes: Option<i64>,
-    /// The beginning of the body; `null` if it is empty or no text.
+    /// The beginning of the body; `null` if it is empty or not text.
     body: Option<String>,
     /// The event, as the script saw it in `ctx.event`.
     #[schema(value_type = Option<Object>)]
@@ -42,10 +42,23 @@ pub struct RecordedRequest {
 pub struct RecordedResponse {
     /// The status.
     status: u16,
-    /// Name and value, in order; of a credential only its name.
+    /// The headers: name and value, in order. The value of a credential is omitted.
     headers: Vec<(String, String)>,
     /// The size of the body, in bytes.
     body_bytes: i64,
-    /// The beginning of the body; `null` if it is empty or no text.
+    /// The beginning of the body; `null` if it is empty or not text.
     body: Option<String>,
+}
+
+/// A line of a script's log, as clients read it.
+#[derive(Debug, Deserialize)]
+pub struct RecordedLine {
+    /// The level: `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The text.
+    pub message: String,
+    /// Structured data as JSON text.
+    pub data: Option<String>,
+    /// The line of the script that wrote it, from 1; 0 if it is not known.
+    pub line: u32,
 }

@@ -1,11 +1,11 @@
-//! Which errors an operation answers.
+//! The error statuses of each operation.
 //!
-//! Most follow from its shape: whether a caller must be known, whether it names something,
-//! whether it takes a body. The rest is told here by the operation's name.
+//! Most follow from the operation's shape: whether it needs a known caller, names a resource, or
+//! takes a body. The rest is listed here by the operation's name.
 
 use serde_json::{Map, Value, json};
 
-/// The operations that can find another state than the one that they need.
+/// The operations that fail if the current state does not allow them.
 const CONFLICT: &[&str] = &[
     "accept_invitation",
     "approve_domain",
@@ -38,7 +38,7 @@ const CONFLICT: &[&str] = &[
     "delete_file",
     "fire_trigger",
 ];
-/// The operations that look into what they were sent: at a source, a limit, a schedule.
+/// The operations that check the content of their input: a source, a limit, a schedule.
 const UNPROCESSABLE: &[&str] = &[
     "create_api_key",
     "create_script",
@@ -51,7 +51,7 @@ const UNPROCESSABLE: &[&str] = &[
     "update_trigger",
     "verify_domain",
 ];
-/// The operations whose rate is limited for each caller.
+/// The operations with a rate limit for each caller.
 const LIMITED: &[&str] = &[
     "accept_invitation",
     "change_password",
@@ -62,12 +62,12 @@ const LIMITED: &[&str] = &[
     "start_oidc",
     "test_script",
 ];
-/// The operations that name something in their body or query, and not in their path.
+/// The operations that name a resource in their body or query, not in their path.
 const NAMING: &[&str] = &["create_api_key", "get_invitation", "accept_invitation", "start_oidc"];
-/// The operations that need room in the app's storage.
+/// The operations that need free space in the app's storage.
 const STORING: &[&str] = &["put_file", "set_key"];
 
-/// Adds the errors that `operation` answers, each with the one form of errors.
+/// Adds the errors of `operation`, all with the same schema.
 pub(super) fn describe(operation: &mut Map<String, Value>, path: &str) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let is_public = operation["security"] == json!([{}]);
@@ -76,16 +76,16 @@ pub(super) fn describe(operation: &mut Map<String, Value>, path: &str) {
     let is = |list: &[&str]| list.contains(&&*id);
     let errors = [
         (in_api, 400, "The request is not valid"),
-        (!is_public || is(&["sign_in"]), 401, "The caller is not known"),
-        (in_api, 403, "The caller is not allowed to do it"),
-        (path.contains('{') || is(NAMING), 404, "It does not exist"),
+        (!is_public || is(&["sign_in"]), 401, "The caller is not authenticated"),
+        (in_api, 403, "The caller lacks the right to do this"),
+        (path.contains('{') || is(NAMING), 404, "The resource does not exist"),
         (has_body, 408, "The body did not arrive in time"),
         (is(CONFLICT), 409, "The current state does not allow it"),
         (has_body, 413, "The body or a part of it is too large"),
         (in_api, 415, "The request has a `Content-Encoding`"),
-        (is(UNPROCESSABLE), 422, "What the request holds is not acceptable"),
+        (is(UNPROCESSABLE), 422, "The content of the request is not acceptable"),
         (is(LIMITED), 429, "The caller has reached a rate limit"),
-        (true, 503, "The server cannot do it at the moment"),
+        (true, 503, "The server cannot do this at the moment"),
         (is(STORING), 507, "The app has no storage left"),
     ];
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {

@@ -1,11 +1,11 @@
-//! The rules that the derived schemas lack: bounds, patterns, names and formats.
+//! The rules that the derived schemas lack: bounds, patterns, enums and formats.
 //!
 //! A place is `Schema.field`, `Schema.field[]` for the items of a list, `path.name` or
 //! `query.name` for a parameter, and `operation?name` for a parameter of one operation. A rule
 //! is the part of a JSON schema that is added there.
 //!
-//! Invariant: each bound is the constant that the check itself uses. That each pattern is what
-//! the check accepts is tested below, and from outside by `make contract`.
+//! Invariant: each bound is the constant that the check itself uses. Tests below, and `make
+//! contract` from outside, verify that each pattern accepts the same texts as the check.
 
 use serde_json::{Value, json};
 
@@ -13,39 +13,39 @@ use crate::auth::{
     PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Scope, USER_NAME_CHARS_MAX as USER_CHARS_MAX,
 };
 use crate::cron::{Dst, EXPRESSION_BYTES_MAX, Misfire, Overlap};
-use crate::executor::entries;
+use crate::events::rules;
 use crate::limits::MEMORY_BYTES_MIN;
 use crate::manager::route_pattern::PATTERN_BYTES_MAX;
 use crate::manager::source::SOURCE_BYTES_MAX;
 use crate::manager::{
-    api_keys, dead_letters, executions, lists, names, outbound, policies, routes, secrets, stats,
-    triggers,
+    api_keys, dead_letters, executions, lists, names, policies, private_hosts, routes, secrets,
+    stats, triggers,
 };
 use crate::secrets::VALUE_BYTES_MAX;
 use crate::store::{
     AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, TriggerKind,
 };
 
-/// Text that a database takes: without NUL.
+/// Text that a database can store: without NUL.
 const TEXT: &str = r"^[^\u0000]*$";
-/// Text with at least one character that is no space.
+/// Text with at least one character that is not a space.
 const SOME_TEXT: &str = r"\S";
-/// The name of a header (RFC 9110, section 5.1), or `*`, which is one.
+/// The name of a header (RFC 9110, section 5.1). `*` is a valid name too.
 const HEADER: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
-/// The value of a header (RFC 9110, section 5.5): text beyond ASCII is sent as UTF-8.
+/// The value of a header (RFC 9110, section 5.5). Non-ASCII text is sent as UTF-8.
 const HEADER_VALUE: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$";
 /// An origin as browsers write it, or `*`.
 const ORIGIN: &str = r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@*\s]+)$";
 /// The user of basic authentication (RFC 7617, section 2).
 const BASIC_USER: &str = r"^[^:\u0000-\u001f\u007f-\u009f]+$";
-/// The path of a route. That no parameter is named twice is not said.
+/// The path of a route. The pattern does not forbid a repeated parameter.
 const ROUTE_PATH: &str = concat!(
     r"^(/|(/(([^/?#%{}\u0000-\u001f\u007f]|%[0-9A-Fa-f]{2})+|\{[A-Za-z_][A-Za-z0-9_]*\}))+",
     r"(/\{\*[A-Za-z_][A-Za-z0-9_]*\})?|/\{\*[A-Za-z_][A-Za-z0-9_]*\})$"
 );
-/// What a message of a signature is made of has the body in it.
+/// The signed message of a signature must contain the body.
 const SIGNED: &str = r"\{body\}";
-/// Between 1 and 50 names with commas between them.
+/// Between 1 and 50 names, separated by commas.
 const APP_NAMES: &str = r"^,*[^,]+(,+[^,]+){0,49},*$";
 
 fn text(least: usize, most: usize) -> Value {
@@ -64,12 +64,12 @@ fn items(least: usize, most: usize) -> Value {
     json!({ "minItems": least, "maxItems": most })
 }
 
-/// One of these names.
+/// Returns the rule that allows only these names.
 fn one_of(names: impl IntoIterator<Item = &'static str>) -> Value {
     json!({ "enum": names.into_iter().collect::<Vec<_>>() })
 }
 
-/// A pattern for the methods of routes, in any case.
+/// Returns a pattern for the methods of routes, ignoring case.
 fn method_pattern() -> String {
     let any_case = |method: &&str| -> String {
         let one = |c: char| match c {
@@ -81,7 +81,7 @@ fn method_pattern() -> String {
     format!("^({})$", routes::METHODS.iter().map(any_case).collect::<Vec<_>>().join("|"))
 }
 
-/// Every place with its rule.
+/// Returns every place with its rule.
 pub(super) fn all() -> Vec<(&'static str, Value)> {
     [parameters(), apps_and_scripts(), of_routes(), of_triggers(), of_accounts(), of_storage()]
         .concat()
@@ -92,8 +92,8 @@ fn parameters() -> Vec<(&'static str, Value)> {
     let kinds = || one_of(TriggerKind::ALL.iter().map(|kind| kind.as_str()));
     let statuses = || one_of(ExecutionStatus::ALL.iter().map(|status| status.as_str()));
     let some_text = || json!({ "pattern": TEXT });
-    let name = || text(1, entries::NAME_BYTES_MAX);
-    let key = || text(1, entries::KEY_BYTES_MAX);
+    let name = || text(1, rules::NAME_BYTES_MAX);
+    let key = || text(1, rules::KEY_BYTES_MAX);
     let cursor = || json!({ "format": "cursor" });
     vec![
         ("path.app", json!({ "pattern": names::APP_NAME })),
@@ -162,7 +162,7 @@ fn apps_and_scripts() -> Vec<(&'static str, Value)> {
         ("ScriptLimits.wall_ms_max", within(1, i64::MAX)),
         ("ScriptRollback.version", within(1, i64::MAX)),
         ("NewDomain.host", json!({ "format": "idn-hostname", "minLength": 1 })),
-        ("Outbound.private_hosts", items(0, outbound::HOSTS_MAX)),
+        ("Outbound.private_hosts", items(0, private_hosts::HOSTS_MAX)),
         ("Outbound.private_hosts[]", json!({ "format": "private-host", "minLength": 1 })),
         ("ExecuteRequest.method", json!({ "pattern": HEADER })),
         (
@@ -218,7 +218,7 @@ fn of_routes() -> Vec<(&'static str, Value)> {
 }
 
 fn of_triggers() -> Vec<(&'static str, Value)> {
-    let name = || text(1, triggers::NAME_BYTES_MAX);
+    let name = || text(1, rules::NAME_BYTES_MAX);
     let id = || json!({ "format": "uuid" });
     let dst = || one_of(Dst::ALL.iter().map(|dst| dst.as_str()));
     let schedule =
@@ -280,14 +280,14 @@ fn of_accounts() -> Vec<(&'static str, Value)> {
 }
 
 fn of_storage() -> Vec<(&'static str, Value)> {
-    let name = || text(1, entries::NAME_BYTES_MAX);
+    let name = || text(1, rules::NAME_BYTES_MAX);
     vec![
         ("PutSecret.value", json!({ "minLength": 1, "maxLength": VALUE_BYTES_MAX })),
-        ("SetKey.ttl_ms", within(1, entries::TTL_MS_MAX)),
+        ("SetKey.ttl_ms", within(1, rules::TTL_MS_MAX)),
         ("SendEvent.queue", name()),
         ("SendEvent.topic", name()),
         ("SendEvent.dedupe", name()),
-        ("SendEvent.delay_ms", within(0, entries::DELAY_MS_MAX)),
+        ("SendEvent.delay_ms", within(0, rules::DELAY_MS_MAX)),
         ("FireTrigger.operation", name()),
     ]
 }

@@ -1,14 +1,14 @@
-//! Which addresses are taken: by routes, and by scripts' endpoints.
+//! Checks which paths are taken by routes and by scripts' endpoints.
 
 use crate::error::{Error, Refusal, Result};
 use crate::manager::ControlPlane;
 use crate::manager::route_pattern::RoutePattern;
 use crate::store::{self, AppId};
 
-/// How many routes are read at once while conflicts are sought.
+/// The number of routes read at once by a search for conflicts.
 const SEARCH_ROWS: i64 = 500;
 
-/// All routes of an app.
+/// Returns all routes of an app.
 pub(in crate::manager) async fn routes_of(
     control_plane: &ControlPlane,
     app_id: &AppId,
@@ -25,7 +25,7 @@ pub(in crate::manager) async fn routes_of(
     }
 }
 
-/// Whether one request could be answered by both, neither being more specific.
+/// Whether both match one request and neither is more specific.
 pub(super) fn conflict(a: &store::Route, b: &store::Route) -> bool {
     let same_method = a.method == b.method || a.method == "*" || b.method == "*";
     same_method && a.host == b.host && a.shape == b.shape
@@ -33,7 +33,7 @@ pub(super) fn conflict(a: &store::Route, b: &store::Route) -> bool {
 
 pub(super) fn route_conflict(new: &store::Route, other: &store::Route) -> Refusal {
     let message = format!(
-        "{} {} answers the same requests as {} {} (route {}, to script {})",
+        "{} {} matches the same requests as {} {} (route {}, to script {})",
         new.method, new.path, other.method, other.path, other.id, other.script_id
     );
     Refusal::new("route_conflict", message)
@@ -44,7 +44,7 @@ pub(super) fn route_conflict(new: &store::Route, other: &store::Route) -> Refusa
         .with("conflicting_script_id", other.script_id.as_str())
 }
 
-/// `/x/{app}/orders` answers for the script `orders`, whatever routes there are.
+/// Refuses a route on the path of another script's endpoint, such as `/x/{app}/orders`.
 pub(super) async fn check_no_endpoint_is_hidden(
     control_plane: &ControlPlane,
     route: &store::Route,
@@ -64,7 +64,7 @@ pub(super) async fn check_no_endpoint_is_hidden(
     }
 }
 
-/// Refuses a script whose endpoint would be in the place of a route.
+/// Refuses a script whose endpoint would be on the path of a route.
 ///
 /// # Errors
 /// `Conflict` with the route.
@@ -79,7 +79,7 @@ pub(in crate::manager) async fn check_endpoint_is_free(
         None => Ok(()),
         Some(route) => {
             let message = format!(
-                "the endpoint of a script {script_name} is the path of {} {} (route {})",
+                "the endpoint of the script {script_name} would be on the path of {} {} (route {})",
                 route.method, route.path, route.id
             );
             let refusal = Refusal::new("endpoint_taken_by_route", message);

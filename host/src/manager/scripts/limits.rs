@@ -1,4 +1,4 @@
-//! What a script asks for a run, and what it gets.
+//! The limits that a script requests for a run, and those it gets.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,17 +7,17 @@ use crate::error::Result;
 use crate::limits::{Budget, Limits as Ceiling};
 use crate::store;
 
-/// What a script asks for a run; `null` is the platform's default.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]
+/// The limits that a script requests for a run; `null` for the platform's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, Eq, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = ScriptLimits)]
 pub struct Limits {
-    /// Wasm instructions.
-    fuel_max: Option<u64>,
-    /// Memory in bytes, the interpreter included.
-    memory_bytes_max: Option<u64>,
+    /// The number of Wasm instructions.
+    pub fuel_max: Option<u64>,
+    /// Memory in bytes, including the interpreter's.
+    pub memory_bytes_max: Option<u64>,
     /// Wall-clock time in milliseconds.
-    wall_ms_max: Option<u64>,
+    pub wall_ms_max: Option<u64>,
 }
 
 impl From<store::ScriptLimits> for Limits {
@@ -32,11 +32,11 @@ impl From<store::ScriptLimits> for Limits {
 }
 
 impl Limits {
-    /// As they are stored, if the ceiling allows them.
+    /// Returns the limits to store, if the ceiling allows them.
     pub(super) fn granted(self, ceiling: &Ceiling) -> Result<store::ScriptLimits> {
         let Self { fuel_max, memory_bytes_max, wall_ms_max } = self;
         ceiling.grant(&Budget { fuel_max, memory_bytes_max, wall_ms_max })?;
-        // No ceiling is higher than what the database holds.
+        // No ceiling is above the maximum that the database can store.
         let stored = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
         Ok(store::ScriptLimits {
             fuel_max: stored(fuel_max),
@@ -46,16 +46,16 @@ impl Limits {
     }
 }
 
-/// What a run gets.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+/// The limits in force for a run.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[schema(as = ScriptLimitsInForce)]
 pub struct LimitsInForce {
-    /// Wasm instructions.
-    fuel_max: u64,
-    /// Memory in bytes, the interpreter included.
-    memory_bytes_max: u64,
+    /// The number of Wasm instructions.
+    pub fuel_max: u64,
+    /// Memory in bytes, including the interpreter's.
+    pub memory_bytes_max: u64,
     /// Wall-clock time in milliseconds.
-    wall_ms_max: u64,
+    pub wall_ms_max: u64,
 }
 
 impl LimitsInForce {

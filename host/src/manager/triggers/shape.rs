@@ -1,58 +1,56 @@
-//! What a trigger fires on and what it does about failures, as the API has it.
+//! The API's form of a trigger's event and retry policy.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::cron::{Dst, Misfire, Overlap, Schedule};
 use crate::error::{Error, Refusal, Result};
+use crate::events::rules;
+use crate::manager::omitted::not_null;
 use crate::store::{Backoff, Operations, Resource, RetryOverrides, TriggerDetail, TriggerKind};
 
-/// The most attempts that a trigger may ask for, and the longest wait.
+/// The most attempts that a trigger can have, and the longest wait.
 pub(in crate::manager) const ATTEMPTS_MAX: i64 = 1000;
 pub(in crate::manager) const WAIT_MS_MAX: i64 = 86_400_000;
-/// The longest glob or name.
-pub(in crate::manager) const NAME_BYTES_MAX: usize = 256;
 
-/// What a trigger fires on.
+/// The event that a trigger fires on.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[schema(as = TriggerOn)]
 pub enum On {
-    /// A changed key.
+    /// A change to a key.
     Kv {
-        /// The collection, or a glob: `*` stands for any characters.
+        /// The collection, or a glob: `*` matches any characters.
         #[schema(example = "orders:*")]
         collection: String,
-        /// `insert`, `update`, `delete`; all when left out.
-        #[serde(default = "Operations::all")]
+        /// `insert`, `update`, `delete`. Default: all.
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Vec<String>)]
-        operations: Operations,
+        operations: Option<Operations>,
     },
     /// A schedule.
     Cron {
-        /// Minute, hour, day of month, month, day of week; a sixth field before them
-        /// is the second.
+        /// Minute, hour, day of month, month, day of week. A sixth field in front is the second.
         #[schema(example = "30 7 * * MON-FRI")]
         schedule: String,
         /// An IANA time zone.
-        #[serde(default = "utc")]
-        #[schema(example = "Europe/Berlin")]
-        zone: String,
-        /// What to do about a time that a change of the clock leaves out or brings
-        /// twice: `skip`, `once`, `both`.
-        #[serde(default = "once_on_odd_days")]
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = String, example = "Europe/Berlin")]
+        zone: Option<String>,
+        /// How to handle times that a clock change skips or repeats: `skip`, `once` or `both`.
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = String)]
-        dst: Dst,
-        /// What to do about firings that were missed: `skip`, `once`, `all`.
-        #[serde(default = "once_after_misfires")]
+        dst: Option<Dst>,
+        /// How to handle missed firings: `skip`, `once` or `all`.
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = String)]
-        misfire: Misfire,
-        /// Whether it fires while an earlier firing is not done: `allow`, `forbid`.
-        #[serde(default = "allow_overlap")]
+        misfire: Option<Misfire>,
+        /// Whether it fires while a previous firing is not done: `allow` or `forbid`.
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = String)]
-        overlap: Overlap,
+        overlap: Option<Overlap>,
     },
-    /// A message in a queue; a queue has one trigger.
+    /// A message in a queue. A queue has at most one trigger.
     Queue {
         /// The queue.
         queue: String,
@@ -62,67 +60,56 @@ pub enum On {
         /// The topic, or a glob.
         topic: String,
     },
-    /// A mail. None can be made yet: this version receives no mail.
+    /// An e-mail. It cannot be created yet: this version receives no e-mail.
     Email {
         /// The address.
         address: String,
     },
-    /// A changed file.
+    /// A change to a file.
     Files {
         /// The bucket, or a glob.
         bucket: String,
-        /// The path, or a glob; everything when left out.
-        #[serde(default = "everything")]
-        path: String,
-        /// `insert`, `update`, `delete`; all when left out.
-        #[serde(default = "Operations::all")]
+        /// The path, or a glob. Default: all paths.
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = String)]
+        path: Option<String>,
+        /// `insert`, `update`, `delete`. Default: all.
+        #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Vec<String>)]
-        operations: Operations,
+        operations: Option<Operations>,
     },
-    /// An event that was given up.
+    /// An event that became a dead letter.
     DeadLetter {
         /// Only events of this kind.
         #[schema(value_type = Option<String>)]
         source_kind: Option<TriggerKind>,
-        /// Only events by this trigger.
+        /// Only events of the trigger with this id.
         source_trigger_id: Option<String>,
-        /// Only events of this script.
+        /// Only events of the script with this id.
         source_script_id: Option<String>,
     },
 }
 
-fn utc() -> String {
-    "UTC".to_owned()
-}
-fn once_on_odd_days() -> Dst {
-    Dst::Once
-}
-fn once_after_misfires() -> Misfire {
-    Misfire::Once
-}
-fn allow_overlap() -> Overlap {
-    Overlap::Allow
-}
-fn everything() -> String {
-    "*".to_owned()
-}
+/// The default time zone, and the default path: all paths.
+const UTC: &str = "UTC";
+const EVERYTHING: &str = "*";
 
-/// What to do when the script fails; what is left out is the platform's default.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+/// The retry policy. An omitted field gets the platform's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = TriggerRetry)]
 pub struct Retry {
-    /// Attempts in all, 1 to 1000.
-    attempts_max: Option<i64>,
-    /// How the wait grows: `constant` or `exponential`.
+    /// Total number of attempts, 1 to 1000.
+    pub attempts_max: Option<i64>,
+    /// How the wait between attempts grows: `constant` or `exponential`.
     #[schema(value_type = Option<String>)]
-    backoff: Option<Backoff>,
+    pub backoff: Option<Backoff>,
     /// The first wait, in milliseconds.
-    base_ms: Option<i64>,
+    pub base_ms: Option<i64>,
     /// The longest wait, in milliseconds.
-    cap_ms: Option<i64>,
-    /// How much of a wait is random, 0 to 1.
-    jitter: Option<f64>,
+    pub cap_ms: Option<i64>,
+    /// The random part of a wait, 0 to 1.
+    pub jitter: Option<f64>,
 }
 
 impl Retry {
@@ -159,7 +146,7 @@ impl From<RetryOverrides> for Retry {
     }
 }
 
-/// Reads a schedule that somebody sends.
+/// Parses a schedule from a request.
 ///
 /// # Errors
 /// `Unprocessable` `schedule_invalid`, with the details `field`, `given` and `allowed`.
@@ -175,42 +162,42 @@ pub(in crate::manager) fn parse_schedule(
     })
 }
 
-fn named(field: &str, name: String) -> Result<String> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
-        let reason = format!("must be 1 to {NAME_BYTES_MAX} bytes without NUL");
-        return Err(Error::Invalid(Refusal::field(field, &reason)));
-    }
+fn named(field: &'static str, name: String) -> Result<String> {
+    rules::check_name(field, field, &name, rules::NAME_BYTES_MAX)?;
     Ok(name)
 }
 
 impl On {
-    /// The detail, as it is stored.
+    /// Validates it, and returns the detail to store.
     pub(super) fn checked(self, now: i64) -> Result<TriggerDetail> {
         Ok(match self {
-            Self::Kv { collection, operations } => {
-                TriggerDetail::Kv { collection: named("collection", collection)?, operations }
-            }
+            Self::Kv { collection, operations } => TriggerDetail::Kv {
+                collection: named("collection", collection)?,
+                operations: operations.unwrap_or_else(Operations::all),
+            },
             Self::Cron { schedule, zone, dst, misfire, overlap } => {
+                let zone = zone.unwrap_or_else(|| UTC.to_owned());
+                let dst = dst.unwrap_or(Dst::Once);
                 let parsed = parse_schedule(&schedule, &zone, dst)?;
                 TriggerDetail::Cron {
                     due_at: parsed.next_after(now),
                     expression: schedule,
                     zone,
                     dst: dst.as_str().to_owned(),
-                    misfire: misfire.as_str().to_owned(),
-                    overlap: overlap.as_str().to_owned(),
+                    misfire: misfire.unwrap_or(Misfire::Once).as_str().to_owned(),
+                    overlap: overlap.unwrap_or(Overlap::Allow).as_str().to_owned(),
                 }
             }
             Self::Queue { queue } => TriggerDetail::Queue { queue: named("queue", queue)? },
             Self::Pubsub { topic } => TriggerDetail::Pubsub { topic: named("topic", topic)? },
             Self::Email { .. } => {
-                let refusal = Refusal::new("email_unavailable", "this version receives no mail");
+                let refusal = Refusal::new("email_unavailable", "this version receives no e-mail");
                 return Err(Error::Unprocessable(refusal));
             }
             Self::Files { bucket, path, operations } => TriggerDetail::Files {
                 bucket: named("bucket", bucket)?,
-                path: named("path", path)?,
-                operations,
+                path: named("path", path.unwrap_or_else(|| EVERYTHING.to_owned()))?,
+                operations: operations.unwrap_or_else(Operations::all),
             },
             Self::DeadLetter { source_kind, source_trigger_id, source_script_id } => {
                 let trigger_id = source_trigger_id.map(|id| id.parse()).transpose();
@@ -229,18 +216,20 @@ impl On {
 impl From<TriggerDetail> for On {
     fn from(detail: TriggerDetail) -> Self {
         match detail {
-            TriggerDetail::Kv { collection, operations } => Self::Kv { collection, operations },
+            TriggerDetail::Kv { collection, operations } => {
+                Self::Kv { collection, operations: Some(operations) }
+            }
             TriggerDetail::Cron { expression, zone, dst, misfire, overlap, .. } => Self::Cron {
                 schedule: expression,
-                zone,
-                dst: Dst::try_from(dst).unwrap_or(Dst::Once),
-                misfire: Misfire::try_from(misfire).unwrap_or(Misfire::Once),
-                overlap: Overlap::try_from(overlap).unwrap_or(Overlap::Allow),
+                zone: Some(zone),
+                dst: Some(Dst::try_from(dst).unwrap_or(Dst::Once)),
+                misfire: Some(Misfire::try_from(misfire).unwrap_or(Misfire::Once)),
+                overlap: Some(Overlap::try_from(overlap).unwrap_or(Overlap::Allow)),
             },
             TriggerDetail::Queue { queue } => Self::Queue { queue },
             TriggerDetail::Pubsub { topic } => Self::Pubsub { topic },
             TriggerDetail::Files { bucket, path, operations } => {
-                Self::Files { bucket, path, operations }
+                Self::Files { bucket, path: Some(path), operations: Some(operations) }
             }
             TriggerDetail::DeadLetter { source_kind, source_trigger_id, source_script_id } => {
                 Self::DeadLetter {

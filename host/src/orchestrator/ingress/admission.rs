@@ -1,4 +1,4 @@
-//! Letting a request in to its route, and its body with it.
+//! Authenticates a request to its route and reads its body.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::secrets::SecretValue;
 use crate::serving::read_body;
 use crate::store::{HmacAuth, RouteAuth};
 
-/// When to come back to a route without a secret: somebody has to set it first.
+/// The `Retry-After` of a closed route: an operator must act first.
 const SECRET_RETRY_AFTER_S: u32 = 60;
 
-/// The refusal of a request to a route or an app whose policy a newer release has stored.
+/// Returns the error of a route or app whose policy this release cannot interpret.
 fn not_understood(what: &str) -> Error {
     let message = format!(
-        "this {what} is closed: a newer release of PiCloud has saved it; saving it again opens it"
+        "this {what} is closed: a newer release of PiCloud saved it; save it again to open it"
     );
     let refusal = Refusal::new("policy_not_understood", message).with("scope", what);
     Error::Unavailable { refusal, retry_after_s: SECRET_RETRY_AFTER_S }
 }
 
-/// Refuses what leads to a route or an app whose policy is not understood.
+/// Refuses a request to a route or an app whose policy this release cannot interpret.
 ///
 /// # Errors
 /// `Unavailable`.
@@ -40,21 +40,20 @@ pub(super) fn check_understood(found: &Match) -> Result<(), Error> {
     }
 }
 
-/// A request that was let in.
+/// A request that was admitted.
 pub(super) struct Admitted {
     pub(super) body: Vec<u8>,
-    /// The name of the secret that has let it in; none where the route asks for none.
+    /// The name of the secret that admitted it; `None` if the route requires none.
     pub(super) credential: Option<String>,
     /// The id of the message, if it is signed.
     pub(super) message_id: Option<String>,
 }
 
 impl Orchestrator {
-    /// The body of a request that is let in to its route, and by what it was. What the headers
-    /// alone tell is looked at before a body is waited for.
+    /// Authenticates a request and reads its body. Checks the headers before it waits for the body.
     ///
     /// # Errors
-    /// `Unavailable` when none of the route's secrets is there; those of [`read_body`].
+    /// `Unavailable` if none of the route's secrets is set; the errors of [`read_body`].
     pub(super) async fn let_in(
         &self,
         found: &Match,
@@ -83,7 +82,7 @@ impl Orchestrator {
                 credentials::check_key(headers, header.as_deref(), &secrets)
             }
             RouteAuth::Basic { user, .. } => credentials::check_basic(headers, user, &secrets),
-            // Has no secrets.
+            // The route has no secrets.
             RouteAuth::None {} => Err(Denied::KeyMissing),
         };
         match which {
@@ -95,7 +94,7 @@ impl Orchestrator {
         }
     }
 
-    /// Which secret has signed a request, its body, and its id if that is signed too.
+    /// Returns the index of the secret that signed a request, its body, and its signed id.
     async fn signed(
         &self,
         auth: &HmacAuth,
@@ -115,10 +114,10 @@ impl Orchestrator {
         Ok(which.map(|which| (which, body, claim.message_id)))
     }
 
-    /// The secrets of a route that are there. One may be gone: it has been exchanged.
+    /// Returns the route's secrets that are set. One can be missing because it was rotated out.
     ///
     /// # Errors
-    /// `Unavailable` when none is there: nobody is let in for want of a secret.
+    /// `Unavailable` if none is set. Without a secret no request is admitted.
     async fn secrets_of(
         &self,
         found: &Match,
@@ -135,7 +134,7 @@ impl Orchestrator {
             }
         }
         if secrets.is_empty() {
-            let message = "this route's secret is not set: its app's owner has to set it";
+            let message = "this route's secret is not set: the app's owner must set it";
             let refusal = Refusal::new("route_secret_missing", message);
             return Err(Error::Unavailable { refusal, retry_after_s: SECRET_RETRY_AFTER_S });
         }

@@ -1,8 +1,8 @@
-//! Pages of other origins (WHATWG Fetch, section 3.2, "CORS protocol"). Pure.
+//! CORS: requests from pages of other origins (WHATWG Fetch, section 3.2, "CORS protocol"). Pure.
 //!
-//! Invariant: an origin is allowed as a whole or not at all; no part of one is compared.
-//! Invariant: whoever is not allowed is answered as if there were no CORS: the script runs,
-//! and the browser keeps the answer from the page. It protects users, not routes.
+//! Invariant: an origin must match a listed one exactly; parts of origins are never compared.
+//! Invariant: a request from an origin that is not allowed still runs, and the browser hides the
+//! response from the page. CORS protects users, not routes.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -10,10 +10,10 @@ use axum::response::Response;
 use crate::definitions::MethodRules;
 use crate::store::Cors;
 
-/// What a preflight's answer depends on, for caches.
+/// The request headers that a preflight response depends on, for caches.
 const PREFLIGHT_VARY: &str =
     "origin, access-control-request-method, access-control-request-headers";
-/// What scripts may have set, and the route decides.
+/// Headers that the route decides. Those that a script sets are removed.
 const DECIDED: [HeaderName; 6] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -24,14 +24,14 @@ const DECIDED: [HeaderName; 6] = [
 ];
 const ALL: &str = "*";
 
-/// Whether a browser asks before a page's request (section 3.2.2).
+/// Whether this is the question that a browser sends before a page's request (section 3.2.2).
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to a preflight, from the routes of its path.
+/// Returns the response to a preflight, from the routes of its path.
 pub(super) fn preflight(routes: &[MethodRules], headers: &HeaderMap) -> Response {
     let mut answer = Response::default();
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -48,7 +48,7 @@ pub(super) fn preflight(routes: &[MethodRules], headers: &HeaderMap) -> Response
     };
     let mut methods: Vec<&str> = Vec::new();
     for (index, route) in routes.iter().enumerate() {
-        // With credentials `*` is a name and no wildcard.
+        // If credentials are allowed, `*` is not a wildcard but a name.
         let method = if route.0 == ALL { wanted } else { &route.0 };
         let is_chosen =
             !routes[..index].iter().any(|(before, _)| before == ALL || before == method);
@@ -71,7 +71,7 @@ fn cors_of((_, rules): &MethodRules) -> Option<&Cors> {
     rules.as_ref()?.policy.cors.as_ref()
 }
 
-/// Says in an answer whether the page that asked may read it.
+/// Sets the headers that tell the browser whether the page can read the response.
 pub(super) fn decorate(cors: &Cors, request: &HeaderMap, answer: &mut HeaderMap) {
     for name in DECIDED {
         answer.remove(name);
@@ -87,13 +87,13 @@ pub(super) fn decorate(cors: &Cors, request: &HeaderMap, answer: &mut HeaderMap)
     }
 }
 
-/// What to say to the origin that asks, if it is allowed.
+/// Returns the value for `Access-Control-Allow-Origin`, if the origin is allowed.
 fn allowed(cors: &Cors, request: &HeaderMap) -> Option<HeaderValue> {
     let origin = request.get(header::ORIGIN)?;
     if allows_all(cors) {
         return Some(HeaderValue::from_static(ALL));
     }
-    // Browsers write an origin in one way only: lower case, no port that is the default.
+    // Browsers write an origin in only one way: in lower case, without the default port.
     let is_listed = cors.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes());
     is_listed.then(|| origin.clone())
 }
@@ -193,7 +193,7 @@ mod tests {
         let mut answer = scripted();
         decorate(&listed, &from("https://good.example"), &mut answer);
         assert_eq!(answer.get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS).unwrap(), "true");
-        // Also to whoever has no origin: a cache may give it to somebody who has.
+        // Also without an origin: a cache can serve this response to a request with one.
         let mut answer = HeaderMap::new();
         decorate(&listed, &HeaderMap::new(), &mut answer);
         assert_eq!(answer.get(header::VARY).unwrap(), "origin");
@@ -251,7 +251,7 @@ mod tests {
     fn a_preflight_is_about_the_route_that_the_request_would_choose() {
         let ours = cors(&["https://good.example"]);
         let mut routes = routes(&[("POST", &ours), ("GET", &ours), ("*", &ours)]);
-        // The most specific path has a GET and an endpoint without CORS.
+        // The most specific path has a GET and an endpoint, both without CORS.
         routes.splice(0..0, [("GET".to_owned(), None)]);
         let allowed = |routes: &[MethodRules], method: &str| {
             let answer = preflight(routes, &asked("https://good.example", method));

@@ -1,13 +1,13 @@
-//! Requests that are stored before they are run: `durable` and `async` routes, and
-//! the same answer to the same `Idempotency-Key`.
+//! Requests that are stored before they run (`durable` and `async` routes), and the repeated
+//! response to the same `Idempotency-Key`.
 //!
 //! ```text
-//!  durable  store ─▶ wait ─▶ the script's answer, 202 when it takes too long,
-//!                            409 when it is cancelled at this node
+//!  durable  store ─▶ wait ─▶ the script's response, 202 after a timeout,
+//!                            409 if it is cancelled at this node
 //!  async    store ─▶ 202
 //! ```
 //!
-//! Invariant: what was answered with 202, or at all, is on disk.
+//! Invariant: a request is on disk before it is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,28 +20,27 @@ use picloud_shared::execution::HttpRequest;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{idempotency, reply};
+use super::reply;
 use crate::definitions::Target;
 use crate::error::{Error, Refusal};
 use crate::events::Common;
 use crate::orchestrator::answer::KeptAnswer;
 use crate::orchestrator::inbox::Reply;
-use crate::orchestrator::work::Finished;
+use crate::orchestrator::work::RecordedRun;
 use crate::orchestrator::{OWNER, Orchestrator};
 use crate::requests;
+use crate::requests::idempotency::{REPLAYED, reused};
 use crate::store::{self, Accepted, AppId, Delivery, EventId, NewKey, TriggerKind};
 
-/// Marks an answer that was given before.
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Interval between looks for an answer that another node computes: no message tells this node
-/// of it. The caller's timeout bounds the number of looks.
+/// The interval between looks for a response that another node computes: nothing notifies this
+/// node. The caller's timeout bounds the number of looks.
 const ANSWER_POLL: Duration = Duration::from_millis(250);
 
 impl Orchestrator {
-    /// Stores a request and answers it as its route says.
+    /// Stores a request and answers it according to its route.
     ///
     /// # Errors
-    /// `Unavailable` when it could not be stored: nothing was accepted.
+    /// `Unavailable` if it could not be stored. The request is then not accepted.
     pub(super) async fn deliver_request(
         &self,
         target: &Target,
@@ -68,18 +67,18 @@ impl Orchestrator {
         event.script_id = Some(target.script_id.clone());
         event.reply_to = told.is_some().then(|| parts.node.clone());
         let key = key.map(|key| NewKey { event_id: id.clone(), ..key });
-        // Stored also when the caller goes away meanwhile; the waiting below ends with
-        // the caller, and the event is then one like any other.
+        // A task, so that the request is stored even if the caller disconnects. The wait below ends
+        // with the caller, and the event is then delivered like any other.
         let store = parts.store.clone();
         let stored = tokio::spawn(async move { store.append_events(vec![event], key).await });
         let accepted = stored.await.map_err(Error::internal)?;
         match accepted {
-            // It follows from no definitions, so it cannot be stale.
+            // The event depends on no definitions, so the append cannot be stale.
             Ok(Accepted::Appended | Accepted::Dropped | Accepted::Stale) => {}
             Ok(Accepted::Reused) => {
                 drop(told);
                 self.inbox.forget(&id);
-                return Err(idempotency::reused());
+                return Err(reused());
             }
             Ok(Accepted::Replayed(first)) => {
                 drop(told);
@@ -101,8 +100,8 @@ impl Orchestrator {
         }
     }
 
-    /// The first answer to an event, or what can be said while there is none. It may be made
-    /// here, where it is told, or at another node, which leaves it in the database.
+    /// Returns the first response to an event, or a 202 if no response exists yet. If another node
+    /// computes the response, that node leaves it in the database.
     async fn answer_again(
         &self,
         app_id: &AppId,
@@ -113,7 +112,7 @@ impl Orchestrator {
         if !waits {
             return Ok(accepted_answer(id));
         }
-        // Registered before looking, so that an answer in between is not missed.
+        // Registered before looking, so that a response in between is not missed.
         let mut told = self.inbox.wait(id);
         let found = tokio::time::timeout(self.parts.events.reply_wait(), async {
             loop {
@@ -137,7 +136,7 @@ impl Orchestrator {
         });
         let found: Result<First, Error> = match found.await {
             Ok(found) => found,
-            // It may have come at the last moment.
+            // The response may have arrived just after the timeout.
             Err(_) => Ok(told.as_mut().map_or(First::None, |told| {
                 told.close();
                 told.try_recv().map_or(First::None, First::Coming)
@@ -152,8 +151,8 @@ impl Orchestrator {
         }
     }
 
-    /// The first answer if it is stored; [`First::None`] if the event is done without one. The
-    /// first caller was told of a failure then.
+    /// Returns the first response if it is stored. Returns [`First::None`] if the event is done
+    /// without one: its first caller was told of a failure.
     async fn find_answer(&self, id: &EventId) -> Result<Option<First>, Error> {
         let store = &self.parts.store;
         if let Some(answer) = store.find_first_answer(id).await? {
@@ -161,7 +160,7 @@ impl Orchestrator {
         }
         match store.find_event(id).await {
             Ok(_) => Ok(None),
-            // It ended between the two looks.
+            // The event ended between the two lookups.
             Err(store::Error::NotFound(_)) => {
                 let answer = store.find_first_answer(id).await?;
                 Ok(Some(answer.map_or(First::None, First::Stored)))
@@ -170,7 +169,7 @@ impl Orchestrator {
         }
     }
 
-    /// Waits for an answer; 202 when it does not come in time.
+    /// Waits for a response; returns 202 after a timeout.
     async fn wait_for(
         &self,
         id: &EventId,
@@ -182,7 +181,7 @@ impl Orchestrator {
             Err(_) => {
                 told.close();
                 match told.try_recv() {
-                    // It came at the last moment.
+                    // The response arrived just after the timeout.
                     Ok(coming) => coming,
                     Err(_) => {
                         self.inbox.forget(id);
@@ -195,7 +194,7 @@ impl Orchestrator {
         told_answer(id, coming, sees_logs).await
     }
 
-    /// An answer that was given before.
+    /// Returns a stored response again.
     async fn stored(&self, app_id: &AppId, answer: &store::Json) -> Result<Response, Error> {
         let answer: KeptAnswer = answer.to().map_err(Error::internal)?;
         let mut response = Response::new(Body::from(answer.body().map_err(Error::internal)?));
@@ -214,43 +213,43 @@ impl Orchestrator {
     }
 }
 
-/// What is known of the first answer to an event.
+/// The state of the first response to an event.
 enum First {
-    /// It was given, and is stored.
+    /// It was sent, and is stored.
     Stored(store::Json),
-    /// It is on its way here.
+    /// It is on its way to this node.
     Coming(oneshot::Receiver<Reply>),
-    /// There is no answer, or none before the timeout.
+    /// No response exists, or not before the timeout.
     None,
 }
 
-/// An answer that is on its way: it takes a commit, which answers or fails.
+/// Waits for a response that is on its way: a commit decides whether it is sent.
 async fn told_answer(
     id: &EventId,
     coming: oneshot::Receiver<Reply>,
     sees_logs: bool,
 ) -> Result<Response, Error> {
     let reply = coming.await.map_err(|_| lost(id))?;
-    let finished = Arc::try_unwrap(reply).unwrap_or_else(|shared| Finished::clone(&shared));
+    let finished = Arc::try_unwrap(reply).unwrap_or_else(|shared| RecordedRun::clone(&shared));
     Ok(reply::answer(finished, sees_logs))
 }
 
 fn lost(id: &EventId) -> Error {
     Error::Unavailable {
-        refusal: Refusal::new("answer_lost", "the answer could not be stored; ask again")
+        refusal: Refusal::new("answer_lost", "the response could not be stored; try again")
             .with("event_id", id.as_str()),
         retry_after_s: 1,
     }
 }
 
-/// Somebody cancelled the event before it ran. Not a 503: to send it again is the caller's
-/// decision.
+/// The error of an event that was cancelled before it ran. Not a 503, so that clients do not retry
+/// it automatically.
 fn cancelled(id: &EventId) -> Error {
     let refusal = Refusal::new("event_cancelled", "the request was cancelled before it ran");
     Error::Conflict(refusal.with("event_id", id.as_str()))
 }
 
-/// 202: it is stored, and this is how to ask for it.
+/// Returns 202 with the ids to ask for the result.
 fn accepted_answer(id: &EventId) -> Response {
     let body = json!({ "event_id": id.as_str(), "execution_id": id.as_str() });
     let mut answer = (StatusCode::ACCEPTED, Json(body)).into_response();

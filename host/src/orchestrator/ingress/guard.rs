@@ -1,15 +1,15 @@
-//! Who is let in to a route. Pure: what a request brought, the secrets and the time in;
-//! nothing or the reason for a refusal out.
+//! The authentication of requests to a route. Pure: takes the request, the secrets and the time;
+//! returns the reason for a refusal, if there is one.
 //!
 //! ```text
-//! claim        what the headers of a signed request claim
+//! claim        the values that the headers of a signed request claim
 //! credentials  a secret, or a user and a secret, in a header
-//! schemes      where each sender of webhooks puts its signature, and what it signs
-//! signatures   whether a signature is one of ours
+//! schemes      where each webhook sender puts its signature, and what it signs
+//! signatures   verifies signatures
 //! ```
 //!
-//! Invariant: without a secret nobody is let in, and an empty one is none.
-//! Invariant: comparing takes as long for a wrong secret as for a right one of its length.
+//! Invariant: without a secret no request is admitted. An empty secret counts as missing.
+//! Invariant: a comparison takes the same time for a wrong and a right secret of one length.
 
 mod claim;
 pub(super) mod credentials;
@@ -23,25 +23,25 @@ use crate::error::{Error, Refusal};
 use crate::store::RouteAuth;
 pub(super) use schemes::Scheme;
 
-/// A secret, as it was set.
+/// A secret, exactly as it was set.
 pub(super) type Secret<'a> = &'a [u8];
 
-/// Why a request is not let in.
+/// The reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Denied {
-    /// The header with the secret is not there, or not what it should be.
+    /// The header with the secret is missing or malformed.
     KeyMissing,
-    /// It is another secret.
+    /// The secret is wrong.
     KeyInvalid,
-    /// There is no `Authorization: Basic`.
+    /// There is no valid `Authorization: Basic` header.
     CredentialsMissing,
-    /// It is another user or secret.
+    /// The user or the secret is wrong.
     CredentialsInvalid,
-    /// This header is not there, more than once there, or cannot be read.
+    /// This header is missing, repeated, or malformed.
     SignatureMissing(HeaderName),
-    /// It was signed too long ago, or too far ahead.
+    /// The signing time is too far in the past or the future.
     SignatureExpired,
-    /// It was signed with another secret, or something else was signed.
+    /// The signature does not match any secret and the body.
     SignatureInvalid,
 }
 
@@ -61,16 +61,16 @@ impl Denied {
                 Refusal::new("signature_missing", message).with("header", header.as_str())
             }
             Self::SignatureExpired => {
-                Refusal::new("signature_expired", "the time of signing is too far from now")
+                Refusal::new("signature_expired", "the signing time is too far from now")
             }
             Self::SignatureInvalid => {
-                Refusal::new("signature_invalid", "the signature is not that of this body")
+                Refusal::new("signature_invalid", "the signature does not match this body")
             }
         }
     }
 
-    /// What a caller could show instead (RFC 9110, section 11.6.1). The scheme of
-    /// signatures is registered nowhere; a challenge there must be.
+    /// Returns the authentication challenge (RFC 9110, section 11.6.1), which every 401 must have.
+    /// No scheme is registered for signatures.
     fn challenge(&self) -> &'static str {
         match self {
             Self::KeyMissing | Self::KeyInvalid => "Bearer realm=\"route\"",
@@ -93,8 +93,8 @@ impl IntoResponse for Denied {
     }
 }
 
-/// Takes what lets a request in from its headers, so that neither the script nor the log
-/// sees it. A signature is good for this body only, and stays.
+/// Removes the credentials from the headers, so that neither the script nor the log sees them. A
+/// signature is valid only for this body, and stays.
 pub(super) fn strip(auth: &RouteAuth, headers: &mut HeaderMap) {
     match auth {
         RouteAuth::Key { header: Some(name), .. } => drop(headers.remove(name)),
@@ -107,7 +107,7 @@ pub(super) fn strip(auth: &RouteAuth, headers: &mut HeaderMap) {
     }
 }
 
-/// The value of a header that must be there once; `None` else.
+/// Returns the value of a header that occurs exactly once; `None` otherwise.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

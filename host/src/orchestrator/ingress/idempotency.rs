@@ -1,36 +1,30 @@
-//! Which requests are one and the same: what comes with the same key, by the same caller, to
-//! the same route.
+//! Decides which requests are the same: those with the same key, from the same caller, to the same
+//! route.
 //!
 //! ```text
-//! scope        route, method, credential     elsewhere the same key is another one
+//! scope        route, method, credential     a key means nothing in another scope
 //! key          the caller's, or the id of a signed message
-//! fingerprint  path, query and body          the same key with another is a 422
+//! fingerprint  path, query and body          a known key with another one is a 422
 //! ```
 //!
-//! A signed message is known by its id alone: a caller who sends it once more without the secret
-//! can change its method, path and query and add headers, and must not have it run again.
+//! A signed message is identified by its id alone. A caller without the secret can resend it with
+//! another method, path, query or extra headers. Such a copy must not run again.
 //!
-//! Invariant: an answer is given again only to a caller who shows the credential of the first
-//! request. Where the route asks for none, that is whatever credentials the caller brings.
+//! Invariant: a stored response is only sent to a caller that shows the credential of the first
+//! request. On an open route, that is every credential in the request.
 
-use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use sha2::{Digest, Sha256};
 
 use super::admission::Admitted;
-use crate::auth::{Caller, Via};
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::orchestrator::Orchestrator;
+use crate::requests::idempotency::{fingerprint, key_in, new_key};
 use crate::requests::mask;
 use crate::secrets::is_credential;
 use crate::store::{AppId, NewKey, RouteId};
 
-/// A caller's name for a request that may come more than once
-/// (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The longest key, in characters.
-const KEY_CHARS_MAX: usize = 255;
-
-/// A request to a route that stores it.
+/// A request to a route that stores its requests.
 pub(super) struct Keyed<'a> {
     pub(super) app_id: &'a AppId,
     pub(super) route: &'a RouteId,
@@ -38,15 +32,15 @@ pub(super) struct Keyed<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) admitted: &'a Admitted,
-    /// Now, µs.
+    /// The current time, µs.
     pub(super) at: i64,
 }
 
 impl Orchestrator {
-    /// The key of a request, if it has one.
+    /// Returns the idempotency key of a request, if it has one.
     ///
     /// # Errors
-    /// `Invalid` for one that is empty, too long or no printable ASCII; `Unavailable`.
+    /// `Invalid` if the key is empty, too long or not printable ASCII; `Unavailable`.
     pub(super) async fn key_of_request(&self, keyed: &Keyed<'_>) -> Result<Option<NewKey>, Error> {
         let Keyed { app_id, route, method, uri, headers, admitted, at } = *keyed;
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
@@ -56,7 +50,7 @@ impl Orchestrator {
             let scope = format!("message {}", route.as_str());
             return Ok(Some(new_key(app_id, scope, id.clone(), fingerprint, at)));
         }
-        let Some(key) = brought(headers)? else { return Ok(None) };
+        let Some(key) = key_in(headers)? else { return Ok(None) };
         let credential = match &admitted.credential {
             Some(secret) => format!("secret {secret}"),
             None => self.credentials_of(app_id, keyed).await?,
@@ -66,9 +60,9 @@ impl Orchestrator {
         Ok(Some(new_key(app_id, scope, key, fingerprint, at)))
     }
 
-    /// What a caller of an open route shows to its script, as a tag that tells nothing of it:
-    /// credentials in headers, the query and a form. Signatures too: only the script knows
-    /// whether one is good.
+    /// Returns a tag that stands for the credentials in a request to an open route, but reveals
+    /// nothing about them. They are in headers, the query and a form. Signatures count too, because
+    /// only the script can check them.
     async fn credentials_of(&self, app_id: &AppId, keyed: &Keyed<'_>) -> Result<String, Error> {
         let mut brought = brought_credentials(keyed);
         if brought.is_empty() {
@@ -86,7 +80,7 @@ impl Orchestrator {
     }
 }
 
-/// The credentials of a request: where each is, its name and its value.
+/// Returns the credentials of a request: the place, name and value of each.
 fn brought_credentials(keyed: &Keyed<'_>) -> Vec<(&'static str, String, Vec<u8>)> {
     let Keyed { uri, headers, admitted, .. } = keyed;
     let in_headers = headers.iter().filter_map(|(name, value)| {
@@ -107,110 +101,8 @@ fn brought_credentials(keyed: &Keyed<'_>) -> Vec<(&'static str, String, Vec<u8>)
     } else if mask::body(content_type, &admitted.body) == admitted.body.as_slice() {
         Vec::new()
     } else {
-        // One in parts: all of it, which is not taken apart here.
+        // A multipart form is not parsed here, so all of it counts.
         vec![("form", String::new(), Sha256::digest(&admitted.body).to_vec())]
     };
     in_headers.chain(query).chain(form).collect()
-}
-
-/// The key of messages that somebody sends through the API.
-///
-/// # Errors
-/// As [`Orchestrator::key_of_request`].
-pub(super) fn key_of_caller(
-    headers: &HeaderMap,
-    caller: &Caller,
-    app_id: &AppId,
-    body: &[u8],
-    at: i64,
-) -> Result<Option<NewKey>, Error> {
-    let Some(key) = brought(headers)? else { return Ok(None) };
-    let with = match &caller.via {
-        Via::ApiKey(grant) => grant.id.as_str(),
-        Via::OwnerKey | Via::Session(_) => "",
-    };
-    let scope = format!("events {} {with}", caller.principal);
-    Ok(Some(new_key(app_id, scope, key, fingerprint(&[], body), at)))
-}
-
-/// The key in the headers.
-fn brought(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    let key = key.to_str().unwrap_or_default();
-    let is_printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if keys.next().is_some() || key.is_empty() || key.len() > KEY_CHARS_MAX || !is_printable {
-        let reason =
-            format!("must come once and be 1 to {KEY_CHARS_MAX} printable ASCII characters");
-        return Err(Error::Invalid(Refusal::field("Idempotency-Key", &reason)));
-    }
-    Ok(Some(key.to_owned()))
-}
-
-/// The parts after their lengths, so that no two requests have the same bytes, and the body.
-fn fingerprint(parts: &[&[u8]], body: &[u8]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.update(body);
-    hex::encode(hash.finalize())
-}
-
-fn new_key(app_id: &AppId, scope: String, key: String, fingerprint: String, at: i64) -> NewKey {
-    // An id of a message may be longer than a key.
-    let is_short = key.len() <= KEY_CHARS_MAX;
-    let key = if is_short { key } else { format!("sha256:{}", hex::encode(Sha256::digest(key))) };
-    let (app_id, event_id) = (app_id.clone(), uuid::Uuid::nil().into());
-    let (answer, answer_when_dropped) = (None, None);
-    NewKey {
-        app_id,
-        scope,
-        key,
-        fingerprint,
-        event_id,
-        answer,
-        answer_when_dropped,
-        created_at: at,
-    }
-}
-
-/// A key came before with another request.
-pub(super) fn reused() -> Error {
-    let message = "this Idempotency-Key came before with another path, query or body: use a new \
-                   key for another request";
-    Error::Unprocessable(Refusal::new("idempotency_key_reused", message))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_differs_with_every_part() {
-        let all = [
-            fingerprint(&[b"/a", b"b"], b"c"),
-            fingerprint(&[b"/ab", b""], b"c"),
-            fingerprint(&[b"/a", b""], b"bc"),
-            fingerprint(&[b"/a", b"b"], b""),
-            fingerprint(&[], b"/abc"),
-        ];
-        let distinct: std::collections::HashSet<_> = all.iter().collect();
-        assert_eq!(distinct.len(), all.len());
-    }
-
-    #[test]
-    fn a_key_comes_once_and_has_a_largest_size() {
-        let with = |keys: &[&str]| {
-            let pairs = keys.iter().map(|key| (IDEMPOTENCY_KEY, key.parse().unwrap()));
-            brought(&pairs.collect())
-        };
-        assert_eq!(with(&[]).unwrap(), None);
-        assert_eq!(with(&["k"]).unwrap().as_deref(), Some("k"));
-        assert!(with(&[&"k".repeat(KEY_CHARS_MAX)]).is_ok());
-        assert!(with(&[&"k".repeat(KEY_CHARS_MAX + 1)]).is_err());
-        assert!(with(&[""]).is_err());
-        assert!(with(&["a", "b"]).is_err());
-    }
 }

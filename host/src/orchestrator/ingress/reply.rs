@@ -1,4 +1,4 @@
-//! From what a run came to, to the answer that its caller gets.
+//! Turns the outcome of a run into the response to its caller.
 
 use axum::Json;
 use axum::body::Body;
@@ -8,19 +8,19 @@ use serde_json::Value;
 
 use crate::executor::{self, Failure, Status};
 use crate::orchestrator::answer::failure;
-use crate::orchestrator::work::Finished;
+use crate::orchestrator::work::RecordedRun;
 use crate::store::ExecutionId;
 
-/// The execution that made the answer.
+/// The execution that produced the response.
 pub(super) const EXECUTION_ID: HeaderName = HeaderName::from_static("x-picloud-execution-id");
 
-/// What it cost; only for callers who have a right to know.
+/// The fuel used; only for callers that can see the script's logs.
 const FUEL: HeaderName = HeaderName::from_static("x-picloud-fuel");
 
-/// The answer. A failure's words are the author's business: whoever is not the
-/// owner learns what kind it was and which execution to name.
-pub(super) fn answer(finished: Finished, sees_logs: bool) -> Response {
-    let Finished { execution_id: id, outcome } = finished;
+/// Returns the response. Only callers that can see the script's logs get a failure's message.
+/// Others get its kind and the execution's id.
+pub(super) fn answer(finished: RecordedRun, sees_logs: bool) -> Response {
+    let RecordedRun { execution_id: id, outcome } = finished;
     let mut answer = match (outcome.response, &outcome.failure) {
         (Some(response), _) => scripted(response),
         (None, failure) => failed(outcome.status, &id, failure.as_ref().filter(|_| sees_logs)),
@@ -35,7 +35,7 @@ pub(super) fn answer(finished: Finished, sees_logs: bool) -> Response {
     answer
 }
 
-/// The script's response; the executor has checked it.
+/// Returns the script's response, which the executor has checked.
 fn scripted(response: executor::Response) -> Response {
     let mut answer = Response::new(Body::from(response.body));
     *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK);
@@ -52,7 +52,7 @@ fn failed(status: Status, id: &ExecutionId, shown: Option<&Failure>) -> Response
     let shown = shown.map(|failure| serde_json::to_value(failure).unwrap_or_default());
     if let (Some(Value::Object(error)), Some(Value::Object(shown))) = (body.get_mut("error"), shown)
     {
-        // The failure's own words are better than that there is one.
+        // The failure's own message replaces the general one.
         error.extend(shown);
     }
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

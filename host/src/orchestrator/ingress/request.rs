@@ -1,6 +1,6 @@
-//! From an HTTP request to what a script sees of it.
+//! Turns an HTTP request into the request that a script sees.
 //!
-//! Invariant: a script never sees who is signed in at the admin API.
+//! Invariant: a script never sees the cookies of the admin API.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Uri};
@@ -13,20 +13,20 @@ use crate::requests::form::FormLimits;
 use crate::requests::{body, read_query};
 use crate::serving::HeldBody;
 
-/// What of a request's envelope a script sees.
-pub(super) struct Envelope<'a> {
-    pub(super) method: &'a str,
-    pub(super) uri: &'a Uri,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) remote_address: String,
+/// The parts of a request, besides its body, that a script sees.
+pub(in crate::orchestrator) struct Envelope<'a> {
+    pub(in crate::orchestrator) method: &'a str,
+    pub(in crate::orchestrator) uri: &'a Uri,
+    pub(in crate::orchestrator) headers: &'a HeaderMap,
+    pub(in crate::orchestrator) remote_address: String,
 }
 
-/// The request as a script sees it.
+/// Returns the request as a script sees it.
 ///
 /// # Errors
-/// - `Invalid` when the body is not the JSON or the form that its type announces.
-/// - `TooLarge` for a form with too many fields or files.
-pub(super) async fn for_script(
+/// - `Invalid` if the body is not the JSON or the form that its content type names.
+/// - `TooLarge` if a form has too many fields or files.
+pub(in crate::orchestrator) async fn for_script(
     envelope: &Envelope<'_>,
     params: Vec<(String, String)>,
     body: Vec<u8>,
@@ -51,15 +51,15 @@ pub(super) async fn for_script(
     })
 }
 
-/// The body without its `Content-Encoding`; the headers then say nothing of it any more. What
-/// it expands to counts against the memory of all bodies.
+/// Decompresses the body and removes `Content-Encoding` and `Content-Length`. The decompressed size
+/// counts against the memory of all bodies.
 ///
 /// # Errors
-/// - `Unsupported` for another coding.
-/// - `TooLarge` when it would expand to more than `bytes_max` bytes.
-/// - `Invalid` when it is damaged.
-/// - `Unavailable` when all bodies together take too much memory.
-pub(super) async fn decoded(
+/// - `Unsupported` if the coding is unknown.
+/// - `TooLarge` if the body expands to more than `bytes_max` bytes.
+/// - `Invalid` if the body is damaged.
+/// - `Unavailable` if all bodies together take too much memory.
+pub(in crate::orchestrator) async fn decoded(
     headers: &mut HeaderMap,
     body: Vec<u8>,
     bytes_max: usize,
@@ -77,9 +77,8 @@ pub(super) async fn decoded(
     Ok(decoded)
 }
 
-/// Names come once, their values joined as RFC 9110, section 5.3, allows; cookies
-/// as RFC 9113, section 8.2.3, says. Bytes that are no text show as replacement
-/// characters.
+/// Returns the headers, each name once. Values are joined as RFC 9110, section 5.3, and for cookies
+/// RFC 9113, section 8.2.3, define. Invalid UTF-8 becomes replacement characters.
 fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut list: Vec<(String, String)> = Vec::with_capacity(headers.keys_len());
     for name in headers.keys() {

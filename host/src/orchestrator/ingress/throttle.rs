@@ -1,16 +1,15 @@
-//! How often, and how many at once: the counters behind the limits of routes and apps.
+//! Rate limits and concurrency limits of routes and apps.
 //!
 //! ```text
-//! rate         GCRA: so many at once, then one each `per_s / requests` (ITU-T I.371)
-//! concurrency  a permit from before a run until after it, also if its caller goes
+//! rate         GCRA: a burst of `requests`, then one each `per_s / requests` (ITU-T I.371)
+//! concurrency  a permit for the whole run, even if its caller disconnects
 //! ```
 //!
-//! Counters are this node's: a cluster of three lets through up to three times as much.
-//! They are kept by route and app, so that a change of anything else does not start them
-//! anew; a change of the limit itself does.
+//! Each node counts on its own: a cluster of three admits up to three times as much. Counters
+//! belong to a route or an app. Only a change of the limit itself resets them.
 //!
-//! Invariant: what is kept is bounded. Of addresses at most [`ADDRESSES_MAX`] each; when
-//! more call within their windows, their counts start anew.
+//! Invariant: the memory is bounded. Each limit counts at most [`ADDRESSES_MAX`] addresses. If more
+//! send requests within their windows, all counts restart.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,53 +30,53 @@ use crate::error::{Error, Refusal};
 use crate::serving::HeldBody;
 use crate::store::{AppId, RateBy, RateLimit, RouteId};
 
-/// How many addresses are counted apart, for each limit.
+/// The maximum number of addresses that each limit counts separately.
 const ADDRESSES_MAX: usize = 65_536;
-/// When a caller who was refused because of what runs now may come again.
+/// The `Retry-After` of a request that is refused because too many run.
 const RUNS_RETRY_AFTER_S: u32 = 1;
 
-/// What an app gets that has no limits of its own.
+/// The limits of apps that set none of their own.
 #[derive(Clone, Debug, Default)]
 pub struct IngressSettings {
-    /// How often.
+    /// The rate limit.
     pub rate_limit: Option<RateLimit>,
-    /// How many at once.
+    /// The maximum number of runs at once.
     pub concurrency_max: Option<u32>,
 }
 
-/// The permits of a request to be run; they are given back when it is dropped.
+/// The permits of a run, which are released when it is dropped.
 pub(in crate::orchestrator) struct Pass {
     _permits: Vec<OwnedSemaphorePermit>,
-    /// The memory of its body: the run goes on when its caller hangs up.
+    /// The memory of the body, held until the run ends even if its caller disconnects.
     _body: Option<HeldBody>,
 }
 
 impl Pass {
-    /// For what nothing limits.
-    pub(super) fn free() -> Self {
+    /// Creates a pass for a run without limits.
+    pub(in crate::orchestrator) fn free() -> Self {
         Self { _permits: Vec::new(), _body: None }
     }
 
-    /// Keeps the body's bytes counted until the run has ended.
-    pub(super) fn holding(self, body: Option<&HeldBody>) -> Self {
+    /// Counts the body's bytes until the run has ended.
+    pub(in crate::orchestrator) fn holding(self, body: Option<&HeldBody>) -> Self {
         Self { _body: body.cloned(), ..self }
     }
 }
 
-/// All counters.
+/// The counters of all routes and apps.
 pub(in crate::orchestrator) struct Throttle {
     clock: Steady,
     defaults: IngressSettings,
-    counters: Mutex<HashMap<Scope, Arc<Counter>>>,
+    counters: Mutex<HashMap<Counted, Arc<Counter>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Scope {
+enum Counted {
     App(AppId),
     Route(RouteId),
 }
 
-impl Scope {
+impl Counted {
     fn name(&self) -> &'static str {
         match self {
             Self::App(_) => "app",
@@ -86,7 +85,7 @@ impl Scope {
     }
 }
 
-/// What a scope is limited to.
+/// The limits of a route or an app.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Limits {
     rate: Option<RateLimit>,
@@ -105,10 +104,10 @@ impl Throttle {
         Self { clock, defaults, counters: Mutex::default() }
     }
 
-    /// Counts a request among those of its caller, or among those that were let in.
+    /// Counts a request: before authentication by address, after it in total.
     ///
     /// # Errors
-    /// `RateLimited`, with when to come again.
+    /// `RateLimited`, with the time to wait.
     pub(super) fn count(
         &self,
         found: &Match,
@@ -127,10 +126,10 @@ impl Throttle {
         Ok(())
     }
 
-    /// Takes the permits that a run needs; none where nothing is limited.
+    /// Takes the permits that a run needs.
     ///
     /// # Errors
-    /// `RateLimited` when too many run.
+    /// `RateLimited` if too many requests run.
     pub(super) fn enter(&self, found: &Match) -> Result<Pass, Error> {
         let mut permits = Vec::new();
         for (scope, limits) in self.limits_of(found) {
@@ -143,20 +142,20 @@ impl Throttle {
         Ok(Pass { _permits: permits, _body: None })
     }
 
-    /// Forgets what is no longer there.
+    /// Removes the counters of deleted routes and apps.
     pub(in crate::orchestrator) fn forget_all_but(&self, table: &Table) {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         counters.retain(|scope, _| match scope {
-            Scope::App(id) => table.has_app(id),
-            Scope::Route(id) => table.has_asking_route(id),
+            Counted::App(id) => table.has_app(id),
+            Counted::Route(id) => table.has_asking_route(id),
         });
     }
 
-    /// The route's first, so that what it refuses does not count for the app.
-    fn limits_of(&self, found: &Match) -> impl Iterator<Item = (Scope, Limits)> {
+    /// The route comes first: a request that it refuses does not count for the app.
+    fn limits_of(&self, found: &Match) -> impl Iterator<Item = (Counted, Limits)> {
         let route = found.route.as_ref().map(|route| {
             let (rate, runs) = (route.policy.rate_limit.clone(), route.policy.concurrency_max);
-            (Scope::Route(route.id.clone()), Limits { rate, runs })
+            (Counted::Route(route.id.clone()), Limits { rate, runs })
         });
         let own = found.app.as_deref();
         let rate = own.and_then(|app| app.rate_limit.clone());
@@ -166,11 +165,11 @@ impl Throttle {
             runs: runs.or(self.defaults.concurrency_max),
         };
         let is_limited = |limits: &Limits| *limits != Limits::default();
-        let app = is_limited(&app).then(|| (Scope::App(found.target.app_id.clone()), app));
+        let app = is_limited(&app).then(|| (Counted::App(found.target.app_id.clone()), app));
         route.filter(|(_, limits)| is_limited(limits)).into_iter().chain(app)
     }
 
-    fn counter(&self, scope: &Scope, limits: Limits) -> Arc<Counter> {
+    fn counter(&self, scope: &Counted, limits: Limits) -> Arc<Counter> {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         match counters.get(scope) {
             Some(counter) if counter.limits == limits => Arc::clone(counter),
@@ -187,10 +186,10 @@ impl Throttle {
     }
 }
 
-fn too_often(scope: &Scope, limit: &RateLimit, wait: Duration) -> Error {
+fn too_often(scope: &Counted, limit: &RateLimit, wait: Duration) -> Error {
     let retry_after_s = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
     let message = format!(
-        "this {} answers {} requests in {} s; come again in {retry_after_s} s",
+        "this {} allows {} requests in {} s; try again in {retry_after_s} s",
         scope.name(),
         limit.requests,
         limit.per_s
@@ -203,15 +202,15 @@ fn too_often(scope: &Scope, limit: &RateLimit, wait: Duration) -> Error {
     Error::RateLimited { refusal, retry_after_s }
 }
 
-fn too_many_at_once(scope: &Scope, most: u32) -> Error {
-    let message = format!("this {} runs {most} requests at once", scope.name());
+fn too_many_at_once(scope: &Counted, most: u32) -> Error {
+    let message = format!("this {} allows {most} requests at once", scope.name());
     let refusal = Refusal::new("too_many_concurrent_requests", message)
         .with("scope", scope.name())
         .with("limit", most);
     Error::RateLimited { refusal, retry_after_s: RUNS_RETRY_AFTER_S }
 }
 
-/// Whose requests are one caller's: one home or office has a /64 of IPv6 (RFC 6177).
+/// Returns the network that counts as one caller. A site has a /64 of IPv6 (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -232,18 +231,18 @@ impl Rate {
         let requests = NonZeroU32::new(limit.requests).unwrap_or(NonZeroU32::MIN);
         let period = Duration::from_secs(limit.per_s.max(1).into()) / requests.get();
         let quota = Quota::with_period(period.max(Duration::from_nanos(1)));
-        // `with_period` refuses zero alone.
+        // `with_period` refuses only zero.
         let quota = quota.unwrap_or(Quota::per_second(requests)).allow_burst(requests);
         let limiter = Mutex::new(RateLimiter::hashmap_with_clock(quota, clock.clone()));
         Self { quota, limiter }
     }
 
-    /// Counts a request; else, how long to wait.
+    /// Counts a request. Returns the time to wait if it is refused.
     fn check(&self, key: Option<IpAddr>, clock: &Steady) -> Result<(), Duration> {
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
         if limiter.len() >= ADDRESSES_MAX {
             limiter.retain_recent();
-            // Half, so that looking through all of them stays rare.
+            // Half, so that the scan of all addresses stays rare.
             if limiter.len() > ADDRESSES_MAX / 2 {
                 *limiter = RateLimiter::hashmap_with_clock(self.quota, clock.clone());
             }
@@ -252,8 +251,8 @@ impl Rate {
     }
 }
 
-/// Time that never goes back, whatever is done to the system's clock: a limit must not
-/// refuse for an hour because the clock was set back by one.
+/// A clock that never goes back, even if the system's clock is set back. Otherwise a limit would
+/// refuse requests for an hour after the clock is set back by an hour.
 #[derive(Clone)]
 struct Steady(Arc<Mutex<Elapsed>>, Clock);
 

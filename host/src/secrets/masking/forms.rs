@@ -1,5 +1,5 @@
-//! The forms in which a value may stand in a text: as it is, escaped, or encoded by what
-//! scripts and the platform encode with.
+//! The forms of a value in text: plain, escaped, or encoded with an encoding of scripts or the
+//! platform.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 
 use super::MASKED_CHARS_MIN;
 
-/// What is left as it is: RFC 3986's unreserved characters, JavaScript's
-/// `encodeURIComponent`, and a query, path and user in the URL Standard.
+/// The sets of characters that percent-encoding leaves unchanged: RFC 3986's unreserved characters,
+/// JavaScript's `encodeURIComponent`, and a query, path and user in the URL Standard.
 const PERCENT: [&AsciiSet; 6] = [NON_ALPHANUMERIC, UNRESERVED, COMPONENT, QUERY, PATH, USERINFO];
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const COMPONENT: &AsciiSet =
@@ -39,14 +39,14 @@ const USERINFO: &AsciiSet = &PATH
     .add(b']')
     .add(b'|');
 
-/// How many characters of base64 belong to what stands before the value, when it begins
-/// so many bytes into a group of three.
+/// The number of base64 characters that belong to the text before the value, by the number of its
+/// bytes in the group of three where the value begins.
 const FOREIGN_CHARS: [usize; 3] = [0, 2, 3];
 
-/// Every form of a value, each once; none of one that is too short.
+/// Returns every form of a value, each once; empty if the value is too short.
 pub(super) fn of(value: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::new();
-    // A line's end is often stripped from what was read from a file.
+    // Scripts often strip the line end of a text read from a file.
     for value in [value, value.trim()] {
         if value.chars().count() < MASKED_CHARS_MIN {
             continue;
@@ -61,7 +61,7 @@ pub(super) fn of(value: &str) -> BTreeSet<String> {
     forms
 }
 
-/// As JSON writes it, in pure ASCII, in JSON inside of JSON, and as Rust's `Debug` does.
+/// Adds the value as in JSON, in ASCII-only JSON, in JSON inside JSON, and in Rust's `Debug`.
 fn escaped(value: &str, forms: &mut BTreeSet<String>) {
     let json = json(value);
     forms.insert(json_within(&json));
@@ -81,7 +81,7 @@ fn json_within(json_text: &str) -> String {
     json(json_text)
 }
 
-/// JSON with everything beyond ASCII escaped (RFC 8259, section 7).
+/// Returns JSON with all non-ASCII characters escaped (RFC 8259, section 7).
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -96,7 +96,7 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// Base64 of the value alone, and what there is of it in that of a longer text, as in
+/// Adds base64 of the value, and the part of it that appears in base64 of a longer text, as in
 /// `Authorization: Basic`.
 fn based(value: &str, forms: &mut BTreeSet<String>) {
     forms.insert(STANDARD.encode(value));
@@ -109,7 +109,7 @@ fn based(value: &str, forms: &mut BTreeSet<String>) {
 
 fn within(engine: &GeneralPurpose, value: &str, before: usize) -> Option<String> {
     let bytes = [&[0; 2][..before], value.as_bytes()].concat();
-    // The last character may have bits of what comes after.
+    // The last character can contain bits of the following text.
     let whole_chars = bytes.len() * 8 / 6;
     let text = engine.encode(&bytes);
     let own = text.get(FOREIGN_CHARS[before]..whole_chars)?;
@@ -127,7 +127,7 @@ fn percent(value: &str, forms: &mut BTreeSet<String>) {
     forms.insert(form);
 }
 
-/// `%2F` as `%2f`.
+/// Returns percent-encoding in lower case: `%2F` becomes `%2f`.
 fn lower(text: &str) -> String {
     let mut digits = 0;
     let lower = |c: char| match c {

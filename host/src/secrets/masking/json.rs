@@ -1,4 +1,4 @@
-//! Masking JSON so that JSON remains.
+//! Masks values in JSON, so that the result is still JSON.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::{MASK, Masker};
 use crate::json::Verbatim;
 
 impl Masker {
-    /// JSON text without the values, and still JSON.
+    /// Returns JSON text with values masked, as valid JSON.
     #[must_use]
     pub fn json_text(&self, text: String) -> String {
         if !self.finds(text.as_bytes()) {
@@ -18,14 +18,14 @@ impl Masker {
         }
     }
 
-    /// A value of JSON without the values of secrets, written or read.
+    /// Returns a JSON value with secrets masked, both in its parts and in its text.
     #[must_use]
     pub fn json(&self, value: Value) -> Value {
         if self.is_none() {
             return value;
         }
         let masked = self.parts(value);
-        // A secret may be JSON itself, and stand here in its parts.
+        // A secret can itself be JSON that is part of this value.
         let text = masked.to_string();
         if self.finds(text.as_bytes()) { self.written(&self.text(&text)) } else { masked }
     }
@@ -51,7 +51,7 @@ impl Masker {
         }
     }
 
-    /// A masked text as a string of JSON, if writing it makes no value of it.
+    /// Returns a masked text as a JSON string, unless writing it creates a secret value.
     fn written(&self, text: &str) -> Value {
         let value = Value::from(text);
         if self.finds(value.to_string().as_bytes()) { Value::from(MASK) } else { value }

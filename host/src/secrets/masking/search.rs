@@ -1,8 +1,8 @@
-//! Finds all forms of all values in one pass over a text.
+//! Searches for all forms of all values in one pass over a text.
 //!
-//! Short forms are patterns of one automaton. Of a long form an automaton finds the first
-//! bytes, and the rest is compared. How much is compared is bounded: a text that is made to
-//! look like the beginning of a value everywhere is masked as a whole.
+//! Short forms are patterns of one automaton. For a long form, an automaton finds the first bytes,
+//! and the rest is compared. The number of compared bytes is bounded: a text that looks like the
+//! beginning of a value in too many places is masked as a whole.
 
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
@@ -10,27 +10,27 @@ use aho_corasick::{Anchored, BuildError, MatchKind};
 
 use super::{MASK, MASKED_CHARS_MIN};
 
-/// How many bytes of a form are looked for first.
+/// The number of bytes of a form that the automaton searches for.
 const ANCHOR_BYTES_MAX: usize = 64;
 
-/// How many bytes are compared at most, for each byte of the text.
+/// The maximum number of compared bytes per byte of the text.
 const COMPARED_PER_BYTE: usize = 64;
 
-/// Forms of values, ready to be found.
+/// The forms of values, prepared for the search.
 pub(super) struct Search {
     whole: Option<NFA>,
     anchors: Option<NFA>,
-    /// Forms that are longer than their anchors, by the number of the anchor's pattern.
+    /// The forms that are longer than their anchors, by the number of the anchor's pattern.
     long: Vec<String>,
     short: Vec<String>,
-    /// Whether masking can put a form together: only if one contains what a mask is made of.
+    /// Whether masking can create a form: only if a form contains the mask's character.
     can_be_made: bool,
 }
 
-/// Where values are, from start to end.
+/// The start and end of a value.
 type Span = (usize, usize);
 
-/// A text looks like the beginnings of values in too many places.
+/// The text looks like the beginning of a value in too many places.
 struct TooAlike;
 
 impl Drop for Search {
@@ -72,7 +72,7 @@ impl Search {
         }
     }
 
-    /// The text without the values; nothing if there is nothing to mask.
+    /// Returns the text with values masked; `None` if there is nothing to mask.
     pub(super) fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
         let all = || Some(MASK.as_bytes().to_vec());
         let Ok(spans) = self.spans(text) else { return all() };
@@ -91,14 +91,14 @@ impl Search {
             return Some(masked);
         }
         let masked = self.mask_made(masked);
-        // A long one was made by masking: rare enough not to be taken apart.
+        // Masking has created a long form: too rare to handle in detail.
         match self.long_spans(&masked) {
             Ok(spans) if spans.is_empty() => Some(masked),
             _ => all(),
         }
     }
 
-    /// Where values are, in order; what overlaps or touches is one.
+    /// Returns the spans of values, in order; overlapping or adjacent spans are merged.
     fn spans(&self, text: &[u8]) -> Result<Vec<Span>, TooAlike> {
         let mut spans = self.short_spans(text);
         let long = self.long_spans(text)?;
@@ -158,13 +158,13 @@ impl Search {
         Ok(spans)
     }
 
-    /// Masks the short forms that masking has put together. What is written goes through the
-    /// automaton, and a form that it ends with is written over; each time less is left.
+    /// Masks the short forms that masking has created. The output goes through the automaton, and a
+    /// form at its end is overwritten. Each replacement makes the rest shorter.
     fn mask_made(&self, text: Vec<u8>) -> Vec<u8> {
         let Some((whole, start)) = started(self.whole.as_ref()) else { return text };
         let mut written = Vec::with_capacity(text.len());
         let mut states: Vec<StateID> = Vec::with_capacity(text.len());
-        // What is to be written before the rest of the text, last byte first.
+        // Bytes to process before the rest of the text, last byte first.
         let mut first: Vec<u8> = Vec::new();
         let mut text = text.into_iter();
         while let Some(byte) = first.pop().or_else(|| text.next()) {
@@ -182,8 +182,8 @@ impl Search {
         written
     }
 
-    /// How many bytes at the end of a text are the beginning of a form; fewer than are
-    /// masked are not counted.
+    /// Returns how many bytes at the end of a text begin a form. Fewer than the minimum for masking
+    /// count as 0.
     pub(super) fn begun(&self, text: &str) -> usize {
         let begun = |form: &String| {
             let mut begun = prefix_at_end(form.as_bytes(), text.as_bytes());
@@ -206,13 +206,13 @@ fn started(nfa: Option<&NFA>) -> Option<(&NFA, StateID)> {
     Some((nfa, nfa.start_state(Anchored::No).ok()?))
 }
 
-/// The length of the longest pattern that ends in a state: its own comes before those of the
-/// states that it fails to.
+/// Returns the length of the longest pattern that ends in a state. A state's own pattern comes
+/// before those of its failure states.
 fn longest(nfa: &NFA, state: StateID) -> usize {
     nfa.pattern_len(nfa.match_pattern(state, 0))
 }
 
-/// The longest beginning of `form`, but for all of it, that `text` ends with (Knuth, Morris
+/// Returns the length of the longest proper prefix of `form` that `text` ends with (Knuth, Morris
 /// and Pratt).
 fn prefix_at_end(form: &[u8], text: &[u8]) -> usize {
     let mut fail = vec![0; form.len()];
@@ -258,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the automaton says of a state is what a search for each form says.
+        /// The automaton finds the same forms as a separate search for each form.
         #[test]
         fn the_longest_form_is_found_at_every_end(
             forms in prop::collection::vec("[ab*]{4,9}", 1..8), text in "[ab*]{0,40}",

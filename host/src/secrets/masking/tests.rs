@@ -39,7 +39,7 @@ fn a_value_is_masked_in_every_form() {
     }
 }
 
-/// `Authorization: Basic`, with a user of any length.
+/// `Authorization: Basic` with user names of any length.
 #[test]
 fn a_value_inside_of_longer_base64_is_masked() {
     let masker = masker(&["correct horse"]);
@@ -48,7 +48,7 @@ fn a_value_inside_of_longer_base64_is_masked() {
             let text = STANDARD.encode(format!("{user}:correct horse{after}"));
             let masked = masker.text(&text).into_owned();
             assert!(masked.contains(MASK), "{text} {masked}");
-            // At most two characters of base64 on each side tell bits of it.
+            // At most two characters of base64 on each side reveal bits of the value.
             assert!(masked.len() <= text.len() - 15 + MASK.len(), "{text} {masked}");
         }
     }
@@ -134,7 +134,7 @@ fn what_a_run_reads_later_is_masked_from_then_on() {
     assert_eq!(revealed.find("B").unwrap().reveal(), "second");
 }
 
-/// Each of these took time by the square of its length.
+/// Each of these once took time proportional to the square of the length.
 #[test]
 fn texts_that_are_made_to_be_masked_again_and_again_are_masked_once() {
     let text = "a".repeat(400_000);
@@ -152,7 +152,7 @@ fn texts_that_are_made_to_be_masked_again_and_again_are_masked_once() {
         )
     };
     assert_eq!(all(60).text(&text), "***");
-    // Of a long value every place is the beginning.
+    // Every position looks like the beginning of a long value.
     let long = format!("{}b", "a".repeat(30_000));
     assert_eq!(masker(&[&long]).text(&text), "***");
     assert_eq!(masker(&[&long]).text(&format!("<{long}>")), "***");
@@ -207,7 +207,7 @@ proptest! {
         let cut = masker.cut_text(&text).into_owned();
         for value in values.iter().filter(|value| value.trim().chars().count() >= 4) {
             for form in 0..7 {
-                // Of JSON and of `Debug` the quotes are not the value's.
+                // The quotes of JSON and `Debug` do not belong to the value.
                 let is_quoted = matches!(form, 1 | 5);
                 let form = encode(value, form);
                 let form = if is_quoted { &form[1..form.len() - 1] } else { &*form };
@@ -218,7 +218,7 @@ proptest! {
             }
             prop_assert!(!inside.contains(value.as_str()), "{value:?} in {inside:?}");
         }
-        // Masked once more it is the same.
+        // Masking a masked text changes nothing.
         prop_assert_eq!(masker.text(&masked), masked.as_str());
     }
 }

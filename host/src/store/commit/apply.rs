@@ -1,4 +1,4 @@
-//! A group of commits as one operation of the writer: a statement per table.
+//! Applies a group of commits as one operation of the writer, with one statement per table.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::room::Room;
 use super::validate::State;
-use super::{Applied, Caused, Commit, Committed, Ending, Write};
+use super::{Applied, Caused, Commit, Committed, Disposition, Write};
 use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::outbox::Handover;
@@ -19,14 +19,14 @@ use crate::store::{
     blobs, bulk, dead_letters, executions, outbox,
 };
 
-/// What a group is applied with.
+/// The parts of the store that applying a group needs.
 pub(super) struct Parts<'a> {
     pub(super) handover: &'a Handover,
     pub(super) writer: &'a WriterId,
     pub(super) storage: &'a StorageLimits,
 }
 
-/// Writes what may be written of these commits, and says what became of each.
+/// Writes the acceptable commits and returns the result of each commit.
 pub(super) async fn apply(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -61,7 +61,7 @@ pub(super) async fn apply(
         } else if let Err(full) = room.take(connection, dialect, commit).await? {
             Committed::Full(full)
         } else {
-            // An event ends once, also within a group.
+            // An event ends only once, also within a group.
             lease.map(|lease| held.remove(lease));
             let operations = state.accept(&commit.writes);
             let caused = commit.events.iter();
@@ -90,7 +90,7 @@ pub(super) async fn apply(
     Ok(Applied { outcomes, frees_blobs: !freed.is_empty(), taken, is_to_claim })
 }
 
-/// The event, if what it is about has happened.
+/// Returns the event, if the write it depends on happened as wanted.
 fn happened(caused: &Caused, operations: &[Option<Operation>]) -> Option<NewEvent> {
     let mut event = caused.event.clone();
     if let Some((write, wanted)) = &caused.of_write {
@@ -100,8 +100,8 @@ fn happened(caused: &Caused, operations: &[Option<Operation>]) -> Option<NewEven
     Some(event)
 }
 
-/// Those of the leases that still hold. On PostgreSQL nobody takes them away from now
-/// on.
+/// Returns the leases that are still held. On PostgreSQL their rows stay locked until the
+/// transaction ends.
 async fn held_leases(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -125,7 +125,7 @@ async fn held_leases(
     Ok(held.map(|(event_id, attempt, token)| Lease { event_id, attempt, token }).collect())
 }
 
-/// The contents of the files that are about to be overwritten or deleted.
+/// Returns the contents of the files that are about to be overwritten or deleted.
 async fn freed_blobs(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -207,7 +207,7 @@ async fn insert_executions(
     executions::insert(connection, dialect, writer, executions::Rows::of(rows)?).await
 }
 
-/// Acknowledges the events that started the runs; how many are to be tried again.
+/// Acknowledges the events that started the runs. Returns the number of events to retry.
 async fn end_events(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -218,10 +218,10 @@ async fn end_events(
     for commit in accepted {
         let Some(end) = &commit.end else { continue };
         let id = &end.lease.event_id;
-        match &end.ending {
-            Ending::Complete => gone.push((id,)),
-            Ending::Retry { delay_us, error } => retried.push((id, delay_us, error)),
-            Ending::Bury(letter) => {
+        match &end.disposition {
+            Disposition::Complete => gone.push((id,)),
+            Disposition::Retry { delay_us, error } => retried.push((id, delay_us, error)),
+            Disposition::Bury(letter) => {
                 gone.push((id,));
                 buried.push(&**letter);
             }

@@ -1,19 +1,19 @@
-//! The rows of runs without effects, which are answered at once and written a
-//! moment later, many by one statement.
+//! Buffers the rows of runs without effects: their callers get a response at once, and the rows are
+//! written a moment later, many with one statement.
 //!
 //! ```text
-//!  record ──room?──▶ buffer ──first row──▶ gather 25 ms ──▶ one INSERT, grouped writer
+//!  record ──space?─▶ buffer ──first row──▶ gather 25 ms ──▶ one INSERT, grouped writer
 //!            │         ▲                   (or 256 KiB,        │
-//!            └─ waits ─┘                    flush, close)      ├─ committed ─▶ room again
-//!                                                              ├─ unavailable ─▶ kept, again later
-//!                                                              └─ refused ─▶ one by one; the bad
-//!                                                                            row is logged and dropped
+//!            └─ waits ─┘                    flush, close)      ├─ committed ─▶ space freed
+//!                                                              ├─ unavailable ─▶ kept, retried
+//!                                                              └─ refused ─▶ one by one; a bad
+//!                                                                            row: logged, dropped
 //! ```
 //!
-//! Invariant: the buffer holds at most [`BUFFER_BYTES_MAX`], rows being
-//! committed included; when it is full `record` waits.
-//! Invariant: a process that is killed loses at most the rows of the last
-//! gathering and the one commit under way.
+//! Invariant: the buffer holds at most [`BUFFER_BYTES_MAX`], including rows being committed. When
+//! it is full, `record` waits.
+//! Invariant: a killed process loses at most the rows of the last gathering and of the pending
+//! commit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,22 +30,21 @@ use crate::store::signals::Touches;
 use crate::store::writer::Writer;
 use crate::store::{Error, Json, Result, text};
 
-/// How long the first row waits for company.
+/// How long the first row waits for more rows.
 const GATHER: Duration = Duration::from_millis(25);
-/// So much is written without waiting for company.
+/// A buffer of this size is written without waiting for more rows.
 const GATHER_BYTES: usize = 256 * 1024;
-/// So many rows go into one statement, so that other writes get their turn.
+/// The maximum number of rows in one statement, so that other writes get their turn.
 const STATEMENT_ROWS_MAX: usize = 1000;
-/// What the rows in memory may take together.
+/// The maximum size of all rows in memory.
 const BUFFER_BYTES_MAX: u32 = 8 * 1024 * 1024;
-/// What a row takes besides its JSON columns, roughly.
+/// The approximate size of a row without its JSON columns.
 const ROW_BYTES: usize = 512;
-/// The wait after a failure, doubled up to the maximum.
+/// The wait after a failure, doubled each time up to the maximum.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Where finished runs are handed in. Dropping it without `close` loses what a
-/// crash would lose.
+/// Accepts the rows of finished runs. Dropping it without `close` loses the same rows as a crash.
 pub(in crate::store) struct Recorder {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -55,9 +54,9 @@ struct Shared {
     /// Free bytes of the buffer.
     room: Semaphore,
     buffer: Mutex<Buffer>,
-    /// The buffer is no longer empty.
+    /// Signals that the buffer is no longer empty.
     arrived: Notify,
-    /// Do not gather, do not wait to try again.
+    /// Ends gathering and the wait before a retry.
     hurry: Notify,
     progress: watch::Sender<Progress>,
 }
@@ -66,17 +65,17 @@ struct Shared {
 struct Buffer {
     rows: Vec<Execution>,
     bytes: usize,
-    /// How many rows were ever handed in.
+    /// The number of rows ever recorded.
     recorded: u64,
-    /// No row may come any more: the last flush has begun.
+    /// Whether the buffer refuses rows, because the last flush has begun.
     closed: bool,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Progress {
-    /// How many rows are settled: committed, or refused and dropped.
+    /// The number of settled rows: committed, or refused and dropped.
     settled: u64,
-    /// How often the database was unavailable.
+    /// The number of times the database was unavailable.
     failures: u64,
 }
 
@@ -98,7 +97,7 @@ impl Recorder {
         text::check("script_name", &row.script_name, text::UNLIMITED)?;
         let bytes = weight(&row);
         let room = self.shared.room.acquire_many(bytes).await.map_err(|_| closed())?;
-        // Given back when the row is settled.
+        // The permits are returned when the row is settled.
         room.forget();
 
         let mut buffer = self.shared.buffer();
@@ -158,7 +157,7 @@ fn closed() -> Error {
     Error::unavailable("the store is closed")
 }
 
-/// How much of the buffer a row takes. A row larger than the buffer takes all of it.
+/// Returns a row's size in the buffer. A row larger than the buffer takes all of it.
 fn weight(row: &Execution) -> u32 {
     let optional = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
     let bytes = ROW_BYTES
@@ -199,7 +198,7 @@ impl Shared {
         }
     }
 
-    /// Writes the rows, again and again while the database is unavailable.
+    /// Writes the rows, and retries while the database is unavailable.
     async fn settle(&self, mut rows: Vec<Execution>, insert: &BulkInsert) {
         let mut retry = RETRY_MIN;
         while !rows.is_empty() {
@@ -228,7 +227,7 @@ struct BulkInsert {
 }
 
 impl BulkInsert {
-    /// Inserts the rows and returns those to keep for later.
+    /// Inserts the rows and returns those to retry later.
     async fn write(&self, rows: Vec<Execution>) -> Vec<Execution> {
         match self.insert(&rows).await {
             Ok(()) => return Vec::new(),

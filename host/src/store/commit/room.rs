@@ -1,7 +1,7 @@
-//! Whether what the commits of a group add still fits into their apps.
+//! Checks whether the additions of a group of commits fit into the limits of their apps.
 //!
-//! First the most that a commit can add is held against what its app keeps. Only where that
-//! does not fit, what it writes over is looked at.
+//! Each commit is first checked as if it overwrote nothing. Overwritten rows are only read when
+//! that does not fit.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::store::dialect::Dialect;
 use crate::store::storage::{self, StorageLimits};
 use crate::store::{AppId, NewEvent, Result, Space, Storage, StorageFull, bulk};
 
-/// How many expired keys one commit removes when its app is full.
+/// The maximum number of expired keys that one commit removes when its app is full.
 const EXPIRED_MAX: u32 = 1000;
 
-/// What the apps of a group keep, with what was accepted of it.
+/// The storage use of a group's apps, including the commits accepted so far.
 pub(super) struct Room<'a> {
     limits: &'a StorageLimits,
     apps: HashMap<AppId, Storage>,
@@ -32,7 +32,7 @@ struct OldRow {
 }
 
 impl<'a> Room<'a> {
-    /// Reads what the apps of those commits keep that can be refused.
+    /// Reads the storage use of the apps whose commits can be refused.
     pub(super) async fn read(
         connection: &mut AnyConnection,
         dialect: Dialect,
@@ -48,10 +48,10 @@ impl<'a> Room<'a> {
         Ok(Self { limits, apps })
     }
 
-    /// Takes the room that a commit needs.
+    /// Reserves the storage that a commit needs.
     ///
     /// # Errors
-    /// From the database; the inner error is the limit that it would exceed.
+    /// Errors of the database; the inner error is the limit that the commit would exceed.
     pub(super) async fn take(
         &mut self,
         connection: &mut AnyConnection,
@@ -59,10 +59,10 @@ impl<'a> Room<'a> {
         commit: &Commit,
     ) -> Result<Result<(), StorageFull>> {
         let Some(app_id) = app_of(commit).filter(|_| commit.is_limited) else { return Ok(Ok(())) };
-        // An app that keeps nothing yet has no row on PostgreSQL.
+        // An empty app has no row on PostgreSQL.
         let now = self.apps.get(app_id).copied().unwrap_or_default();
-        // The events of a deletion may exceed their limit a little: else an app whose events have
-        // reached it could not be tidied up.
+        // Events caused by deletions can exceed the limit by a tenth; otherwise an app at its event
+        // limit could not be cleaned up.
         let most =
             if commit.only_deletes() { self.limits.most.plus_a_tenth() } else { self.limits.most };
         let (mut now, mut growth) = (now, growth(commit));
@@ -81,13 +81,13 @@ impl<'a> Room<'a> {
     }
 }
 
-/// The app whose storage grows: a commit is one app's.
+/// Returns the app whose storage grows. A commit concerns one app.
 fn app_of(commit: &Commit) -> Option<&AppId> {
     let written = commit.writes.iter().map(|write| &write.collection.app_id);
     written.chain(commit.events.iter().map(|caused| &caused.event.app_id)).next()
 }
 
-/// The most that a commit adds: as if nothing were there that it writes over.
+/// Returns the maximum that a commit adds, as if it overwrote nothing.
 fn growth(commit: &Commit) -> Storage {
     let mut growth = Storage::default();
     for write in &commit.writes {
@@ -106,7 +106,7 @@ fn growth(commit: &Commit) -> Storage {
     growth.plus(&growth_of_events(commit.events.iter().map(|caused| &caused.event)))
 }
 
-/// Removes a part of the app's keys whose time is up; what they took, as a negative growth.
+/// Removes some of the app's expired keys. Returns their size as a negative growth.
 async fn remove_expired(
     connection: &mut AnyConnection,
     app_id: &AppId,
@@ -130,7 +130,7 @@ async fn remove_expired(
     })
 }
 
-/// What goes when these are written, as a negative growth.
+/// Returns the size of the overwritten rows as a negative growth.
 async fn written_over(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -162,17 +162,17 @@ async fn written_over(
                 gone.entries -= 1;
                 gone.entry_bytes -= row.name_bytes + row.value_bytes;
             }
-            // What a file had stays on the disk for a while, and counts until it is removed.
+            // A file's old contents stay on disk for a while, and count until they are removed.
             Space::Files => gone.files -= 1,
         }
     }
     Ok(gone)
 }
 
-/// Whether events from outside still fit into their app.
+/// Checks whether events from outside fit into their app's limits.
 ///
 /// # Errors
-/// From the database; the inner error is the limit that they would exceed.
+/// Errors of the database; the inner error is the limit that the events would exceed.
 pub(in crate::store) async fn check_events(
     connection: &mut AnyConnection,
     dialect: Dialect,

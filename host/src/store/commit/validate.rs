@@ -1,4 +1,4 @@
-//! What is there now, against what runs saw.
+//! Compares the current versions with those that runs read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,14 +8,14 @@ use super::{CollectionKey, Read, Stamp, Write};
 use crate::store::dialect::Dialect;
 use crate::store::{AppId, Operation, Result, Space, bulk};
 
-/// The versions of everything that some runs read or wrote.
+/// The versions of everything that the runs of a group read or wrote.
 #[derive(Default)]
 pub(super) struct State {
     collections: HashMap<CollectionKey, i64>,
     entries: HashMap<(CollectionKey, String), i64>,
-    /// What the runs that were accepted have written, the last for each name.
+    /// The writes of the accepted runs, the last one for each name.
     pub(super) written: BTreeMap<(CollectionKey, String), (Write, i64)>,
-    /// When this was, µs.
+    /// The time of this state, µs.
     now: i64,
 }
 
@@ -30,9 +30,9 @@ struct VersionRow {
 }
 
 impl State {
-    /// Reads the state as of now. On PostgreSQL the collections in `locked` stay as
-    /// they are until the transaction ends: all that is read or written is in one of
-    /// them, also what does not exist yet.
+    /// Reads the current state. On PostgreSQL the collections stay locked until the transaction
+    /// ends. Everything read or written belongs to one of them, including entries that do not exist
+    /// yet.
     pub(super) async fn read<'a>(
         connection: &mut AnyConnection,
         dialect: Dialect,
@@ -87,7 +87,7 @@ impl State {
         Ok(state)
     }
 
-    /// Whether these reads would see the same now.
+    /// Whether these reads would return the same now.
     pub(super) fn agrees_with(&self, reads: &[Read]) -> bool {
         reads.iter().all(|read| {
             let now = match &read.name {
@@ -100,12 +100,12 @@ impl State {
     }
 
     fn version(&self, collection: &CollectionKey, name: &str) -> i64 {
-        // A key of owned parts; the lookup is per read and cheap beside a statement.
+        // The key must be owned; the cost per read is small compared to a statement.
         self.entries.get(&(collection.clone(), name.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Counts the writes of one run as done, and says what each of them was: nothing,
-    /// where one deletes what was not there.
+    /// Applies the writes of one run and returns the operation of each. The operation is `None` for
+    /// a deletion of an entry that did not exist.
     pub(super) fn accept(&mut self, writes: &[Write]) -> Vec<Option<Operation>> {
         let mut moved = BTreeSet::new();
         let operations = writes.iter().map(|write| {
@@ -129,13 +129,13 @@ impl State {
         operations.collect()
     }
 
-    /// Version and time of what was just accepted.
+    /// Returns the version and time of a write that was just accepted.
     pub(super) fn stamp(&self, write: &Write) -> Option<Stamp> {
         let version = self.version(&write.collection, &write.name);
         (version > 0).then_some(Stamp { version, updated_at: self.now })
     }
 
-    /// The collections that were written to, with their new versions.
+    /// Returns the collections that were written to, with their new versions.
     pub(super) fn moved_collections(&self) -> Vec<(&CollectionKey, i64)> {
         let written: BTreeSet<_> = self.written.keys().map(|(collection, _)| collection).collect();
         written.into_iter().map(|collection| (collection, self.collections[collection])).collect()
@@ -152,8 +152,8 @@ impl VersionRow {
     }
 }
 
-/// Makes the collections that are missing, and on PostgreSQL keeps all of them from
-/// other nodes; always in the same order, so that two nodes cannot wait for each other.
+/// Creates missing collections, and on PostgreSQL locks all of them against other nodes. The order
+/// is always the same, so that two nodes cannot deadlock.
 async fn lock(
     connection: &mut AnyConnection,
     dialect: Dialect,

@@ -1,5 +1,5 @@
-//! How each database is copied while it is used: SQLite by a statement, PostgreSQL by
-//! its own program `pg_dump`, which is given our moment and our way in.
+//! Copies a database while it is in use: SQLite with a statement, PostgreSQL with its own program
+//! `pg_dump`, which uses our snapshot and connection settings.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -11,21 +11,20 @@ use sqlx::{AnyConnection, ConnectOptions};
 use super::{CONNECT_TIMEOUT, DatabaseUrl, Dialect};
 use crate::store::{Error, Result};
 
-/// SQLite: a new file with all that is committed (<https://sqlite.org/lang_vacuum.html>).
+/// SQLite: writes all committed data to a new file (<https://sqlite.org/lang_vacuum.html>).
 pub(in crate::store) const COPY_INTO: &str = "VACUUM INTO $1";
-/// PostgreSQL: a transaction that sees one moment, and may stand still while `pg_dump`
-/// works.
+/// PostgreSQL: begins a transaction that sees one moment and can stay idle while `pg_dump` works.
 pub(in crate::store) const BEGIN_EXPORT: &[&str] = &[
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
 ];
-/// PostgreSQL: the moment's name for other sessions.
+/// PostgreSQL: exports the snapshot for other sessions and returns its name.
 pub(in crate::store) const EXPORT: &str = "SELECT CAST(pg_export_snapshot() AS TEXT)";
-/// PostgreSQL: what is in the schema that PiCloud's tables are made in.
+/// PostgreSQL: counts the tables in the schema that holds PiCloud's tables.
 pub(in crate::store) const COUNT_TABLES: &str =
     "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema()";
 
-/// Counts the tables `settings` of the database: 1 or 0.
+/// Counts the database's tables named `settings`: 1 or 0.
 pub(in crate::store) fn settings_table(connection: &AnyConnection) -> &'static str {
     match connection.backend_name() {
         "SQLite" => "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'settings'",
@@ -36,8 +35,8 @@ pub(in crate::store) fn settings_table(connection: &AnyConnection) -> &'static s
     }
 }
 
-/// The parameters of a URL that PostgreSQL's own programs know too, and what they call
-/// them; what only our driver knows they refuse.
+/// The URL parameters that PostgreSQL's own programs also know, with their names there. Those
+/// programs refuse parameters that only our driver knows.
 const LIBPQ: [(&str, &str); 15] = [
     ("host", "host"),
     ("hostaddr", "hostaddr"),
@@ -56,35 +55,35 @@ const LIBPQ: [(&str, &str); 15] = [
     ("ssl-key", "sslkey"),
 ];
 
-/// How PostgreSQL's own programs reach the database.
+/// The connection settings for PostgreSQL's own programs.
 pub struct Libpq {
-    /// The URL without the password, which other users of the machine may see.
+    /// The URL without the password, because other users of the machine can see it.
     pub url: String,
-    /// The password, if the URL has one: for `PGPASSWORD`.
+    /// The password for `PGPASSWORD`, if the URL has one.
     pub password: Option<String>,
 }
 
 impl DatabaseUrl {
-    /// `sqlite` or `postgres`.
+    /// Returns `sqlite` or `postgres`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.dialect.name()
     }
 
-    /// The file of an SQLite database.
+    /// Returns the file of an SQLite database; `None` for PostgreSQL.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         let path = || percent_decode_str(self.options.database_url.path()).collect();
         (self.dialect == Dialect::Sqlite).then(|| OsString::from_vec(path()).into())
     }
 
-    /// How PostgreSQL's own programs reach the database.
+    /// Returns the connection settings for PostgreSQL's own programs.
     #[must_use]
     pub fn libpq(&self) -> Libpq {
         let given = &self.options.database_url;
         let mut url = given.clone();
         let mut password = given.password().map(decoded);
-        // A `postgres` URL can hold a password, so it can also be without one.
+        // A `postgres` URL can hold a password, so removing it cannot fail.
         let _ = url.set_password(None);
         url.set_query(None);
         for (name, value) in given.query_pairs() {
@@ -102,11 +101,11 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Connects to a database that is there already, and leaves it as it is.
+/// Connects to an existing database without changing it.
 pub(in crate::store) async fn connect_to_copy(url: &DatabaseUrl) -> Result<AnyConnection> {
     let mut options = url.connect_options();
     if url.dialect == Dialect::Sqlite {
-        // Not `rwc`: a file that is missing stays missing.
+        // Not `rwc`: a missing file must not be created.
         options.database_url.set_query(Some("mode=rw"));
     }
     match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {

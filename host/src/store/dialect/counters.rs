@@ -1,12 +1,12 @@
-//! The triggers that keep the counters of `storage`: see [`crate::store::storage`].
+//! The triggers that maintain the counters of `storage`: see [`crate::store::storage`].
 //!
-//! The two databases have different languages for triggers. A test makes the same changes on
-//! both and compares the counters with what is there.
+//! The two databases have different trigger languages. A test makes the same changes on both and
+//! compares the counters with the actual rows.
 
-/// How many rows of `storage` an app has on PostgreSQL at most.
+/// The maximum number of `storage` rows of an app on PostgreSQL.
 const SHARDS: u32 = 16;
 
-/// On SQLite each app has one row, which is made with the app.
+/// On SQLite each app has one row, which is created with the app.
 const SQLITE: &[&str] = &[
     "INSERT INTO storage (app_id, shard, entries, entry_bytes, files, file_bytes, events, \
      event_bytes) \
@@ -64,15 +64,15 @@ const SQLITE: &[&str] = &[
      event_bytes = event_bytes - OCTET_LENGTH(OLD.payload) WHERE app_id = OLD.app_id; END",
 ];
 
-/// Statements that may be run again.
+/// Returns the statements for SQLite; they can run repeatedly.
 pub(super) fn sqlite() -> Vec<String> {
     SQLITE.iter().map(|statement| (*statement).to_owned()).collect()
 }
 
-/// On PostgreSQL a connection adds to the row that its process number gives, once a statement.
-/// What an app that is being deleted had is not counted: its rows of `storage` go with it.
+/// Returns the statements for PostgreSQL. A connection updates the row given by its process number,
+/// once per statement. Removals from a deleted app are not counted: its counters are deleted too.
 ///
-/// The first count and the triggers come in one transaction during which nobody writes.
+/// One transaction counts the existing rows and creates the triggers; it locks out other writers.
 pub(super) fn postgres() -> Vec<String> {
     let is_there = "EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = 'storage_event_removed' \
         AND tgrelid = 'outbox'::regclass)";
@@ -143,7 +143,7 @@ pub(super) fn postgres() -> Vec<String> {
         deleted = count_entries(&removed),
         updated = count_entries(&format!("{added} UNION ALL {removed}")),
     );
-    // A row of it is changed with every commit.
+    // Every commit changes a row of this table.
     let vacuum = "ALTER TABLE storage SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, \
         autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)";
     vec![install, vacuum.to_owned()]
@@ -151,12 +151,12 @@ pub(super) fn postgres() -> Vec<String> {
 
 const OF_LIVING_APPS: &str = "JOIN apps a ON a.id = d.app_id";
 
-/// Rows of entries, each counted `n` times.
+/// Returns a query for rows of entries, each counted `n` times.
 fn rows_of_entries(table: &str, n: i64) -> String {
     format!("SELECT app_id, space, name, value, {n} AS n FROM {table}")
 }
 
-/// Adds rows of entries to the counters.
+/// Returns a statement that adds rows of entries to the counters.
 fn count_entries(rows: &str) -> String {
     format!(
         "INSERT INTO storage AS s (app_id, shard, entries, entry_bytes, files, file_bytes) \

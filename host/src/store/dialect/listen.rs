@@ -1,4 +1,4 @@
-//! What PostgreSQL tells of what other nodes have committed, on a connection of its own.
+//! Receives PostgreSQL's notifications about commits of other nodes, on its own connection.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::store::signals::Touches;
 use crate::store::{Error, Result};
 
 const CHANNEL: &str = "picloud";
-/// A question that takes longer has lost its connection.
+/// The timeout of a query, after which the connection counts as lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialect {
-    /// The statement that tells other nodes, inside of a transaction.
+    /// Returns the statement that notifies other nodes, inside a transaction.
     pub(in crate::store) fn tell(self, touched: Touches) -> Option<&'static str> {
         match (self, touched) {
             (Self::Sqlite, _) | (_, Touches::Records) => None,
@@ -29,7 +29,7 @@ impl Dialect {
         }
     }
 
-    /// The statement that names a connection's session.
+    /// Returns the query for the number of a connection's session.
     pub(in crate::store) fn session_query(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -38,22 +38,22 @@ impl Dialect {
     }
 }
 
-/// A change that a session has committed.
+/// A notification that a session has committed a change.
 pub(in crate::store) struct Told {
     /// The session's number.
     pub(in crate::store) session: i64,
     pub(in crate::store) touched: Touches,
 }
 
-/// A connection that hears what all sessions tell.
+/// A connection that receives the notifications of all sessions.
 pub(in crate::store) struct Listener(PgListener);
 
 impl Listener {
-    /// Listens from now on.
+    /// Connects and starts to listen.
     pub(in crate::store) async fn connect(options: &AnyConnectOptions) -> Result<Self> {
         let connect = async {
             let mut listener = PgListener::connect(options.database_url.as_str()).await?;
-            // The caller connects again, and knows that something may have been missed.
+            // The caller reconnects, and knows that it can have missed notifications.
             listener.eager_reconnect(false);
             listener.listen(CHANNEL).await?;
             Ok(Self(listener))
@@ -64,10 +64,10 @@ impl Listener {
         }
     }
 
-    /// Waits for the next change.
+    /// Waits for the next notification.
     ///
     /// # Errors
-    /// Why the connection is lost.
+    /// The reason why the connection was lost.
     pub(in crate::store) async fn hear(&mut self) -> Result<Told, String> {
         match self.0.try_recv().await {
             Ok(Some(told)) => Ok(Told {
@@ -83,11 +83,11 @@ impl Listener {
         }
     }
 
-    /// Asks on the same connection: a revision, when the next event is due (in microseconds from
-    /// now), and the time.
+    /// Queries a revision, the time until the next event is due (in microseconds), and the current
+    /// time, on the same connection.
     ///
     /// # Errors
-    /// Why the connection is lost.
+    /// The reason why the connection was lost.
     pub(in crate::store) async fn ask(
         &mut self,
         query: String,

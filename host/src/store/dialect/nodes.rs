@@ -1,26 +1,26 @@
-//! The nodes of a cluster: who is connected to the database.
+//! The nodes of a cluster: the processes that are connected to the database.
 //!
-//! Each node's connections bear its name, and PostgreSQL's own list of sessions tells who
-//! is there: no heartbeat, no row that a dead node leaves behind. SQLite has one node.
+//! Each node's connections carry its name, so PostgreSQL's own list of sessions shows the nodes. No
+//! heartbeat is needed, and a dead node leaves no row behind. SQLite has one node.
 
 use super::{DatabaseUrl, Dialect};
 
-/// What the names begin with. A name has at most 63 bytes; id and version fit.
+/// The prefix of the names. A name has at most 63 bytes, so id and version fit.
 const PREFIX: &str = "picloud/";
 
-/// A process that is connected to the database.
+/// A process connected to the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its id, new with every start.
+    /// The id, new at every start.
     pub id: String,
-    /// Its version of PiCloud.
+    /// The PiCloud version.
     pub version: String,
-    /// Since when it is connected, by the database's time, µs.
+    /// When it connected, by the database's time, µs.
     pub connected_at: i64,
 }
 
 impl DatabaseUrl {
-    /// The same database; connections to it bear the name of the node.
+    /// Sets the node's name for connections to this database.
     #[must_use]
     pub fn of_node(mut self, id: &str, version: &str) -> Self {
         if self.dialect.is_shared() {
@@ -33,7 +33,7 @@ impl DatabaseUrl {
 }
 
 impl Dialect {
-    /// A query for the names of the nodes and since when, µs, each is connected.
+    /// Returns a query for the names of the nodes and the time, µs, at which each connected.
     pub(in crate::store) fn nodes(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -47,7 +47,7 @@ impl Dialect {
     }
 }
 
-/// The node of a connection with that name.
+/// Returns the node of a connection with that name.
 pub(in crate::store) fn node((name, connected_at): (String, i64)) -> Option<Node> {
     let (version, id) = name.strip_prefix(PREFIX)?.split_once('/')?;
     Some(Node { id: id.to_owned(), version: version.to_owned(), connected_at })

@@ -1,11 +1,11 @@
-//! A place in the log of executions: how far somebody who follows it has read.
+//! A position in the log of executions: how far a client that follows the log has read.
 //!
-//! Executions become visible in the order of their commits, which is neither that of their
-//! ids nor that of the times at which they finished. Each writer numbers its own executions,
-//! and a cursor has one number for each writer: decision 29.
+//! Executions become visible in the order of their commits, which is neither that of their ids nor
+//! that of their finish times. Each writer numbers its own executions, and a cursor holds one
+//! number per writer: decision 29.
 //!
-//! As text a cursor is `v1.` and base64url of `WRITER:SEQUENCE,…;FINISHED_AT:ID`, where the
-//! part after the semicolon is the last execution without a number.
+//! As text a cursor is `v1.` and the base64url of `WRITER:SEQUENCE,…;FINISHED_AT:ID`. The part
+//! after the semicolon is the last execution without a number.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,34 +17,34 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::ExecutionId;
 use crate::store::writer::WRITERS_MAX;
 
-/// The longest text that is read as a cursor: 64 writers, each with the largest number.
+/// The maximum length of a cursor's text: 64 writers, each with the largest number.
 const TEXT_BYTES_MAX: usize = 4096;
 
 const PREFIX: &str = "v1.";
 
-/// How far the log has been read. The default is its beginning.
+/// A position in the log. The default is its beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionCursor {
-    /// The last sequence that was read of each writer; a writer that is missing is read from
-    /// its first execution.
+    /// The last sequence number read of each writer. A missing writer is read from its first
+    /// execution.
     pub(super) sequences: BTreeMap<i64, i64>,
-    /// The last execution without a number: when it finished, and its id.
+    /// The last execution without a number: its finish time and its id.
     pub(super) unnumbered: Option<(i64, ExecutionId)>,
 }
 
-/// The text is no cursor.
+/// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text is no cursor of the log")]
 pub struct CursorError;
 
 impl ExecutionCursor {
-    /// The last sequence that was read of a writer.
+    /// Returns the last sequence number read of a writer.
     pub(super) fn sequence(&self, writer: i64) -> i64 {
         self.sequences.get(&writer).copied().unwrap_or(0)
     }
 
-    /// Whether it names a sequence that its writer has not reached, which happens when the
-    /// database was restored from a backup since.
+    /// Whether the cursor has a number that its writer has not assigned yet. This happens after the
+    /// database was restored from a backup.
     pub(super) fn is_ahead_of(&self, writers: &BTreeMap<i64, i64>) -> bool {
         let reached = |writer| writers.get(writer).copied().unwrap_or(0);
         self.sequences.iter().any(|(writer, sequence)| *sequence > reached(writer))

@@ -1,4 +1,4 @@
-//! Which executions of a scope: what lists of them can be narrowed to.
+//! Filters for lists of executions.
 
 use sqlx::Any;
 use sqlx::any::AnyArguments;
@@ -8,32 +8,32 @@ use super::ExecutionScope;
 use crate::store::listing::{Listing, Table};
 use crate::store::{ExecutionStatus, TriggerId, TriggerKind};
 
-/// The log of executions as a list.
+/// The log of executions, as a table with lists.
 pub(in crate::store) const EXECUTIONS: Table =
     Table { name: "executions", at: "finished_at", id: "id" };
 
 const FITS: &str = "($2 IS NULL OR status = $2) AND ($3 IS NULL OR trigger_kind = $3) \
     AND ($4 IS NULL OR trigger_id = $4) AND finished_at >= $5 AND finished_at < $6";
 
-/// What executions have to be; what is `None` lets everything through.
+/// A filter of executions; a `None` field matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionFilter {
-    /// How they ended.
+    /// The status.
     pub status: Option<ExecutionStatus>,
-    /// What started them.
+    /// The kind of trigger that started the run.
     pub trigger_kind: Option<TriggerKind>,
-    /// By which trigger their event came.
+    /// The trigger that created the event.
     pub trigger_id: Option<TriggerId>,
-    /// When they finished at the earliest, µs.
+    /// The earliest finish time, µs.
     pub from: Option<i64>,
-    /// Before when they finished, µs.
+    /// The end of the finish times, exclusive, µs.
     pub to: Option<i64>,
-    /// What stands in their request, response, log or error: see [`super::search`].
+    /// A text in the request, response, log or error: see [`super::search`].
     pub text: Option<String>,
 }
 
 impl ExecutionFilter {
-    /// What fits but for the text, the last to finish first.
+    /// Returns the executions that match all but the text, last finished first.
     pub(in crate::store) fn listing(&self, scope: &ExecutionScope) -> Listing {
         let mut listing = Listing::of(EXECUTIONS);
         let mut status = self.status.map(ExecutionStatus::as_str);
@@ -42,7 +42,7 @@ impl ExecutionFilter {
             listing = listing.sifted(scope.column(), scope.id());
         } else {
             listing = listing.found(&format!("{} =", scope.column()), scope.id());
-            // Only failures have an index: most executions are none, and pay nothing for it.
+            // Only failures have an index: most executions succeed, and need no index entry.
             if let Some(failed) = status.take_if(|status| *status != "success") {
                 listing = listing.found("status =", failed).found_where("status <> 'success'");
             }
@@ -62,12 +62,12 @@ impl ExecutionFilter {
         listing
     }
 
-    /// What a row has to be but for the text, by `$2` to `$6`.
+    /// Returns the condition for all but the text, with `$2` to `$6`.
     pub(super) fn conditions() -> &'static str {
         FITS
     }
 
-    /// An expression for 1 where a row fits but for the text, by `$2` to `$6`; else 0.
+    /// Returns [`Self::conditions`] as an expression that is 1 or 0.
     pub(super) fn fits() -> String {
         format!("CASE WHEN {FITS} THEN 1 ELSE 0 END")
     }

@@ -1,13 +1,13 @@
-//! Reads the log in the order of its commits: nothing is missed and nothing comes twice.
+//! Reads the log in commit order, without gaps or duplicates.
 //!
 //! ```text
-//!  writer 1  ──5──6──7──8──9        the cursor {1: 6, 2: 2}: what follows is 7, 8, 9 of
-//!  writer 2  ──1──2──3──4           the first writer and 3, 4 of the second, merged by the
-//!  unnumbered ──────────            times at which they finished
+//!  writer 1  ──5──6──7──8──9        the cursor {1: 6, 2: 2}: next are 7, 8, 9 of the
+//!  writer 2  ──1──2──3──4           first writer and 3, 4 of the second, merged by
+//!  unnumbered ──────────            their finish times
 //! ```
 //!
-//! Invariant: what is read of a writer is what comes next, without a gap, so that the cursor
-//! after it needs one number for each writer.
+//! Invariant: the executions of a writer are read in sequence, without a gap, so that a cursor
+//! needs only one number per writer.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,22 +17,22 @@ use super::cursor::ExecutionCursor;
 use super::{Execution, ExecutionFilter, ExecutionId, ExecutionScope, search};
 use crate::store::{Error, Listed, Part, Result, Store, bulk};
 
-/// The most executions of one writer that one call looks at when not all of them fit.
+/// The maximum number of executions of one writer that a filtered call examines.
 const LOOKED_AT_MAX: i64 = 1_000;
 
-/// What came after a cursor.
+/// The executions after a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followed {
-    /// The executions, about in the order in which they finished. May be empty although there
-    /// are more, when few of those that were looked at fit the filter.
+    /// The executions, roughly ordered by finish time. Can be empty although more exist, when few
+    /// of the examined executions match the filter.
     pub rows: Vec<Execution>,
-    /// Where to go on.
+    /// The position to continue from.
     pub cursor: ExecutionCursor,
-    /// Whether there is more already.
+    /// Whether more executions are already stored.
     pub has_more: bool,
 }
 
-/// An execution that comes next: where it is, and whether it is asked for.
+/// The next execution: its position, and whether it matches the filter.
 #[derive(FromRow)]
 struct Next {
     id: ExecutionId,
@@ -41,15 +41,14 @@ struct Next {
     fits: i64,
 }
 
-/// What comes next of one writer; 0 is that of the unnumbered.
+/// The next executions of one writer; writer 0 holds the unnumbered ones.
 struct Stream {
     writer: i64,
     next: VecDeque<Next>,
 }
 
 impl Store {
-    /// A page of executions, the last to finish first, and the cursor of what is committed
-    /// after it.
+    /// Lists executions, last finished first, and returns a cursor for those committed later.
     pub async fn list_executions_and_cursor(
         &self,
         scope: &ExecutionScope,
@@ -57,7 +56,7 @@ impl Store {
         part: impl Into<Part>,
     ) -> Result<(Listed<Execution>, ExecutionCursor)> {
         let mut connection = self.reads().acquire().await?;
-        // One moment, or what is committed in between would be missed or come twice.
+        // Uses one snapshot: an execution committed in between would be missed or returned twice.
         let begin = self.inner.dialect.begin_snapshot();
         let mut snapshot = Connection::begin_with(&mut *connection, begin).await?;
         let listed = search::fetch(&mut snapshot, scope, filter, &part.into()).await?;
@@ -69,10 +68,10 @@ impl Store {
         Ok((listed, cursor))
     }
 
-    /// What was committed after `cursor`, at most `limit` executions. The filter's text does
-    /// not count here.
+    /// Returns at most `limit` executions that were committed after `cursor`. Ignores the filter's
+    /// text.
     ///
-    /// Errors: `Invalid` for a cursor that is ahead of the database.
+    /// Errors: `Invalid` if the cursor is ahead of the database.
     pub async fn follow_executions(
         &self,
         scope: &ExecutionScope,
@@ -83,7 +82,7 @@ impl Store {
         let mut connection = self.reads().acquire().await?;
         let writers = writers(&mut connection).await?;
         if cursor.is_ahead_of(&writers) {
-            let reason = "is ahead of the log, which was restored from a backup since; start anew";
+            let reason = "is ahead of the log, which was restored from a backup; start again";
             return Err(Error::Invalid { field: "after", reason });
         }
         let everything = ExecutionFilter { text: None, ..filter.clone() } == Default::default();
@@ -106,9 +105,9 @@ impl Store {
         Ok(Followed { rows, cursor, has_more })
     }
 
-    /// The cursor behind an execution: what was written after it is known where one writer has
-    /// written all that is numbered. None elsewhere, and for an execution that is not there or
-    /// has no number.
+    /// Returns the cursor after an execution. This needs a log in which only one writer has
+    /// numbered executions. `None` if there are several, or if the execution does not exist or has
+    /// no number.
     pub async fn cursor_behind(
         &self,
         scope: &ExecutionScope,
@@ -127,7 +126,7 @@ impl Store {
         Ok(Some(ExecutionCursor { sequences: [(writer, sequence)].into(), unnumbered }))
     }
 
-    /// The executions with these ids, in the order of the ids.
+    /// Returns the executions with these ids, in the order of the ids.
     async fn find_in_order(
         &self,
         connection: &mut AnyConnection,
@@ -149,7 +148,7 @@ impl Store {
     }
 }
 
-/// The last sequence of each writer.
+/// Returns the last sequence number of each writer.
 async fn writers(connection: &mut AnyConnection) -> Result<BTreeMap<i64, i64>> {
     let query = "SELECT id, sequence FROM writers";
     let rows: Vec<(i64, i64)> = sqlx::query_as(query).fetch_all(connection).await?;
@@ -169,7 +168,7 @@ async fn last_unnumbered(
     Ok(query.fetch_optional(connection).await?)
 }
 
-/// What is looked for, and among how many executions of each writer.
+/// A filter, and the number of executions of each writer to examine.
 struct Search<'a> {
     scope: &'a ExecutionScope,
     filter: &'a ExecutionFilter,
@@ -215,8 +214,8 @@ impl Search<'_> {
     }
 }
 
-/// Takes what finished first, again and again, until `limit` of it fit, and moves the cursor
-/// behind all that was taken.
+/// Takes executions in order of finish time until `limit` of them match. Moves the cursor after all
+/// that were taken.
 fn merge(
     streams: &mut [Stream],
     cursor: &mut ExecutionCursor,

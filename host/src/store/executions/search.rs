@@ -1,17 +1,17 @@
-//! Finds a text in executions: in their request, response, log and error.
+//! Searches executions for a text in their request, response, log and error.
 //!
 //! ```text
-//!  candidates  by the database: the filter, and a plain fragment of the text
+//!  candidates  from the database: the filter, and a plain fragment of the text
 //!      │
-//!  found       here: the text itself, in what people see of the row
+//!  matches     in Rust: the whole text, in the row as users see it
 //! ```
 //!
-//! The comparison is made here and not in SQL, because what is stored is JSON. JSON escapes
-//! quotes, backslashes and control characters, and the databases disagree on the case of
-//! letters beyond ASCII.
+//! The comparison is not made in SQL because the stored text is JSON. JSON escapes quotes,
+//! backslashes and control characters, and the databases disagree on the case of letters beyond
+//! ASCII.
 //!
-//! Invariant: at most [`TEXT_BYTES_MAX`] of rows are read for a page. Where the list then
-//! goes on is a part of the answer.
+//! Invariant: a page reads at most [`TEXT_BYTES_MAX`] of rows. The result then contains the
+//! position to continue from.
 
 #[cfg(test)]
 mod tests;
@@ -22,16 +22,16 @@ use super::{Execution, ExecutionFilter, ExecutionScope};
 use crate::store::listing::{LOOKED_AT_MAX, Listed, Listing, Part, Position};
 use crate::store::{Json, Page, Result};
 
-/// The most candidates that are read at once.
+/// The maximum number of candidates read at once.
 const STEP: i64 = 250;
-/// How much text is searched for one page; the row with which that is reached is the last.
+/// The maximum size of the text searched for one page; the row that exceeds it is the last.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
-/// The texts in which a fragment of what is searched for must stand.
+/// The columns that are searched.
 const COLUMNS: [&str; 4] = ["request", "response", "log", "error"];
 const TEXTS: &str = "request || COALESCE(response, '') || log || COALESCE(error, '')";
 
-/// A page of the executions that fit, with the filter's text.
+/// Returns a page of matching executions, including the filter's text.
 pub(super) async fn fetch(
     connection: &mut AnyConnection,
     scope: &ExecutionScope,
@@ -45,11 +45,11 @@ pub(super) async fn fetch(
     }
 }
 
-/// What is searched for.
+/// The text to search for.
 struct Text {
-    /// In small letters.
+    /// The text in lower case.
     folded: String,
-    /// Without spaces beside JSON's punctuation.
+    /// The text without spaces next to JSON's punctuation.
     tight: String,
 }
 
@@ -70,7 +70,7 @@ impl Text {
         let mut window = if fragment.is_some() { LOOKED_AT_MAX } else { STEP };
         let listing = match fragment {
             None => listing,
-            // A row with an escape may have the fragment's letters in it.
+            // A row with an escape can contain the fragment's letters in escaped form.
             Some(fragment) => {
                 let like = format!("(LOWER({TEXTS}) LIKE {{}} OR {TEXTS} LIKE '%\\u%' ESCAPE '!')");
                 let pattern = format!("%{fragment}%");
@@ -109,16 +109,16 @@ impl Text {
             if after.is_none() {
                 return Ok(Listed { rows, looked_to: None });
             }
-            // Candidates that come in such numbers are most of the rows.
+            // A full step means that most rows are candidates.
             left -= if is_full { count } else { window };
             window = STEP;
         }
         Ok(Listed { rows, looked_to: after })
     }
 
-    /// The longest part of the text that stands in a row as it is, whatever the database
-    /// takes for small letters: ASCII letters and digits, without those that are also small
-    /// letters of others (U+0130, U+212A).
+    /// Returns the longest part of the text that every database lowercases in the same way. It
+    /// consists of ASCII letters and digits, without those that are also the lower case of other
+    /// characters (U+0130, U+212A).
     fn fragment(&self) -> Option<&str> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() && !matches!(c, 'i' | 'k');
         let parts = self.folded.split(|c| !is_plain(c));
@@ -129,9 +129,9 @@ impl Text {
         texts(row).any(|text| self.is_in_json(text))
     }
 
-    /// Whether the text stands in a JSON text: as people see it, or as it is stored.
+    /// Whether a JSON text contains the text, as users see it or as it is stored.
     fn is_in_json(&self, json: &Json) -> bool {
-        // Without a backslash, what is found as it is stored is found as it is seen.
+        // Without a backslash, a match in the stored form is also a match in the visible form.
         (self.folded.contains('\\') && self.is_in_text(json.as_str()))
             || self.is_in_text(&seen(json.as_str()))
     }
@@ -148,8 +148,8 @@ fn texts(row: &Execution) -> impl Iterator<Item = &Json> {
         .flatten()
 }
 
-/// A JSON text with its strings as they are, without escapes. Strings that are JSON themselves,
-/// such as bodies, follow once more as what they say.
+/// Returns a JSON text with its strings unescaped. Strings that contain JSON, such as bodies, are
+/// appended again in unescaped form.
 fn seen(json: &str) -> String {
     let mut inner = Vec::new();
     let mut seen = unescaped(json, |text| {
@@ -165,7 +165,7 @@ fn seen(json: &str) -> String {
     seen
 }
 
-/// A JSON text with its strings as they are; `each` is told of each string.
+/// Returns a JSON text with its strings unescaped, and calls `each` with each string.
 fn unescaped(json: &str, mut each: impl FnMut(&str)) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -173,7 +173,7 @@ fn unescaped(json: &str, mut each: impl FnMut(&str)) -> String {
         let (before, from) = rest.split_at(start);
         let (string, after) = from.split_at(end_of_string(from));
         out.push_str(before);
-        // What is no string, such as one that was cut, stays as it is.
+        // Text that is not a string, such as a truncated one, stays unchanged.
         match serde_json::from_str::<String>(string) {
             Ok(text) => {
                 out.push('"');
@@ -189,7 +189,7 @@ fn unescaped(json: &str, mut each: impl FnMut(&str)) -> String {
     out
 }
 
-/// Behind the quote that ends the string at the beginning of `json`.
+/// Returns the index after the closing quote of the string at the beginning of `json`.
 fn end_of_string(json: &str) -> usize {
     let mut is_escaped = false;
     for (at, byte) in json.bytes().enumerate().skip(1) {
@@ -203,7 +203,7 @@ fn end_of_string(json: &str) -> usize {
     json.len()
 }
 
-/// Small letters, each for itself: both forms of the Greek sigma are one.
+/// Returns the text in lower case, character by character; both forms of the Greek sigma are equal.
 fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -212,7 +212,7 @@ fn fold(text: &str) -> String {
     folded.map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
-/// The text without spaces beside JSON's punctuation, so that `"a": 1` is `"a":1`.
+/// Returns the text without spaces next to JSON's punctuation, so that `"a": 1` is `"a":1`.
 fn tighten(text: &str) -> String {
     let is_space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
     let is_punctuation = |c: char| matches!(c, ':' | ',' | '{' | '}' | '[' | ']');

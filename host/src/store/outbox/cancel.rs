@@ -1,8 +1,8 @@
-//! Cancelling what waits, for a person who does not want it to run.
+//! Cancels pending events on a user's request.
 //!
-//! Invariant: an event is cancelled or claimed, never both. Who cancels and who claims lock its
-//! row; the second of them finds it deleted or leased.
-//! Invariant: what runs is left alone.
+//! Invariant: an event is cancelled or claimed, never both. Both operations lock its row; the
+//! second one finds it deleted or leased.
+//! Invariant: a running event is never cancelled.
 
 use sqlx::AssertSqlSafe;
 
@@ -14,9 +14,9 @@ use crate::store::{
 };
 
 impl Store {
-    /// Deletes an event that waits.
+    /// Deletes a pending event.
     ///
-    /// Errors: `NotFound(Event)`, also for one that is done; `Conflict(EventRuns)` while it runs.
+    /// Errors: `NotFound(Event)`, also if it is done; `Conflict(EventRuns)` while it is running.
     pub async fn cancel_event(&self, id: &EventId) -> Result<()> {
         let id = id.clone();
         self.write(Touches::Records, move |connection| {
@@ -36,8 +36,8 @@ impl Store {
         .await
     }
 
-    /// Deletes those of these events that wait, and returns them. Leaves out an event that
-    /// another node changes at this moment: to wait for several rows can be a deadlock.
+    /// Deletes the pending events among `ids` and returns them. Skips an event that another node is
+    /// changing: waiting for several rows can deadlock.
     pub async fn cancel_events(&self, ids: Vec<EventId>) -> Result<Vec<EventId>> {
         let dialect = self.inner.dialect;
         self.write(Touches::Records, move |connection| {
@@ -56,7 +56,7 @@ impl Store {
         .await
     }
 
-    /// Where the app's events are in [`Store::list_events`].
+    /// Returns the positions of the app's events in [`Store::list_events`].
     pub async fn list_event_positions(
         &self,
         app_id: &AppId,

@@ -1,7 +1,7 @@
-//! How a node takes what is due, keeps it, and finds what others have lost.
+//! Claims due events, extends their leases, and recovers events with expired leases.
 //!
-//! Apps take turns: one statement finds the apps that have something due, without
-//! looking at all that they have, and each gets its share of what is taken.
+//! Apps take turns: one statement finds the apps with due events without reading all their events,
+//! and each app gets its share of a claim.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,66 +14,66 @@ use crate::store::revision::STORED_REVISION;
 use crate::store::signals::Touches;
 use crate::store::{AppId, COUNTED_MAX, EventId, Result, Store, bulk};
 
-/// The last error of an event whose lease ran out.
+/// The last error of an event whose lease expired.
 pub const NO_END: &str =
-    "an attempt had no end: the host went down, or the database, while the script ran";
+    "the attempt did not finish: the host or the database went down while the script ran";
 
-/// How many apps one claim serves; the others come with the next ones.
+/// The maximum number of apps served by one claim; later claims serve the others.
 const APPS_MAX: usize = 32;
 
-/// One claim of one event.
+/// A claim of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The event.
     pub event_id: EventId,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: i64,
-    /// Whose.
+    /// The token of the claim.
     pub token: String,
 }
 
-/// What to take.
+/// The parameters of a claim.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Names this claim.
+    /// The token of this claim.
     pub token: String,
-    /// For how long, µs.
+    /// The duration of the lease, µs.
     pub lease_us: i64,
-    /// At most so many events.
+    /// The maximum number of events.
     pub events_max: i64,
-    /// Where they are to be in hand: says how many an app may have there.
+    /// The places for running events; they limit the events of each app.
     pub places: Arc<Places>,
-    /// Begin with the apps after this one, so that all get their turn.
+    /// The app after which to begin, so that all apps get their turn.
     pub after_app: Option<AppId>,
     /// When the attempts begin, µs.
     pub at: i64,
 }
 
-/// What was taken.
+/// The result of a claim.
 #[derive(Debug, Clone, Default)]
 pub struct Claimed {
-    /// The events, their attempt counted.
+    /// The claimed events, with their attempt counted.
     pub events: Vec<Event>,
-    /// In how many microseconds there will be something to take: 0 when more is
-    /// due now; none when nothing waits.
+    /// The microseconds until more can be claimed: 0 if more events are due, `None` if none are
+    /// pending.
     pub next_in_us: Option<i64>,
     /// The last app that was served.
     pub last_app: Option<AppId>,
-    /// Whether an app has more that is due than it may have in hand.
+    /// Whether an app has more due events than its places allow.
     pub is_capped: bool,
 }
 
-/// An app with waiting events, and when the first of them is available.
+/// An app with pending events, and when the first of them is due.
 #[derive(FromRow)]
 struct WaitingApp {
     app_id: AppId,
     available_at: i64,
-    /// 1 if a trigger has let go of messages that it still has.
+    /// 1 if a trigger has released messages that are still assigned to it.
     is_moving: i64,
 }
 
 impl Store {
-    /// Takes what is due and what a lease has run out of; nothing while the disk is full.
+    /// Claims due events and events with expired leases; none while the disk is full.
     pub async fn claim_events(&self, claim: Claim) -> Result<Claimed> {
         if self.check_room().is_err() {
             return Ok(Claimed::default());
@@ -86,8 +86,8 @@ impl Store {
         .await
     }
 
-    /// In how many microseconds there will be something to claim, 0 when there is now;
-    /// none when nothing waits. One statement, and none of the writer's.
+    /// Returns the microseconds until an event can be claimed: 0 if one is due, `None` if none are
+    /// pending. Executes one statement on a read connection.
     pub async fn next_event_in(&self) -> Result<Option<i64>> {
         let query = look_query(self.inner.dialect);
         let (_, next, _): (i64, Option<i64>, i64) =
@@ -95,8 +95,8 @@ impl Store {
         Ok(next.map(|us| us.max(0)))
     }
 
-    /// Keeps claimed events for `lease_us` microseconds from now; of an event that
-    /// has another token by now nothing changes.
+    /// Extends the leases of claimed events to `lease_us` microseconds from now. Events with
+    /// another token are unchanged.
     pub async fn extend_leases(
         &self,
         token: String,
@@ -125,8 +125,8 @@ impl Store {
         .await
     }
 
-    /// Gives back a claimed event whose run did not begin: the attempt is not counted,
-    /// and the event waits `delay_us` microseconds. `false` if the lease was lost.
+    /// Releases a claimed event whose run did not begin: the attempt is not counted, and the event
+    /// is due again in `delay_us` microseconds. `false` if the lease was lost.
     pub async fn release_event(&self, lease: Lease, delay_us: i64) -> Result<bool> {
         let dialect = self.inner.dialect;
         self.write(Touches::Outbox, move |connection| {
@@ -150,9 +150,8 @@ impl Store {
         .await
     }
 
-    /// Gives back every lease of a process that is gone. Only where no other process
-    /// uses the database: on SQLite, at the start. Elsewhere nothing happens, and
-    /// leases run out.
+    /// Releases every lease of a previous process. Used at the start on SQLite, where no other
+    /// process uses the database. Does nothing on a shared database, where leases expire.
     pub async fn release_orphans(&self) -> Result<u64> {
         if self.inner.dialect.is_shared() {
             return Ok(0);
@@ -202,7 +201,7 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
     let count = apps.len();
     for (served, app) in apps.into_iter().enumerate() {
         let free = claim.events_max - claimed.events.len() as i64;
-        // What one app leaves of its share, the apps after it may have.
+        // An app's unused share goes to the apps after it.
         let share = (free / (count - served) as i64).max(1).min(free);
         let room = claim.places.room_of(&app.app_id);
         let share = share.min(i64::try_from(room).unwrap_or(i64::MAX));
@@ -215,7 +214,7 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
         claimed.events.extend(events);
     }
     if !claimed.events.is_empty() {
-        // What was behind the first events of the apps that were served.
+        // Events that followed the first ones of the served apps.
         let left = waiting_apps(connection).await?;
         let has_room = |app: &&WaitingApp| {
             let room = taken.get(&app.app_id).copied();
@@ -236,7 +235,7 @@ async fn first_lease_end(connection: &mut AnyConnection) -> Result<Option<i64>> 
     Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
 }
 
-/// The events of nodes that are gone wait again.
+/// Releases events with expired leases.
 async fn release_expired(connection: &mut AnyConnection, dialect: Dialect, now: i64) -> Result<()> {
     let query = format!(
         "UPDATE outbox SET lease_token = NULL, leased_until = NULL, last_error = $2 WHERE id IN \
@@ -247,8 +246,8 @@ async fn release_expired(connection: &mut AnyConnection, dialect: Dialect, now: 
     Ok(())
 }
 
-/// Every app with waiting events, by id. Each step looks only for the next app and
-/// its first event, so a million events of one app cost nothing here.
+/// Selects every app with pending events, by id. Each step looks only for the next app and its
+/// first event, so a million events of one app cost nothing extra.
 const WAITING: &str = "waiting (app_id) AS ( \
         SELECT MIN(app_id) FROM outbox WHERE lease_token IS NULL AND script_id IS NOT NULL \
         UNION ALL \
@@ -256,8 +255,8 @@ const WAITING: &str = "waiting (app_id) AS ( \
             AND o.script_id IS NOT NULL AND o.app_id > waiting.app_id) \
         FROM waiting WHERE waiting.app_id IS NOT NULL)";
 
-/// Those of the apps of [`WAITING`] that are not deleted, when the first event of each is
-/// available, and whether its messages are being moved.
+/// Selects the apps of [`WAITING`] that are not deleted, when the first event of each is due, and
+/// whether its messages are being moved.
 const WAITING_APPS: &str = "SELECT app_id, (SELECT MIN(o.available_at) FROM outbox o \
         WHERE o.lease_token IS NULL AND o.script_id IS NOT NULL AND o.app_id = waiting.app_id) \
         AS available_at, (SELECT COUNT(*) FROM (SELECT 1 FROM message_moves m \
@@ -265,8 +264,8 @@ const WAITING_APPS: &str = "SELECT app_id, (SELECT MIN(o.available_at) FROM outb
         FROM waiting WHERE app_id IS NOT NULL AND NOT EXISTS \
         (SELECT 1 FROM apps a WHERE a.id = waiting.app_id AND a.deleted_at IS NOT NULL)";
 
-/// A query for the revision of the definitions, in how many microseconds there will be
-/// something to claim, and the time of the database.
+/// Returns a query for the revision of the definitions, the microseconds until an event can be
+/// claimed, and the database's time.
 pub(in crate::store) fn look_query(dialect: Dialect) -> String {
     format!(
         "WITH RECURSIVE {WAITING} SELECT ({STORED_REVISION}), MIN(at) - {now}, {now} \
@@ -276,8 +275,8 @@ pub(in crate::store) fn look_query(dialect: Dialect) -> String {
     )
 }
 
-/// A query for how many events wait and run, at most [`COUNTED_MAX`] each, and since when the
-/// oldest that could begin waits.
+/// Returns a query for the numbers of pending and running events, at most [`COUNTED_MAX`] each, and
+/// the due time of the oldest due event.
 pub(in crate::store) fn facts_query(dialect: Dialect) -> String {
     let count = |condition: &str| {
         format!(
@@ -288,7 +287,7 @@ pub(in crate::store) fn facts_query(dialect: Dialect) -> String {
         "WITH RECURSIVE {WAITING} SELECT {} AS waiting, {} AS running, \
          (SELECT MIN(available_at) FROM ({WAITING_APPS}) AS w WHERE available_at <= {now}) \
          AS oldest_due_at, {now} AS read_at",
-        // By two indexes: messages without a script are in one of their own.
+        // Uses two indexes, because messages without a script have their own.
         count(
             "lease_token IS NULL AND script_id IS NOT NULL UNION ALL \
              SELECT 1 FROM outbox WHERE lease_token IS NULL AND script_id IS NULL",
@@ -303,11 +302,11 @@ async fn waiting_apps(connection: &mut AnyConnection) -> Result<Vec<WaitingApp>>
     Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?)
 }
 
-/// How many events are looked at while messages of the app are being moved.
+/// The maximum number of events examined while messages of the app are being moved.
 const MOVING_LOOK_MAX: i64 = 500;
 
-/// Takes what is due of an app some of whose messages a trigger has let go of: those go back
-/// into their queue instead. Returns less than `share` while there are many of them.
+/// Claims due events of an app whose trigger has released messages. Released messages return to
+/// their queue instead. Returns fewer than `share` events while there are many of them.
 async fn take_but_moving(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -363,9 +362,8 @@ async fn take(
     taken(query.bind(now).bind(share).fetch_all(connection).await?)
 }
 
-/// Takes the events whose `ids` are selected. A message runs the script that its trigger leads
-/// to now. A dedupe key is free from now on: what happens next may not be seen by the run that
-/// begins.
+/// Claims the events whose `ids` are selected. A message runs the script that its trigger points to
+/// now. The dedupe key is freed: the run that begins might not see changes made from now on.
 fn take_statement(ids: &str) -> String {
     format!(
         "UPDATE outbox SET attempt = attempt + 1, leased_until = $2, lease_token = $3, \
@@ -375,7 +373,7 @@ fn take_statement(ids: &str) -> String {
     )
 }
 
-/// RETURNING has no order of its own.
+/// Sorts the events, because RETURNING has no order.
 fn taken(mut events: Vec<Event>) -> Result<Vec<Event>> {
     events.sort_by(|a, b| (a.available_at, &a.id).cmp(&(b.available_at, &b.id)));
     Ok(events)

@@ -1,19 +1,18 @@
-//! Events that this process takes as it appends them.
+//! Claims events for this process as it appends them.
 //!
 //! ```text
-//!        ┌───── a claim has left nothing that is due ─────┐
+//!        ┌────── a claim has left no due event ───────────┐
 //!        ▼                                                │
 //!  open ─┬─ append, places free ─▶ appended as claimed, handed over after the COMMIT
-//!        └─ append, none free ───▶ closed: it waits, and what comes waits behind it
+//!        └─ append, none free ───▶ closed: this and later events stay pending
 //! ```
 //!
-//! To be claimed, a row that was written a moment ago would be found, locked and
-//! written anew with most of its indexes: more than it cost to append it (decision 11).
-//! While something that is due waits, nothing is taken past it: a claim shares its
-//! places out among the apps.
+//! A claim would have to find and lock a row that was just written, and rewrite it with most of its
+//! indexes. That costs more than appending it (decision 11). While a due event is pending, none are
+//! handed over past it, because claims share the places fairly among the apps.
 //!
-//! Invariant: an event is handed over after the COMMIT that it speaks of, and only if
-//! that was answered. Of one that was not, the lease runs out.
+//! Invariant: an event is handed over after its COMMIT, and only if the COMMIT was confirmed.
+//! Otherwise its lease expires.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,27 +23,27 @@ use super::{Event, NewEvent, Place, Places};
 use crate::store::dialect::Dialect;
 use crate::store::{Result, Store, bulk};
 
-/// What a dispatcher offers to take.
+/// The offer of a dispatcher to take events.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// Names its claims.
+    /// The token of its claims.
     pub token: String,
-    /// For how long it takes an event at first, µs.
+    /// The duration of the first lease, µs.
     pub lease_us: i64,
-    /// How many events it takes at once: one place for each.
+    /// The places for running events: one event takes one place.
     pub places: Arc<Places>,
 }
 
 /// An event that was claimed when it was appended.
 #[derive(Debug)]
 pub struct Taken {
-    /// The event, its first attempt counted.
+    /// The event, with its first attempt counted.
     pub event: Event,
-    /// Its place, given back when this is dropped.
+    /// Its place, freed when this is dropped.
     pub place: Place,
 }
 
-/// Where those who append meet the one who takes.
+/// Connects the code that appends events with the dispatcher that takes them.
 #[derive(Clone, Default)]
 pub(in crate::store) struct Handover {
     taker: Arc<Mutex<Option<Taker>>>,
@@ -53,11 +52,11 @@ pub(in crate::store) struct Handover {
 struct Taker {
     offer: Offer,
     is_open: bool,
-    /// Holds no more than there are places.
+    /// Holds at most as many events as there are places.
     taken: mpsc::UnboundedSender<Taken>,
 }
 
-/// Events that have places; without a COMMIT they are given back.
+/// Events with reserved places; without a COMMIT the places are freed.
 pub(in crate::store) struct Reserved {
     events: Vec<(NewEvent, Place)>,
     offer: Offer,
@@ -66,8 +65,8 @@ pub(in crate::store) struct Reserved {
 }
 
 impl Handover {
-    /// Moves those of the `events` that can be taken now out of them; `at` is when
-    /// their first attempt begins, µs.
+    /// Moves the events that can be claimed now out of `events`. Their first attempt begins at
+    /// `at`, µs.
     pub(in crate::store) fn reserve(
         &self,
         events: &mut Vec<NewEvent>,
@@ -105,7 +104,7 @@ impl Handover {
 }
 
 impl Reserved {
-    /// Appends them, inside of a transaction, with their first attempt counted.
+    /// Appends the events inside a transaction, with their first attempt counted.
     pub(in crate::store) async fn append(
         &self,
         connection: &mut AnyConnection,
@@ -130,7 +129,7 @@ impl Reserved {
         Ok(())
     }
 
-    /// Hands them over. Whoever took them may have gone; their leases then run out.
+    /// Hands the events over. If the receiver was dropped, their leases expire.
     pub(in crate::store) fn hand_over(self) {
         for (event, place) in self.events {
             let event = first_attempt(event, &self.offer.token, self.at);
@@ -140,9 +139,9 @@ impl Reserved {
 }
 
 impl Store {
-    /// Takes events from now on as this process appends them, once
-    /// [`Store::open_handover`] says that nothing waits. They come after they are on
-    /// disk, each with one of the offered places.
+    /// Claims events as this process appends them, once [`Store::open_handover`] is called with
+    /// `true`. The channel receives them after they are on disk, each with one of the offered
+    /// places.
     #[must_use]
     pub fn take_events(&self, offer: Offer) -> mpsc::UnboundedReceiver<Taken> {
         let (taken, receiver) = mpsc::unbounded_channel();
@@ -150,27 +149,27 @@ impl Store {
         receiver
     }
 
-    /// Whether events are taken as they are appended: while nothing that is due waits.
+    /// Sets whether events are claimed as they are appended: only while no due event is pending.
     pub fn open_handover(&self, is_open: bool) {
         if let Some(taker) = self.inner.handover.lock().as_mut() {
             taker.is_open = is_open;
         }
     }
 
-    /// Takes no more. The channel of [`Store::take_events`] ends when the last commit
-    /// under way has.
+    /// Ends the handover. The channel of [`Store::take_events`] closes after the last pending
+    /// commit.
     pub fn end_handover(&self) {
         *self.inner.handover.lock() = None;
     }
 }
 
-/// Whether an event can begin as soon as it is accepted. One with a dedupe key first has
-/// to be seen waiting.
+/// Whether an event can begin as soon as it is accepted. An event with a dedupe key must first be
+/// pending.
 fn is_ready(event: &NewEvent) -> bool {
     event.script_id.is_some() && event.delay_us <= 0 && event.dedupe_key.is_none()
 }
 
-/// The event as a claim would have read it.
+/// Returns the event as a claim would have read it.
 fn first_attempt(event: NewEvent, token: &str, at: i64) -> Event {
     Event {
         id: event.id,

@@ -1,5 +1,5 @@
-//! Events from outside of a run: stored requests, messages sent through the API,
-//! fired triggers.
+//! Accepts events from outside of a run: stored requests, messages sent through the API, fired
+//! triggers.
 
 use sqlx::AnyConnection;
 
@@ -13,48 +13,48 @@ use crate::store::{
     audit, commit, text,
 };
 
-/// An idempotency key that comes for the first time, or not.
+/// An idempotency key of a request, new or repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
-    /// The app that was asked.
+    /// The app that was called.
     pub app_id: AppId,
-    /// What was asked: the same key means nothing elsewhere.
+    /// The scope of the key: the same key in another scope is independent.
     pub scope: String,
     /// The caller's key.
     pub key: String,
-    /// What was asked in full, as a hash.
+    /// The hash of the whole request.
     pub fingerprint: String,
-    /// The event by which the first answer is found again.
+    /// The event that identifies the first response.
     pub event_id: EventId,
-    /// The first answer, if it is known already.
+    /// The first response, if it is known already.
     pub answer: Option<Json>,
-    /// The first answer in the place of that, when the event is dropped.
+    /// The first response to use instead if the event is dropped.
     pub answer_when_dropped: Option<Json>,
-    /// Now, µs.
+    /// The current time, µs.
     pub created_at: i64,
 }
 
-/// What became of an event from outside.
+/// The result of accepting events from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// It is in the outbox.
+    /// The events are in the outbox.
     Appended,
-    /// The key has come before, with this event.
+    /// The key was used before, for this event.
     Replayed(EventId),
-    /// The key has come before, with another fingerprint: nothing was appended.
+    /// The key was used before with another fingerprint: nothing was appended.
     Reused,
-    /// A message with the same dedupe key waits.
+    /// A message with the same dedupe key is pending.
     Dropped,
-    /// The definitions that the events follow from have changed: nothing was appended.
+    /// The definitions that the events were derived from have changed: nothing was appended.
     Stale,
 }
 
-/// What became of some events.
+/// The result of appending events.
 struct Appended {
     accepted: Accepted,
-    /// Those that are to be carried out here at once.
+    /// The events that this process runs at once.
     taken: Option<Reserved>,
-    /// Whether there may be something to claim.
+    /// Whether events can be claimed afterwards.
     is_to_claim: bool,
 }
 
@@ -65,8 +65,8 @@ impl Appended {
 }
 
 impl Store {
-    /// Appends events; they are on disk when this returns. Of [`Store::on_behalf`], with
-    /// that entry of the audit log, unless the key has come before or the message is dropped.
+    /// Appends events; they are on disk when this returns. A store from [`Store::on_behalf`] also
+    /// writes its audit entry, unless the key was used before or the message is dropped.
     ///
     /// Errors: `NotFound(App)`, `Invalid`.
     pub async fn append_events(
@@ -77,8 +77,8 @@ impl Store {
         self.append_matched_events(events, key, None).await
     }
 
-    /// [`Store::append_events`] for events that follow from the definitions of a revision:
-    /// `Stale` if the definitions have changed since.
+    /// Appends events that were derived from a revision of the definitions. Returns `Stale` if the
+    /// definitions have changed since.
     pub async fn append_matched_events(
         &self,
         events: Vec<NewEvent>,
@@ -91,7 +91,7 @@ impl Store {
         if let Some(key) = &key {
             text::check("idempotency_key", &key.key, text::NAME_BYTES_MAX)?;
         }
-        // The common case goes with others of its kind, many by one statement.
+        // The common case is grouped with other commits, many with one statement.
         if key.is_none() && events.iter().all(|event| event.dedupe_key.is_none()) {
             let at = events.first().map_or(0, |event| event.created_at);
             let caused = events.into_iter().map(|event| Caused { event, of_write: None });
@@ -102,7 +102,7 @@ impl Store {
             return Ok(match committed {
                 Committed::Stale => Accepted::Stale,
                 Committed::Full(full) => return Err(Error::Conflict(Conflict::StorageFull(full))),
-                // There is no lease to lose, and nothing was read.
+                // No lease can be lost, and nothing was read.
                 Committed::Done | Committed::Conflict | Committed::LeaseLost => Accepted::Appended,
             });
         }
@@ -141,8 +141,7 @@ impl Store {
         Ok(accepted)
     }
 
-    /// The answer that was first given to an event with an idempotency key, if it
-    /// has been given.
+    /// Returns the first response to an event with an idempotency key, if there is one.
     pub async fn find_first_answer(&self, event_id: &EventId) -> Result<Option<Json>> {
         let answer: Option<Option<Json>> =
             sqlx::query_scalar("SELECT answer FROM idempotency_keys WHERE event_id = $1")
@@ -152,8 +151,8 @@ impl Store {
         Ok(answer.flatten())
     }
 
-    /// The caller of an event no longer waits: from now on it is an event like any
-    /// other. `false` if it is done.
+    /// Removes the waiting caller from an event, which then is like any other. `false` if the event
+    /// is done.
     pub async fn forget_reply(&self, event_id: &EventId) -> Result<bool> {
         let event_id = event_id.clone();
         self.write(Touches::Records, move |connection| {
@@ -208,7 +207,7 @@ async fn append(
             return Ok(Appended::nothing(accepted));
         }
     }
-    // After the key: the answer to an event that was accepted takes no room.
+    // Checked after the key: a repeated response needs no space.
     let room = commit::check_events(connection, dialect, storage, &events).await?;
     room.map_err(|full| Error::Conflict(Conflict::StorageFull(full)))?;
     let on_app = |error: Error| error.on_foreign_key(Resource::App);

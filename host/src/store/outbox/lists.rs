@@ -1,7 +1,6 @@
-//! What waits in an app, as lists and as counts.
+//! Lists and counts the pending and running events of an app.
 //!
-//! Invariant: the outbox is not counted as a whole. It is long exactly when there is no time
-//! for that.
+//! Invariant: the whole outbox is never counted. It is long exactly when the system is busy.
 
 use sqlx::FromRow;
 
@@ -14,25 +13,25 @@ use crate::store::{
 
 const OUTBOX: Table = Table { name: "outbox", at: "created_at", id: "id" };
 
-/// The most events of one kind and source that are counted.
+/// The maximum number of events counted for one kind and source.
 pub const PLACE_COUNTED_MAX: i64 = 1_000;
 
-/// Which events of an app to list.
+/// A filter of an app's events.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Only of this kind.
+    /// Only events of this kind.
     pub kind: Option<TriggerKind>,
-    /// Only by this queue, topic, collection or bucket.
+    /// Only events of this queue, topic, collection or bucket.
     pub source: Option<String>,
-    /// Only by this trigger.
+    /// Only events of this trigger.
     pub trigger_id: Option<TriggerId>,
-    /// Only what this execution has caused.
+    /// Only events that this execution caused.
     pub caused_by: Option<ExecutionId>,
-    /// Only what this script is to be run for.
+    /// Only events that run this script.
     pub script_id: Option<ScriptId>,
 }
 
-/// How much waits in an app.
+/// The number of an app's events of one kind and source.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Backlog {
     /// The kind of event.
@@ -40,14 +39,14 @@ pub struct Backlog {
     pub kind: TriggerKind,
     /// The queue, topic, collection or bucket.
     pub source: String,
-    /// How many events wait or run; [`PLACE_COUNTED_MAX`] stands for that and more.
+    /// The number of pending and running events, at most [`PLACE_COUNTED_MAX`].
     pub events: i64,
-    /// When the oldest of them was accepted, µs.
+    /// When the oldest of these events was accepted, µs.
     pub oldest_at: i64,
 }
 
-/// The kinds and sources of an app's events, each found from the one before it. Not by
-/// `(kind, source) > …`, for which SQLite passes over all events of the kind.
+/// Selects the kinds and sources of an app's events, each starting from the previous one. Not with
+/// `(kind, source) > …`, for which SQLite steps over all events of the kind.
 const PLACES: &str = "WITH RECURSIVE kinds (kind) AS ( \
         SELECT MIN(kind) FROM outbox WHERE app_id = $1 UNION ALL \
         SELECT (SELECT MIN(o.kind) FROM outbox o WHERE o.app_id = $1 AND o.kind > kinds.kind) \
@@ -59,7 +58,7 @@ const PLACES: &str = "WITH RECURSIVE kinds (kind) AS ( \
             AND o.kind = places.kind AND o.source > places.source) \
         FROM places WHERE places.source IS NOT NULL)";
 
-/// What fits, the last accepted first.
+/// Returns the matching events as a list, last accepted first.
 pub(super) fn listing(app_id: &AppId, filter: &EventFilter) -> Listing {
     let filters = [
         ("caused_by", filter.caused_by.as_ref().map(ExecutionId::as_str)),
@@ -84,9 +83,9 @@ pub(super) fn listing(app_id: &AppId, filter: &EventFilter) -> Listing {
 }
 
 impl Store {
-    /// The app's events that are not done, the last accepted first. What is by kind alone, by
-    /// source alone, by script, or by several filters is looked for among the last 10,000. Large payloads are
-    /// left out.
+    /// Lists the app's events that are not done, last accepted first. Large payloads are omitted. A
+    /// filter by kind, source or script alone, or by several fields, searches only the last 10,000
+    /// events.
     pub async fn list_events(
         &self,
         app_id: &AppId,
@@ -103,7 +102,7 @@ impl Store {
         listing(app_id, filter).fetch(&mut connection, &columns, &part.into()).await
     }
 
-    /// What waits in an app, by kind and source.
+    /// Lists the numbers of an app's events by kind and source.
     pub async fn list_backlog(&self, app_id: &AppId, page: Page) -> Result<Vec<Backlog>> {
         let place = "o.app_id = $1 AND o.kind = p.kind AND o.source = p.source";
         let query = format!(

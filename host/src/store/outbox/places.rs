@@ -1,4 +1,4 @@
-//! How many events a node has in progress at once, in all and of each app.
+//! Limits the number of running events on a node, in total and per app.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::store::AppId;
 
-/// An app that has as many events in hand as it may gets more when so many places are free for
-/// it again, so that claims stay large.
+/// An app at its limit gets no more events until this many of its places are free again, so that
+/// claims stay large.
 const APP_ROOM_MIN: usize = 64;
 
-/// Places for events: a node has no more in progress, and no app more than its part of them.
+/// The places for running events: they limit a node's total and each app's part of it.
 #[derive(Debug)]
 pub struct Places {
     all: Arc<Semaphore>,
@@ -21,7 +21,7 @@ pub struct Places {
     app_has_room: Notify,
 }
 
-/// The place of one event, given back when it is dropped.
+/// The place of one running event, freed when this is dropped.
 #[derive(Debug)]
 pub struct Place {
     _permit: OwnedSemaphorePermit,
@@ -30,7 +30,7 @@ pub struct Place {
 }
 
 impl Places {
-    /// `count` places, of which one app has at most `app_max`.
+    /// Returns `count` places, of which one app can take at most `app_max`.
     #[must_use]
     pub fn new(count: usize, app_max: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -42,13 +42,13 @@ impl Places {
         })
     }
 
-    /// The places themselves, of all apps.
+    /// Returns the semaphore of all places.
     #[must_use]
     pub fn all(&self) -> &Arc<Semaphore> {
         &self.all
     }
 
-    /// How many more events of an app may be claimed: 0 until there is room for several.
+    /// Returns how many more events of an app can be claimed: 0 until several places are free.
     #[must_use]
     pub fn room_of(&self, app_id: &AppId) -> usize {
         let in_hand = self.in_hand().get(app_id).copied().unwrap_or(0);
@@ -58,19 +58,19 @@ impl Places {
         }
     }
 
-    /// Waits until an app that had no room has some.
+    /// Waits until an app that was at its limit has free places.
     pub async fn room_for_an_app(&self) {
         self.app_has_room.notified().await;
     }
 
-    /// The place of an event that was claimed, with one of [`Places::all`].
+    /// Returns the place of a claimed event, using a permit of [`Places::all`].
     #[must_use]
     pub fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit, app_id: AppId) -> Place {
         *self.in_hand().entry(app_id.clone()).or_default() += 1;
         Place { _permit: permit, app_id, places: Arc::clone(self) }
     }
 
-    /// A place for an event of an app, if one is free for it.
+    /// Returns a place for an event of an app, if one is free for it.
     pub(super) fn take(self: &Arc<Self>, app_id: &AppId) -> Option<Place> {
         let mut in_hand = self.in_hand();
         let of_app = in_hand.get(app_id).copied().unwrap_or(0);

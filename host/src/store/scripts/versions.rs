@@ -1,45 +1,45 @@
-//! The versions of scripts, and which of them runs.
+//! The versions of scripts, and which version is deployed.
 
 use sqlx::{AnyConnection, FromRow};
 
 use super::Script;
 use crate::store::signals::Touches;
-use crate::store::{Conflict, Error, Page, Resource, Result, ScriptId, Store, text};
+use crate::store::{Conflict, Error, Page, Reads, Resource, Result, ScriptId, Store, text};
 
-/// A version, without its source.
+/// A script version, without its source.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct ScriptVersion {
-    /// The script that it is a version of.
+    /// The script.
     pub script_id: ScriptId,
-    /// Its number, from 1.
+    /// The number, from 1.
     pub version: i64,
-    /// The source's SHA-256 in hex.
+    /// The SHA-256 of the source, in hexadecimal.
     pub source_sha256: String,
-    /// When it was made, µs.
+    /// When it was created, µs.
     pub created_at: i64,
 }
 
-/// A version with its source.
+/// A script version with its source.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct ScriptSource {
-    /// Which version.
+    /// The version.
     #[sqlx(flatten)]
     pub version: ScriptVersion,
-    /// The text of the script.
+    /// The source text.
     pub source: String,
 }
 
-/// The text of a new version.
+/// The source of a new version.
 #[derive(Debug, Clone)]
 pub struct NewSource {
-    /// The text of the script.
+    /// The source text.
     pub text: String,
-    /// Its SHA-256 in hex.
+    /// The SHA-256 of the text, in hexadecimal.
     pub sha256: String,
 }
 
 impl Store {
-    /// Runs an older (or newer) version from now on.
+    /// Deploys an older (or newer) version.
     /// Errors: `NotFound(Script)`, `NotFound(Version)`.
     pub async fn rollback_script(&self, id: &ScriptId, version: i64, at: i64) -> Result<Script> {
         let id = id.clone();
@@ -66,7 +66,7 @@ impl Store {
         .await
     }
 
-    /// The script's versions, newest first, without their sources.
+    /// Lists the script's versions, newest first, without their sources.
     pub async fn list_script_versions(
         &self,
         id: &ScriptId,
@@ -83,8 +83,10 @@ impl Store {
         .await?;
         Ok(versions)
     }
+}
 
-    /// One version with its source. Errors: `NotFound(Version)`.
+impl Reads {
+    /// Returns a version with its source. Errors: `NotFound(Version)`.
     pub async fn find_script_version(&self, id: &ScriptId, version: i64) -> Result<ScriptSource> {
         sqlx::query_as("SELECT * FROM script_versions WHERE script_id = $1 AND version = $2")
             .bind(id)
@@ -116,7 +118,7 @@ pub(super) async fn insert_version(
     .bind(script.updated_at)
     .execute(connection)
     .await
-    // Two nodes may have counted to the same number.
+    // Two nodes can have assigned the same number.
     .map_err(|error| Error::from(error).on_unique(Conflict::Concurrent))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a trigger fires on: one table for each kind.
+//! The conditions on which triggers fire: one table per kind.
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
@@ -9,17 +9,17 @@ use crate::store::{
     Conflict, Error, Operation, Result, ScriptId, TriggerId, TriggerKind, UnknownName, text,
 };
 
-/// What a trigger fires on.
+/// The condition on which a trigger fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TriggerDetail {
-    /// A changed key.
+    /// A change of a key.
     Kv {
         /// A glob: `*`, `prefix:*` or a whole name.
         collection: String,
-        /// What must have happened to it.
+        /// The operations that fire.
         operations: Operations,
     },
-    /// A schedule; what it means is the orchestrator's.
+    /// A schedule, interpreted by the orchestrator.
     Cron {
         /// Five or six fields.
         expression: String,
@@ -31,7 +31,7 @@ pub enum TriggerDetail {
         misfire: String,
         /// `allow` or `forbid`.
         overlap: String,
-        /// When it fires next, µs.
+        /// The next firing, µs.
         due_at: Option<i64>,
     },
     /// A message in a queue.
@@ -44,25 +44,25 @@ pub enum TriggerDetail {
         /// A glob.
         topic: String,
     },
-    /// A mail to an address.
+    /// An e-mail to an address.
     Email {
         /// The address.
         address: String,
     },
-    /// A changed file.
+    /// A change of a file.
     Files {
         /// The bucket.
         bucket: String,
         /// A glob.
         path: String,
-        /// What must have happened to it.
+        /// The operations that fire.
         operations: Operations,
     },
-    /// An event that was given up.
+    /// A dead letter.
     DeadLetter {
         /// Only events of this kind.
         source_kind: Option<TriggerKind>,
-        /// Only events by this trigger.
+        /// Only events of this trigger.
         source_trigger_id: Option<TriggerId>,
         /// Only events of this script.
         source_script_id: Option<ScriptId>,
@@ -75,13 +75,13 @@ pub enum TriggerDetail {
 pub struct Operations(Vec<Operation>);
 
 impl Operations {
-    /// All three.
+    /// Returns all three operations.
     #[must_use]
     pub fn all() -> Self {
         Self(Operation::ALL.to_vec())
     }
 
-    /// Whether the operation is one of them.
+    /// Whether the set contains the operation.
     #[must_use]
     pub fn contain(&self, operation: Operation) -> bool {
         self.0.contains(&operation)
@@ -97,7 +97,7 @@ impl Operations {
     }
 }
 
-/// There has to be at least one operation.
+/// The set of operations is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("operations must name at least one of insert, update, delete")]
 pub struct NoOperation;
@@ -118,13 +118,13 @@ impl From<Operations> for Vec<Operation> {
     }
 }
 
-/// What the database has is not what was put there.
+/// Reports a name in the database that this release does not know.
 pub(super) fn malformed(error: UnknownName) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
 impl TriggerDetail {
-    /// The kind that it is a detail of.
+    /// Returns the kind of trigger.
     #[must_use]
     pub fn kind(&self) -> TriggerKind {
         match self {
@@ -180,7 +180,7 @@ impl TriggerDetail {
         })
     }
 
-    /// Refuses what one of the databases would refuse.
+    /// Refuses text that one of the databases would refuse.
     pub(super) fn check(&self) -> Result<()> {
         let name = |field, value: &str| text::check(field, value, text::NAME_BYTES_MAX);
         match self {
@@ -201,7 +201,7 @@ impl TriggerDetail {
     }
 }
 
-/// Inserts the detail.
+/// Inserts the row of the trigger's kind.
 pub(super) async fn insert(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
     let id = &trigger.id;
     let query = match &trigger.detail {
@@ -249,7 +249,7 @@ pub(super) async fn insert(connection: &mut AnyConnection, trigger: &Trigger) ->
         }
     };
     query.execute(&mut *connection).await.map_err(|error| {
-        // Only these two tables have a constraint beside their key.
+        // Only these two tables have a constraint besides their key.
         Error::from(error).on_unique(match &trigger.detail {
             TriggerDetail::Email { .. } => Conflict::Address,
             _ => Conflict::Queue,

@@ -1,16 +1,16 @@
-//! Messages that change hands because their queue's trigger has changed.
+//! Moves pending messages when the trigger of their queue changes.
 //!
 //! ```text
-//!  trigger deleted, disabled, of another queue ──▶ release: its messages are nobody's
-//!  trigger made, enabled, of another queue     ──▶ take: what is nobody's is the trigger's
+//!  trigger deleted, disabled, moved to another queue ──▶ release: its messages are unassigned
+//!  trigger created, enabled, moved to this queue     ──▶ take: unassigned messages become its own
 //! ```
 //!
-//! A queue can hold a million messages, and one statement that moves them would hold up every
-//! other write. So a change moves a part at once and leaves the rest as a job in
-//! `message_moves`; [`Store::move_messages`] does a part of a job. A claim looks at the jobs, so
-//! that no message is carried out by a trigger that has let go of it.
+//! A queue can hold a million messages. Moving them with one statement would block every other
+//! write. So a change moves one part at once and leaves the rest as a job in `message_moves`;
+//! [`Store::move_messages`] does a part of a job. A claim checks the jobs, so that no message runs
+//! for a trigger that has released it.
 //!
-//! Which script runs is not copied into the messages: a claim reads it from the trigger.
+//! The script is not copied into the messages: a claim reads it from the trigger.
 //!
 //! Invariant: no statement here changes more than [`PART_ROWS`] rows.
 
@@ -21,31 +21,31 @@ use crate::store::dialect::Dialect;
 use crate::store::signals::Touches;
 use crate::store::{AppId, Result, ScriptId, Store, TriggerId};
 
-/// How many messages one write moves.
+/// The maximum number of messages that one write moves.
 const PART_ROWS: u64 = 500;
 
-/// A job: the messages of a trigger become nobody's, or those of nobody the trigger's.
+/// A job: release the messages of a trigger, or assign unassigned messages to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Move {
     app_id: AppId,
     queue: String,
-    /// Whose messages are released; none to have the queue's trigger take them.
+    /// The trigger to release messages from; `None` to assign messages to the queue's trigger.
     of_trigger: Option<TriggerId>,
 }
 
-/// Whether messages are still to be moved.
+/// The progress of moving messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moving {
-    /// Nothing is left.
+    /// No messages are left to move.
     Done,
     /// A part was moved.
     More,
-    /// Another node moves what is left.
+    /// Another node moves the rest.
     Elsewhere,
 }
 
-/// Gives the messages of the trigger's queue that are nobody's to it; those of a disabled one
-/// become nobody's.
+/// Assigns the unassigned messages of the trigger's queue to it; releases the messages of a
+/// disabled trigger.
 pub(super) async fn hand_over(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -55,7 +55,7 @@ pub(super) async fn hand_over(
     if trigger.disabled_at.is_some() {
         return release(connection, dialect, &trigger.id).await;
     }
-    // What was to be released stays with it.
+    // Messages that were to be released stay with the trigger.
     sqlx::query("DELETE FROM message_moves WHERE app_id = $1 AND queue = $2 AND trigger_id = $3")
         .bind(&trigger.app_id)
         .bind(queue)
@@ -66,8 +66,8 @@ pub(super) async fn hand_over(
     begin(connection, dialect, &job).await
 }
 
-/// Takes the messages that the trigger has not carried out back into its queue. Nothing for one of
-/// another kind.
+/// Releases the messages that the trigger has not run yet. Does nothing for other kinds of
+/// triggers.
 pub(super) async fn release(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -91,8 +91,8 @@ async fn begin(connection: &mut AnyConnection, dialect: Dialect, job: &Move) -> 
     Ok(())
 }
 
-/// Has a part of the messages of a trigger show the script that it leads to from now on. The
-/// others show the one before until they run.
+/// Updates the script shown for a part of a trigger's messages. The others show the previous script
+/// until they run.
 pub(super) async fn show_script(connection: &mut AnyConnection, trigger: &Trigger) -> Result<()> {
     let update = format!(
         "UPDATE outbox SET script_id = $2 WHERE id IN (SELECT id FROM outbox \
@@ -110,7 +110,7 @@ fn bound<'q>(query: Query<'q>, job: &'q Move) -> Query<'q> {
     query.bind(&job.app_id).bind(&job.queue).bind(trigger)
 }
 
-/// Moves a part of the messages; whether that was all.
+/// Moves a part of the messages. Returns whether that was all.
 async fn move_part(connection: &mut AnyConnection, dialect: Dialect, job: &Move) -> Result<bool> {
     match &job.of_trigger {
         Some(trigger) => release_part(connection, dialect, trigger).await,
@@ -133,7 +133,7 @@ async fn release_part(
     if done.rows_affected() == PART_ROWS {
         return Ok(false);
     }
-    // Those that somebody is changing were left out.
+    // Rows locked by another node were skipped.
     let left = format!("SELECT 1 {OF_TRIGGER} LIMIT 1");
     let left = sqlx::query(AssertSqlSafe(left)).bind(trigger).fetch_optional(connection).await?;
     Ok(left.is_none())
@@ -148,7 +148,7 @@ async fn take_part(connection: &mut AnyConnection, dialect: Dialect, job: &Move)
     .bind(&job.queue)
     .fetch_optional(&mut *connection)
     .await?;
-    // It has gone meanwhile: the next one takes them.
+    // The trigger no longer exists; the next one takes the messages.
     let Some((trigger, script)) = trigger else { return Ok(true) };
     const OF_NOBODY: &str = "FROM outbox WHERE app_id = $1 AND source = $2 \
          AND script_id IS NULL AND kind = 'queue'";
@@ -176,7 +176,7 @@ impl Store {
     /// Moves a part of the messages that are still to be moved.
     ///
     /// # Errors
-    /// From the database; nothing was moved then.
+    /// Errors of the database; nothing was moved then.
     pub async fn move_messages(&self) -> Result<Moving> {
         if !self.has_message_moves().await? {
             return Ok(Moving::Done);
@@ -194,8 +194,8 @@ impl Store {
     }
 }
 
-/// Does a part of a job. Those that release come first: what they release may be for others to
-/// take.
+/// Does a part of a job. Releases come first, because another trigger can then take the released
+/// messages.
 async fn continue_one(connection: &mut AnyConnection, dialect: Dialect) -> Result<Moving> {
     let next = format!(
         "SELECT app_id, queue, trigger_id FROM message_moves \

@@ -1,4 +1,4 @@
-//! Schedules: when each is due, and how one fires.
+//! Schedules: when each is due, and firing them.
 
 use sqlx::AnyConnection;
 
@@ -6,33 +6,33 @@ use crate::store::outbox::{self, NewEvent};
 use crate::store::signals::Touches;
 use crate::store::{Result, Store, TriggerId};
 
-/// A schedule that has come due.
+/// A due schedule.
 #[derive(Debug, Clone)]
 pub struct Firing {
     /// The trigger.
     pub trigger_id: TriggerId,
-    /// When it was due, as the caller has read it.
+    /// The due time that the caller has read.
     pub due_at: i64,
-    /// When it is due next, µs.
+    /// The next due time, µs.
     pub next_due_at: Option<i64>,
-    /// What it fires; none while an earlier one runs, if they must not overlap.
+    /// The events to append; empty if an earlier one runs and overlap is forbidden.
     pub events: Vec<NewEvent>,
-    /// Whether an event waits until those before it are done: then this one is left out.
+    /// Whether to append nothing while an earlier event of the trigger is not done.
     pub forbids_overlap: bool,
 }
 
-/// What became of a firing.
+/// The result of a firing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fired {
-    /// When the schedule is due next: another time than the caller wanted if somebody else has
-    /// fired or changed it since it was read.
+    /// The next due time. It differs from the requested time if another node fired or changed the
+    /// schedule in between.
     pub next_due_at: Option<i64>,
-    /// How many events were appended; none if somebody else has fired or changed it.
+    /// The number of events appended; `None` if another node fired or changed the schedule.
     pub appended: Option<usize>,
 }
 
 impl Store {
-    /// Moves a schedule on and appends what it fires, in one commit.
+    /// Moves a schedule to its next due time and appends its events, in one commit.
     pub async fn fire_schedule(&self, firing: Firing) -> Result<Fired> {
         let dialect = self.inner.dialect;
         self.write(Touches::Outbox, move |connection| {
@@ -64,8 +64,8 @@ impl Store {
         .await
     }
 
-    /// Makes a schedule due earlier than it is: a clock that was ahead has moved it on too far.
-    /// Returns when it is due next.
+    /// Moves a due time back that a clock which was ahead had set too late. Returns the next due
+    /// time.
     pub async fn pull_schedule_back(
         &self,
         trigger_id: &TriggerId,
@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-/// When a schedule is due next; none if it never is again, or does not exist.
+/// Returns when a schedule is due next; `None` if never again or if it does not exist.
 async fn due_at(connection: &mut AnyConnection, trigger_id: &TriggerId) -> Result<Option<i64>> {
     let query = sqlx::query_scalar("SELECT due_at FROM triggers_cron WHERE trigger_id = $1");
     let due_at: Option<Option<i64>> = query.bind(trigger_id).fetch_optional(connection).await?;

@@ -1,11 +1,11 @@
-//! Compares what came of a case with what was expected.
+//! Compares the result of a case with what it expects.
 
 use serde_json::{Value, json};
 
 use super::Expectations;
 use crate::app::Answer;
 
-/// What came of a case.
+/// The result of a case.
 pub(crate) struct Came {
     status: String,
     response: Value,
@@ -14,7 +14,7 @@ pub(crate) struct Came {
 }
 
 impl Came {
-    /// The source was not stored.
+    /// A source that was refused.
     pub(crate) fn of_a_refusal(answer: &Answer) -> Self {
         let status =
             if answer.status == 422 { "refused".to_owned() } else { answer.status.to_string() };
@@ -22,7 +22,7 @@ impl Came {
         Self { status, response: Value::Null, error, log: Vec::new() }
     }
 
-    /// What `POST /execute/{id}` answered.
+    /// A run by `POST /execute/{id}`.
     pub(crate) fn of_a_run(answer: &Value) -> Self {
         Self {
             status: answer["status"].as_str().unwrap_or_default().to_owned(),
@@ -40,11 +40,11 @@ impl Came {
     }
 }
 
-/// What is not as it should be.
+/// Returns the differences.
 pub(crate) fn complaints(expected: &Expectations, came: &Came) -> Vec<String> {
     let Came { response, error, .. } = came;
     if came.status != expected.status {
-        // What went wrong says more than that something did.
+        // The error itself says more than a difference of the status.
         return vec![format!(
             "status: {} expected, {} came: {error}",
             expected.status, came.status
@@ -99,7 +99,7 @@ pub(crate) fn complaints(expected: &Expectations, came: &Came) -> Vec<String> {
     wrong
 }
 
-/// A run is a function of its request and of what the host answers.
+/// A run depends only on its request and the host's answers.
 pub(crate) fn complaints_about_a_repetition(first: &Value, second: &Value) -> Vec<String> {
     ["status", "response", "error", "log", "fuel_used"]
         .into_iter()

@@ -1,37 +1,37 @@
-//! The head of a case.
+//! Parses the head of a case.
 
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// The keys whose values are texts also when they look like numbers.
+/// The keys whose values stay texts even if they look like numbers.
 const TEXTS: [&str; 5] = ["text", "base64", "content_type", "message", "varies"];
 
-/// How an empty text is written.
+/// The notation of an empty text.
 const EMPTY: &str = "\"\"";
 
-/// One script and what has to come of it.
+/// A script and its expected result.
 #[derive(Debug)]
 pub(crate) struct Case {
     /// The file's name.
     pub(crate) name: String,
-    /// The whole file: its lines are those that errors name.
+    /// The whole file, so that errors name its line numbers.
     pub(crate) source: String,
-    /// What its head says.
+    /// The contents of its head.
     pub(crate) expected: Expectations,
 }
 
-/// What a case can say. What it does not mention may be anything.
+/// The expectations that a case can state. All other results are allowed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expectations {
-    /// How the run ends; `refused` when the source may not even be stored.
+    /// The status of the run; `refused` if the source cannot be stored.
     pub(crate) status: String,
-    /// What the script is asked with, as `POST /execute/{id}` takes it.
+    /// The request, as `POST /execute/{id}` takes it.
     #[serde(default = "nothing")]
     pub(crate) request: Value,
-    /// What the script asks for.
+    /// The limits that the script requests.
     pub(crate) fuel_max: Option<u64>,
     pub(crate) memory_bytes_max: Option<u64>,
     pub(crate) wall_ms_max: Option<u64>,
@@ -45,31 +45,31 @@ pub(crate) struct Expectations {
     pub(crate) text: Option<String>,
     /// The body, in base64.
     pub(crate) base64: Option<String>,
-    /// All headers but the content type, as `name: value`, in order.
+    /// All headers except the content type, as `name: value`, in order.
     pub(crate) headers: Option<Vec<String>>,
     /// The content type; an empty text for none.
     pub(crate) content_type: Option<String>,
 
-    /// Where the error is.
+    /// The position of the error.
     pub(crate) line: Option<u64>,
     pub(crate) column: Option<u64>,
-    /// What its message contains.
+    /// A text that its message contains.
     pub(crate) message: Option<String>,
-    /// What was thrown, as JSON.
+    /// The thrown value, as JSON.
     #[serde(default, deserialize_with = "also_null")]
     pub(crate) thrown: Option<Value>,
-    /// The limit that was reached, what was used and what was allowed.
+    /// The exceeded limit, the amount used and the amount allowed.
     pub(crate) limit: Option<String>,
     pub(crate) used: Option<u64>,
     pub(crate) allowed: Option<u64>,
 
-    /// The log lines, in order: the named members of each have these values. May be
-    /// given more than once, a line each.
+    /// The log lines, in order: the named members of each have these values. The key can be
+    /// repeated, once for each line.
     pub(crate) log: Option<Vec<Value>>,
-    /// How many log lines there are.
+    /// The number of log lines.
     pub(crate) log_lines: Option<usize>,
 
-    /// Why two runs need not be the same; without it they have to be, fuel included.
+    /// Why two runs can differ. Without it they must be equal, including fuel.
     pub(crate) varies: Option<String>,
 }
 
@@ -114,7 +114,7 @@ fn nothing() -> Value {
     Value::Object(Map::new())
 }
 
-/// `null` is a value that a body can have, not the lack of one.
+/// Keeps `null` as a value, because a body can be `null`.
 fn also_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }

@@ -10,7 +10,7 @@ use super::steps::{Part, Place, SCRIPT, Step, WATCHED};
 
 type Key = (&'static str, &'static str);
 
-/// The result of a step. The model does not know ids and the places of errors.
+/// The result of a step. The model does not know ids or error positions.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
     Value(Value),
@@ -28,7 +28,7 @@ struct Message {
     dedupe: Option<&'static str>,
 }
 
-/// What a run sees and changes.
+/// The state that a run reads and changes.
 #[derive(Clone, Default)]
 struct State {
     entries: BTreeMap<Key, Value>,
@@ -38,7 +38,7 @@ struct State {
     changed: BTreeSet<Key>,
 }
 
-/// What the runs of a sequence have left.
+/// The state after the runs of a sequence.
 #[derive(Clone, Default)]
 pub(super) struct Model {
     state: State,
@@ -46,7 +46,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// The answer of a run, or a part of the error that it fails with.
+    /// Runs the steps. Returns the response, or a part of the error.
     pub(super) fn run(&mut self, steps: &[Step]) -> Result<Seen, String> {
         let mut after = State { changed: BTreeSet::new(), ..self.state.clone() };
         let answer = after.all(steps)?;
@@ -66,7 +66,7 @@ impl Model {
         Ok(answer)
     }
 
-    /// The keys of a collection and their values, in the order of the keys.
+    /// Returns a collection's keys and values, in key order.
     pub(super) fn entries(
         &self,
         collection: &'static str,
@@ -78,7 +78,7 @@ impl Model {
         self.state.files.iter().map(|(path, content)| (*path, content))
     }
 
-    /// Number, queue and payload of each message.
+    /// Returns the number, queue and payload of each message.
     pub(super) fn messages(&self) -> impl Iterator<Item = (usize, &'static str, &Value)> {
         let messages = self.state.messages.iter().enumerate();
         messages.map(|(number, message)| (number, message.queue, &message.payload))
@@ -154,11 +154,11 @@ impl State {
             None => 0,
             Some(value) => value
                 .as_i64()
-                .ok_or_else(|| format!("the value of {:?} is no whole number", at.key))?,
+                .ok_or_else(|| format!("the value of {:?} is not an integer", at.key))?,
         };
         let sum = number
             .checked_add(by)
-            .ok_or_else(|| format!("{number} and {by} are too much for a number"))?;
+            .ok_or_else(|| format!("the sum of {number} and {by} is too large for a number"))?;
         self.set(at, json!(sum));
         Ok(json!(sum))
     }
@@ -169,7 +169,7 @@ impl State {
         payload: &Value,
         dedupe: Option<&'static str>,
     ) -> usize {
-        // The queues have no triggers, so all messages wait.
+        // The queues have no triggers, so all messages stay pending.
         let same = |message: &Message| message.queue == queue && message.dedupe == dedupe;
         let waiting = self.messages.iter().position(same).filter(|_| dedupe.is_some());
         waiting.unwrap_or_else(|| {
@@ -210,7 +210,7 @@ fn key(at: &Place) -> Key {
     (at.collection, at.key)
 }
 
-/// The part of a list, and its cursor.
+/// Returns a page of a list, and its cursor.
 fn take<T>(
     part: &Part,
     all: impl Iterator<Item = (&'static str, T)>,

@@ -6,16 +6,16 @@ use proptest::sample::select;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The name of the script that does the steps.
+/// The name of the script that executes the steps.
 pub(super) const SCRIPT: &str = "steps";
-/// The collection whose changes are events.
+/// The collection whose changes fire a trigger.
 pub(super) const WATCHED: &str = "watched";
 /// The collections of the steps.
 pub(super) const COLLECTIONS: [&str; 2] = [WATCHED, "plain"];
 /// The bucket of the steps.
 pub(super) const BUCKET: &str = "bucket";
 
-/// Few, so that steps often use the same one. Their order by bytes is not alphabetical.
+/// Few keys, so that steps often collide. Their byte order is not alphabetical.
 const KEYS: [&str; 4] = ["a", "a:1", "Z", "ä"];
 const PATHS: [&str; 4] = ["a.txt", "a/b.txt", "a/c.txt", "ä"];
 const PREFIXES: [&str; 4] = ["", "a", "a:", "none"];

@@ -4,7 +4,7 @@ use super::*;
 use crate::database::{Kind, with_fresh_database};
 use crate::gate::{Arrival, Gate};
 
-/// How many requests are sent after a node has died.
+/// The number of requests that are sent after a node has died.
 const REQUESTS: usize = 50;
 
 type Answering = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
@@ -26,17 +26,17 @@ impl Cluster {
         Self { _data: data, nodes, caddy }
     }
 
-    /// Waits, at most a minute, until every node has heard of a script.
+    /// Waits, at most a minute, until every node has loaded a script.
     async fn knows(&self, path: &str) {
         let begun = Instant::now();
         for node in &self.nodes {
             while node.call(path).await.unwrap().0 != 200 {
-                assert!(begun.elapsed() < Duration::from_secs(60), "a node knows no script");
+                assert!(begun.elapsed() < Duration::from_secs(60), "a node lacks the script");
             }
         }
     }
 
-    /// Waits, at most a minute, until a script runs on one of the nodes: which one.
+    /// Waits, at most a minute, until a script runs on one of the nodes, and returns which.
     async fn busy_node(&self) -> usize {
         let begun = Instant::now();
         loop {
@@ -72,11 +72,11 @@ async fn when_a_node_is_killed_requests_go_on() {
     .await;
 }
 
-/// The run that a request leads to, before it is answered.
+/// Waits for the run of a request that has no response yet.
 async fn arrival(gate: &mut Gate, answer: &mut Answering) -> Arrival {
     tokio::select! {
         arrival = gate.arrival() => arrival,
-        answer = answer => panic!("it was answered: {answer:?}"),
+        answer = answer => panic!("the response came too early: {answer:?}"),
     }
 }
 
@@ -86,7 +86,7 @@ async fn what_was_under_way_is_repeated_only_if_it_is_a_get() {
         let mut gate = Gate::open().await;
         let wait = format!(r#"http::get("{}1"); kv::collection("c").increment("n")"#, gate.url);
         let mut cluster = Cluster::start(database).await;
-        // In this order every node hears of them.
+        // Every node loads them in this order.
         deploy(&cluster.nodes[0], &[("wait", &wait), ("one", "1")]).await;
         cluster.knows("/x/app/one").await;
 
@@ -106,7 +106,7 @@ async fn what_was_under_way_is_repeated_only_if_it_is_a_get() {
         let busy = cluster.busy_node().await;
         cluster.nodes[busy].kill();
         assert_eq!(answer.await.unwrap().unwrap().status(), 502);
-        // The one of the GET.
+        // The increment of the GET.
         let count = cluster.nodes[1 - busy].find("/apps/app/kv/c/n").await;
         assert_eq!(count["value"], 1, "{count}");
     })

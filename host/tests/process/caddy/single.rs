@@ -6,17 +6,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// A body that is worth compressing.
+/// A body that is large enough to be compressed.
 const LARGE: &str = r#"
     let all = [];
     for n in 0..2000 { all.push(#{ n: n, text: "the same again" }); }
     all
 "#;
-/// Who has called.
+/// Returns the caller's address.
 const WHO: &str = "ctx.request.remote_address";
-/// What was sent.
+/// Returns the request body.
 const ECHO: &str = "#{ body: ctx.request.raw }";
-/// The size of a body that no buffer on the way holds, below the server's limit.
+/// The size of a body that is larger than every buffer on the way, and below the server's limit.
 const BODY_BYTES: usize = 3 << 20;
 
 fn start(variables: &[(&str, &str)]) -> (TempDir, Server) {
@@ -69,7 +69,7 @@ async fn a_large_body_passes_in_both_directions() {
     let caddy = in_front_of(&server).await;
     let body: Vec<u8> = (0..BODY_BYTES).map(|at| (at % 251) as u8).collect();
     let chunks = body.chunks(64 << 10).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec()));
-    // Of no known length, as a stream is.
+    // Of unknown length, like a stream.
     let chunks = reqwest::Body::wrap_stream(futures::stream::iter(chunks.collect::<Vec<_>>()));
     let answer = caddy.post("/x/app/echo").body(chunks).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -85,7 +85,7 @@ async fn scripts_see_who_calls_and_not_who_he_says_he_is() {
         let request = request.header("x-forwarded-for", "203.0.113.9");
         request.send().await.unwrap().text().await.unwrap()
     };
-    // A trusted proxy is believed; what others say does not get past Caddy.
+    // PiCloud trusts a trusted proxy's header. Caddy removes headers that callers send.
     let direct = caddy.http.get(server.url.clone() + "/x/app/who");
     assert_eq!(said_by(direct).await, r#""203.0.113.9""#);
     assert_eq!(said_by(caddy.get("/x/app/who")).await, r#""127.0.0.1""#);
@@ -108,14 +108,14 @@ async fn a_session_is_for_tls_only_when_the_proxy_is_trusted() {
     }
 }
 
-/// PiCloud's own answers are whole, so something else stands behind Caddy here.
+/// PiCloud's own responses are never streamed, so another server is behind Caddy here.
 #[tokio::test]
 async fn an_answer_is_passed_on_as_it_comes() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap().to_string();
     let (go_on, told) = tokio::sync::oneshot::channel();
     let serving = tokio::spawn(async move {
-        // What Caddy is asked until it answers, then the stream.
+        // The requests of Caddy until it works, then the stream.
         let mut told = Some(told);
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -1,4 +1,4 @@
-//! Secrets that come as they are: keys, and passwords (RFC 6750, RFC 7617).
+//! Secrets that are sent as they are: keys and passwords (RFC 6750, RFC 7617).
 
 use axum::http::{HeaderMap, HeaderName, header};
 use base64::Engine as _;
@@ -8,13 +8,11 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{Denied, Secret, only};
 
-/// Brings a key that is no `Authorization`.
+/// A header for a key, besides `Authorization`.
 pub(in super::super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Whether the request brings one of the secrets: in `header`, else as
+/// Returns the index of the secret in the request. It is in `header` if that is given, otherwise in
 /// `Authorization: Bearer …` or `X-API-Key`.
-///
-/// Which one it is.
 ///
 /// # Errors
 /// `KeyMissing`, `KeyInvalid`.
@@ -34,7 +32,7 @@ pub(in super::super) fn check_key(
     which(brought.as_bytes(), secrets).ok_or(Denied::KeyInvalid)
 }
 
-/// Whether the request brings the user and one of the secrets. Which one it is.
+/// Returns the index of the secret in the request, if the user is right too.
 ///
 /// # Errors
 /// `CredentialsMissing`, `CredentialsInvalid`.
@@ -52,15 +50,15 @@ pub(in super::super) fn check_basic(
     which.filter(|_| is_user.into()).ok_or(Denied::CredentialsInvalid)
 }
 
-/// What stands after the name of the scheme, which has no case (RFC 9110, section 11.1).
+/// Returns the text after the scheme, which is case-insensitive (RFC 9110, section 11.1).
 fn after_scheme<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let value = only(headers, &header::AUTHORIZATION)?;
     let (name, rest) = value.split_at_checked(scheme.len())?;
     name.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// Which of the secrets it is. They are compared by their hashes and all of them, so that the
-/// time of a wrong one tells nothing, not even of lengths.
+/// Returns the index of the secret that matches. Compares the hashes of all of them, so that the
+/// time reveals nothing about a secret, not even its length.
 fn which(brought: &[u8], secrets: &[Secret<'_>]) -> Option<usize> {
     let brought = digest(brought);
     let is_it = |secret: &Secret<'_>| match secret.is_empty() {

@@ -1,4 +1,4 @@
-//! Where each sender of webhooks puts its signature, and what it signs.
+//! The webhook signature schemes: where each sender puts its signature, and what it signs.
 //!
 //! ```text
 //! github            X-Hub-Signature-256: sha256=HEX        body
@@ -21,11 +21,11 @@ use super::claim::Claim;
 use super::{Denied, only};
 use crate::store::{HmacAuth, SignatureAlgorithm, SignatureEncoding, SignaturePreset};
 
-/// By how much the signed time may differ, unless the route says otherwise: what Standard
-/// Webhooks, Stripe and Slack name.
+/// The default tolerance of the signing time, in seconds, as recommended by Standard Webhooks,
+/// Stripe and Slack.
 const TOLERANCE_S: u32 = 300;
-/// The names of a message's headers: those of the specification, and the older ones of
-/// Svix, whose signatures are the same.
+/// The header names of a message: those of the specification, and the older ones of Svix, which
+/// signs in the same way.
 const STANDARD_WEBHOOKS: [[HeaderName; 3]; 2] = [
     [
         HeaderName::from_static("webhook-signature"),
@@ -39,7 +39,7 @@ const STANDARD_WEBHOOKS: [[HeaderName; 3]; 2] = [
     ],
 ];
 
-/// How the signatures of a route are made.
+/// The signature scheme of a route.
 pub(in super::super) struct Scheme<'a>(&'a HmacAuth);
 
 impl<'a> Scheme<'a> {
@@ -47,17 +47,17 @@ impl<'a> Scheme<'a> {
         Self(auth)
     }
 
-    /// The hash function.
+    /// Returns the hash function.
     pub(in super::super) fn algorithm(&self) -> SignatureAlgorithm {
         self.0.custom.as_ref().map_or(SignatureAlgorithm::Sha256, |custom| custom.algorithm)
     }
 
-    /// By how many seconds the signed time may differ.
+    /// Returns the tolerance of the signing time, in seconds.
     pub(in super::super) fn tolerance_s(&self) -> i64 {
         self.0.tolerance_s.unwrap_or(TOLERANCE_S).into()
     }
 
-    /// The key that a secret stands for; `None` for one that is none.
+    /// Returns the key that a secret encodes; `None` if it is not valid.
     pub(in super::super) fn key(&self, secret: &[u8]) -> Option<Vec<u8>> {
         let key = if self.0.preset == Some(SignaturePreset::StandardWebhooks) {
             let text = std::str::from_utf8(secret).ok()?.trim();
@@ -68,7 +68,7 @@ impl<'a> Scheme<'a> {
         Some(key).filter(|key| !key.is_empty())
     }
 
-    /// What the headers claim.
+    /// Reads the claimed values from the headers.
     ///
     /// # Errors
     /// `SignatureMissing` with the header that is missing or cannot be read.
@@ -98,13 +98,13 @@ impl<'a> Scheme<'a> {
             }
             Some(SignaturePreset::Stripe) => stripe(headers),
             Some(SignaturePreset::StandardWebhooks) => standard_webhooks(headers),
-            // Refused when it is set; a signature of no kind lets nobody in.
+            // Refused when the policy is saved. Without a scheme no request is admitted.
             None => Err(Denied::SignatureInvalid),
         }
     }
 }
 
-/// One signature in a header of its own.
+/// Reads one signature from a header of its own.
 fn single(
     headers: &HeaderMap,
     (name, prefix, encoding): (&str, &str, SignatureEncoding),
@@ -149,7 +149,7 @@ fn stripe(headers: &HeaderMap) -> Result<Claim, Denied> {
 fn standard_webhooks(headers: &HeaderMap) -> Result<Claim, Denied> {
     let [ours, svix] = &STANDARD_WEBHOOKS;
     let names = if headers.contains_key(&ours[0]) { ours } else { svix };
-    // Whoever sends neither is told of the names in the specification.
+    // If both are missing, the error names the header of the specification.
     let names = if headers.contains_key(&names[0]) { names } else { ours };
     let [signature, timestamp, id] = names;
     let missing = |name: &HeaderName| Denied::SignatureMissing(name.clone());
@@ -168,18 +168,18 @@ fn standard_webhooks(headers: &HeaderMap) -> Result<Claim, Denied> {
 }
 
 fn header(name: &str) -> Result<HeaderName, Denied> {
-    // Checked when it was set.
+    // Checked when the policy was saved.
     name.parse().map_err(|_| Denied::SignatureInvalid)
 }
 
-/// A time as it is written, which is what was signed, and in seconds.
+/// Returns the signed time as text, exactly as it was signed, and in seconds.
 fn time_in(headers: &HeaderMap, name: &HeaderName) -> Result<(String, i64), Denied> {
     let text = only(headers, name).map(str::trim);
     let time = text.and_then(|text| Some((text.to_owned(), seconds(text)?)));
     time.ok_or_else(|| Denied::SignatureMissing(name.clone()))
 }
 
-/// Digits only, and few enough for a year that anybody means.
+/// Parses 1 to 12 digits, which is enough for every plausible time.
 fn seconds(text: &str) -> Option<i64> {
     let is_time = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_time.then(|| text.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! Whether a signature is one of ours: HMAC (RFC 2104) over the bytes that came.
+//! Verifies signatures: HMAC (RFC 2104) over the bytes of the request.
 
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
@@ -10,7 +10,7 @@ use super::{Denied, Scheme, Secret};
 use crate::store::SignatureAlgorithm;
 
 impl Claim {
-    /// Whether it was signed about now, which a body need not be waited for.
+    /// Checks the signing time, which is possible before the body arrives.
     ///
     /// # Errors
     /// `SignatureExpired`.
@@ -27,7 +27,7 @@ impl Claim {
         }
     }
 
-    /// Whether the body was signed with one of the secrets. Which one it is.
+    /// Returns the index of the secret that signed the body.
     ///
     /// # Errors
     /// `SignatureInvalid`.
@@ -44,16 +44,16 @@ impl Claim {
             let matches = self.signatures.iter().map(|signature| signature.ct_eq(&right));
             matches.fold(Choice::from(0), |found, matches| found | matches)
         };
-        // All of them, so that the time of a wrong one tells nothing.
+        // Compares all of them, so that the time reveals nothing.
         let compared: Vec<Choice> = secrets.iter().map(is_it).collect();
         compared.into_iter().position(bool::from).ok_or(Denied::SignatureInvalid)
     }
 }
 
-/// The HMAC of the pieces one after the other.
+/// Returns the HMAC of the concatenated pieces.
 fn authenticator(algorithm: SignatureAlgorithm, key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
     fn of<M: Mac + KeyInit>(key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
-        // Every length of key is one (RFC 2104, section 2); an empty answer matches none.
+        // Every key length is valid (RFC 2104, section 2). An empty result matches no signature.
         let Ok(mut mac) = <M as Mac>::new_from_slice(key) else { return Vec::new() };
         pieces.iter().for_each(|piece| mac.update(piece));
         mac.finalize().into_bytes().to_vec()

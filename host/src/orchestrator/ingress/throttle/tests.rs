@@ -46,7 +46,7 @@ fn of_route(rate_limit: Option<RateLimit>) -> Match {
     found(policy, IngressPolicy::default())
 }
 
-/// `Ok`, or who refused and when to come again.
+/// Returns `Ok`, or the scope that refused and the time to wait.
 fn told(answer: Result<(), Error>) -> Result<(), (String, u32)> {
     answer.map_err(|error| match error {
         Error::RateLimited { refusal, retry_after_s } => {
@@ -100,7 +100,7 @@ fn callers_are_counted_apart_and_a_network_of_ipv6_together() {
     assert!(!count("192.0.2.1") && !count("::ffff:192.0.2.2"));
     assert!(count("2001:db8:1:2::1") && count("2001:db8:1:3::1"));
     assert!(!count("2001:db8:1:2:ffff::9"));
-    // Those that were let in are not counted by such a limit.
+    // Requests that were admitted are not counted by such a limit.
     assert!(throttle.count(&found, RateBy::All, None).is_ok());
 }
 
@@ -129,7 +129,7 @@ fn an_app_without_limits_has_those_of_the_settings() {
     let count = |found: &Match| told(throttle.count(found, RateBy::All, None));
     assert_eq!(count(&own(None)), Ok(()));
     assert_eq!(count(&own(None)), Err(("app".to_owned(), 5)));
-    // Another limit counts anew.
+    // Another limit starts a new count.
     let wider = own(rate(2, 5, RateBy::All));
     assert_eq!((count(&wider), count(&wider)), (Ok(()), Ok(())));
     assert_eq!(count(&wider), Err(("app".to_owned(), 3)));
@@ -151,7 +151,7 @@ fn a_permit_is_held_until_the_pass_is_dropped() {
     let third = throttle.enter(&elsewhere).unwrap();
     assert_eq!(told(throttle.enter(&elsewhere).map(drop)), Err(("app".to_owned(), 1)));
     drop(first);
-    // What the app refuses takes nothing from the route.
+    // A request that the app refuses takes no permit of the route.
     let fourth = throttle.enter(&here).unwrap();
     assert!(throttle.enter(&here).is_err());
     drop((second, third, fourth));

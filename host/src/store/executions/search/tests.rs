@@ -17,7 +17,7 @@ fn every_character_that_json_escapes_is_found_as_it_is() {
         for stored in [as_log, json!({"body": as_body}), json!({"error": {text.clone(): 1}})] {
             assert!(finds(&text, &stored), "{c:?} in {stored}");
             assert!(finds(&text.to_uppercase(), &stored), "{c:?} in {stored}");
-            // A backslash is stored as two, and found so as well.
+            // A backslash is stored as two, and both forms match.
             assert_eq!(finds(&format!("before{c}{c}after"), &stored), c == '\\', "{c:?}");
         }
     }
@@ -43,10 +43,10 @@ fn escapes_of_a_body_are_found_as_written_and_as_what_they_say() {
     for text in ["René", "RENÉ 😀", "a/b", r"ren\u00e9", r#"a\/b"#] {
         assert!(finds(text, &stored), "{text}");
     }
-    // A body that was cut.
+    // A truncated body.
     let cut = json!({"body": r#"{"name":"Ren\u00e9","path":"a\"#});
     assert!(finds("\"name\":\"rené\"", &cut) && finds("a\\", &cut));
-    // As the API's answers have it, too.
+    // The escaped form, as in API responses, matches too.
     for text in [r#"\"name\":"#, r"\\u00e9"] {
         assert!(finds(text, &stored), "{text}");
     }
@@ -79,7 +79,7 @@ fn a_fragment_is_what_every_database_takes_for_the_same() {
     }
 }
 
-/// What the database makes of the condition on candidates, at the least: only ASCII is folded.
+/// The weakest form of the database's condition on candidates: only ASCII is lowercased.
 fn is_candidate(text: &Text, stored: &str) -> bool {
     let fragment = text.fragment();
     fragment.is_none_or(|fragment| stored.to_ascii_lowercase().contains(fragment))

