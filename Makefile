@@ -17,10 +17,13 @@ run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
 	@.ci/dashboard
 	cargo run --release --locked --package picloud -- serve --sample
 
-# Most tests wait for something, so two of their groups run at the same time.
+# Most tests wait for something, so three groups of them run at the same time.
 TESTS := .ci/beside \
 	'.ci/timed \
-		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\" \
+		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\"' \
+	'.ci/timed \
+		\"guest from source=target/debug/picloud-packer --check\" \
+		\"contract=.ci/contract 45 --seed 1 --max-examples 3\" \
 		\"api=.ci/with-postgres cargo test --locked --workspace --test api\"' \
 	'.ci/timed \
 		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\" \
@@ -36,8 +39,6 @@ test: ## Everything: format, lints, guest from source, all tests on both databas
 		"clippy=cargo clippy --workspace --all-targets --locked -- -D warnings" \
 		"documentation=RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items" \
 		"tests: build=cargo test --workspace --locked --no-run" \
-		"guest from source=target/debug/picloud-packer --check" \
-		"contract=.ci/contract 45 --seed 1 --max-examples 3" \
 		"tests=$(TESTS)"
 
 .PHONY: dashboard
@@ -139,6 +140,5 @@ release: ## Build the server for x86-64 and for 64-bit ARM: dist/picloud-x86_64,
 	cd dist && sha256sum picloud-x86_64 picloud-aarch64 > SHA256SUMS
 
 .PHONY: audit
-audit: ## Licences, sources and unused dependencies (needs cargo-deny and cargo-machete)
-	cargo deny --all-features check bans licenses sources
-	cargo machete
+audit: ## Dependencies: licences, sources, advisories, unused ones; says what it could not check
+	@.ci/audit

@@ -11,7 +11,8 @@
 //! called     the scripts that a run calls, and their images
 //! run        one execution, from a fresh instance to its outcome
 //! sandbox    the state of one run: limits, log, effects
-//! hostcalls  the guest's only import and its exhaustive match
+//! hostcalls  the guest's only import: checks and charges each call
+//! host       serves the calls: the exhaustive match over them
 //! services/  one file per service
 //! entries    shared by the services for keys and files
 //! room       checks the storage limits of an app during a run

@@ -1,6 +1,7 @@
 //! The roles of a process: which services it runs, and how they start and stop.
 //!
-//! [`App::build`] connects the parts; [`serve`] runs them.
+//! [`App::build`] connects the parts and makes the router with its middleware, through which every
+//! response passes; [`serve`] runs them.
 
 pub mod serve;
 

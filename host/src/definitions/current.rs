@@ -53,6 +53,12 @@ impl Current {
         }
     }
 
+    /// Returns the last table, no matter how old it is; `None` before the first one is read.
+    #[must_use]
+    pub fn last(&self) -> Option<Arc<Table>> {
+        self.at_least(0)
+    }
+
     /// Returns the current table.
     ///
     /// # Errors

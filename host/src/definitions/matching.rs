@@ -286,6 +286,12 @@ impl Table {
         }
     }
 
+    /// Whether an app has this domain.
+    #[must_use]
+    pub fn has_domain(&self, host: &Hostname) -> bool {
+        self.domains.contains_key(host)
+    }
+
     /// Returns the result for `method path` on a domain; `None` if no app has this domain.
     #[must_use]
     pub fn find_on_domain(&self, host: &Hostname, method: &str, path: &str) -> Option<Lookup> {

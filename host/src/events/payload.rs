@@ -6,6 +6,9 @@
 //! test panel      an event ────────────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! The size is [`Limits::value_bytes_max`](crate::limits::Limits::value_bytes_max), the setting
+//! `PICLOUD_MAX_VALUE_BYTES`; the depth is [`DEPTH_MAX`].
+//!
 //! The bodies of HTTP requests are not payloads. They are stored as bytes, and [`crate::json`]
 //! checks them.
 //!

@@ -1,4 +1,4 @@
-//! The guest's only import, and the match over all host calls.
+//! The guest's only import: checks and charges each host call. [`super::host`] serves them.
 //!
 //! ```text
 //! request ─▶ checked ─▶ charged ─▶ served ─▶ reply charged ─▶ copied into the guest's memory

@@ -55,7 +55,7 @@ use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
 use crate::requests::coding::Coding;
 use crate::requests::mask;
-use crate::store::{Delivery, RateBy, RouteAuth, TriggerKind};
+use crate::store::{Delivery, RouteAuth, TriggerKind};
 
 /// The path prefix of the endpoints of all apps.
 const PREFIX: &str = "/x/";
@@ -102,9 +102,19 @@ pub async fn answer_on_domain(
         // The header may name a claimed domain in a spelling that cannot be parsed.
         Err(error) => return Error::host_invalid(error).into_response(),
     };
-    // Without definitions no domain is known. The platform's own paths must still answer, above all
-    // the health checks.
-    let Ok(table) = orchestrator.table().await else { return next.run(request).await };
+    let table = match orchestrator.table().await {
+        Ok(table) => table,
+        // A domain in the last table stays the app's: a caller of it must not get the platform's
+        // own pages. The platform's own hosts must answer, above all the health checks.
+        Err(error) => {
+            let last = orchestrator.parts.definitions.last();
+            let is_claimed = last.is_some_and(|table| table.has_domain(&host));
+            return match is_claimed {
+                true => Error::from(error).into_response(),
+                false => next.run(request).await,
+            };
+        }
+    };
     match table.find_on_domain(&host, request.method().as_str(), request.uri().path()) {
         Some(found) => orchestrator.answer(found, request).await,
         None => next.run(request).await,
@@ -163,16 +173,16 @@ impl Orchestrator {
         let remote_address = auth.caller_address(&head.extensions, &head.headers);
         // Checked before the body is read.
         Coding::of(&head.headers)?;
-        self.throttle.count(&found, RateBy::Address, remote_address)?;
         let guarded = found.route.clone().filter(|route| !route.policy.auth.is_none());
         let asked = guarded.as_ref().map_or(&RouteAuth::None {}, |route| &route.policy.auth);
-        let mut admitted = match self.let_in(&found, asked, &head.headers, body).await? {
+        let admission = self.let_in(&found, asked, &head.headers, body);
+        let around = self.throttle.around(&found, remote_address, admission);
+        let (mut admitted, pass) = match around.await? {
             Ok(admitted) => admitted,
             Err(denied) => return Ok(denied.into_response()),
         };
-        self.throttle.count(&found, RateBy::All, None)?;
         let held = head.extensions.get();
-        let pass = self.throttle.enter(&found)?.holding(held);
+        let pass = pass.holding(held);
         let (body, bytes_max) = (admitted.body, self.parts.request_bytes_max);
         admitted.body = decoded(&mut head.headers, body, bytes_max, held).await?;
         guard::strip(asked, &mut head.headers);

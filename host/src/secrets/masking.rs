@@ -1,4 +1,5 @@
-//! Masks secret values in logged and stored text, in every form.
+//! Masks secret values in logged and stored text, in every form. `executor.rs` applies it to the
+//! outcome of a run, `orchestrator/rows.rs` to stored requests and responses.
 //!
 //! Invariant: a masked text contains no value in any of its [`forms`]; a value that masking puts
 //! together is masked again.

@@ -1,4 +1,5 @@
-//! Tracks whether writes succeed, and handles a full disk of an SQLite database.
+//! Tracks whether writes succeed, and handles a full disk of an SQLite database. `error.rs` and
+//! `refusals.rs` decide what a request gets while the database is away.
 //!
 //! ```text
 //!  writing ──a group fails──▶ failing ──a group is committed──▶ writing

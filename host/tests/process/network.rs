@@ -21,6 +21,8 @@ const ACCEPTED: usize = 60;
 const LOST_EVERY: usize = 5;
 /// Longer than the timeouts of a commit and a connection, and than a lease.
 const FAILOVER: Duration = Duration::from_secs(33);
+/// A domain of the app.
+const DOMAIN: &str = "shop.example";
 
 const SETTINGS: [(&str, &str); 4] = [
     ("PICLOUD_EVENT_LEASE_MS", "1000"),
@@ -108,12 +110,22 @@ async fn a_failover_that_takes_longer_than_any_timeout_is_survived() {
         let server = Server::start_on(data.path(), &proxy.database, &SETTINGS);
         set_up(&server).await;
         every_second(&server).await;
+        let claim = json!({"host": DOMAIN});
+        server.create(&format!("/apps/{APP}/domains"), claim).await.unwrap();
+        let approval = format!("/apps/{APP}/domains/{DOMAIN}/approve");
+        assert_eq!(server.admin("POST", &approval, &json!({})).await.unwrap().0, 200);
+        assert_eq!(server.call_on(DOMAIN, "/hook").await.unwrap(), 404);
         let (load, mut ledger) = (Load::default(), Ledger::open(database).await);
         let failover = async {
             accepted(&load, ACCEPTED).await;
             proxy.set(Fault::Silent);
             // The test is about the duration of the fault.
             tokio::time::sleep(FAILOVER).await;
+            // Not the dashboard, and not 404: it is known whose domain this is.
+            for path in ["/", "/hook", "/api/v1/apps"] {
+                assert_eq!(server.call_on(DOMAIN, path).await.unwrap(), 503, "{path}");
+            }
+            assert_eq!(server.call("/health/live").await.unwrap().0, 200);
             proxy.set(Fault::None);
             proxy.cut();
             accepted(&load, ACCEPTED).await;

@@ -104,16 +104,31 @@ impl Throttle {
         Self { clock, defaults, counters: Mutex::default() }
     }
 
+    /// Admits a request between its two counts, by address before authentication and in total
+    /// after it. Then takes the permits that a run needs.
+    ///
+    /// # Errors
+    /// `RateLimited`, for a rate with the time to wait; the errors of `admission`.
+    pub(super) async fn around<A, D>(
+        &self,
+        found: &Match,
+        address: Option<IpAddr>,
+        admission: impl Future<Output = Result<Result<A, D>, Error>>,
+    ) -> Result<Result<(A, Pass), D>, Error> {
+        self.count(found, RateBy::Address, address)?;
+        let admitted = match admission.await? {
+            Ok(admitted) => admitted,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        self.count(found, RateBy::All, None)?;
+        Ok(Ok((admitted, self.enter(found)?)))
+    }
+
     /// Counts a request: before authentication by address, after it in total.
     ///
     /// # Errors
     /// `RateLimited`, with the time to wait.
-    pub(super) fn count(
-        &self,
-        found: &Match,
-        by: RateBy,
-        address: Option<IpAddr>,
-    ) -> Result<(), Error> {
+    fn count(&self, found: &Match, by: RateBy, address: Option<IpAddr>) -> Result<(), Error> {
         for (scope, limits) in self.limits_of(found) {
             let Some(limit) = limits.rate.clone().filter(|limit| limit.by == by) else { continue };
             let key = address.filter(|_| by == RateBy::Address).map(network);
@@ -130,7 +145,7 @@ impl Throttle {
     ///
     /// # Errors
     /// `RateLimited` if too many requests run.
-    pub(super) fn enter(&self, found: &Match) -> Result<Pass, Error> {
+    fn enter(&self, found: &Match) -> Result<Pass, Error> {
         let mut permits = Vec::new();
         for (scope, limits) in self.limits_of(found) {
             let Some(most) = limits.runs else { continue };
