@@ -31,6 +31,7 @@ pub mod json;
 pub mod limits;
 pub mod manager;
 pub mod metrics;
+pub mod named;
 pub mod orchestrator;
 pub mod private_hosts;
 pub mod requests;

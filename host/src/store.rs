@@ -87,7 +87,7 @@ pub use listing::{COUNTED_MAX, LOOKED_AT_MAX, Listed, Part, Position, PositionEr
 pub use members::Member;
 pub use names::{
     AppRole, Backoff, Delivery, ExecutionStatus, InstanceRole, Operation, Resolution, Space,
-    TriggerKind, UnknownName,
+    TriggerKind,
 };
 pub use outage::{compact, make_room_to_start};
 pub use outbox::{

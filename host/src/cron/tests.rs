@@ -119,7 +119,7 @@ fn policies_have_names() {
     assert_eq!(Misfire::try_from("all".to_owned()), Ok(Misfire::All));
     assert_eq!(Overlap::Forbid.as_str(), "forbid");
     let refused = Misfire::try_from("never".to_owned()).unwrap_err();
-    assert_eq!(refused, "\"never\" is not one of skip, once, all");
+    assert_eq!(refused.to_string(), "\"never\" is not one of skip, once, all");
     for policy in Misfire::ALL {
         assert_eq!(serde_json::to_value(policy).unwrap(), policy.as_str());
     }

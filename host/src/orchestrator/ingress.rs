@@ -109,10 +109,10 @@ pub async fn answer_on_domain(
         Err(error) => {
             let last = orchestrator.parts.definitions.last();
             let is_claimed = last.is_some_and(|table| table.has_domain(&host));
-            return match is_claimed {
-                true => Error::from(error).into_response(),
-                false => next.run(request).await,
-            };
+            if is_claimed {
+                return Error::from(error).into_response();
+            }
+            return next.run(request).await;
         }
     };
     match table.find_on_domain(&host, request.method().as_str(), request.uri().path()) {

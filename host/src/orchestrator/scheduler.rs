@@ -202,6 +202,7 @@ fn schedule_of(detail: &TriggerDetail) -> Result<Schedule, Refused> {
     let TriggerDetail::Cron { expression, zone, dst, .. } = detail else {
         unreachable!("the table's schedules are triggers of kind cron");
     };
-    let known = Dst::try_from(dst.clone()).map_err(|reason| Refused::policy("dst", dst, reason))?;
+    let known = Dst::try_from(dst.clone())
+        .map_err(|unknown| Refused::policy("dst", dst, unknown.to_string()))?;
     Schedule::parse_stored(expression, zone, known)
 }

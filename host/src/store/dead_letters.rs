@@ -20,8 +20,9 @@ use super::remains::OF_AN_APP;
 use super::signals::Touches;
 use super::{
     AppId, Conflict, DeadLetterId, Error, EventId, Excerpt, Json, Listed, Part, Resolution,
-    Resource, Result, ScriptId, Store, TriggerId, TriggerKind, UnknownName, excerpt,
+    Resource, Result, ScriptId, Store, TriggerId, TriggerKind, excerpt,
 };
+use crate::named::UnknownName;
 
 const DEAD_LETTERS: Table = Table { name: "dead_letters", at: "created_at", id: "id" };
 

@@ -37,7 +37,18 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["blobs", "serving", "telemetry"],
     &["metrics", "error"],
-    &["clock", "cron", "dns", "faults", "hostname", "json", "limits", "private_hosts", "shares"],
+    &[
+        "clock",
+        "cron",
+        "dns",
+        "faults",
+        "hostname",
+        "json",
+        "limits",
+        "named",
+        "private_hosts",
+        "shares",
+    ],
 ];
 
 fn root() -> PathBuf {
@@ -86,15 +97,15 @@ fn only(folder: &str, path: &str, allowed: impl Fn(&str) -> bool) {
 }
 
 /// Matches the file or folder of a module.
-fn room(name: &'static str) -> impl Fn(&str) -> bool {
+fn module(name: &'static str) -> impl Fn(&str) -> bool {
     move |file| {
         file == format!("host/src/{name}.rs") || file.starts_with(&format!("host/src/{name}/"))
     }
 }
 
-fn not_in(rooms: &[&'static str]) -> impl Fn(&str) -> bool {
-    let rooms: Vec<_> = rooms.iter().map(|name| room(name)).collect();
-    move |file| !rooms.iter().any(|room| room(file))
+fn not_in(modules: &[&'static str]) -> impl Fn(&str) -> bool {
+    let modules: Vec<_> = modules.iter().map(|name| module(name)).collect();
+    move |file| !modules.iter().any(|module| module(file))
 }
 
 #[test]
@@ -222,24 +233,24 @@ fn the_executor_reads_and_never_writes() {
 }
 
 #[test]
-fn each_library_stays_in_its_room() {
-    only("host/src", "sqlx::", room("store"));
-    only("host/src", "wasmtime::", room("executor"));
-    only("host/src", "deadpool::", room("executor"));
-    let outside = [room("command"), room("executor/outbound"), room("auth/oidc")];
-    only("host/src", "reqwest::", |file| outside.iter().any(|room| room(file)));
-    only("host/src", "hickory_resolver::", room("dns"));
+fn each_library_stays_in_its_module() {
+    only("host/src", "sqlx::", module("store"));
+    only("host/src", "wasmtime::", module("executor"));
+    only("host/src", "deadpool::", module("executor"));
+    let outside = [module("command"), module("executor/outbound"), module("auth/oidc")];
+    only("host/src", "reqwest::", |file| outside.iter().any(|module| module(file)));
+    only("host/src", "hickory_resolver::", module("dns"));
     let http = [
-        room("manager"),
-        room("auth"),
-        room("answers"),
-        room("error"),
-        room("serving"),
-        room("orchestrator/ingress"),
-        room("orchestrator/execute"),
-        room("roles"),
+        module("manager"),
+        module("auth"),
+        module("answers"),
+        module("error"),
+        module("serving"),
+        module("orchestrator/ingress"),
+        module("orchestrator/execute"),
+        module("roles"),
     ];
-    only("host/src", "axum::", |file| http.iter().any(|room| room(file)));
+    only("host/src", "axum::", |file| http.iter().any(|module| module(file)));
 }
 
 #[test]
@@ -260,11 +271,11 @@ fn raw_memory_is_touched_only_at_the_boundary() {
 
 #[test]
 fn one_file_reads_the_environment() {
-    only("host/src", "std::env::var", room("config"));
+    only("host/src", "std::env::var", module("config"));
 }
 
 #[test]
-fn every_service_is_one_file_of_the_same_name_in_three_rooms() {
+fn every_service_is_one_file_of_the_same_name_in_three_folders() {
     let names = |folder: &str| -> Vec<String> {
         let files = fs::read_dir(root().join(folder)).unwrap();
         let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -282,7 +293,7 @@ fn every_service_is_one_file_of_the_same_name_in_three_rooms() {
 
 #[test]
 fn one_file_makes_events() {
-    let in_store = room("store");
+    let in_store = module("store");
     let mut broken = Vec::new();
     for (file, lines) in sources("host/src") {
         if file == "host/src/events/intake.rs" || in_store(&file) {

@@ -5,9 +5,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::Trigger;
-use crate::store::{
-    Conflict, Error, Operation, Result, ScriptId, TriggerId, TriggerKind, UnknownName, text,
-};
+use crate::named::UnknownName;
+use crate::store::{Conflict, Error, Operation, Result, ScriptId, TriggerId, TriggerKind, text};
 
 /// The condition on which a trigger fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
