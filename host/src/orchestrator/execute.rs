@@ -140,11 +140,7 @@ async fn execute_script(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<ExecuteAnswer>, Error> {
-    let not_found = || Error::not_found(Resource::Script);
-    // An id that is not text matches no script.
-    let Path(id) = id.map_err(|_| not_found())?;
-    let id: ScriptId = id.parse().map_err(|_| not_found())?;
-    let target = orchestrator.runnable(&caller, &id).await?;
+    let target = orchestrator.runnable(&caller, id).await?;
     // The request is JSON text, which can be larger than the body it encodes.
     let bytes_max = orchestrator.parts.request_bytes_max * 2;
     let held = request.extensions().get().cloned();
@@ -176,10 +172,7 @@ async fn test_script(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<ExecuteAnswer>, Error> {
-    let not_found = || Error::not_found(Resource::Script);
-    let Path(id) = id.map_err(|_| not_found())?;
-    let id: ScriptId = id.parse().map_err(|_| not_found())?;
-    let target = orchestrator.runnable(&caller, &id).await?;
+    let target = orchestrator.runnable(&caller, id).await?;
     let held = request.extensions().get().cloned();
     let body = read_body(request.into_body(), orchestrator.parts.request_bytes_max).await?;
     let TestScript { event } =
@@ -200,9 +193,16 @@ async fn test_script(
 
 impl Orchestrator {
     /// Returns the script with that id, if the caller is allowed to run it by hand now.
-    async fn runnable(&self, caller: &Caller, id: &ScriptId) -> Result<Arc<Target>, Error> {
-        let target = self.table().await?.find_script(id);
-        let target = target.ok_or_else(|| Error::not_found(Resource::Script))?;
+    async fn runnable(
+        &self,
+        caller: &Caller,
+        id: Result<Path<String>, PathRejection>,
+    ) -> Result<Arc<Target>, Error> {
+        let not_found = || Error::not_found(Resource::Script);
+        // An id that is not text matches no script.
+        let Path(id) = id.map_err(|_| not_found())?;
+        let id: ScriptId = id.parse().map_err(|_| not_found())?;
+        let target = self.table().await?.find_script(&id).ok_or_else(not_found)?;
         let (app_id, capability) = (&target.app_id, Capability::AppRunScripts);
         self.parts.auth.allow(caller, app_id, capability, Resource::Script).await?;
         self.parts.auth.count_test(caller)?;
