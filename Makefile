@@ -1,4 +1,4 @@
-# `make help` lists what there is.
+# `make help` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -17,8 +17,8 @@ run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
 	@.ci/dashboard
 	cargo run --release --locked --package picloud -- serve --sample
 
-# Most tests wait for something, so two groups of them run at the same time. With three, two cores
-# are so busy that servers refuse requests.
+# Most tests wait for something, so two groups run at the same time. Three keep two cores so busy
+# that servers refuse requests.
 TESTS := .ci/beside \
 	'.ci/timed \
 		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\" \
@@ -42,7 +42,7 @@ test: ## Everything: format, lints, guest from source, all tests on both databas
 		"tests=$(TESTS)"
 
 .PHONY: dashboard
-dashboard: ## Build the dashboard, which the next build of the server takes in
+dashboard: ## Build the dashboard, which the next build of the server embeds
 	@.ci/install dashboard
 	@.ci/dashboard
 
@@ -63,7 +63,7 @@ e2e: ## The browser tests alone; E2E="--project=sqlite script" for some of them
 	.ci/with-postgres npm --prefix dashboard run --silent e2e -- $(E2E)
 
 .PHONY: screenshots
-screenshots: ## Take the pictures in docs/screenshots anew
+screenshots: ## Take the screenshots in docs/screenshots again
 	PICLOUD_SCREENSHOTS=$(CURDIR)/docs/screenshots $(MAKE) e2e E2E="--project=sqlite pages"
 
 .PHONY: contract
@@ -81,7 +81,7 @@ chaos: ## Kill the server a thousand times under load; PICLOUD_CHAOS_SEED=N repe
 		cargo test --locked --package picloud --test process -- chaos --nocapture
 
 .PHONY: upgrade
-upgrade: ## Build the release before, fill a data folder with it, and upgrade that
+upgrade: ## Build the previous release, fill a data folder with it, and upgrade that
 	@.ci/install test
 	.ci/upgrade
 
@@ -118,7 +118,7 @@ bench: ## Measure, and write docs/benchmarks.md
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-report
 
 .PHONY: bench-fuel
-bench-fuel: ## CPU for a unit of fuel, for each function of scripts; fails above three plain loops
+bench-fuel: ## Measure the CPU per unit of fuel of each function; fails above three times a plain loop
 	@.ci/install bench
 	@.ci/dashboard
 	cargo run --release --locked --package picloud-benches --bin picloud-bench-fuel
@@ -140,5 +140,5 @@ release: ## Build the server for x86-64 and for 64-bit ARM: dist/picloud-x86_64,
 	cd dist && sha256sum picloud-x86_64 picloud-aarch64 > SHA256SUMS
 
 .PHONY: audit
-audit: ## Dependencies: licences, sources, advisories, unused ones; says what it could not check
+audit: ## Check dependencies: licences, sources, advisories, unused ones; reports skipped checks
 	@.ci/audit

@@ -17,9 +17,9 @@ export default ts.config(
 		}
 	},
 	{
-		// What the API answers has one description, docs/openapi.json. Its names have
-		// underscores and the dashboard's own have none: a type that has one is a copy, and
-		// goes on compiling when the API changes.
+		// docs/openapi.json alone describes the data of the API. Its names have underscores, and
+		// the dashboard's own have none. A type with underscores is a copy, which would still
+		// compile when the API changes.
 		files: ['src/**'],
 		rules: {
 			'no-restricted-syntax': [
@@ -36,7 +36,7 @@ export default ts.config(
 		}
 	},
 	{
-		// All requests go by the typed client, which also waits for the session and the server.
+		// Only the typed client sends requests. It also waits for the session and the server.
 		files: ['src/**'],
 		ignores: ['src/lib/api/**', 'src/lib/session/**'],
 		rules: {
@@ -45,7 +45,7 @@ export default ts.config(
 	},
 	{
 		rules: {
-			// The dashboard is at the root of its host, always.
+			// The dashboard is always at the root of its host.
 			'svelte/no-navigation-without-resolve': 'off'
 		}
 	}

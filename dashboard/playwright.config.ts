@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { defineConfig, devices } from '@playwright/test';
 import type { Database } from './e2e/host';
 
-// The real server, the real pages, a real browser. `make e2e` builds what is needed and
-// starts the PostgreSQL; the tests start the servers.
+// Tests the real server and the real pages in a real browser. `make e2e` builds them and starts
+// PostgreSQL. The tests start the servers.
 
 const chromium = process.env.PICLOUD_CHROMIUM ?? '/usr/bin/chromium';
 const isRoot = process.getuid?.() === 0;
 
-/** What is looked at on each server: all on one, and on the others what depends on them. */
+/** The tests of each server: all on the first, and on the others those that depend on them. */
 const SERVERS = [
 	{
 		name: 'sqlite',
@@ -30,7 +30,7 @@ const SERVERS = [
 export default defineConfig<object, { database: Database; behindCaddy: boolean }>({
 	testDir: 'e2e',
 	outputDir: 'test-results',
-	// Two processors, of which the server needs one.
+	// The machine has two processors, and the server needs one of them.
 	workers: 1,
 	retries: 0,
 	forbidOnly: true,
@@ -57,7 +57,7 @@ export default defineConfig<object, { database: Database; behindCaddy: boolean }
 		permissions: ['clipboard-read', 'clipboard-write']
 	},
 	projects: SERVERS.flatMap(({ name, files, use }) => [
-		// It needs a server that has nothing yet.
+		// The journey needs an empty server.
 		{ name: `${name}-journey`, testMatch: /journey/, use },
 		{ name, testMatch: files, testIgnore: /journey/, use }
 	])

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import adapter from '@sveltejs/adapter-static';
 
-/** The same for the same sources, so that a build is reproducible. */
+/** Returns a hash of the sources, as a version that makes a build reproducible. */
 function sourcesHash() {
 	const entries = ['src', 'static'].flatMap((folder) =>
 		readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -21,8 +21,8 @@ function sourcesHash() {
 export default {
 	compilerOptions: { runes: true },
 	kit: {
-		// One page for every address: the host answers with it whatever is asked for. The
-		// host compresses once, when it is built, so that nothing is done per request.
+		// One page for every address: the host sends it for any path. It is compressed once, in
+		// the build, and not for each request.
 		adapter: adapter({ fallback: 'index.html', precompress: true }),
 		csp: {
 			mode: 'hash',
@@ -30,7 +30,7 @@ export default {
 				'default-src': ['none'],
 				// The host's header limits this to files below /_app/.
 				'script-src': ['self'],
-				// The editor makes its style sheet in the page.
+				// The editor adds its style sheet to the page.
 				'style-src': ['self', 'unsafe-inline'],
 				'connect-src': ['self'],
 				'img-src': ['self', 'data:'],
@@ -39,7 +39,7 @@ export default {
 				'base-uri': ['none']
 			}
 		},
-		// A page that is open while the host is upgraded is loaded anew when it misses a file.
+		// A page that is open during an upgrade of the host is reloaded when a file is missing.
 		version: { name: sourcesHash() }
 	}
 };

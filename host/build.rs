@@ -1,9 +1,9 @@
 //! Rebuilds the program when the dashboard or the migrations have changed.
 
 fn main() {
-    // Its names of files change with their content, and it names them all. While it is
-    // missing, every build looks again.
+    // The page names all files of the dashboard, and those names change with their content. While
+    // it is missing, every build runs this script again.
     println!("cargo:rerun-if-changed=../dashboard/build/index.html");
-    // The migrations are embedded. The compiler tracks those it has read, not a new file.
+    // The migrations are embedded. The compiler tracks the files that it has read, not new ones.
     println!("cargo:rerun-if-changed=../migrations");
 }

@@ -96,7 +96,7 @@ test('an editor and a viewer see and can do what their roles allow', async ({
 	await expect(viewer.getByRole('button', { name: 'New app' })).toHaveCount(0);
 	expect(await tabs(viewer, app)).toEqual(EVERYBODY);
 	/** A viewer sees only buttons that show something. */
-	const shows = /^(Copy address|Theme|▸|▾|Show events|Show|colours|Previous|Next|Refresh|◐|☀|☾)/;
+	const shows = /^(Copy URL|Theme|▸|▾|Show events|Show|colours|Previous|Next|Refresh|◐|☀|☾)/;
 	for (const place of [
 		'scripts',
 		'routes',
@@ -201,7 +201,7 @@ test('a route requires a key, and its script responds nowhere else', async ({
 	const dialog = page.getByRole('dialog');
 	await dialog.getByLabel('Path').fill('/orders');
 	await dialog.getByLabel('Script', { exact: true }).selectOption({ label: 'hello' });
-	await dialog.getByText('Who may call it, and how often').click();
+	await dialog.getByText('Who can call it, and how often').click();
 	await dialog.getByLabel('Callers').selectOption('key');
 	await dialog.getByLabel('Secrets').fill('PARTNER');
 	await dialog.getByLabel('Requests').fill('100');

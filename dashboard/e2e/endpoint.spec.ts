@@ -28,7 +28,7 @@ test('an endpoint is turned off and on again', async ({ page, signIn, host }) =>
 	await endpointSwitch(page).click();
 	await expect(endpointSwitch(page)).not.toBeChecked();
 	await expect(page.getByText('Off: only routes and triggers run it.')).toBeVisible();
-	await expect(page.getByRole('button', { name: 'Copy address' })).toHaveCount(0);
+	await expect(page.getByRole('button', { name: 'Copy URL' })).toHaveCount(0);
 	expect(await ask(url)).toEqual([404, 'endpoint_closed']);
 	await page.reload();
 	await expect(endpointSwitch(page)).not.toBeChecked();
@@ -37,7 +37,7 @@ test('an endpoint is turned off and on again', async ({ page, signIn, host }) =>
 	await expect(endpointSwitch(page)).toBeChecked();
 	await expect(page.getByText('Anyone can call it.')).toBeVisible();
 	expect(await ask(url)).toEqual([200, 'hello']);
-	await page.getByRole('button', { name: 'Copy address' }).click();
+	await page.getByRole('button', { name: 'Copy URL' }).click();
 	const copied = await page.evaluate(() => navigator.clipboard.readText());
 	expect(copied).toBe(`${host.url}/x/${app}/hello`);
 });

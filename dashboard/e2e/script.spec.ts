@@ -149,7 +149,7 @@ test('limits are shown beside the use of runs, and refused at their field', asyn
 	const fuel = page.getByLabel('Fuel');
 	await fuel.fill('99000');
 	await page.getByRole('button', { name: 'Save limits' }).click();
-	await expect(fuel).toHaveAccessibleDescription(/99000000000 asked/);
+	await expect(fuel).toHaveAccessibleDescription(/is 99000000000, but must be/);
 	await fuel.fill('900');
 	await page.getByRole('button', { name: 'Save limits' }).click();
 	await expect(page.getByText('Saved. The limits apply from the next run.')).toBeVisible();

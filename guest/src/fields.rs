@@ -65,7 +65,7 @@ fn missing_in(chain: &BinaryExpr) -> Vec<(Position, String)> {
     missing
 }
 
-/// Returns the possible failures of what follows on `ctx.event`.
+/// Returns the possible failures of the path after `ctx.event`.
 fn missing_in_event(chain: &Expr) -> Vec<(Position, String)> {
     let Some((first, Some(second))) = link(chain) else { return Vec::new() };
     let at = position(second.start_position());

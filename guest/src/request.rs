@@ -59,7 +59,7 @@ pub(crate) const EVENT_KINDS: [(&str, &[&str]); 7] = [
 /// Returns the value of `ctx`. Uses `from_map`, because `into` would copy the objects.
 ///
 /// # Errors
-/// Fails if an event is not JSON, or a body is not the JSON or text that it was announced as. The
+/// Fails if an event is not JSON, or a body does not match its declared kind. The
 /// host has already checked both.
 pub(crate) fn context(request: RunRequest) -> Result<Map, Box<EvalAltResult>> {
     let info = request.execution;
@@ -111,7 +111,7 @@ fn http_request(http: HttpRequest) -> Result<Map, Box<EvalAltResult>> {
     Ok(request)
 }
 
-/// Returns an object of the pairs. If a name occurs more than once, its last value counts.
+/// Returns an object of the pairs. If a name occurs more than once, the last value is used.
 fn pairs(pairs: Vec<(String, String)>) -> Dynamic {
     Dynamic::from_map(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
 }

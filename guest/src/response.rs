@@ -28,7 +28,7 @@ pub(crate) fn respond(value: Dynamic) -> Result<HttpResponse, Box<EvalAltResult>
     }
 }
 
-/// `#{ status: "ok" }` is a document, and `#{ status: 404 }` is a response.
+/// `#{ status: "ok" }` is returned as JSON, and `#{ status: 404 }` is a response.
 fn is_response(map: &Map) -> bool {
     let known = |key: &str| matches!(key, "status" | "headers" | "body");
     !map.is_empty()
@@ -73,7 +73,7 @@ fn respond_in_full(mut map: Map) -> Result<HttpResponse, Box<EvalAltResult>> {
     Ok(HttpResponse { status, headers, body, content_type: content_type.to_owned() })
 }
 
-/// Each value is a text, a number or a flag. An array of these sends the header more than once.
+/// Each value is a string, a number or a boolean. An array sends the header more than once.
 fn response_headers(headers: Dynamic) -> Result<Vec<(String, String)>, Box<EvalAltResult>> {
     let kind = headers.type_name();
     let headers = headers

@@ -195,7 +195,7 @@ fn internal(message: &str) -> RunError {
 /// Converts an error to the contract's type: the message of the innermost cause, and its position
 /// as a field of its own.
 pub fn failed(mut error: Box<EvalAltResult>, call_depth_max: u32) -> RunError {
-    // A cause in a callback's empty body has no position. The position of its caller comes closest.
+    // A cause in a callback's empty body has no position: its caller's is the closest known one.
     let mut place = error.position();
     while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
     | EvalAltResult::ErrorInModule(_, inner, _) = *error

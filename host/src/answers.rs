@@ -1,5 +1,5 @@
-//! The response log: the access log, with one line per response, and the causes of internal errors
-//! under the ids that callers were told.
+//! The response log: one line per response (the access log), and the causes of internal errors with
+//! the ids that the callers received.
 //!
 //! Invariant: no line contains a credential of a caller.
 
@@ -23,7 +23,7 @@ const EXECUTION: &str = "x-picloud-execution-id";
 /// The prefix of the API paths that belong to an app.
 const API_OF_APPS: &str = "/api/v1/apps/";
 
-/// The app and path of a script's response; an extension of the response.
+/// The app and the path that a response of a script belongs to. An extension of that response.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// The app's name.
@@ -95,7 +95,7 @@ impl Line<'_> {
     }
 }
 
-/// Returns the app of a request; empty if it concerns none.
+/// Returns the name of a request's app; empty if the request belongs to no app.
 fn app_of<'a>(subject: Option<&'a Subject>, uri: &'a Uri) -> &'a str {
     let of_api = || uri.path().strip_prefix(API_OF_APPS)?.split('/').next();
     subject.map(|subject| &*subject.app).or_else(of_api).unwrap_or_default()

@@ -16,7 +16,7 @@
 //!    and a freed blob is kept for a while (`retention/sweep.rs`). If one is missing because the
 //!    round took longer, the round is repeated. A second round only copies new blobs.
 //!
-//! A blob that was missing before the moment, and is described at it, is lost: no sweep can have
+//! A blob that is described at that moment, but was missing before it, is lost: no sweep can have
 //! removed it. It is reported, and everything else is stored.
 //!
 //! Invariant: DEST only gets its name when everything in it is on disk. Until then it is called

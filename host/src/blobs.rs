@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::error::{DISK_FULL_RETRY_AFTER_S, Error, Refusal};
 
-/// The name of their folder in the data folder.
+/// The name of the folder of blobs in the data folder.
 pub const FILES_FOLDER: &str = "files";
 
 /// The prefix of a blob's name until its content is on disk.

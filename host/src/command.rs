@@ -160,9 +160,9 @@ enum Verb {
     /// It fills the folder of PICLOUD_DATA and the database of PICLOUD_DATABASE_URL, and fails if
     /// they are not empty. PostgreSQL is filled with pg_restore.
     Restore(backup::Restore),
-    /// Rewrite the SQLite database without the space of deleted rows
+    /// Rewrite the SQLite database to return the space of deleted rows to the disk
     ///
-    /// Stop the server first. It needs as much free disk space as the database has.
+    /// Stop the server first. It needs as much free disk space as the database uses.
     /// Databases of release 0.1 give space back to the disk only after this.
     Compact,
     /// Check whether the server is ready: exit code 0 if it is, 1 if not

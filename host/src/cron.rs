@@ -70,8 +70,8 @@ impl Schedule {
     }
 
     /// Parses a stored schedule. An expression that only an older release accepted keeps its
-    /// meaning: the library parses it unchanged, and [`Schedule::objection`] returns what is wrong
-    /// with it.
+    /// meaning: the library parses it unchanged, and [`Schedule::objection`] returns why it would
+    /// be refused now.
     ///
     /// # Errors
     /// `Refused` if the library cannot parse it either.
@@ -138,9 +138,9 @@ impl Schedule {
         std::iter::successors(self.next_after(after_us), next).take(n).collect()
     }
 
-    /// Steps through the matching wall-clock times, each taken as its first instant or, with
-    /// `again`, as its last. Later times are later instants in both cases, so the first one after
-    /// `after` is the result.
+    /// Returns the first firing after `after`. Steps through the matching wall-clock times. Each
+    /// stands for its first instant or, with `again`, for its last. In both cases later times are
+    /// later instants.
     fn first_after(&self, after: i64, again: bool) -> Option<i64> {
         let mut local = self.clock.start_of_walk(after, again)?;
         let last_day = local.date().checked_add_days(Days::new(DAYS_AHEAD_MAX))?;

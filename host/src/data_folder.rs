@@ -14,7 +14,7 @@ use crate::secrets::{KEY_FILE, NEXT_KEY_FILE};
 
 /// The database's file in the folder, unless it is configured elsewhere.
 pub const DATABASE_FILE: &str = "picloud.db";
-/// The suffix of the database's file name that gives its lock's.
+/// The suffix that turns the database's file name into that of its lock.
 const LOCK_SUFFIX: &str = ".lock";
 /// The modes of the folder and of its files.
 const FOLDER_MODE: u32 = 0o700;
@@ -114,7 +114,7 @@ fn close(folder: &Path) -> std::io::Result<()> {
     fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
 }
 
-/// Whether this process's user owns it.
+/// Whether the file or folder belongs to this process's user.
 fn is_ours(about: &fs::Metadata) -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == about.uid())
 }

@@ -156,7 +156,8 @@ impl Error {
     /// Returns the error for a missing credential: code `unauthorized`.
     #[must_use]
     pub fn unauthorized() -> Self {
-        let message = "the owner key is needed: send it as `Authorization: Bearer KEY`";
+        let message = "authentication is needed: send an API key or the owner key as \
+                       `Authorization: Bearer KEY`";
         Self::Unauthorized(Refusal::new("unauthorized", message))
     }
 
@@ -331,7 +332,7 @@ mod tests {
         let (status, _, body) = answer(over.into()).await;
         assert_eq!(status, 422);
         let expected = json!({"error": {
-            "code": "limit_above_ceiling", "message": "fuel: 9 asked, 1 to 5 allowed",
+            "code": "limit_above_ceiling", "message": "fuel is 9, but must be 1 to 5",
             "limit": "fuel", "asked": 9, "least": 1, "most": 5,
         }});
         assert_eq!(body, expected);

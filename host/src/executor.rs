@@ -96,7 +96,7 @@ pub struct Run {
     pub app_id: Option<AppId>,
     /// The id of its execution.
     pub execution_id: ExecutionId,
-    /// The execution id of the first attempt at the same work; the own id on the first attempt.
+    /// The execution id of the first attempt at the same work: on the first attempt, its own id.
     pub first_execution_id: ExecutionId,
     /// The private hosts open to the app, in addition to those open to all apps.
     pub private_hosts: Arc<PrivateHosts>,
@@ -220,8 +220,8 @@ impl Executor {
         self.inner.threads.run(async move { Ok(here.execute_in(slot, run).await) }).await
     }
 
-    /// Runs a compiled script on the caller's own thread, which a script that uses CPU blocks.
-    /// Measures the cost of a run without the two thread switches.
+    /// Runs a compiled script on the caller's own thread, and blocks it while the script uses CPU.
+    /// For benchmarks of a run without the two thread switches.
     ///
     /// # Errors
     /// Same as [`Executor::execute`].

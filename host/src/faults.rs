@@ -42,8 +42,8 @@ impl Point {
     }
 }
 
-/// The pass of a point that ends the process, from 1: `POINT:COUNT` kills it, `POINT:COUNT:stop`
-/// tells it to stop.
+/// The pass through a point that ends the process, from 1: `POINT:COUNT` kills the process, and
+/// `POINT:COUNT:stop` tells it to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrashAt {
     /// The point.

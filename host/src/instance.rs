@@ -3,7 +3,6 @@
 //! ```text
 //!  database        data folder     start
 //!  same id         same id         yes
-//!  same id         same id         yes
 //!  another id      another id      refused
 //!  new             no id, empty    yes: a new instance, both get its id
 //!  new             id, files, key  refused: it is another database, or its data is lost
@@ -171,8 +170,8 @@ fn refused(mismatch: Mismatch, url: &DatabaseUrl, folder: &Path) -> Unusable {
         "{what}. Either correct PICLOUD_DATABASE_URL or PICLOUD_DATA, or restore the database: a \
          backup's copy instead of this one, or `picloud restore` into an empty folder. Or \
          start once with `picloud serve --adopt-data-folder`: the folder then belongs to this \
-         database, whose master key must be the one there; files of other apps stay and are not \
-         used"
+         database. The folder's master key must be the key of this database. Files of other apps \
+         stay there unused."
     ))
 }
 

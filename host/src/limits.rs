@@ -86,7 +86,7 @@ impl Limits {
     /// Returns the limits of a run under this ceiling.
     ///
     /// # Errors
-    /// [`OverCeiling`] if the budget is above the ceiling, or below what a run needs.
+    /// [`OverCeiling`] if the budget is above the ceiling or below the minimum.
     pub fn grant(&self, budget: &Budget) -> Result<Self, OverCeiling> {
         let pick = |limit, asked: Option<u64>, least, default: u64, ceiling| match asked {
             Some(asked) if asked > ceiling || asked < least => {
@@ -147,7 +147,7 @@ pub struct Budget {
 
 /// A script requested a limit that it cannot get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{limit}: {asked} asked, {least} to {most} allowed")]
+#[error("{limit} is {asked}, but must be {least} to {most}")]
 pub struct OverCeiling {
     /// The limit's name.
     pub limit: &'static str,
@@ -201,7 +201,7 @@ mod tests {
         let most = Limits::CEILING.fuel_max;
         assert_eq!(ask(most).map(|limits| limits.fuel_max), Ok(most));
         assert_eq!(ask(most + 1).unwrap_err().limit, "fuel");
-        assert_eq!(ask(0).unwrap_err().to_string(), format!("fuel: 0 asked, 1 to {most} allowed"));
+        assert_eq!(ask(0).unwrap_err().to_string(), format!("fuel is 0, but must be 1 to {most}"));
         let memory = Budget { memory_bytes_max: Some(MEMORY_BYTES_MIN - 1), ..Budget::default() };
         assert_eq!(Limits::CEILING.grant(&memory).unwrap_err().limit, "memory_bytes");
     }

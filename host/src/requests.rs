@@ -85,7 +85,7 @@ struct Originals {
 /// The sealed values cannot be opened: their master key is lost, or they are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the credentials in the stored request are sealed under a master key that this server does \
+    "the credentials in the stored request are sealed with a master key that this server does \
      not have"
 )]
 pub struct CredentialsLost;

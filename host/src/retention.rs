@@ -141,7 +141,7 @@ impl Retention {
             let since = jumped_at.get_or_insert_with(Instant::now);
             if since.elapsed() < JUMP_BELIEVED {
                 tracing::warn!(
-                    "the clock shows {days} days more than when old rows were last deleted: \
+                    "the clock is {days} days ahead of the last deletion of old rows: \
                      nothing is deleted for a day. Correct the clock if it is wrong"
                 );
                 return Ok(Deleted::default());

@@ -87,7 +87,7 @@ impl App {
         let secrets = Secrets::start(&store, &clock, &config.key_settings()).await?;
         let backing = Backing { store: store.read_only(), secrets: secrets.clone() };
         let executor = Executor::start(&settings, clock.clone(), Some(backing))?;
-        // Late, so that a start that fails earlier has not joined the instance.
+        // Late, so that a start that fails earlier stores no instance id.
         pair.join(&store, clock.new_id().to_string(), clock.now_us(), &config.data).await?;
         let metrics = Metrics::default();
         metrics.start_kinds(TriggerKind::ALL.iter().map(|kind| kind.as_str()));

@@ -177,8 +177,8 @@ impl Secrets {
         Ok(Self { inner: Arc::new(Inner { store, clock, keys, rows, request_keys }) })
     }
 
-    /// Sets an app's secret through `store`, which adds a principal's audit entry to the same
-    /// store. The caller checks the name and the size.
+    /// Sets an app's secret through `store`, which writes the audit entry of a principal with it.
+    /// The caller checks the name and the size.
     ///
     /// # Errors
     /// As for [`Store::put_secret`].

@@ -1,8 +1,8 @@
 //! Fair sharing of slots between apps: one app never takes all slots.
 //!
-//! A request for a place first waits among its own app's requests, which get only a part of the
-//! places, and then among all requests. So at most this part of any app precedes a request of
-//! another app, and the other places stay free for other apps.
+//! A request for a place waits first among the requests of its app, which get only a part of the
+//! places, and then among those of all apps. So at most this number of requests of another app is
+//! ahead of it, and the other places stay free for other apps.
 //!
 //! Invariant: an app's maximum does not depend on who waits: a place is never taken away from its
 //! holder.

@@ -18,15 +18,15 @@ use tracing::{Event, Metadata, Subscriber, span};
 
 use database::{Kind, with_fresh_database};
 
-/// How many triggers there are.
+/// The number of triggers.
 const TRIGGERS: usize = 100;
-/// How long nothing happens. The one thing in these tests that takes its time: the
-/// promise is about time.
+/// The time for which nothing happens. Only this test waits a fixed time, because the guarantee is
+/// about time.
 const IDLE: Duration = Duration::from_secs(21);
 
 static STATEMENTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts what sqlx logs of its statements.
+/// Counts the statements that sqlx logs.
 struct Counting;
 
 impl Subscriber for Counting {
@@ -45,7 +45,7 @@ impl Subscriber for Counting {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// One test for both databases, one after the other: they share the count.
+/// One test for both databases, one after the other, because they share the count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_host_leaves_its_database_alone() {
     tracing::subscriber::set_global_default(Counting).unwrap();
@@ -80,7 +80,7 @@ async fn an_idle_host_leaves_its_database_alone() {
     }
 }
 
-/// Waits until what has just begun is done: no statement for a second.
+/// Waits until no statement has been executed for a second.
 async fn quiet() {
     loop {
         let before = STATEMENTS.load(Ordering::SeqCst);
@@ -115,7 +115,7 @@ async fn make_triggers(store: &Store) {
     };
     let script = store.insert_script(script).await.unwrap();
     for number in 0..TRIGGERS {
-        // Schedules too: they are due in years.
+        // Schedules too, which are due in a year.
         let detail = if number % 2 == 0 {
             TriggerDetail::Queue { queue: format!("queue-{number}") }
         } else {

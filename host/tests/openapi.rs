@@ -1,4 +1,4 @@
-//! The description of the API.
+//! Tests the description of the API.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ fn described() -> Value {
     manager::describe(execute::api().into_openapi())
 }
 
-/// `UPDATE_SNAPSHOTS=1 cargo test --test openapi` writes it anew.
+/// `UPDATE_SNAPSHOTS=1 cargo test --test openapi` writes the file again.
 #[test]
 fn the_committed_description_is_what_the_handlers_say() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
@@ -50,28 +50,28 @@ fn free_forms(schema: &Value, place: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The dashboard takes its types from the description, so a field without a type must be any
-/// JSON.
+/// The dashboard's types are generated from the description, so only fields with arbitrary JSON
+/// have no type.
 #[test]
 fn only_what_scripts_and_callers_make_has_no_type() {
     let doc = described();
     let mut found = BTreeSet::new();
     for (name, schema) in doc["components"]["schemas"].as_object().unwrap() {
-        // A list has what its items have.
+        // The fields of a list are those of its items.
         if !name.starts_with("List_") {
             free_forms(schema, name, &mut found);
         }
     }
     let expected = [
-        // A resource of any kind.
+        // These are resources of any kind.
         "AuditEntry.after",
         "AuditEntry.before",
-        // Values and payloads are any JSON.
+        // Values and payloads are arbitrary JSON.
         "CapturedEvent.event",
         "DeadLetter.payload",
         "Entry.value",
         "Event.payload",
-        // A type of the contract with the guest, which knows nothing of the API.
+        // The contract with the guest has this type, and does not depend on the API.
         "Failure.limit",
         "FireTrigger.payload",
         "Key.value",

@@ -7,7 +7,7 @@ use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 /// Parses JSON bytes.
 ///
 /// # Errors
-/// Fails if they are not JSON, or nest deeper than 128.
+/// Fails if they are not JSON, or nest deeper than 127.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Dynamic, Box<EvalAltResult>> {
     serde_json::from_slice(without_bom(bytes))
         .map_err(|error| format!("invalid JSON: {error}").into())

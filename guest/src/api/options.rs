@@ -41,7 +41,7 @@ impl Options {
         }
     }
 
-    /// Takes a flag; `false` if it is missing.
+    /// Takes a boolean; `false` if it is missing.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Box<EvalAltResult>> {
         let Some(value) = self.value(name) else {
             return Ok(false);

@@ -14,7 +14,7 @@ fn moment(unix_ms: i64) -> Result<DateTime<Utc>, Box<EvalAltResult>> {
         .ok_or_else(|| format!("{unix_ms} ms is outside of the calendar").into())
 }
 
-/// Parses `text` in a strftime format. All fields that the format names count. Missing fields of
+/// Parses `text` in a strftime format. Uses every field that the format names. Missing fields of
 /// the time of day are 0; the date must be complete.
 fn parsed(text: &str, format: &str) -> Result<i64, Box<EvalAltResult>> {
     let refused = |why: &dyn std::fmt::Display| -> Box<EvalAltResult> {
@@ -52,7 +52,7 @@ fn read_fields(fields: &mut Parsed, text: &str, format: &str) -> chrono::ParseRe
         }
         rest = parse_and_remainder(fields, rest, part.iter())?;
     }
-    // The library's own error refuses the remainder.
+    // The library refuses any remaining text with its own error.
     chrono::format::parse(fields, rest, std::iter::empty::<&Item<'_>>())
 }
 

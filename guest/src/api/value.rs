@@ -24,7 +24,7 @@ pub(crate) fn handed_over(mut value: Dynamic) -> Result<ScriptValue, Box<EvalAlt
 /// Returns the value that another script passed.
 ///
 /// # Errors
-/// Fails if it nests deeper than 128.
+/// Fails if it nests deeper than 127.
 pub(crate) fn received(value: ScriptValue) -> Result<Dynamic, Box<EvalAltResult>> {
     let mut dynamic = json::from_bytes(value.json.as_bytes())?;
     let mut blobs = value.blobs.into_iter().peekable();

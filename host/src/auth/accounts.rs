@@ -69,7 +69,7 @@ struct Trying {
     by: By,
 }
 
-/// The counter of an attempt.
+/// The counter that an attempt counts against.
 enum By {
     /// A device that has signed in to this account before.
     Device(String),
@@ -90,7 +90,7 @@ impl Trying {
 pub struct Invitation {
     /// The token of the link: to be handed over once.
     pub token: String,
-    /// The stored record of it.
+    /// The stored record of the invitation.
     pub kept: store::NewInvitation,
 }
 

@@ -115,7 +115,7 @@ macro_rules! capabilities {
                 }
             }
 
-            /// Returns the scope that a key needs for it; `None` if any key has it.
+            /// Returns the scope that a key needs for the capability; `None` if every key has it.
             #[must_use]
             pub fn scope(self) -> Option<Scope> {
                 match self {
@@ -202,14 +202,14 @@ impl Capability {
         self.as_str().starts_with("app_")
     }
 
-    /// Whether it is checked outside of apps, but a key of one app has it too.
+    /// Whether it is checked outside of apps, although a key that is limited to one app has it too.
     #[must_use]
     pub fn is_of_platform(self) -> bool {
         self.as_str().starts_with("platform_")
     }
 
-    /// Whether these roles include it: the one in the instance, and the one in the app in question.
-    /// Owners and admins are admins of every app.
+    /// Whether these roles, one in the instance and one in the app, include the capability. Owners
+    /// and admins are admins of every app.
     #[must_use]
     pub fn is_had_by(self, role: InstanceRole, app_role: Option<AppRole>) -> bool {
         match self.least() {

@@ -35,7 +35,7 @@ use pending::Started;
 use provider::Identity;
 pub(super) use provider::Provider;
 
-/// The longest page to return to, in bytes: it is stored in a cookie.
+/// The longest path of a page to return to, in bytes: it is stored in a cookie.
 const RETURN_TO_BYTES_MAX: usize = 1024;
 /// The lifetime of a pending sign-in, in seconds.
 const PENDING_S: i64 = 600;

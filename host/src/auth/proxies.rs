@@ -1,4 +1,4 @@
-//! The proxies that are trusted about the origin of a request.
+//! The proxies that are trusted to report the origin of a request.
 //!
 //! A proxy in front of PiCloud sends its caller's address in `X-Forwarded-For` and the scheme in
 //! `X-Forwarded-Proto`. Any caller can send these headers; they are trusted only from the proxies
@@ -93,7 +93,7 @@ impl std::fmt::Display for TrustedProxies {
     }
 }
 
-/// A network, or an address as the network of one.
+/// Parses a network. A single address is a network of one address.
 fn network(text: &str) -> Result<IpNet, TrustedProxiesError> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| TrustedProxiesError)

@@ -1,8 +1,8 @@
 //! Rate limits of each principal for requests that take the server's own CPU: checks of sources,
 //! and runs in the test panel.
 //!
-//! The rate is a GCRA (ITU-T I.371): `requests` at once, then one each `per_s / requests`. Each
-//! process has its own counters.
+//! The rate is a GCRA (ITU-T I.371): `requests` at once, then one every `per_s / requests` seconds.
+//! Each process has its own counters.
 //!
 //! Invariant: a refused request does not count.
 //! Invariant: at most [`REMEMBERED_MAX`] principals are remembered; the one idle longest is
@@ -61,7 +61,8 @@ impl Rates {
         // A clock that is set back must not make a principal wait longer than the window.
         let before = due_at.get(who).map_or(now, |due| (*due).clamp(now, now + window_us));
         let due = before + each_us;
-        // The division can cut the last request of a window short.
+        // The division rounds down: `requests` times `each_us` never exceeds the window, so the
+        // last request of a window is admitted.
         let wait_us = due - now - window_us.max(each_us);
         if wait_us > 0 {
             return Err(self.refuse(limit, wait_us));
@@ -89,7 +90,7 @@ impl Rates {
     }
 }
 
-/// Removes principals that have their full rate again, or else the first that will have it.
+/// Removes the principals that have their full rate again, or else the one that will have it first.
 fn make_room(due_at: &mut HashMap<Principal, i64>, now: i64) {
     due_at.retain(|_, due| *due > now);
     if due_at.len() < REMEMBERED_MAX {

@@ -28,7 +28,7 @@ const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
-/// A session in use is renewed each time this fraction of its idle time has passed, so that not
+/// The interval between renewals of a session in use is its idle time divided by this, so that not
 /// every request writes.
 const RENEWALS: i64 = 100;
 

@@ -1,12 +1,12 @@
 //! Slows down sign-in attempts: the first few are free, then each wait doubles. Attempts are
 //! counted by network and by account.
 //!
-//! The waits of an account are short, so that an attacker cannot lock its owner out. Against many
-//! networks at once, the cost of a hash for each attempt protects it. A device that has signed in
-//! to an account before has its own counter, and other callers do not slow it down.
+//! The waits of an account are short, so that an attacker cannot lock its owner out. The cost of a
+//! hash for each attempt slows down an attack from many networks. A device that has signed in to
+//! an account before has its own counter, and other callers do not slow it down.
 //!
-//! Invariant: a refused attempt does not count, so that trying on does not make others wait longer.
-//! A successful attempt removes its own count only.
+//! Invariant: a refused attempt does not count, so that repeated attempts do not make others wait
+//! longer. A successful attempt removes its own count only.
 //! Invariant: an attempt counts from its start, so that concurrent attempts count too.
 //! Invariant: the memory is bounded; the oldest entry is forgotten first.
 
@@ -52,7 +52,7 @@ pub(super) struct Tries<K> {
 struct Failures {
     count: u32,
     last_at: i64,
-    /// The `last_at` before the last attempt, for when that is taken back.
+    /// The `last_at` before the last attempt, restored when that attempt is taken back.
     before_at: i64,
 }
 
@@ -156,7 +156,7 @@ fn make_room<K: Eq + Hash + Clone>(failures: &mut HashMap<K, Failures>, who: &K)
     }
 }
 
-/// The owner of one IPv6 address usually has the whole /64.
+/// Returns the network that counts as one caller. The owner of an IPv6 address usually has its /64.
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

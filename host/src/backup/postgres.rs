@@ -42,8 +42,8 @@ async fn run(name: &str, mut command: Command) -> Result<()> {
             Err(Failed(format!("{name} failed: {}", said.trim())))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Failed(format!(
-            "{name} is missing, which comes with PostgreSQL's client programs; it must be at \
-             least of the server's version"
+            "{name} is missing: install PostgreSQL's client programs, in the server's version or \
+             newer"
         ))),
         Err(error) => Err(Failed(format!("{name}: {error}"))),
     }

@@ -68,7 +68,7 @@ pub async fn restore(config: &Config, source: &Path) -> Result<Manifest> {
 async fn check_database(url: &DatabaseUrl, left: Option<&Restore>) -> Result<()> {
     if let Some(file) = url.file() {
         if file.exists() {
-            return Err(Failed(format!("there is already a database: {}", file.display())));
+            return Err(Failed(format!("a database already exists: {}", file.display())));
         }
         return Ok(());
     }

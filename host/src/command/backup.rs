@@ -81,7 +81,7 @@ fn report(manifest: &Manifest, done: &str) -> ExitCode {
     if manifest.master_key == MasterKeyOf::Environment {
         eprintln!(
             "the master key is not in the backup, because it is in PICLOUD_MASTER_KEY: without \
-             that key its secrets cannot be decrypted"
+             that key the backup's secrets cannot be decrypted"
         );
     }
     if manifest.master_key == MasterKeyOf::LeftOut {

@@ -1,6 +1,6 @@
 //! The client of the admin API, with the API's own types.
 //!
-//! A path starts below `/api/v1`. Its parts are encoded already, see [`encode`].
+//! A path is relative to `/api/v1`, and its parts are already encoded, see [`encode`].
 
 mod answer;
 mod error;
@@ -43,7 +43,7 @@ impl Client {
         let key = key.ok_or_else(|| {
             Failure::new(
                 "a key is needed: set PICLOUD_OWNER_KEY to the key that the first start of \
-                 `picloud serve` prints, or PICLOUD_API_KEY to one of `picloud keys create`",
+                 `picloud serve` prints, or PICLOUD_API_KEY to a key from `picloud keys create`",
             )
         })?;
         Ok(Self { http: http(&url, CONNECT_TIMEOUT)?, url, key })
@@ -70,7 +70,7 @@ impl Client {
         self.send(self.request(Method::GET, path)?).await
     }
 
-    /// Creates a resource, or does something with one.
+    /// Creates a resource, or runs an operation on one.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -157,7 +157,7 @@ impl Client {
         serde_json::from_slice(json).map_err(|error| CallError::unreadable(status, &error))
     }
 
-    /// Returns the body of a response, and its status, which is no error.
+    /// Returns the status and the body of a response. An error status is an `Err`.
     async fn successful(
         &self,
         request: RequestBuilder,
@@ -194,7 +194,7 @@ pub(super) fn http(url: &str, connect_timeout: Duration) -> Result<reqwest::Clie
     builder.build().map_err(|error| Failure::new(describe(&error)))
 }
 
-/// Returns the text of the innermost cause, which says most.
+/// Returns the text of the innermost cause, which is the most specific.
 pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

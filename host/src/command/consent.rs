@@ -11,7 +11,7 @@ pub(super) struct Consent {
 }
 
 impl Consent {
-    /// Errors: without `--yes`, with the description `what` of the command.
+    /// Errors: without `--yes`. The message says what the command does: `what`.
     pub(super) fn check(&self, what: &str) -> Result<(), Failure> {
         match self.yes {
             true => Ok(()),

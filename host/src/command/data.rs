@@ -27,7 +27,7 @@ pub(super) fn read_json<T: DeserializeOwned>(data: &str) -> Result<T, Failure> {
     let bytes = read_data(data)?;
     serde_json::from_slice(without_bom(&bytes)).map_err(|error| {
         Failure(match error.classify() {
-            Category::Data => format!("--data is JSON of another form: {error}"),
+            Category::Data => format!("--data does not have the expected form: {error}"),
             _ => format!("--data is not JSON, like '{{\"id\": 7}}': {error}"),
         })
     })
@@ -50,6 +50,6 @@ mod tests {
         assert!(refused.is_some_and(|said| said.starts_with("--data is not JSON")));
         assert!(read_json::<Verbatim>("@/does/not/exist").is_err());
         let refused = read_json::<BTreeMap<String, Verbatim>>("[1]").err();
-        assert!(refused.is_some_and(|Failure(said)| said.contains("another form: invalid type")));
+        assert!(refused.is_some_and(|Failure(said)| said.contains("expected form: invalid type")));
     }
 }

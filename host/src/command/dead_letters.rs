@@ -57,7 +57,7 @@ impl DeadLettersCommand {
 pub(super) struct List {
     /// The app
     app: String,
-    /// Also replayed, ignored and handled ones
+    /// Include replayed, ignored and handled dead letters
     #[arg(long)]
     all: bool,
     /// Only events of this kind
@@ -77,7 +77,7 @@ pub(super) struct List {
 pub(super) struct Show {
     /// The dead letter's id
     id: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub(super) struct Replay {
     /// Run the version that failed instead of the current one
     #[arg(long)]
     same_version: bool,
-    /// Another payload of the event, as `show` prints it: a text, @FILE, or -
+    /// A payload that replaces the event's, in the form that `show` prints: a text, @FILE, or -
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     data: Option<String>,
     #[command(flatten)]

@@ -110,7 +110,7 @@ pub(super) struct Send {
     /// Delay in milliseconds; not for a topic
     #[arg(long, value_name = "N", conflicts_with = "topic", value_parser = clap::value_parser!(i64).range(0..))]
     delay_ms: Option<i64>,
-    /// Drop the message while another one with the same key is pending in the queue
+    /// Drop the message if another one with the same key is pending in the queue
     #[arg(long, value_name = "KEY", conflicts_with_all = ["topic", "script"])]
     dedupe: Option<String>,
     /// Send the message only once for all commands with this key within a day
@@ -205,7 +205,9 @@ impl Send {
         print_ids(&sent, &self.output)?;
         match (&event.queue, &event.topic, sent.value.event_ids.first()) {
             (_, Some(topic), None) => eprintln!("no trigger listens to the topic {topic}"),
-            (Some(_), _, None) => eprintln!("dropped: one with this dedupe key is pending"),
+            (Some(_), _, None) => {
+                eprintln!("dropped: another message with this dedupe key is pending");
+            }
             (Some(queue), _, Some(id)) => {
                 warn_of_missing_trigger(&client, &self.app, queue, id).await?;
             }

@@ -123,7 +123,7 @@ struct List {
 }
 
 impl List {
-    /// Prints the newest executions, oldest first, and returns the cursor behind them.
+    /// Prints the newest executions, oldest first, and returns the cursor after them.
     async fn print_newest(&self, limit: usize) -> Result<Option<String>, Failure> {
         let (mut executions, mut cursor, mut before) = (Vec::new(), None, None);
         // A page can be short: the server examines only some thousand executions for each.
@@ -151,7 +151,7 @@ impl List {
         Ok(cursor)
     }
 
-    /// Prints new executions until it is interrupted or the reader has closed.
+    /// Prints new executions until the command is interrupted or the reader closes the output.
     async fn follow(&self, mut after: String) -> Result<(), Failure> {
         loop {
             let path = format!("{}?after={}&limit=200{}", self.path, encode(&after), self.filter);

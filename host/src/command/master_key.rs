@@ -17,10 +17,11 @@ use super::output::Output;
 pub(super) enum MasterKeyCommand {
     /// Encrypt all secrets with another master key
     ///
-    /// Without PICLOUD_MASTER_KEY, a new key replaces the one in the data folder. With it, secrets
-    /// encrypted with PICLOUD_MASTER_KEY_PREVIOUS are encrypted with it, as the next start would
-    /// do. No value changes. It works on the database directly, so run it with the server's
-    /// settings and stop the server first: a running server would continue with the old key.
+    /// Without PICLOUD_MASTER_KEY, a new key replaces the one in the data folder. If
+    /// PICLOUD_MASTER_KEY is set, it replaces PICLOUD_MASTER_KEY_PREVIOUS as the key of all
+    /// secrets, as it would at the next start. No value changes. It works on the database directly,
+    /// so run it with the server's settings and stop the server first: a running server would
+    /// continue with the old key.
     Rotate(Output),
 }
 

@@ -108,7 +108,7 @@ pub(super) async fn compact(config: &Config) -> Result<ExitCode, Failure> {
     let size = || std::fs::metadata(&file).map(|about| about.len()).map_err(Failure::new);
     let before = size()?;
     store::compact(&url).await.map_err(|error| Failure(format!("the database {url}: {error}")))?;
-    eprintln!("the database now has {} bytes; before, it had {before}", size()?);
+    eprintln!("the size of the database was {before} bytes and is now {} bytes", size()?);
     Ok(ExitCode::SUCCESS)
 }
 

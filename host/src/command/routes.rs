@@ -96,7 +96,7 @@ pub(super) struct Create {
     method: String,
     /// The path: each segment is static or {name}; the last can be {*rest}
     path: String,
-    /// A domain of the app on which the path starts [default: it starts at /x/APP]
+    /// The app's domain that serves the path [default: the path is below /x/APP]
     #[arg(long)]
     host: Option<String>,
     #[command(flatten)]
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(auth(r#"{"mode":"key","secrets":["a"],"header":null}"#).as_deref(), Some("key"));
         let github = r#"{"mode":"hmac","secrets":["a"],"preset":"github"}"#;
         assert_eq!(auth(github).as_deref(), Some("github"));
-        // Of a newer server.
+        // Sent by a newer server.
         assert_eq!(auth(r#"{"mode":"moon","phase":1}"#).as_deref(), Some("moon"));
         assert_eq!(auth(r#"{"mode":"none","phase":1}"#), None);
         let rate = serde_json::from_str(r#"{"requests":9,"per_s":1,"by":"moon"}"#).unwrap();

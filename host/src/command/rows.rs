@@ -34,7 +34,7 @@ impl Rows {
 
     /// Adds a part of the resource, as JSON on indented lines.
     pub(super) fn json(self, label: &'static str, part: &impl Serialize) -> Self {
-        // A part that is no JSON does not exist: it was read from JSON.
+        // This cannot fail: the part was read from JSON.
         self.any(label, &Verbatim(serde_json::to_value(part).unwrap_or_default()))
     }
 

@@ -56,7 +56,7 @@ pub(super) struct Endpoint {
     /// The script
     #[arg(value_name = "APP/SCRIPT")]
     script: ScriptAddress,
-    /// Whether the endpoint is allowed
+    /// Whether the endpoint is enabled
     #[arg(value_name = "on|off")]
     switch: Switch,
     #[command(flatten)]
@@ -147,7 +147,7 @@ pub(super) fn reach(client: &Client, script: &Script) -> String {
     }
     let url = client.full_url(&script.endpoint);
     format!(
-        "anybody can call {address} at {url}; `picloud scripts endpoint {address} off` closes it"
+        "anyone can call {address} at {url}; `picloud scripts endpoint {address} off` closes it"
     )
 }
 
@@ -174,7 +174,7 @@ mod tests {
         let Ok(client) = client else { panic!("a client without a key") };
         assert_eq!(
             reach(&client, &script(true, true)),
-            "anybody can call demo/hi at http://pi.example/x/demo/hi; \
+            "anyone can call demo/hi at http://pi.example/x/demo/hi; \
              `picloud scripts endpoint demo/hi off` closes it"
         );
         assert_eq!(

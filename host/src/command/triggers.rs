@@ -259,7 +259,7 @@ mod tests {
             (r#"{"kind":"dead_letter","source_kind":null}"#, "dead_letter"),
             (r#"{"kind":"dead_letter","source_kind":"kv"}"#, "dead_letter kv"),
             (r#"{"kind":"files","bucket":"b","path":"*.png"}"#, "files b/*.png"),
-            // Of a newer server.
+            // Sent by a newer server.
             (r#"{"kind":"moon","phase":1}"#, "moon"),
             (r#"{"kind":"queue","queue":"q","phase":1}"#, "queue q"),
         ] {

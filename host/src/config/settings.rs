@@ -481,7 +481,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PICLOUD_DASHBOARD_HOST",
         unit: "",
-        doc: "only host that serves the dashboard; pages of scripts on other hosts then have an origin",
+        doc: "only host that serves the dashboard; pages of scripts on other hosts then keep their own origin",
         secret: false,
         set: |config, text| {
             config.auth.dashboard_host = match text {

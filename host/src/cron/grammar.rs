@@ -9,8 +9,8 @@
 //! weekday   = ["+"] field | "?" | items, where an item may also be value "L" | value "#" 1…5
 //! ```
 //!
-//! The library alone accepts more than it understands. It replaces names before it splits the
-//! fields, so that `MON` as a month is January, and it ignores empty items.
+//! The library accepts expressions that it does not understand. It replaces names before it splits
+//! the fields, so that `MON` as a month is January, and it ignores empty items.
 //!
 //! Invariant: the library accepts every expression that is accepted here, with the same meaning.
 
@@ -78,7 +78,7 @@ pub struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, given, reason, allowed } = self;
-        write!(f, "the {field} {given:?} is wrong: {reason}; allowed: {allowed}")
+        write!(f, "the {field} {given:?} is not valid: {reason}; allowed: {allowed}")
     }
 }
 

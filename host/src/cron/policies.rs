@@ -23,7 +23,7 @@ named! {
         All,
     }
 
-    /// Whether a schedule fires while an earlier firing is not done.
+    /// Whether a schedule fires before an earlier firing has finished.
     pub enum Overlap {
         /// It fires.
         Allow,

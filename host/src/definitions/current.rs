@@ -18,7 +18,7 @@ pub const REMADE_MAX: u32 = 16;
 pub struct Current {
     store: Store,
     metrics: Metrics,
-    /// The table, and the revision it is at least as new as.
+    /// The table, and the newest revision that it is known to include.
     last: RwLock<Option<(u64, Arc<Table>)>>,
     /// Held while the definitions are read, so that concurrent callers read them once.
     reading: Mutex<()>,

@@ -350,7 +350,7 @@ fn find(paths: &PathTree<Methods>, method: &str, path: &str) -> Lookup {
     choose(paths, method, path)
 }
 
-/// Returns the methods of this path, each in the order in which a request chooses them. `None` if a
+/// Returns the methods of this path, in the order in which a request chooses them. `None` if a
 /// script answers `OPTIONS` itself, or if no route allows other origins.
 fn preflight(paths: &PathTree<Methods>, path: &str) -> Option<Vec<MethodRules>> {
     let mut routes: Vec<MethodRules> = Vec::new();

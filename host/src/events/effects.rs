@@ -167,7 +167,7 @@ impl Effects {
         self.seen.iter().map(|(seen, sight)| (seen, *sight))
     }
 
-    /// Whether something is to be deleted.
+    /// Whether the run deletes an entry.
     #[must_use]
     pub(crate) fn has_deletions(&self) -> bool {
         self.writes.values().any(|written| written.value.is_none())

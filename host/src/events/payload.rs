@@ -30,7 +30,7 @@ const AROUND_BYTES_MAX: u64 = 16 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It is too large.
-    #[error("has {used} bytes as JSON, {most} are allowed")]
+    #[error("has {used} bytes as JSON, at most {most} are allowed")]
     Bytes {
         /// Its size as JSON, in bytes.
         used: u64,
@@ -38,7 +38,7 @@ pub enum Refused {
         most: u64,
     },
     /// It nests too deep.
-    #[error("nests {used} deep, {DEPTH_MAX} are allowed")]
+    #[error("nests {used} levels deep, at most {DEPTH_MAX} are allowed")]
     Depth {
         /// Its nesting depth.
         used: usize,

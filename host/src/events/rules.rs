@@ -60,7 +60,7 @@ pub(crate) fn check_text(
     bytes_max: usize,
 ) -> Result<(), Violation> {
     if text.len() > bytes_max {
-        let why = format!("has {} bytes, {bytes_max} are allowed", text.len());
+        let why = format!("has {} bytes, at most {bytes_max} are allowed", text.len());
         return Err(Violation::new(field, what, why));
     }
     if text.contains('\0') {
@@ -75,7 +75,7 @@ pub(crate) fn expiry(now: i64, ttl_ms: Option<i64>) -> Result<Option<i64>, Viola
         None => Ok(None),
         Some(ttl_ms @ 1..=TTL_MS_MAX) => Ok(Some(now + ttl_ms * 1000)),
         Some(ttl_ms) => {
-            let why = format!("is 1 to {TTL_MS_MAX} ms, not {ttl_ms}");
+            let why = format!("must be 1 to {TTL_MS_MAX} ms, not {ttl_ms}");
             Err(Violation::new("ttl_ms", "a ttl", why))
         }
     }
@@ -86,7 +86,7 @@ pub(crate) fn check_delay(delay_ms: i64) -> Result<(), Violation> {
     if (0..=DELAY_MS_MAX).contains(&delay_ms) {
         return Ok(());
     }
-    let why = format!("is 0 to {DELAY_MS_MAX} ms, not {delay_ms}");
+    let why = format!("must be 0 to {DELAY_MS_MAX} ms, not {delay_ms}");
     Err(Violation::new("delay_ms", "a delay", why))
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn check_file(content: &[u8], content_type: &str) -> Result<(), Viola
         return Err(Violation::new("content_type", "a content type", why));
     }
     if content.len() > FILE_BYTES_MAX {
-        let why = format!("has {} bytes, {FILE_BYTES_MAX} are allowed", content.len());
+        let why = format!("has {} bytes, at most {FILE_BYTES_MAX} are allowed", content.len());
         return Err(Violation::new("content", "the file", why));
     }
     Ok(())

@@ -95,7 +95,7 @@ impl CalledScripts {
         let mark = sandbox.effects.mark();
         let effects = std::mem::take(&mut sandbox.effects);
         let spent = sandbox.spent;
-        // Boxed by its type, because the call is recursive.
+        // Boxed with a named type, because the call is recursive.
         let outcome: futures::future::BoxFuture<'_, Outcome> = Box::pin(run::execute(
             self.executor.engine(),
             &sandbox.clock,

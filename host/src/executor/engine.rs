@@ -16,7 +16,7 @@ use super::settings::{Settings, StartError};
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits};
 
-/// The stack of wasm code and of the host functions it calls. It ends deep recursion in a script
+/// The stack size of wasm code and of the host functions it calls, in bytes. It ends a recursion
 /// that `call_depth` has not ended before.
 pub(super) const WASM_STACK_BYTES_MAX: usize = 1 << 20;
 const STACK_BYTES: usize = WASM_STACK_BYTES_MAX + (512 << 10);

@@ -126,8 +126,8 @@ fn take<C: Call>(caller: &Caller<'_, Sandbox>, guest: &Guest, range: Slice) -> R
     Ok(call)
 }
 
-/// `Ok(())` is encoded as no bytes, so that the most frequent call, a log line, needs no buffer in
-/// the guest.
+/// Encodes a reply. `Ok(())` becomes no bytes, so that the most frequent call, a log line, needs no
+/// buffer in the guest.
 fn reply<C: Call>(answer: &HostResult<C::Reply>) -> Vec<u8> {
     let encoded = codec::encode(answer);
     if encoded == [0] { Vec::new() } else { encoded }

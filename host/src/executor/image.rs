@@ -194,8 +194,8 @@ impl Images {
         self.0.get(source_sha256).await
     }
 
-    /// The key is a hash of the source. Scripts with the same source share an image, and a rollback
-    /// finds the old one. The guest does not change while the process runs.
+    /// Returns an image, compiled if it is missing. The key is a hash of the source: equal sources
+    /// share an image, and a rollback finds the old one. A running process never changes its guest.
     pub(super) async fn get_or_compile(
         &self,
         source: &str,

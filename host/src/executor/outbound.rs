@@ -196,7 +196,9 @@ impl Outbound {
 async fn read(mut answer: Response) -> Result<Answer, String> {
     let count = answer.headers().len();
     if count > ANSWER_HEADERS_MAX {
-        return Err(format!("the response has {count} headers, {ANSWER_HEADERS_MAX} are allowed"));
+        return Err(format!(
+            "the response has {count} headers, at most {ANSWER_HEADERS_MAX} are allowed"
+        ));
     }
     let headers: Vec<(String, String)> = answer
         .headers()
@@ -208,7 +210,8 @@ async fn read(mut answer: Response) -> Result<Answer, String> {
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > ANSWER_HEADER_BYTES_MAX {
         return Err(format!(
-            "the response's headers have {bytes} bytes, {ANSWER_HEADER_BYTES_MAX} are allowed"
+            "the response's headers have {bytes} bytes, at most {ANSWER_HEADER_BYTES_MAX} are \
+             allowed"
         ));
     }
     let status = answer.status().as_u16();

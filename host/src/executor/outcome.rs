@@ -144,7 +144,7 @@ impl Outcome {
     pub(super) fn mask_credentials(&mut self, credentials: &[SecretValue]) {
         let says_nothing = |outcome: &Self| outcome.log.is_empty() && outcome.failure.is_none();
         let is_silent = says_nothing(self) && self.called.iter().all(|c| says_nothing(&c.outcome));
-        // The search is built for this run alone, so only if there is text to search.
+        // The search serves only this run, so it is built only if there is text to search.
         if !credentials.is_empty() && !is_silent {
             self.mask_words(&Masker::new(credentials));
         }

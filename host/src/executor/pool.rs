@@ -24,8 +24,8 @@ use crate::store::AppId;
 /// The maximum depth of scripts that call scripts.
 pub(super) const CALLS_DEPTH_MAX: u32 = 8;
 
-/// Returns the number of slots for called scripts at each depth: the callers' number at the first
-/// depth, and half as many at each further one.
+/// Returns the number of slots for called scripts at each depth: `slots` at the first depth, and
+/// half of the previous number at each further one.
 fn called_slots(slots: usize) -> impl Iterator<Item = usize> {
     (0..CALLS_DEPTH_MAX).map(move |deeper| (slots >> deeper.min(63)).max(1))
 }
@@ -56,7 +56,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl<'a> Waiting<'a> {
     /// Counts a waiting caller; `None` if the queue is full.
     fn begin(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        // One more than the limit is allowed, because it can find a slot at once.
+        // One more caller than the limit is counted, because it can find a slot at once.
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         let counted = Self(waiting);
         (before <= most).then_some(counted)

@@ -36,7 +36,7 @@ pub(super) fn check(response: HttpResponse) -> Result<Response, String> {
     };
     if response.headers.len() > HEADERS_MAX {
         return Err(format!(
-            "the response has {} headers, {HEADERS_MAX} are allowed",
+            "the response has {} headers, at most {HEADERS_MAX} are allowed",
             response.headers.len()
         ));
     }
@@ -57,14 +57,14 @@ fn check_header(name: &str, value: String) -> Result<(String, String), String> {
     let known = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("{name:?} is not a header name"))?;
     if RESERVED.contains(&known) || known.as_str().starts_with(PLATFORM) {
-        return Err(format!("the header {known} belongs to the server and cannot be set"));
+        return Err(format!("only the server can set the header {known}"));
     }
     if known == SET_COOKIE && is_cookie_of_platform(&value) {
         return Err("a cookie with a name or path of the platform cannot be set".to_owned());
     }
     if HeaderValue::from_str(&value).is_err() {
         return Err(format!(
-            "the value of the header {known} has characters that no header can have"
+            "the value of the header {known} contains characters that are not allowed in a header"
         ));
     }
     Ok((known.as_str().to_owned(), value))

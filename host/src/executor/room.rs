@@ -73,7 +73,7 @@ fn near(sandbox: &Sandbox) -> Option<super::sandbox::RunContext> {
     context.platform.store.is_near_storage_max(&context.app_id).then(|| context.clone())
 }
 
-/// Returns the bytes of a value that count.
+/// Returns the number of bytes of a value that count against the limits.
 fn size(space: Space, value: &str) -> i64 {
     match space {
         Space::Kv => value.len() as i64,

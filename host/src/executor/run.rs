@@ -193,7 +193,7 @@ fn judge(run: &mut Exited) -> (Status, Option<Response>, Option<Failure>) {
     let failed = |status, failure| (status, None, Some(failure));
     if let Some(limit) = sandbox.reached.clone() {
         let at = match &end {
-            // The position of any other error, after the script had continued, would be wrong here.
+            // Any other error came after the script had continued, so its position would be wrong.
             Exit::Reply(Err(RunError { kind: RunErrorKind::Limit(it), position, .. }))
                 if *it == limit =>
             {
@@ -300,8 +300,8 @@ fn crash(sandbox: &Sandbox, trap: &wasmtime::Error) -> Failure {
     Failure::new(format!("the sandbox crashed: {reason}"), Position::NONE)
 }
 
-/// The pool has an instance for every slot, and this engine created the image, so this is an error
-/// of the host.
+/// Returns the outcome of a run without an instance. This is an error of the host: the pool has an
+/// instance for every slot, and this engine created the image.
 fn no_instance(error: &wasmtime::Error, started_at: i64) -> Outcome {
     tracing::error!(%error, "no sandbox could be created");
     Outcome {

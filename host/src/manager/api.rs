@@ -1,7 +1,7 @@
 //! The types of the admin API, for its handlers and for the command line.
 //!
-//! Each type is defined beside its handlers. A type whose own name is short has the name of its
-//! schema here.
+//! Each type is defined beside its handlers. A type with a short name is exported here under the
+//! name of its schema.
 //!
 //! Invariant: a response can be read with unknown fields and names, which a newer server sends. A
 //! request with an unknown field is refused.

@@ -15,8 +15,8 @@ use crate::auth::{Caller, Capability};
 use crate::error::{Error, Result};
 use crate::store::{Captured, ExecutionScope, Resource, ScriptId, TriggerKind};
 
-/// Executions searched for each event asked for. An event has one execution for each attempt, and
-/// of a large event only the beginning is stored.
+/// The number of executions searched for each requested event. An event has one execution for each
+/// attempt, and only the beginning of a large event is stored.
 const AMONG: i64 = 5;
 
 /// An event or a request that started a script.

@@ -47,7 +47,7 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Whether it is JSON of a known and small size.
+/// Whether the response is JSON of a known and small size.
 fn is_tagged(answer: &Response) -> bool {
     let content_type = answer.headers().get(header::CONTENT_TYPE);
     answer.status() == StatusCode::OK

@@ -132,8 +132,8 @@ pub struct ExecutionList {
     /// to `after`, after its last execution. `null` with `event_id`, with `caused_by`, and where
     /// `after` was an id.
     pub next_after: Option<String>,
-    /// Whether `next_after` already has more executions. A page can be empty and have more behind
-    /// it, if few of the examined executions match.
+    /// Whether executions already exist after `next_after`. A page can be empty although more
+    /// follow, if few of the examined executions match.
     pub has_more: bool,
 }
 

@@ -96,7 +96,7 @@ pub async fn refuse_codings(request: Request, next: Next) -> Response {
 /// Parses a JSON body that was read whole.
 ///
 /// # Errors
-/// `Invalid` with the place of the mistake.
+/// `Invalid`, with the position of the error.
 pub fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     json::from_slice(body).map_err(|error| Error::body_invalid(&error))
 }
@@ -105,7 +105,7 @@ pub fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 #[derive(Clone)]
 pub struct LargeBodies(Arc<HashSet<String>>);
 
-/// The paths of this module among them; `data_plane` has others.
+/// The paths of the manager among them; the data plane has others.
 const LARGE: [&str; 3] =
     ["/apps/{app}/kv/{collection}/{key}", "/apps/{app}/events", "/triggers/{id}/fire"];
 

@@ -8,8 +8,8 @@ use axum::response::Response;
 
 use crate::auth::Auth;
 
-/// Headers of every response of the platform; those of scripts only pass `roles.rs`. No content sniffing, no use by other origins or their windows, and no
-/// access to these device features.
+/// Headers of every response of the platform, but not of scripts: no content sniffing, no use by
+/// other origins or their windows, and no access to these device features.
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),

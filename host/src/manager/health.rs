@@ -39,7 +39,7 @@ pub(super) async fn get_live() -> Json<Health> {
 pub(super) async fn get_ready(State(control_plane): State<ControlPlane>) -> Result<Json<Health>> {
     control_plane.store.ping_writes().await?;
     if control_plane.store.definitions_are_old() {
-        let reason = "the changes of other nodes are not known";
+        let reason = "this node has not checked for changes of other nodes for too long";
         return Err(store::Error::Unavailable(reason.into()).into());
     }
     Ok(Json(Health { status: "ready" }))

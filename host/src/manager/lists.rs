@@ -14,7 +14,7 @@ pub const LIMIT_MAX: i64 = 200;
 pub const LIMIT_DEFAULT: i64 = 50;
 
 /// The most items that `offset` skips in a list that grows with use, because they are read one by
-/// one. Items behind them are read with `after`.
+/// one. Later items are read with `after`.
 pub const OFFSET_MAX: i64 = 10_000;
 
 /// The requested page.
@@ -58,7 +58,7 @@ impl PageQuery {
         Ok(page)
     }
 
-    /// Returns the part of a growing list behind `after`, a cursor from a previous response.
+    /// Returns the part of a growing list after `after`, a cursor from a previous response.
     ///
     /// # Errors
     /// `Invalid` if `after` is not a valid cursor, or if it is combined with an offset.
@@ -73,7 +73,7 @@ impl PageQuery {
         Ok(store::Part { page: self.rows(), after })
     }
 
-    /// Builds the response from the rows of [`PageQuery::part`]; `position` returns the cursor of a row.
+    /// Builds the response from the rows of [`PageQuery::part`]; `position` is the cursor of a row.
     pub fn listed<R, T>(
         self,
         listed: Listed<R>,

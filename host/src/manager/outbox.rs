@@ -134,8 +134,8 @@ pub struct Backlog {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OutboxQuery {
-    /// Only this kind of event. Filters by kind alone, source alone or script, and combined ones,
-    /// search the newest 10,000 events that match otherwise; `after` continues behind them.
+    /// Only events of this kind. A filter by kind, source or script alone, or a combination of
+    /// filters, examines only the newest 10,000 events; `after` continues from there.
     #[param(value_type = Option<String>)]
     kind: Option<TriggerKind>,
     /// Only events of this queue, topic, collection or bucket.

@@ -318,7 +318,7 @@ fn normalise_method(method: &str) -> Result<String> {
     Err(Error::Invalid(Refusal::field("method", &reason)))
 }
 
-/// A route whose secret is missing refuses every request, and only its callers would notice.
+/// Refuses a policy whose secret is missing: its route would refuse every request, unnoticed.
 async fn check_secrets_are_set(
     control_plane: &ControlPlane,
     app_id: &AppId,

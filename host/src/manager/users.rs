@@ -1,8 +1,8 @@
 //! `/users`: user accounts.
 //!
 //! Invariant: only users themselves set their passwords, never another user.
-//! Invariant: an invitation gives access that no scope limits and that does not expire. A key with
-//! less than that cannot create one.
+//! Invariant: an invitation gives access that no scope limits and that does not expire. A key that
+//! lacks a scope, or that expires, cannot create one.
 
 use axum::Json;
 use axum::extract::State;
@@ -275,7 +275,7 @@ async fn user_of(
     Ok(user)
 }
 
-/// Only owners can create or change owners.
+/// Checks that the caller can give a user this role: only owners can create or change owners.
 fn check_may_give(caller: &Caller, role: InstanceRole) -> Result<()> {
     match role {
         InstanceRole::Owner => caller.check(Capability::InstanceManageOwners),
@@ -292,7 +292,7 @@ fn changed(action: &'static str, user: &store::User) -> Change {
     Change::new(action, Resource::User, user.id.as_str(), &user.name)
 }
 
-/// The token is after `#`, so that no server in between sees it.
+/// Returns a user with the invitation's link. Its token follows `#`, so that no proxy sees it.
 fn invited(user: store::User, token: &str) -> InvitedUser {
     InvitedUser { user: user.into(), invitation_path: format!("/invitation#{token}") }
 }

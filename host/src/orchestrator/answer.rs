@@ -22,7 +22,7 @@ pub(super) struct KeptAnswer {
     headers: Pairs,
     /// Base64.
     body: String,
-    /// Those values with their names, as JSON and sealed, if there are any.
+    /// The names and values of the credentials, as JSON and sealed, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
 }

@@ -67,8 +67,8 @@ impl Orchestrator {
         let depth_max = self.parts.events.depth_max;
         if event.depth > depth_max && event.kind != TriggerKind::DeadLetter {
             let reason = format!(
-                "the event is {} deep, {depth_max} are allowed: a chain of triggers that does \
-                 not end (limit trigger_depth)",
+                "the chain of events is {} long, at most {depth_max} are allowed: its triggers \
+                 probably cause each other without end (limit trigger_depth)",
                 event.depth
             );
             return self.bury_unrun(&event, &table, event.attempt, &reason).await;
@@ -432,8 +432,8 @@ fn work(event: &Event, target: Arc<Target>, input: Input) -> Work {
     }
 }
 
-/// The first attempt has the event's own id, so that the sender can ask for the execution before it
-/// exists.
+/// Returns the execution id of an attempt. The first one is the event's own id, so that the sender
+/// can ask for the execution before it exists.
 fn execution_id(orchestrator: &Orchestrator, event: &Event) -> ExecutionId {
     match event.id.as_str().parse() {
         Ok(id) if event.attempt == 1 => id,

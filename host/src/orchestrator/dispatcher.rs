@@ -126,8 +126,8 @@ impl Dispatcher {
         }
     }
 
-    /// Claims due events up to the number of free places and starts their delivery. Returns when
-    /// more will be due.
+    /// Claims due events up to the number of free places and starts their delivery. Returns the
+    /// time of the next claim.
     async fn tick(&self, after_app: &mut Option<AppId>) -> Result<Next, Error> {
         let parts = &self.inner.orchestrator.parts;
         let mut room = self.room();

@@ -254,8 +254,9 @@ async fn as_script_sees_it(
         wanted.path
     };
     let uri = if wanted.query.is_empty() { path } else { format!("{path}?{}", wanted.query) };
-    let uri: Uri = uri.parse().map_err(|_| invalid("path or query: not a valid address"))?;
-    let method: Method = wanted.method.parse().map_err(|_| invalid("method: not a method"))?;
+    let uri: Uri = uri.parse().map_err(|_| invalid("the path or query is not valid in a URL"))?;
+    let method: Method =
+        wanted.method.parse().map_err(|_| invalid("the method is not a valid HTTP method"))?;
     let mut headers = HeaderMap::new();
     for (name, value) in &wanted.headers {
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {

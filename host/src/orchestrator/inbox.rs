@@ -8,8 +8,8 @@
 //!             └─ cancel ─▶ told that there is no response
 //! ```
 //!
-//! A caller is first told that the response is coming, and then gets it. A failure is therefore not
-//! retried exactly when a caller has been told of it.
+//! A caller is first told that the response is coming, and then gets it. So a failed event is
+//! retried only if no caller has been told.
 //!
 //! Invariant: an entry is removed when its event is answered or all its callers have left.
 

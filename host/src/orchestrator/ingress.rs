@@ -7,7 +7,7 @@
 //! cors      requests from pages of other origins
 //! throttle  rate limits and concurrency limits
 //! guard     the authentication of requests to a route; pure
-//! admission the same with the app's secrets, and reads the body
+//! admission authenticates with the app's secrets, and reads the body
 //! dashboard_host restrictions on the host that the dashboard uses too
 //! request   from an HTTP request to the request that a script sees
 //! reply     from the outcome of a run to an HTTP response

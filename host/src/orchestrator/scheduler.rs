@@ -108,7 +108,11 @@ impl Scheduler {
             if let Some((refused, so)) = wrong
                 && moved.told.insert(trigger.id.clone())
             {
-                tracing::warn!(trigger = %trigger.id, %refused, "a stored schedule is wrong: it {so}");
+                tracing::warn!(
+                    trigger = %trigger.id,
+                    %refused,
+                    "a stored schedule is not valid: it {so}"
+                );
             }
             let Ok(schedule) = schedule else {
                 unreadable += 1;

@@ -102,7 +102,7 @@ fn address(value: &str) -> Cow<'_, str> {
     if shown == value { Cow::Borrowed(value) } else { Cow::Owned(shown) }
 }
 
-/// `a=1&password=x` (URL, section 5.1).
+/// Masks credentials in a URL-encoded form such as `a=1&password=x` (URL Standard, section 5.1).
 fn pairs(form: &[u8]) -> Cow<'_, [u8]> {
     let shown: Vec<_> = form.split(|byte| *byte == b'&').map(pair).collect();
     if shown.iter().all(|pair| matches!(pair, Cow::Borrowed(_))) {

@@ -8,7 +8,7 @@ use picloud_shared::execution::HttpRequest;
 
 use crate::secrets::{SecretValue, is_credential};
 
-/// Shorter values are ignored: a parameter `key` is often a name, and log words would be masked.
+/// Shorter values are ignored: a parameter `key` is often a name, so common words would be masked.
 const CHARS_MIN: usize = 8;
 
 /// Returns the values of the credentials in a request's headers, parameters and form fields. Each

@@ -1,5 +1,5 @@
-//! Finishes changed definitions in parts: moves messages to another trigger, and deletes the rows
-//! of deleted apps.
+//! Finishes changes of definitions in parts: moves messages to another trigger, and deletes the
+//! rows of deleted apps.
 //!
 //! Invariant: other writes run between two parts.
 
@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The interval between looks for work that another node left unfinished.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Finishes changed definitions. Cheap to clone.
+/// Finishes changes of definitions. Cheap to clone.
 #[derive(Clone)]
 pub struct Remains {
     /// The database.

@@ -53,8 +53,8 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     }
     if !app.store.gives_back_room().await? {
         tracing::info!(
-            "the database was created by release 0.1 and keeps the space of deleted rows; \
-             `picloud compact` changes that while no server runs"
+            "the database was created by release 0.1 and does not return the space of deleted \
+             rows to the disk; stop the server and run `picloud compact` once"
         );
     }
     announce(&app, listener.local_addr()?);
@@ -101,7 +101,7 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     Ok(())
 }
 
-/// Builds the server. Repeats it while the database server is unavailable, because that may start
+/// Builds the server. Tries again while the database server is unavailable, because that can start
 /// later.
 async fn build_once_there_is_a_database(config: &Config, clock: &Clock) -> Result<App, StartError> {
     let is_shared = config.database_url()?.file().is_none();

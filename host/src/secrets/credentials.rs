@@ -1,8 +1,8 @@
 //! Decides which headers and fields hold credentials, by name. Pure.
 //!
-//! This is the only list: displayed values are masked, stored values are sealed, and a redirect to
-//! another origin drops the headers. Names are compared in a normal form, so that `apiKey`,
-//! `API_KEY`, `X-Api-Key` and `user[api_key]` all match.
+//! This is the only list. It decides which values are masked when they are shown and sealed when
+//! they are stored, and which headers a redirect to another origin drops. Names are compared in a
+//! normal form, so that `apiKey`, `API_KEY`, `X-Api-Key` and `user[api_key]` all match.
 //!
 //! Invariant: a value with an unknown name is shown. Credentials are not recognised by their
 //! content.

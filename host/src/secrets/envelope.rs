@@ -156,7 +156,7 @@ mod tests {
         let renamed = Place { name: "KEY2", ..place };
         assert_eq!(open(&master, renamed, &sealed).err(), Some(Unopened));
         assert_eq!(open(&other, place, &sealed).err(), Some(Unopened));
-        // The wrapped key is not a value, and the other way round.
+        // A wrapped key cannot be opened as a value, nor a value as a key.
         let swapped = Envelope {
             sealed_value: sealed.wrapped_key.clone(),
             wrapped_key: sealed.sealed_value.clone(),

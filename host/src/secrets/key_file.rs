@@ -37,9 +37,9 @@ pub(super) fn read(path: &Path) -> Result<Option<MasterKey>, KeyError> {
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError(format!(
-            "the master key {shown} is open to others than its owner (mode {mode:04o}): run \
-             `chmod 600 {shown}`, and consider `picloud master-key rotate`, because other users \
-             can have read the key"
+            "the master key {shown} is accessible to users other than its owner (mode {mode:04o}): \
+             run `chmod 600 {shown}`, and consider `picloud master-key rotate`, because other \
+             users may have read the key"
         )));
     }
     let damaged = || {
@@ -157,7 +157,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601, 0o644] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let said = read(&path).unwrap_err().to_string();
-            assert!(said.contains("open to others") && said.contains("chmod 600"), "{said}");
+            assert!(said.contains("accessible to users") && said.contains("chmod 600"), "{said}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         assert!(read(&path).unwrap().is_some());

@@ -146,10 +146,11 @@ fn check(keys: &Keys, used: &[String], settings: &KeySettings) -> Result<(), Key
     let file = key_file::read(&settings.data.join(KEY_FILE)).ok().flatten();
     let hint = match file {
         Some(key) if key.id() == *missing => format!(
-            "; that key is in {}: to use the new one, set PICLOUD_MASTER_KEY_PREVIOUS to it",
+            "; the old key is in {}: to use the new key, set PICLOUD_MASTER_KEY_PREVIOUS to the \
+             old one",
             settings.data.join(KEY_FILE).display()
         ),
-        _ => "; to use a new key, set PICLOUD_MASTER_KEY_PREVIOUS to that one".to_owned(),
+        _ => "; to use a new key, set PICLOUD_MASTER_KEY_PREVIOUS to the old key".to_owned(),
     };
     Err(KeyError(format!(
         "the database has secrets under the master key {missing}, and {from} is {}{hint}",

@@ -26,7 +26,7 @@ const BUSY: u64 = 1;
 /// The last response is ready, and is being sent or has been read.
 const IDLE: u64 = 2;
 
-/// How long a caller is read from that got its response before it had sent its whole request.
+/// How long bytes are read from a caller that got its response before sending its whole request.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 /// The number of bytes dropped at once.
 const DROPPED_BYTES: usize = 16 << 10;

@@ -61,7 +61,7 @@ fn not_implemented(message: &str) -> Box<Response> {
     Box::new(answer)
 }
 
-/// Whether no other transfer coding than the chunks that hyper decodes was applied to the body.
+/// Whether the body has no transfer coding besides the chunks that hyper decodes.
 fn is_framed_as_we_read_it(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

@@ -26,7 +26,7 @@ pub struct ApiKey {
     pub scopes: String,
     /// The only app it can be used in.
     pub app_id: Option<AppId>,
-    /// The key it was created with, which revokes it when revoked; `None` if no key was used.
+    /// The key it was created with; revoking that key revokes this one too. `None` without a key.
     pub made_with: Option<ApiKeyId>,
     /// When it expires, µs.
     pub expires_at: Option<i64>,

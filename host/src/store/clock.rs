@@ -77,9 +77,9 @@ impl Store {
         self.put_setting(CLOCK_SETTING, &now.to_string(), now).await
     }
 
-    /// Moves times back that a clock which was ahead wrote before the server stopped: delayed
-    /// events, retries and times to live end earlier by the amount the clock was set back. Returns
-    /// that amount in microseconds; 0 if the clock was not set back.
+    /// Moves back the times that were written by a clock ahead of now, before the server stopped:
+    /// delayed events, retries and times to live end earlier by the amount the clock was set back.
+    /// Returns that amount in microseconds; 0 if the clock was not set back.
     ///
     /// # Errors
     /// Errors of the database; no time was moved then.
@@ -136,7 +136,7 @@ const WRITTEN_AHEAD: [&str; 2] = [
      WHERE expires_at IS NOT NULL AND updated_at > $2",
 ];
 
-/// Returns by how much a clock was set back that showed `then` and, `elapsed` later, `now`.
+/// Returns by how much a clock was set back, if it showed `then` and, `elapsed` later, `now`.
 fn set_back_by(then: i64, elapsed: Duration, now: i64) -> Option<i64> {
     let expected = then + i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX / 2);
     (expected - now > SET_BACK_US).then_some(expected - now)

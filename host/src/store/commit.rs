@@ -13,8 +13,8 @@
 //!                                  every result, after the COMMIT
 //! ```
 //!
-//! Within a group the runs count as sequential: a run conflicts if it did not read what an earlier
-//! one wrote.
+//! Within a group the runs count as sequential: a run conflicts if an earlier one wrote something
+//! that it had read.
 //!
 //! Rows of runs without effects skip this and go through the [`recorder`].
 //!

@@ -198,7 +198,9 @@ impl fmt::Display for Conflict {
             Self::Route(route) => {
                 write!(f, "the route {} {} answers the same requests", route.method, route.path)
             }
-            Self::Version(version) => write!(f, "the script is at version {version}"),
+            Self::Version(version) => {
+                write!(f, "the script is at version {version}, not at the expected version")
+            }
             Self::Queue => f.write_str("the queue has a trigger already"),
             Self::Address => f.write_str("another trigger has this address"),
             Self::Resolved => f.write_str("the dead letter was already replayed"),
@@ -250,8 +252,8 @@ impl Error {
         }
     }
 
-    /// Maps a violated UNIQUE constraint to a conflict. SQLite does not report which constraint it
-    /// was, so only the statement's author knows.
+    /// Maps a violated UNIQUE constraint to a conflict. SQLite does not report which constraint was
+    /// violated, so the caller names the conflict.
     pub(super) fn on_unique(self, conflict: Conflict) -> Self {
         if self.violates(&ErrorKind::UniqueViolation) { Self::Conflict(conflict) } else { self }
     }

@@ -41,7 +41,7 @@ pub struct Position {
 
 /// The text is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the text is no position of a list")]
+#[error("the text is not a position in a list")]
 pub struct PositionError;
 
 impl fmt::Display for Position {

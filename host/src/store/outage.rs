@@ -1,5 +1,5 @@
 //! Tracks whether writes succeed, and handles a full disk of an SQLite database. `error.rs` and
-//! `refusals.rs` decide what a request gets while the database is away.
+//! `refusals.rs` decide the response to a request while the database is unavailable.
 //!
 //! ```text
 //!  writing ──a group fails──▶ failing ──a group is committed──▶ writing
@@ -29,7 +29,7 @@ use super::dialect::DatabaseUrl;
 use super::signals::{Signals, Touches};
 use super::{Error, Result, Store};
 
-/// The suffix of the database's file name that gives the reserve's.
+/// The suffix that turns the database's file name into that of the reserve.
 const RESERVE_SUFFIX: &str = "-reserve";
 /// The suffix of the reserve's name while it is being created.
 const UNFINISHED_SUFFIX: &str = ".new";
@@ -211,8 +211,8 @@ impl Writes {
             %error,
             needed_bytes = self.reserve.as_ref().map_or(0, |reserve| reserve.bytes * 2),
             "the disk of the database is full: scripts cannot write until twice \
-             PICLOUD_DISK_RESERVE_BYTES are free. Free some, or delete old executions with \
-             `picloud logs purge`"
+             PICLOUD_DISK_RESERVE_BYTES of disk space is free. Free some space, or delete old \
+             executions with `picloud logs purge`"
         );
         if let Err(error) = released {
             tracing::error!(%error, "the reserve could not be released");

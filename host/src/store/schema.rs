@@ -30,8 +30,8 @@ pub(super) async fn migrate(connection: &mut AnyConnection, dialect: Dialect) ->
     migrated.and(unlocked)
 }
 
-/// Does [`migrate`] under its lock. The statements after the migrations need the lock too:
-/// PostgreSQL makes one of two servers fail that create the same index, even with `IF NOT EXISTS`.
+/// Does [`migrate`] under its lock. The statements after the migrations need the lock too: if two
+/// servers create the same index, one fails on PostgreSQL, even with `IF NOT EXISTS`.
 async fn migrate_alone(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
     let mut migrator = sqlx::migrate!("../migrations");
     migrator.set_locking(false);

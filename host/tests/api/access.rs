@@ -22,18 +22,18 @@ pub(crate) struct Operation {
     pub(crate) method: String,
     /// The path in the description: `/api/v1/apps/{app}`.
     pub(crate) template: String,
-    /// `None` if any key will do.
+    /// `None` if any key is sufficient.
     scope: Option<String>,
 }
 
 impl Operation {
-    /// Whether it is about an app, or a resource in one.
+    /// Whether the operation concerns an app, or a resource in one.
     fn is_in_app(&self) -> bool {
         let beyond = ["{user_id}", "{key_id}"];
         self.template.contains('{') && !beyond.iter().any(|other| self.template.contains(other))
     }
 
-    /// Whether it is about the caller: every user can do it, but not with every key.
+    /// Whether the operation concerns the caller: every user can call it, but not with every key.
     fn is_own(&self) -> bool {
         let own = ["/api/v1/keys", "/api/v1/auth/"];
         own.iter().any(|beginning| self.template.starts_with(beginning))

@@ -51,8 +51,8 @@ with_an_app! {
         assert!(backup.copy_files_of_now().await.unwrap().is_empty());
         put(app, "new", "2").await;
         let moment = backup.copy_database().await.unwrap();
-        // Both are replaced after the snapshot, and are old by then. Of the files in the snapshot,
-        // one was copied before, and the other is deleted.
+        // Both files are replaced after the snapshot, and their old contents are deleted. One of
+        // these was copied before; the other is lost.
         put(app, "old", "3").await;
         put(app, "new", "4").await;
         let mut sweep = app.retention().sweep.clone().unwrap();
@@ -148,7 +148,7 @@ on_both_databases! {
         let full = refusal(app.config(), &backup).await;
         assert!(full.contains("is not empty"), "{full}");
         let full = refusal(&elsewhere(&parent.path().join("new"), Some(database)), &backup).await;
-        assert!(full.contains("not empty") || full.contains("already a database"), "{full}");
+        assert!(full.contains("not empty") || full.contains("a database already exists"), "{full}");
         let mut manifest: serde_json::Value =
             serde_json::from_slice(&std::fs::read(backup.join("backup.json")).unwrap()).unwrap();
         manifest["database"] = json!("another");

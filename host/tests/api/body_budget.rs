@@ -13,7 +13,7 @@ use crate::on_both_databases;
 
 const BUDGET: usize = 1 << 20;
 
-/// A body whose end waits. It reports when its beginning has been read.
+/// Returns a body whose end is held back. It reports when its beginning has been read.
 fn waiting_body(bytes: usize) -> (Body, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let (taken, was_taken) = oneshot::channel();
     let (go_on, goes_on) = oneshot::channel::<()>();

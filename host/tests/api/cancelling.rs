@@ -87,7 +87,7 @@ with_an_app! {
         for _ in 0..2 {
             send(app, "mails").await;
         }
-        // The cursor behind the newer of the two.
+        // The cursor after the newer of the two events.
         let page = app.admin().get("/apps/shop/outbox?limit=1").send().await.is(200).json();
         let after = page["next_after"].as_str().unwrap();
         let path = format!("/apps/shop/outbox?after={after}");

@@ -146,7 +146,7 @@ with_an_app! {
         app.settled("shop").await;
         let letter = app.dead_letters("shop").await.remove(0);
         let said = letter["last_error"].as_str().unwrap();
-        assert!(said.contains("sealed under a master key"), "{said}");
+        assert!(said.contains("sealed with a master key"), "{said}");
         assert_eq!(app.count_executions(&script).await, 0);
         let replay = format!("/dead-letters/{}/replay", letter["id"].as_str().unwrap());
         app.admin().post(&replay, json!({})).send().await.refuses(409, "credentials_lost");

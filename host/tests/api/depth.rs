@@ -115,7 +115,7 @@ with_an_app! {
             };
             call(MOST).await.is(200);
             let refused = call(MOST + 1).await.is(500);
-            assert!(refused.text().contains("nests 65 deep, 64 are allowed"), "{way} {refused:?}");
+            assert!(refused.text().contains("nests 65 levels deep, at most 64 are allowed"), "{way} {refused:?}");
         }
         assert_eq!(read(app).await, 3);
     }

@@ -177,7 +177,7 @@ with_an_app! {
         let letters = app.dead_letters("shop").await;
         assert_eq!(letters.len(), 1, "{letters:?}");
         let error = letters[0]["last_error"].as_str().unwrap();
-        assert!(error.contains("17 deep, 16 are allowed"), "{error}");
+        assert!(error.contains("17 long, at most 16 are allowed"), "{error}");
         assert!(error.contains("trigger_depth"), "{error}");
     }
 

@@ -187,7 +187,7 @@ async fn signed_webhooks(app: &TestApp) {
     let around = app.post("/x/signed-webhooks/receive").json(&json!({})).send().await;
     around.refuses(404, "endpoint_closed");
 
-    // A few reads of the test clock ago, which advances by a minute with each.
+    // The signature is a few minutes old, because each read advances the test clock by a minute.
     let at_s = app.now_s();
     let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let signature = STANDARD.encode(sign(&key, &format!("msg_1.{at_s}.{body}")));
@@ -226,7 +226,7 @@ async fn order_pipeline(app: &TestApp) {
 }
 
 async fn nightly_digest(app: &TestApp, trigger: &str) {
-    // More than one run handles, so that the work continues in a second run.
+    // More notes than one run can move, so that a second run continues.
     let note = async |text: String| app.post("/x/nightly-digest/notes").text(&text).send().await;
     for number in 0..105 {
         note(format!("note {number}")).await.is(201);

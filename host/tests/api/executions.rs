@@ -17,7 +17,7 @@ async fn run(app: &TestApp, path: &str) -> String {
     app.get(path).send().await.execution_id().to_owned()
 }
 
-/// Fails if `value` does not match `schema` in the API's description: it may have no other
+/// Fails if `value` does not match `schema` in the API's description: it can have no other
 /// properties, and must have all required ones.
 fn is_described(document: &Value, schema: &str, value: &Value) {
     let schema = &document["components"]["schemas"][schema];
@@ -279,7 +279,7 @@ with_an_app! {
             let next = start["next_after"].as_str().unwrap();
             let rest = get(&format!("after={next}")).await.is(200).json();
             assert_eq!((&rest["items"][0]["id"], &rest["has_more"]), (&json!(ids[2]), &json!(false)));
-            // A list returns the cursor where following begins, and so does the end of the log.
+            // A list returns the same cursor as the end of the log: following begins there.
             let list = get("limit=1").await.is(200).json();
             assert_eq!(list["next_after"], rest["next_after"]);
             let next = list["next_after"].as_str().unwrap();

@@ -186,7 +186,7 @@ with_an_app! {
     }
 }
 
-/// Otherwise the comparison would prove little.
+/// Without these, the comparison with the model would prove little.
 #[test]
 fn the_sequences_have_failures_undone_calls_and_events() {
     let mut failed = 0;

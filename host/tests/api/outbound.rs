@@ -95,7 +95,7 @@ with_an_app! {
             (json!({"redirects": -1}), "the option redirects of http::get must be at least 0, not -1"),
             (json!({"redirects": 11}), "redirects are 0 to 10, not 11"),
             (json!({"idempotency_key": 1}), "the option idempotency_key of http::get must be true or false, not i64"),
-            (json!({"headers": {"host": "a"}}), "the header host belongs to the server and cannot be set"),
+            (json!({"headers": {"host": "a"}}), "only the server can set the header host"),
         ] {
             let answer = app.post("/x/shop/fetch").json(&options).by_owner().send().await.is(500);
             assert_eq!(answer.json()["error"]["message"], said);

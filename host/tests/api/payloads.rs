@@ -20,7 +20,7 @@ with_an_app! {
         }
         let over = json!("x".repeat(MOST - 1));
         let refused = app.post("/x/shop/keep").json(&over).by_owner().send().await.is(500);
-        assert!(refused.text().contains("262145 bytes as JSON, 262144 are allowed"), "{refused:?}");
+        assert!(refused.text().contains("262145 bytes as JSON, at most 262144 are allowed"), "{refused:?}");
         let page = app.admin().get("/apps/shop/outbox").send().await.is(200).json();
         assert_eq!(page["items"].as_array().unwrap().len(), 4);
     }

@@ -1,4 +1,4 @@
-//! A trigger runs as the principal that registered it, and stops if that loses the right.
+//! A trigger runs as the user who registered it, and stops if that user loses the right.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::app::TestApp;
 use crate::browser::Browser;
 use crate::with_an_app;
 
-/// Creates a script that counts, and a queue trigger that ada registers for it.
+/// Creates a script that counts its runs, and a queue trigger that ada registers for it.
 async fn with_a_trigger_of(app: &TestApp, ada: &Browser) -> String {
     let source = r#"kv::collection("seen").increment("count", 1)"#;
     let script = app.deploy("shop", "count", source).await;

@@ -52,7 +52,7 @@ on_both_databases! {
         let path = format!("/triggers/{trigger}");
         let shown = app.admin().get(&path).send().await.is(200).json();
         let warning = shown["schedule_warning"].as_str().unwrap();
-        assert!(warning.starts_with("the month \"MON\" is wrong"), "{warning}");
+        assert!(warning.starts_with("the month \"MON\" is not valid"), "{warning}");
         assert_eq!(shown["next_runs"].as_array().unwrap().len(), 5);
         let other = app.admin().get(&format!("/triggers/{broken}")).send().await.is(200).json();
         let warning = other["schedule_warning"].as_str().unwrap();

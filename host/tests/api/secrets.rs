@@ -127,7 +127,7 @@ on_both_databases! {
         assert!(lost.contains("there is neither PICLOUD_MASTER_KEY nor"), "{lost}");
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
         let other = start(&store, &keys(&data, Some(NEW), None)).await.err().unwrap();
-        assert!(other.contains("and PICLOUD_MASTER_KEY is") && other.contains("that key is in"), "{other}");
+        assert!(other.contains("and PICLOUD_MASTER_KEY is") && other.contains("the old key is in"), "{other}");
         app.close().await;
     }
 

@@ -305,7 +305,7 @@ fn one_file_makes_events() {
     assert_eq!(broken, [""; 0]);
 }
 
-/// It is given a store that only reads, so that it has no way to write.
+/// The executor gets a store handle without writes, so that it cannot write.
 #[test]
 fn the_executor_is_given_reads_only() {
     let platform = fs::read_to_string(root().join("host/src/executor/platform.rs")).unwrap();
@@ -334,7 +334,7 @@ fn one_file_makes_what_is_sent() {
     assert_eq!((made, broken), (3, Vec::new()));
 }
 
-/// A feature of the library makes another value of some JSON: see `json/verbatim.rs`.
+/// A feature of the JSON library turns some JSON into another value: see `json/verbatim.rs`.
 #[test]
 fn foreign_json_is_read_verbatim() {
     let ours = |file: &str| file == "host/src/json/verbatim.rs" || file.ends_with("tests.rs");
@@ -349,8 +349,8 @@ fn foreign_json_is_read_verbatim() {
     }
 }
 
-/// The files of the command line that handle JSON of any form: what the server sent, and values
-/// that scripts made.
+/// The files of the command line that handle arbitrary JSON: responses of the server, and values of
+/// scripts.
 const ANY_JSON: [&str; 2] = ["host/src/command/client/answer.rs", "host/src/command/rows.rs"];
 
 /// The command line reads responses by the types of `manager/api.rs`.

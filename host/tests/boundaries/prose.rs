@@ -31,7 +31,7 @@ const BANNED: &[(&str, &str)] = &[
     (r"\bhas not the\b", "lacks the"),
 ];
 
-/// The folders and files with prose of ours.
+/// The folders and files with our prose.
 const PLACES: &[&str] = &[
     "host",
     "guest",
@@ -59,7 +59,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
     let skipped = ["node_modules", "target", "schema.ts", "openapi.json", "functions.json"];
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let kept = |path: &PathBuf| !skipped.iter().any(|name| path.ends_with(name));
-    let ends = ["rs", "md", "ts", "svelte", "sh", "toml", "yml", "css", "service", "env"];
+    let ends = ["rs", "rhai", "md", "ts", "svelte", "sh", "toml", "yml", "css", "service", "env"];
     let has_prose = |path: &PathBuf| {
         let end = path.extension().and_then(|end| end.to_str());
         path.is_file() && end.is_none_or(|end| ends.contains(&end))
@@ -121,7 +121,7 @@ fn the_prose_is_plain_english() {
     let phrases = phrases();
     let (mut found, mut read) = (Vec::new(), 0);
     for path in PLACES.iter().flat_map(|place| files(&root().join(place))) {
-        // It has the list.
+        // This file contains the list.
         if path.ends_with("boundaries/prose.rs") {
             continue;
         }

@@ -1,11 +1,11 @@
-"""What schemathesis has to know beside the description.
+"""Tells schemathesis what the description does not contain.
 
-- Values for formats that no generic tool can make: sources, schedules, time zones, cursors.
-- Things that exist, for the parameters of paths: shared ones, and a new one for a call that
-  ends or renames it.
-- What a schema cannot say about several fields at once. Such a body is not made, with the
-  reason beside it; the refusal of each is tested in `host/tests/api`.
-- That each status is one that the operation names, and not only an error by `default`.
+- Values of formats that a generic tool cannot generate: sources, schedules, time zones, cursors.
+- Existing resources for path parameters: shared ones, and a new one for each call that deletes or
+  renames it.
+- Rules about several fields that a schema cannot express. Bodies that break one are not sent;
+  `host/tests/api` tests their refusal.
+- A check that the operation names each status, other than by `default`.
 """
 
 import itertools
@@ -81,7 +81,7 @@ def new_event():
 
 call("POST", "/apps", {"name": APP})
 call("PUT", f"/apps/{APP}/secrets/{SECRET}", {"value": "value"})
-# Nothing limits how often the run calls it.
+# A limit that the run never reaches.
 rate = {"rate_limit": {"requests": 1_000_000, "per_s": 1}}
 call("PUT", f"/apps/{APP}/ingress", rate)
 call("POST", "/users", {"name": MEMBER})
@@ -111,7 +111,7 @@ cursor = call("GET", "/audit?limit=1")["next_after"]
 schemathesis.openapi.format("cursor", st.just(cursor))
 schemathesis.openapi.format("execution-cursor", st.just("start"))
 
-# What exists.
+# Existing resources.
 
 OF_FOLDER = {
     "scripts": "script",
@@ -131,7 +131,7 @@ def is_positive(case, location):
 
 
 def place(case):
-    """The parameters of the path, of something that exists."""
+    """Returns path parameters that name an existing resource."""
     operation = case.operation.definition.raw["operationId"]
     body = case.body if isinstance(case.body, dict) else {}
     found = {}
@@ -166,7 +166,7 @@ def place(case):
 
 
 def integral(value):
-    """With `43` for `43.0`: a JSON schema takes both for integers, the server only the first."""
+    """Turns `43.0` into `43`: both are integers for a JSON schema, only the second for the server."""
     if isinstance(value, dict):
         return {name: integral(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -186,15 +186,15 @@ def before_call(context, case, kwargs):
             case.body["script_id"] = shared["script"]
 
 
-# What a schema cannot say.
+# Rules that a schema cannot express.
 
 
 def route_path_is_good(path):
     names = re.findall(r"\{\*?([^}]*)\}", path)
     segments = path.split("/")
-    # A parameter is named once; `.` and `..` are no segments, however they are written.
+    # Each parameter occurs once; `.` and `..` are not segments, also if they are encoded.
     dots = {segment.replace("%2e", ".").replace("%2E", ".") for segment in segments}
-    # The length is counted when what is not ASCII is percent-encoded.
+    # The limit applies to the percent-encoded path.
     fits = sum(1 if c.isascii() and c.isprintable() else 12 for c in path) <= 170
     return len(names) == len(set(names)) and not dots & {".", ".."} and fits
 
@@ -202,7 +202,7 @@ def route_path_is_good(path):
 def cors_is_good(cors):
     origins = cors.get("origins", [])
     every = [*origins, *cors.get("headers", []), *cors.get("exposed_headers", [])]
-    # `*` stands alone, and not beside credentials. An origin's host and port must parse.
+    # `*` is the only origin, and excludes credentials. An origin's host and port must parse.
     alone = "*" not in origins or len(origins) == 1
     plain = all(o == "*" or re.fullmatch(r"[a-z]+://[a-z0-9.-]+(:\d{1,4})?", o) for o in origins)
     return alone and plain and not (cors.get("credentials") and "*" in every)
@@ -210,13 +210,13 @@ def cors_is_good(cors):
 
 def signature_is_good(custom):
     signed = custom.get("signed", "{body}")
-    # The body is signed once, and a time if and only if there is one.
+    # `{body}` occurs once, and `{timestamp}` if and only if there is a `timestamp_header`.
     has_time = "{timestamp}" in signed
     return signed.count("{body}") == 1 and has_time == (custom.get("timestamp_header") is not None)
 
 
 def request_is_good(body):
-    """Of a run by hand: addresses have a grammar that no pattern says, and a body its coding."""
+    """Checks a manual run: no pattern expresses the grammar of URLs or the encoding of a body."""
     address = body.get("path", "") + "?" + body.get("query", "")
     encoded = body.get("body_encoding") == "base64" and body.get("body")
     typed = any(header and header[0].lower().startswith("content-") for header in body.get("headers", []))
@@ -230,22 +230,22 @@ def several_fields_are_good(operation, body):
         return False
     if isinstance(body.get("cors"), dict) and not cors_is_good(body["cors"]):
         return False
-    # Exactly one target, and what only a queue has.
+    # Exactly one target; some options are for queues only.
     if operation == "send_event":
         targets = [name for name in ("queue", "topic", "script") if body.get(name) is not None]
         if len(targets) != 1 or (body.get("dedupe") is not None and targets != ["queue"]):
             return False
         if body.get("delay_ms") and targets == ["topic"]:
             return False
-    # A list that goes on behind a place skips nothing.
+    # A list cannot have both `after` and `offset`.
     chosen = body.get("filter")
     if isinstance(chosen, dict) and chosen.get("after") is not None and chosen.get("offset"):
         return False
-    # A test's event has a kind.
+    # The event of a test must have a kind.
     event = body.get("event")
     if isinstance(event, dict) and not isinstance(event.get("kind"), str):
         return False
-    # These two are only in answers: nothing receives mail, and a newer release wrote the other.
+    # Only responses have these: no release receives mail, and `unknown` is of a newer release.
     on = body.get("on")
     if isinstance(on, dict) and on.get("kind") == "email":
         return False
@@ -253,7 +253,7 @@ def several_fields_are_good(operation, body):
     if isinstance(auth, dict) and auth.get("mode") == "unknown":
         return False
     if isinstance(auth, dict) and auth.get("mode") == "hmac":
-        # One of the two says how it is signed.
+        # Exactly one of the two describes the signature.
         if (auth.get("preset") is None) == (auth.get("custom") is None):
             return False
     if isinstance(auth, dict) and isinstance(auth.get("custom"), dict):
@@ -261,7 +261,7 @@ def several_fields_are_good(operation, body):
             return False
     limits = body.get("limits")
     if isinstance(limits, dict):
-        # The ceiling is a setting.
+        # The settings contain the maximum.
         ceilings = {"fuel_max": 10**6, "memory_bytes_max": 2**28, "wall_ms_max": 60_000}
         for name, ceiling in ceilings.items():
             if isinstance(limits.get(name), (int, float)) and limits[name] > ceiling:
@@ -279,18 +279,18 @@ def filter_case(context, case):
                 return False
     except (TypeError, AttributeError):
         pass
-    # The tool takes `null` for a violation of a format, also where the schema allows it.
+    # schemathesis treats `null` as a violation of a format, even if the schema allows it.
     if isinstance(case.body, dict) and case.body.get("zone", "") is None:
         return False
     query = case.query or {}
     if is_positive(case, In.QUERY):
-        # A cursor goes on where a list has ended, so that nothing is skipped or sought then.
+        # `after` cannot be combined with an offset, another cursor or a search.
         if "after" in query and {"offset", "before", "q"} & set(query):
             return False
-        # A list that goes on before a place skips nothing.
+        # A list cannot have both `before` and `offset`.
         if "before" in query and "offset" in query:
             return False
-        # A span begins before it ends, and not before 1970.
+        # A time span must begin before it ends, and not before 1970.
         if case.path.endswith("/stats") and {"from", "to"} & set(query):
             return False
     return True
@@ -302,7 +302,7 @@ class UndocumentedStatus(Failure):
 
 @schemathesis.check
 def only_named_statuses(context, response, case):
-    # A method that the path does not have is no operation.
+    # A method that the path lacks is not an operation.
     if response.status_code in (405, 501):
         return
     named = case.operation.definition.raw["responses"]

@@ -31,7 +31,7 @@ const ROWS: u64 = 60_000;
 /// The time limit for a list, when it is timed.
 const LIST_MAX: Duration = Duration::from_millis(50);
 
-/// A list is timed this many times, and the best counts: others may use the machine.
+/// A list is timed this many times. The best time counts, because other work slows the machine.
 const TIMES: usize = 5;
 
 /// Returns the number of rows, and whether the lists are timed.

@@ -117,9 +117,9 @@ async fn plan_of(connection: &mut SqliteConnection, statement: &str) -> Vec<Step
     rows.iter().map(step).collect()
 }
 
-/// Returns a step that reads a whole table, or sorts what it has read of one.
+/// Returns a step that reads a whole table, or sorts the rows that it has read.
 fn wrong_step<'a>(statement: &str, plan: &'a [Step]) -> Option<&'a str> {
-    // In the order of an index, and only until enough rows are found.
+    // These read in the order of an index, and only until enough rows are found.
     let takes_first = ["WHERE true ORDER BY", "(SELECT 1 FROM"];
     let takes_first = takes_first.iter().any(|part| statement.contains(part));
     let reads_all = |step: &&Step| {

@@ -98,7 +98,7 @@ fn start(data: &Path, database: &Database, crash_at: Option<&CrashAt>) -> Server
     let variables = [
         ("PICLOUD_CRASH_AT", &*crash_at),
         ("PICLOUD_EVENT_LEASE_MS", "500"),
-        // If another node takes the event, its caller waits for nothing.
+        // If another node takes the event, its caller waits until this timeout.
         ("PICLOUD_REPLY_WAIT_MS", "500"),
         // Every kill costs attempts, and must not create dead letters.
         ("PICLOUD_TRIGGER_RETRY_ATTEMPTS", "1000"),

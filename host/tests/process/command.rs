@@ -320,20 +320,20 @@ fn an_endpoint_is_closed_and_opened_and_who_can_call_is_said() {
         assert_eq!(said.code, Some(0), "{}", said.err);
         said
     };
-    let anybody = format!("anybody can call demo/mailer at {}/x/demo/mailer", shell.server.url);
+    let anyone = format!("anyone can call demo/mailer at {}/x/demo/mailer", shell.server.url);
     let closed = "demo/mailer has no open endpoint";
     let said = deploy(&["--no-endpoint"]);
     assert!(said.out.is_empty() && said.err.contains(closed), "{}{}", said.out, said.err);
     // Another deploy does not change the switch.
     assert!(deploy(&[]).err.contains(closed));
     let create = ["triggers", "create", "demo/mailer", "--queue", "mails"];
-    assert!(!shell.run(&create).err.contains("anybody"));
-    assert!(shell.run(&["scripts", "endpoint", "demo/mailer", "on"]).err.contains(&anybody));
+    assert!(!shell.run(&create).err.contains("anyone"));
+    assert!(shell.run(&["scripts", "endpoint", "demo/mailer", "on"]).err.contains(&anyone));
     let said = deploy(&[]);
     assert_eq!(said.out.trim_end(), format!("{}/x/demo/mailer", shell.server.url));
-    assert!(said.err.contains(&anybody), "{}", said.err);
+    assert!(said.err.contains(&anyone), "{}", said.err);
     let create = ["triggers", "create", "demo/mailer", "--cron", "@daily"];
-    assert!(shell.run(&create).err.contains(&anybody));
+    assert!(shell.run(&create).err.contains(&anyone));
     assert_eq!(
         shell.does(&["scripts", "list", "--app", "demo"]),
         "mailer · version 1 · /x/demo/mailer"

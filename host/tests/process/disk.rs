@@ -16,7 +16,7 @@ use crate::server::{OWNER_KEY, Server, picloud};
 const DISK: &str = "size=64m";
 /// The space that the server reserves for cleaning up, in bytes.
 const RESERVE: &str = "8388608";
-/// The file with the id of the process that keeps the disk, and how long it does, in seconds.
+/// The file with the id of the process that keeps the disk mounted, and its lifetime in seconds.
 const KEEPER: &str = "keeper";
 const KEPT_S: u32 = 600;
 /// A file of the test that takes all the remaining space.
@@ -28,7 +28,7 @@ pub(crate) struct Disk {
     data: PathBuf,
     /// The server, if its file sizes are limited.
     limited: Option<u32>,
-    /// The process that keeps the disk after the server has ended.
+    /// The process that keeps the disk mounted after the server has ended.
     keeper: Option<u32>,
     /// The server's log.
     log: PathBuf,

@@ -121,7 +121,7 @@ async fn a_failover_that_takes_longer_than_any_timeout_is_survived() {
             proxy.set(Fault::Silent);
             // The test is about the duration of the fault.
             tokio::time::sleep(FAILOVER).await;
-            // Not the dashboard, and not 404: it is known whose domain this is.
+            // Not the dashboard, and not 404, because the server knows the app of the domain.
             for path in ["/", "/hook", "/api/v1/apps"] {
                 assert_eq!(server.call_on(DOMAIN, path).await.unwrap(), 503, "{path}");
             }

@@ -20,7 +20,7 @@ use crate::compiled_guest;
 use crate::readme::{ADDRESS, Block, blocks, root};
 use crate::server::{OWNER_KEY, Server, picloud};
 
-/// Ends what follows a log for ever; the reader of the page presses Ctrl-C.
+/// Stops a command with `--follow` after two seconds, as a reader would with Ctrl-C.
 const WRAPPER: &str = "\
 #!/bin/bash
 for argument; do

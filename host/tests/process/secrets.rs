@@ -74,7 +74,7 @@ async fn a_secret_is_set_by_the_command_line_and_outlives_its_master_key() {
         assert!(err.contains(reason), "{err}");
     };
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    refused("is open to others than its owner (mode 0644)");
+    refused("is accessible to users other than its owner (mode 0644)");
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&key_file, before).unwrap();
     refused("the database has secrets under the master key");

@@ -60,7 +60,7 @@ fn start(data: &Path, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
-/// Each case: what is put in the place of something else, and words of the error.
+/// Each case: the spoiled path, how it is spoiled, and words of the error.
 #[test]
 fn a_start_that_fails_names_what_it_needs_and_why_it_cannot_have_it() {
     type Spoil = fn(&Path);

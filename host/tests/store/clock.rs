@@ -1,4 +1,4 @@
-//! At its next start, a store corrects times that a clock ahead has written, once.
+//! The next start corrects, once, times that were written while the clock was ahead.
 
 use picloud::store::{EventId, Execution, ScriptId};
 

@@ -87,7 +87,7 @@ crate::on_both_databases! {
         assert_eq!(commit(&store, current, vec![set(&b, "k", "1")]).await, Committed::Done);
     }
 
-    /// For any grouping: of many runs that read the same version, one is committed.
+    /// Of many runs that read the same version, one is committed, however the writer groups them.
     async fn of_runs_that_saw_the_same_one_is_committed(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;

@@ -148,7 +148,7 @@ crate::on_both_databases! {
         assert_eq!(claim(&store, "node", 10, LEASE_US).await.events.len(), 1);
     }
 
-    /// Even for an event behind others of its app that are due before.
+    /// Also for an event that is due after others of its app.
     async fn a_claim_tells_when_there_will_be_more(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;
@@ -247,7 +247,7 @@ crate::on_both_databases! {
         assert_eq!(store.append_events(vec![message()], None).await.unwrap(), Accepted::Dropped);
         let waiting = store.find_waiting_message(&shop.id, "hello", "k").await.unwrap();
         assert_eq!(waiting, Some(first.id));
-        // The run may not see changes from now on.
+        // The message has begun, so its run may not see later changes.
         claim_one(&store).await;
         assert_eq!(store.append_events(vec![message()], None).await.unwrap(), Accepted::Appended);
     }

@@ -1,4 +1,4 @@
-//! One of everything that a server stores, and what must hold of it in any release.
+//! Stores one resource of each kind, and checks them in any release.
 
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,14 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("guarded", r#"#{ guarded: true }"#),
 ];
 
-/// The rows that were stored.
+/// A filled server.
 pub(crate) struct Filled {
-    /// A key of the owner's that reads scripts.
+    /// An API key of the owner with the scope `script:read`.
     key: String,
     http: reqwest::Client,
 }
 
-/// Asks the admin API; the answer must have this status.
+/// Calls the admin API, and asserts the status of the response.
 async fn admin(server: &Server, method: &str, path: &str, body: Value, status: u16) -> Value {
     let (given, answer) = server.admin(method, path, &body).await.unwrap();
     assert_eq!(given, status, "{method} {path}: {answer}");
@@ -43,7 +43,7 @@ async fn get(server: &Server, path: &str) -> Value {
     admin(server, "GET", path, Value::Null, 200).await
 }
 
-/// Looks again until it is so; gives up after a minute.
+/// Polls, at most a minute, until the condition is true.
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
@@ -52,7 +52,7 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The value of a key that scripts keep.
+/// Returns the value of a key that scripts have set.
 async fn value(server: &Server, key: &str) -> Value {
     let part = get(server, &format!("{APP}/kv/seen?prefix={key}")).await;
     part["items"]
@@ -122,7 +122,7 @@ async fn dead_letters(server: &Server) -> usize {
     get(server, &format!("{APP}/dead-letters")).await["items"].as_array().unwrap().len()
 }
 
-/// The values of one field of a list, sorted.
+/// Returns the values of one field of a list, sorted.
 async fn list(server: &Server, path: &str, field: &str) -> Vec<String> {
     let page = get(server, path).await;
     let items = page["items"].as_array().unwrap().iter();
@@ -134,7 +134,7 @@ async fn list(server: &Server, path: &str, field: &str) -> Vec<String> {
 }
 
 impl Filled {
-    /// All of it is there.
+    /// Asserts that all data is there.
     pub(crate) async fn check(&self, server: &Server) {
         assert_eq!(get(server, APP).await["description"], "kept");
         let names = ["fail", "guarded", "hello", "work", "write"];
@@ -156,7 +156,7 @@ impl Filled {
         assert!(!list(server, "/audit", "action").await.is_empty());
     }
 
-    /// It also works.
+    /// Uses the data: calls routes, signs in, and sends a message.
     pub(crate) async fn use_everything(&self, server: &Server) {
         let on_host = self.http.get(&server.url).header("host", HOST).send().await.unwrap();
         assert_eq!(on_host.json::<Value>().await.unwrap(), json!({"version": 2, "host": HOST}));

@@ -1,6 +1,6 @@
-//! The release before fills a data folder, and this release opens it: `make upgrade`.
+//! The previous release fills a data folder, and this release opens it: `make upgrade`.
 //!
-//! `PICLOUD_UPGRADE_FROM` is the program of the release before, which `.ci/upgrade` builds.
+//! `PICLOUD_UPGRADE_FROM` is the program of the previous release, which `.ci/upgrade` builds.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -46,7 +46,7 @@ on_both_databases! {
         filled.use_everything(&after).await;
         assert_eq!(after.stop(), Some(0));
 
-        // And again: an upgrade is done once.
+        // A second start: the upgrade is not repeated.
         let again = Server::spawn(configured(picloud(data.path()), data.path(), database));
         filled.check(&again).await;
         assert_eq!(again.stop(), Some(0));

@@ -2099,8 +2099,8 @@ export interface components {
         /** @description A page of executions. */
         ExecutionList: {
             /**
-             * @description Whether `next_after` already has more executions. A page can be empty and have more behind
-             *     it, if few of the examined executions match.
+             * @description Whether executions already exist after `next_after`. A page can be empty although more
+             *     follow, if few of the examined executions match.
              */
             has_more: boolean;
             /** @description The executions on this page. */
@@ -4261,7 +4261,7 @@ export interface components {
              */
             misfire?: "skip" | "once" | "all";
             /**
-             * @description Whether it fires while a previous firing is not done: `allow` or `forbid`.
+             * @description Whether it fires before an earlier firing has finished: `allow` or `forbid`.
              * @enum {string}
              */
             overlap?: "allow" | "forbid";
@@ -6330,7 +6330,7 @@ export interface operations {
                  * @description Only executions with this text in the request, response, log or error, as people see them;
                  *     at most 200 characters. The search ignores case, and spaces beside `:`, `,` and brackets. It
                  *     examines at most 10,000 executions that match the other filters, and 64 MiB of text;
-                 *     `next_before` continues behind them. Cannot be combined with `after`.
+                 *     `next_before` continues from there. Cannot be combined with `after`.
                  */
                 q?: string;
                 /** @description Only executions with this status. */
@@ -8232,8 +8232,8 @@ export interface operations {
                 /** @description Only events that the execution with this id caused. */
                 caused_by?: string;
                 /**
-                 * @description Only this kind of event. Filters by kind alone, source alone or script, and combined ones,
-                 *     search the newest 10,000 events that match otherwise; `after` continues behind them.
+                 * @description Only events of this kind. A filter by kind, source or script alone, or a combination of
+                 *     filters, examines only the newest 10,000 events; `after` continues from there.
                  */
                 kind?: "http" | "execute" | "script" | "kv" | "cron" | "queue" | "pubsub" | "email" | "files" | "dead_letter";
                 /** @description Number of items to return, 1 to 200. Default: 50. */
@@ -12373,7 +12373,7 @@ export interface operations {
                  * @description Only executions with this text in the request, response, log or error, as people see them;
                  *     at most 200 characters. The search ignores case, and spaces beside `:`, `,` and brackets. It
                  *     examines at most 10,000 executions that match the other filters, and 64 MiB of text;
-                 *     `next_before` continues behind them. Cannot be combined with `after`.
+                 *     `next_before` continues from there. Cannot be combined with `after`.
                  */
                 q?: string;
                 /** @description Only executions with this status. */

@@ -8,7 +8,7 @@ export interface Place {
 	column: number;
 }
 
-/** Returns the range of the word or the character at a position. Beyond the end, the end counts. */
+/** Returns the range of the word or character at a position. Beyond the end it is the last one. */
 export function rangeAt(doc: Text, { line, column }: Place): { from: number; to: number } {
 	const found = doc.line(Math.min(Math.max(1, line), doc.lines));
 	// The interpreter counts characters, the editor counts UTF-16 units.

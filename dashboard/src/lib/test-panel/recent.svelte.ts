@@ -23,7 +23,7 @@ export class Recent {
 			const kept: unknown = JSON.parse(localStorage.getItem(this.#key) ?? '[]');
 			if (Array.isArray(kept)) this.items = kept as TestRequest[];
 		} catch {
-			// Data that cannot be read counts as none.
+			// Unreadable data is ignored.
 		}
 	}
 

@@ -33,7 +33,7 @@ pub(super) fn content(
     }
 }
 
-/// Each value is a text, a number or a flag. An array of these sends the header more than once.
+/// Each value is a string, a number or a boolean. An array sends the header more than once.
 pub(super) fn headers(
     function: &str,
     given: Map,

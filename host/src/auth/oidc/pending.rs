@@ -17,8 +17,8 @@ use super::provider::Secrets;
 use crate::auth::browser_key::{BrowserKey, KEY_BYTES};
 use crate::clock::Clock;
 
-/// The most completed sign-ins that are remembered to refuse a repetition. The provider refuses a
-/// code that comes twice as well.
+/// The most completed sign-ins that are remembered to refuse a repetition. The provider also
+/// refuses a code that comes twice.
 const FINISHED_MAX: usize = 10_000;
 /// The associated data that is authenticated with a cookie.
 const PURPOSE: &[u8] = b"picloud pending sign-in v1";

@@ -27,8 +27,8 @@ pub(in crate::command) struct Refused {
 impl CallError {
     pub(super) fn unreadable(status: StatusCode, error: &serde_json::Error) -> Self {
         Self::Unreadable(Failure(format!(
-            "the server answered {status}, but not as PiCloud {} does: {error}; is the URL \
-             correct, and does the server run the same release?",
+            "the server answered {status} in a form that PiCloud {} does not know: {error}; is \
+             the URL correct, and does the server run the same release?",
             env!("CARGO_PKG_VERSION")
         )))
     }
@@ -83,7 +83,8 @@ impl From<Refused> for Failure {
             ),
             (_, Some(error)) => Self::new(error),
             (status, None) => Self(format!(
-                "the server answered {status}, but not as PiCloud does; is the URL correct?"
+                "the server answered {status} in a form that PiCloud does not know; is the URL \
+                 correct?"
             )),
         }
     }
@@ -107,7 +108,7 @@ mod tests {
         assert!(said(StatusCode::UNAUTHORIZED, body).contains("does not accept this key"));
         for foreign in ["", "<html>", "{}", r#"{"error":"no"}"#] {
             let said = said(StatusCode::BAD_GATEWAY, foreign);
-            assert!(said.starts_with("the server answered 502 Bad Gateway, but not as"), "{said}");
+            assert!(said.starts_with("the server answered 502 Bad Gateway in a form"), "{said}");
         }
         let error = CallError::Refused(Refused::read(StatusCode::NOT_FOUND, body.as_bytes()));
         assert!(error.is_not_found() && error.has_code("app_not_found") && !error.has_code("app"));

@@ -18,7 +18,7 @@ pub(in crate::command) struct Page<T> {
     pub(in crate::command) next_after: Option<String>,
     /// The `before` of the next page.
     pub(in crate::command) next_before: Option<String>,
-    /// Whether `next_after` has items already.
+    /// Whether items already exist after `next_after`.
     #[serde(default)]
     pub(in crate::command) has_more: bool,
 }

@@ -14,14 +14,14 @@ pub(in crate::command) fn encode(name: &str) -> String {
     utf8_percent_encode(name, IN_URL).to_string()
 }
 
-/// Returns the parameters that are given, to be appended to a query.
+/// Formats the parameters that are given, to be appended to a query.
 pub(in crate::command) fn query(parameters: &[(&str, Option<&str>)]) -> String {
     let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
     given.map(|(name, value)| format!("&{name}={}", encode(value))).collect()
 }
 
-/// Parses a URL whose path must be sent as it is. A path segment `.` or `..` is impossible, however
-/// it is encoded: the URL would then name another resource.
+/// Parses a URL whose path must be sent as it is. Refuses a path segment that is `.` or `..` in any
+/// encoding: the URL would then name another resource.
 pub(super) fn exact(text: &str) -> Result<Url, Failure> {
     let url = Url::parse(text).map_err(|error| Failure::new(describe(&error)))?;
     let path = text.split_once('?').map_or(text, |(path, _)| path);

@@ -18,7 +18,7 @@ pub(super) struct Which {
     /// The dead letter's id
     #[arg(group = "which")]
     pub(super) id: Option<String>,
-    /// All unresolved ones; needs --app
+    /// All unresolved dead letters; needs --app
     #[arg(long, group = "which", requires = "app")]
     all: bool,
     /// The app, with --all

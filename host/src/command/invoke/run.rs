@@ -1,7 +1,7 @@
 //! The request and the result of a run by hand, `POST /execute/{id}`.
 //!
-//! The handler is in the orchestrator, whose types are for the server's side only. The tests here
-//! compare these with them.
+//! The handler is in the orchestrator, whose types are only for the server. The tests here compare
+//! the types of both sides.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -27,7 +27,7 @@ pub(in crate::command) struct Update {
     server: Server,
 }
 
-/// A route as it is.
+/// The current state of a route.
 #[derive(Deserialize)]
 struct Current {
     #[serde(flatten)]

@@ -74,7 +74,7 @@ struct Schedule {
     /// How to handle missed firings: skip them, fire once, or fire all
     #[arg(long, value_name = "skip|once|all", value_parser = names::misfire(), hide_possible_values = true, requires = "cron", conflicts_with_all = NO_SCHEDULE)]
     misfire: Option<Misfire>,
-    /// Whether it fires while an earlier firing is not done
+    /// Whether it fires before an earlier firing has finished
     #[arg(long, value_name = "allow|forbid", value_parser = names::overlap(), hide_possible_values = true, requires = "cron", conflicts_with_all = NO_SCHEDULE)]
     overlap: Option<Overlap>,
     /// How to handle a time that a clock change skips or repeats
@@ -144,9 +144,9 @@ impl Create {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Returns the event. The server validates the values, and has the defaults of omitted ones.
+    /// Returns the event. The server validates the values, and sets the defaults of omitted ones.
     fn on(&self) -> TriggerOn {
-        // Without a name, it is all operations.
+        // No operation means all operations.
         let operations = Operations::try_from(self.change.operations.clone()).ok();
         if let Some(collection) = self.kv.clone() {
             TriggerOn::Kv { collection, operations }

@@ -1,4 +1,4 @@
-//! The grammar of schedules, and that the library agrees with it.
+//! Tests the grammar of schedules, and that the library agrees with it.
 
 use super::*;
 
@@ -143,7 +143,8 @@ fn what_the_dialect_does_not_have_is_refused_by_its_field() {
     let refused = Schedule::parse(&long, "UTC", Dst::Once).unwrap_err();
     assert!(refused.reason.contains("256 bytes"), "{refused}");
     let words = Schedule::parse("* * * MON *", "UTC", Dst::Once).unwrap_err().to_string();
-    let begin = "the month \"MON\" is wrong: \"mon\" is not one of its values; allowed: *, 1 to 12";
+    let begin =
+        "the month \"MON\" is not valid: \"mon\" is not one of its values; allowed: *, 1 to 12";
     assert!(words.starts_with(begin), "{words}");
 }
 

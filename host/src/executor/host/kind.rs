@@ -1,4 +1,4 @@
-//! The kinds of host. Without the services, so that the state of a run can name its host.
+//! The kinds of host, without the services, so that the state of a run can name its host.
 
 #[cfg(test)]
 pub(in crate::executor) use journal::{Journal, Served};
@@ -12,7 +12,7 @@ pub(in crate::executor) enum RunHost {
     /// The services, with a recording of their replies.
     #[cfg(test)]
     Recording(Journal),
-    /// A recording.
+    /// The recorded replies of an earlier run.
     #[cfg(test)]
     Replay(Journal),
 }

@@ -13,7 +13,7 @@ fn request_of(caller: &Caller<'_, Sandbox>, guest: &Guest, request: Slice) -> Ve
     bytes_of(guest.memory.data(caller), request).map(<[u8]>::to_vec).unwrap_or_default()
 }
 
-/// [`Live`], with a recording.
+/// Serves calls as [`Live`] does, and records the replies.
 pub(in crate::executor) struct Recording<'a>(pub(in crate::executor) &'a Journal);
 
 impl Host for Recording<'_> {
@@ -37,7 +37,7 @@ impl Host for Recording<'_> {
     }
 }
 
-/// The recorded replies. A guest that calls differently traps.
+/// Serves the recorded replies. A guest whose calls differ from the recorded ones traps.
 pub(in crate::executor) struct Replay<'a>(pub(in crate::executor) &'a Journal);
 
 impl Host for Replay<'_> {

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address belongs to the public internet, according to IANA's registries of
-/// special-purpose addresses. An address that embeds an IPv4 address is as public as that one, or
-/// not public at all.
+/// special-purpose addresses. An address that embeds an IPv4 address is public only if the embedded
+/// address is.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),

@@ -38,7 +38,9 @@ impl Hop {
         let method = send.method.parse().map_err(|_| "the method is not valid".to_owned())?;
         if send.body.len() > REQUEST_BYTES_MAX {
             let has = send.body.len();
-            return Err(format!("the body has {has} bytes, {REQUEST_BYTES_MAX} are allowed"));
+            return Err(format!(
+                "the body has {has} bytes, at most {REQUEST_BYTES_MAX} are allowed"
+            ));
         }
         Ok(Self { method, url, headers: headers(&send.headers)?, body: send.body })
     }
@@ -146,12 +148,15 @@ impl Hop {
 fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
     if given.len() > REQUEST_HEADERS_MAX {
         let has = given.len();
-        return Err(format!("the request has {has} headers, {REQUEST_HEADERS_MAX} are allowed"));
+        return Err(format!(
+            "the request has {has} headers, at most {REQUEST_HEADERS_MAX} are allowed"
+        ));
     }
     let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > REQUEST_HEADER_BYTES_MAX {
         return Err(format!(
-            "the request's headers have {bytes} bytes, {REQUEST_HEADER_BYTES_MAX} are allowed"
+            "the request's headers have {bytes} bytes, at most {REQUEST_HEADER_BYTES_MAX} are \
+             allowed"
         ));
     }
     let mut headers = HeaderMap::with_capacity(given.len());
@@ -159,10 +164,13 @@ fn headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
         let known = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| format!("{name:?} is not a header name"))?;
         if RESERVED.contains(&known) {
-            return Err(format!("the header {known} belongs to the server and cannot be set"));
+            return Err(format!("only the server can set the header {known}"));
         }
         let value = HeaderValue::from_str(value).map_err(|_| {
-            format!("the value of the header {known} has characters that no header can have")
+            format!(
+                "the value of the header {known} contains characters that are not allowed in a \
+                 header"
+            )
         })?;
         headers.append(known, value);
     }
@@ -300,7 +308,8 @@ mod tests {
         let many =
             |count: usize| (0..count).map(|n| (format!("x-{n:03}"), String::new())).collect();
         assert_eq!(send(many(REQUEST_HEADERS_MAX), REQUEST_BYTES_MAX), Ok(()));
-        assert!(send(many(REQUEST_HEADERS_MAX + 1), 0).unwrap_err().contains("101 headers, 100"));
+        let said = send(many(REQUEST_HEADERS_MAX + 1), 0).unwrap_err();
+        assert!(said.contains("101 headers, at most 100"), "{said}");
         assert!(send(Vec::new(), REQUEST_BYTES_MAX + 1).unwrap_err().contains("the body has"));
         let long = |bytes: usize| vec![("x".to_owned(), "v".repeat(bytes - 1))];
         assert_eq!(send(long(REQUEST_HEADER_BYTES_MAX), 0), Ok(()));
@@ -315,7 +324,7 @@ mod tests {
             "trailer",
         ] {
             let said = send(vec![(name.to_owned(), "a".to_owned())], 0).unwrap_err();
-            assert!(said.contains("belongs to the server"), "{said}");
+            assert!(said.contains("only the server can set"), "{said}");
         }
         assert!(send(vec![("x a".to_owned(), String::new())], 0).is_err());
         assert!(send(vec![("x".to_owned(), "a\r\nhost: b".to_owned())], 0).is_err());

@@ -1,5 +1,5 @@
-//! Decides about sending a request again. It is needed if the server closes an idle connection at
-//! the moment when the client reuses it.
+//! Decides whether a request is sent again. This is needed if the server closes an idle connection
+//! at the moment when the client reuses it.
 //!
 //! Invariant: only idempotent methods (RFC 9110, section 9.2.2), and only once.
 

@@ -212,7 +212,7 @@ async fn nothing_of_the_corpus_is_connected_to_after_a_redirect() {
 async fn a_name_whose_addresses_change_is_not_followed_to_a_private_one() {
     let listener = Raw::saying(FINE).await;
     let url = format!("http://rebind.example:{}/", listener.port);
-    // A check at one moment and a connection at another would lead to this machine.
+    // If the check and the connection each resolved the name, this machine would be contacted.
     let names =
         Answers::new(&[&THIS_MACHINE, &["2001:db8::1", "127.0.0.1"], &["::ffff:127.0.0.1"]]);
     let public = outbound(&names);

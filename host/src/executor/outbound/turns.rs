@@ -27,8 +27,8 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for a place. Waits first for the app's own, so that a waiting app takes no place from
-    /// others.
+    /// Waits for a place: first among those of the app, then among all, so that a waiting app takes
+    /// no place from other apps.
     pub(super) async fn take(&self, app_id: &AppId) -> Result<Turn, String> {
         let closed = |_| "the server no longer sends requests".to_owned();
         let of_app = self.of_app(app_id).acquire_owned().await.map_err(closed)?;

@@ -32,7 +32,7 @@ fn file(path: String, found: &VisibleEntry) -> HostResult<File> {
     })
 }
 
-/// Writes a file. Writes its blob now, under an unknown name, and its entry at the commit.
+/// Writes a file: its blob now, under a new id, and its entry at the commit.
 pub(in crate::executor) async fn put(sandbox: &mut Sandbox, put: Put) -> HostResult<()> {
     count_call(sandbox)?;
     let key = key(put.bucket, put.path)?;

@@ -31,7 +31,9 @@ pub(in crate::executor) async fn set(sandbox: &mut Sandbox, set: Set) -> HostRes
     let expires_at = expiry(sandbox.clock.now_us(), set.ttl_ms)?;
     if let Some(wanted) = set.if_version {
         if sandbox.effects.own(&key).is_some() {
-            return Err(failed("if_version: this run has changed the entry itself"));
+            return Err(failed(
+                "if_version cannot be used: this run has already changed the entry",
+            ));
         }
         let version = find(sandbox, &key).await?.map_or(0, |found| found.version);
         if version != wanted {
@@ -85,9 +87,9 @@ pub(in crate::executor) async fn increment(
         }
     };
     let by = increment.by;
-    let sum = number
-        .checked_add(by)
-        .ok_or_else(|| failed(format!("the sum of {number} and {by} is too large for a number")))?;
+    let sum = number.checked_add(by).ok_or_else(|| {
+        failed(format!("the sum of {number} and {by} is outside the range of integers"))
+    })?;
     let value = sum.to_string();
     take_for_entry(sandbox, &key, value.len()).await?;
     write(sandbox, key, Written { value: Some(value.into()), expires_at })?;

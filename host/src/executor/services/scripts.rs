@@ -54,7 +54,7 @@ pub(in crate::executor) async fn call(
     check_value(sandbox, "the payload", &call.payload)?;
     let context = context(sandbox)?;
     if context.depth >= CALLS_DEPTH_MAX {
-        return Err(failed(format!("scripts call each other at most {CALLS_DEPTH_MAX} deep")));
+        return Err(failed(format!("script calls can be nested at most {CALLS_DEPTH_MAX} deep")));
     }
     let script = find_script(sandbox, &context, &call.script).await?;
     let scripts = Arc::clone(&context.scripts);

@@ -102,7 +102,7 @@ pub(in crate::manager) async fn purge_app_executions(
     purge(&control_plane, &caller, change, Some(&scope), older_than_s).await
 }
 
-/// Checked after access, like all input.
+/// Returns the requested age. It is checked after access, like all input.
 fn age(older_than_s: Option<u32>) -> Result<u32> {
     let missing = || Error::Invalid(Refusal::field("older_than_s", "is missing"));
     older_than_s.ok_or_else(missing)
@@ -119,8 +119,8 @@ async fn purge(
     // The purge includes executions that have just ended.
     commit_recorded(control_plane).await;
     let store = &control_plane.store;
-    // The first batch also writes the audit entry, even if there is nothing to delete: the request
-    // itself is to be audited.
+    // The first batch also writes the audit entry, even if there is nothing to delete, because the
+    // request itself is audited.
     let noted = control_plane.change(caller, change);
     let mut batch = noted.delete_executions_before(scope, before, BATCH_ROWS).await?;
     let mut deleted = batch;

@@ -36,7 +36,7 @@ pub struct ExecutionsQuery {
     /// Only executions with this text in the request, response, log or error, as people see them;
     /// at most 200 characters. The search ignores case, and spaces beside `:`, `,` and brackets. It
     /// examines at most 10,000 executions that match the other filters, and 64 MiB of text;
-    /// `next_before` continues behind them. Cannot be combined with `after`.
+    /// `next_before` continues from there. Cannot be combined with `after`.
     q: Option<String>,
     /// Only the attempts of the event with this id, and the scripts they called; other filters are
     /// ignored.
@@ -113,7 +113,7 @@ impl ExecutionsQuery {
     }
 }
 
-/// Selects what follows a cursor, or the id of an execution as older clients send it.
+/// Selects the executions after a cursor, or after an execution's id, which older clients send.
 fn after_selection(after: &str, filter: ExecutionFilter) -> Result<Selection> {
     if after == START {
         return Ok(Selection::Following(ExecutionCursor::default(), filter));

@@ -45,7 +45,7 @@ pub enum On {
         #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = String)]
         misfire: Option<Misfire>,
-        /// Whether it fires while a previous firing is not done: `allow` or `forbid`.
+        /// Whether it fires before an earlier firing has finished: `allow` or `forbid`.
         #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = String)]
         overlap: Option<Overlap>,

@@ -24,7 +24,7 @@ const DECIDED: [HeaderName; 6] = [
 ];
 const ALL: &str = "*";
 
-/// Whether this is the question that a browser sends before a page's request (section 3.2.2).
+/// Whether this is a preflight, which a browser sends before a page's request (section 3.2.2).
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)

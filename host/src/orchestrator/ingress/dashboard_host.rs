@@ -36,7 +36,7 @@ const OF_THE_ORIGIN: [HeaderName; 16] = [
     HeaderName::from_static("use-as-dictionary"),
 ];
 
-/// Makes documents in the response have no origin, and limits its cookies to the paths of its app.
+/// Gives documents in the response an opaque origin, and limits cookies to the paths of their app.
 /// Content security policies add up, so a script's own policy can only restrict more (CSP 3,
 /// section 8.1). `path` is the request's path: a cookie without a path is sent back to its folder.
 pub(super) fn confine(app: &str, path: &str, answer: &mut HeaderMap) {

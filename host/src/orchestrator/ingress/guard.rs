@@ -49,7 +49,7 @@ impl Denied {
     fn refusal(&self) -> Refusal {
         match self {
             Self::KeyMissing => Refusal::new("key_missing", "this route needs a key"),
-            Self::KeyInvalid => Refusal::new("key_invalid", "this is not a key of this route"),
+            Self::KeyInvalid => Refusal::new("key_invalid", "the key is not valid for this route"),
             Self::CredentialsMissing => {
                 Refusal::new("credentials_missing", "this route needs a user and a password")
             }
@@ -60,9 +60,10 @@ impl Denied {
                 let message = format!("the header {header} is missing or cannot be read");
                 Refusal::new("signature_missing", message).with("header", header.as_str())
             }
-            Self::SignatureExpired => {
-                Refusal::new("signature_expired", "the signing time is too far from now")
-            }
+            Self::SignatureExpired => Refusal::new(
+                "signature_expired",
+                "the signing time is too far in the past or the future",
+            ),
             Self::SignatureInvalid => {
                 Refusal::new("signature_invalid", "the signature does not match this body")
             }

@@ -1,7 +1,7 @@
 //! Rate limits and concurrency limits of routes and apps.
 //!
 //! ```text
-//! rate         GCRA: a burst of `requests`, then one each `per_s / requests` (ITU-T I.371)
+//! rate         GCRA: a burst of `requests`, then one every `per_s / requests` s (ITU-T I.371)
 //! concurrency  a permit for the whole run, even if its caller disconnects
 //! ```
 //!
@@ -104,8 +104,8 @@ impl Throttle {
         Self { clock, defaults, counters: Mutex::default() }
     }
 
-    /// Admits a request between its two counts, by address before authentication and in total
-    /// after it. Then takes the permits that a run needs.
+    /// Runs `admission` between the two counts of a request: by address before it, in total after
+    /// it. Then takes the permits that a run needs.
     ///
     /// # Errors
     /// `RateLimited`, for a rate with the time to wait; the errors of `admission`.
@@ -166,7 +166,7 @@ impl Throttle {
         });
     }
 
-    /// The route comes first: a request that it refuses does not count for the app.
+    /// Returns the limits, the route's first: a request that it refuses does not count for the app.
     fn limits_of(&self, found: &Match) -> impl Iterator<Item = (Counted, Limits)> {
         let route = found.route.as_ref().map(|route| {
             let (rate, runs) = (route.policy.rate_limit.clone(), route.policy.concurrency_max);

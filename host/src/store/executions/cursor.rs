@@ -34,7 +34,7 @@ pub struct ExecutionCursor {
 
 /// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the text is no cursor of the log")]
+#[error("the text is not a cursor of the log")]
 pub struct CursorError;
 
 impl ExecutionCursor {

@@ -45,8 +45,8 @@ pub struct Backlog {
     pub oldest_at: i64,
 }
 
-/// Selects the kinds and sources of an app's events, each starting from the previous one. Not with
-/// `(kind, source) > …`, for which SQLite steps over all events of the kind.
+/// Selects the kinds and sources of an app's events, each starting from the previous one. It does
+/// not use `(kind, source) > …`, because SQLite then steps over all events of the kind.
 const PLACES: &str = "WITH RECURSIVE kinds (kind) AS ( \
         SELECT MIN(kind) FROM outbox WHERE app_id = $1 UNION ALL \
         SELECT (SELECT MIN(o.kind) FROM outbox o WHERE o.app_id = $1 AND o.kind > kinds.kind) \

@@ -64,8 +64,8 @@ impl Store {
         .await
     }
 
-    /// Moves a due time back that a clock which was ahead had set too late. Returns the next due
-    /// time.
+    /// Moves back a due time that is too late, because the clock was ahead when it was set. Returns
+    /// the next due time.
     pub async fn pull_schedule_back(
         &self,
         trigger_id: &TriggerId,

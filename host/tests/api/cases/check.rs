@@ -99,7 +99,7 @@ pub(crate) fn complaints(expected: &Expectations, came: &Came) -> Vec<String> {
     wrong
 }
 
-/// A run depends only on its request and the host's answers.
+/// A run depends only on its request and the host's replies, so both runs must be equal.
 pub(crate) fn complaints_about_a_repetition(first: &Value, second: &Value) -> Vec<String> {
     ["status", "response", "error", "log", "fuel_used"]
         .into_iter()

@@ -105,7 +105,9 @@ impl State {
             },
             Step::Set { at, value } => self.set(at, value.clone()),
             Step::SetIfAbsent { at, .. } if self.changed.contains(&key(at)) => {
-                return Err("if_version: this run has changed the entry itself".to_owned());
+                return Err(
+                    "if_version cannot be used: this run has already changed the entry".to_owned()
+                );
             }
             Step::SetIfAbsent { at, .. } if self.entries.contains_key(&key(at)) => json!(false),
             Step::SetIfAbsent { at, value } => self.set(at, value.clone()),
@@ -156,9 +158,9 @@ impl State {
                 .as_i64()
                 .ok_or_else(|| format!("the value of {:?} is not an integer", at.key))?,
         };
-        let sum = number
-            .checked_add(by)
-            .ok_or_else(|| format!("the sum of {number} and {by} is too large for a number"))?;
+        let sum = number.checked_add(by).ok_or_else(|| {
+            format!("the sum of {number} and {by} is outside the range of integers")
+        })?;
         self.set(at, json!(sum));
         Ok(json!(sum))
     }
