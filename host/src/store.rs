@@ -128,7 +128,7 @@ use tokio::time::Instant;
 
 use commit::{Committer, Recorder};
 use definitions::Currency;
-use dialect::{Dialect, Listener, Reader};
+use dialect::{Dialect, FIRST_ANSWER_TIMEOUT, Listener, Reader};
 use hearing::Ear;
 use outage::{Reserve, Writes};
 use outbox::Handover;
@@ -260,7 +260,8 @@ impl Store {
                 currency: currency.clone(),
             };
             // The first look makes the database's time known from the start.
-            ear.look(&mut listener).await.map_err(Error::unavailable)?;
+            let looked = ear.look(&mut listener, FIRST_ANSWER_TIMEOUT).await;
+            looked.map_err(Error::unavailable)?;
             Some(Listening(tokio::spawn(ear.pass_on(listener))))
         } else {
             None

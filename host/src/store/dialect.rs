@@ -12,7 +12,7 @@ pub(super) use copy::{
     BEGIN_EXPORT, COPY_INTO, COUNT_TABLES, EXPORT, connect_to_copy, settings_table,
 };
 pub(super) use failure::{is_contended, is_full, is_unavailable};
-pub(super) use listen::{Listener, Told};
+pub(super) use listen::{ANSWER_TIMEOUT, FIRST_ANSWER_TIMEOUT, Listener, Told};
 pub use nodes::Node;
 pub(super) use nodes::node;
 

@@ -12,7 +12,7 @@ use sqlx::any::AnyConnectOptions;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::definitions::Currency;
-use super::dialect::{Dialect, Listener, Told};
+use super::dialect::{ANSWER_TIMEOUT, Dialect, Listener, Told};
 use super::signals::{Signals, Touches};
 use super::writer::OwnSession;
 use super::{DatabaseTime, outbox};
@@ -47,7 +47,7 @@ impl Ear {
                 // Detects a connection that died without an error.
                 () = sleep_until(next_look) => {
                     next_look = Instant::now() + LOOK;
-                    self.look(&mut listener).await.err()
+                    self.look(&mut listener, ANSWER_TIMEOUT).await.err()
                 }
             };
             if let Some(error) = lost {
@@ -67,10 +67,14 @@ impl Ear {
 
     /// Compares the revision this node has read with the database's. Also finds when an event can
     /// next be claimed: one of another node, or one whose lease has expired.
-    pub(super) async fn look(&self, listener: &mut Listener) -> Result<(), String> {
+    pub(super) async fn look(
+        &self,
+        listener: &mut Listener,
+        timeout: Duration,
+    ) -> Result<(), String> {
         let query = outbox::look_query(Dialect::Postgres);
         let begun = Instant::now();
-        let (revision, next_in_us, now_us) = listener.ask(query).await?;
+        let (revision, next_in_us, now_us) = listener.ask(query, timeout).await?;
         let answered = Instant::now();
         // The midpoint between query and response.
         let at = answered.into_std() - (answered - begun) / 2;
@@ -87,7 +91,7 @@ impl Ear {
         loop {
             match Listener::connect(&self.options).await {
                 Ok(mut listener) => {
-                    if self.look(&mut listener).await.is_ok() {
+                    if self.look(&mut listener, ANSWER_TIMEOUT).await.is_ok() {
                         self.signals.tell(Touches::Triggers);
                         return listener;
                     }

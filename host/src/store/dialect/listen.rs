@@ -12,7 +12,9 @@ use crate::store::{Error, Result};
 
 const CHANNEL: &str = "picloud";
 /// The timeout of a query, after which the connection counts as lost.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(in crate::store) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of the first query. A start has nothing to fall back on, so it waits longer.
+pub(in crate::store) const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Dialect {
     /// Returns the statement that notifies other nodes, inside a transaction.
@@ -84,16 +86,17 @@ impl Listener {
     }
 
     /// Queries a revision, the time until the next event is due (in microseconds), and the current
-    /// time, on the same connection.
+    /// time, on the same connection. Waits for them as long as `timeout`.
     ///
     /// # Errors
     /// The reason why the connection was lost.
     pub(in crate::store) async fn ask(
         &mut self,
         query: String,
+        timeout: Duration,
     ) -> Result<(i64, Option<i64>, i64), String> {
         let asked = sqlx::query_as(AssertSqlSafe(query)).fetch_one(&mut self.0);
-        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+        match tokio::time::timeout(timeout, asked).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err("the database did not answer in time".to_owned()),
         }
