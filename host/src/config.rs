@@ -24,7 +24,7 @@ use crate::private_hosts::PrivateHost;
 use crate::requests::form::FormLimits;
 use crate::secrets::{KeySettings, MasterKey};
 use crate::serving::ConnectionLimits;
-use crate::store::{DatabaseUrl, DatabaseUrlError, Readers, Storage};
+use crate::store::{self, DatabaseUrl, DatabaseUrlError, Readers, Storage};
 use crate::telemetry::{LogFormat, Logging};
 
 pub use settings::{SETTINGS, Setting};
@@ -68,6 +68,8 @@ pub struct Config {
     pub queue_timeout_ms: u64,
     /// The memory limit for compiled scripts, in bytes.
     pub image_cache_bytes_max: u64,
+    /// The memory for recently read entries, in bytes; used on SQLite only.
+    pub entry_cache_bytes: u64,
     /// How long executions are kept, in days.
     pub execution_log_retention_days: u32,
     /// How long dead letters are kept, in days.
@@ -127,6 +129,7 @@ impl Default for Config {
             queue_max: 1024,
             queue_timeout_ms: 1000,
             image_cache_bytes_max: 64 << 20,
+            entry_cache_bytes: store::ENTRY_CACHE_BYTES,
             disk_reserve_bytes: 32 << 20,
             execution_log_retention_days: 14,
             dead_letter_retention_days: 90,

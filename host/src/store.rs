@@ -28,6 +28,7 @@ mod error;
 mod excerpt;
 mod executions;
 mod hearing;
+mod hot_entries;
 mod ids;
 mod listing;
 mod members;
@@ -130,11 +131,12 @@ use commit::{Committer, Recorder};
 use definitions::Currency;
 use dialect::{Dialect, FIRST_ANSWER_TIMEOUT, Listener, Reader};
 use hearing::Ear;
+use hot_entries::HotEntries;
 use outage::{Reserve, Writes};
 use outbox::Handover;
 use signals::{Signals, Touches};
 use storage::StorageLimits;
-use writer::{Connecting, Session as WriterSession, Writer};
+use writer::{Connecting, Session as WriterSession, Told, Writer};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -148,11 +150,20 @@ pub struct Settings {
     pub readers: Readers,
     /// The storage limits of each app.
     pub storage_max: Storage,
+    /// The memory for recently read entries, in bytes. Used on SQLite only.
+    pub entry_cache_bytes: u64,
 }
+
+/// The default of [`Settings::entry_cache_bytes`].
+pub const ENTRY_CACHE_BYTES: u64 = 16 << 20;
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { readers: Readers::default(), storage_max: Storage::DEFAULT_MAX }
+        Self {
+            readers: Readers::default(),
+            storage_max: Storage::DEFAULT_MAX,
+            entry_cache_bytes: ENTRY_CACHE_BYTES,
+        }
     }
 }
 
@@ -214,6 +225,8 @@ struct Inner {
     storage: StorageLimits,
     /// The last reading of the database's clock, and its instant.
     clock_seen: Mutex<Option<(Instant, i64)>>,
+    /// Recently read entries; `None` if other processes can write to the database.
+    hot: Option<Arc<HotEntries>>,
     _listening: Option<Listening>,
 }
 
@@ -239,7 +252,7 @@ impl Store {
     /// Errors: `Unavailable` if the database cannot be reached, `Schema` if a newer release has
     /// used it and this release must not, `Internal` if an applied migration has changed since.
     pub async fn open_with(url: &DatabaseUrl, settings: Settings) -> Result<Self> {
-        let Settings { readers, storage_max } = settings;
+        let Settings { readers, storage_max, entry_cache_bytes } = settings;
         sqlx::any::install_default_drivers();
         let dialect = url.dialect();
         let options = url.connect_options();
@@ -267,11 +280,11 @@ impl Store {
             None
         };
         let writes = Writes::start(Reserve::of(url), signals.clone());
+        let hot = (!dialect.is_shared()).then(|| Arc::new(HotEntries::new(entry_cache_bytes)));
         let writer = Writer::start(
             Connecting { dialect, options: options.clone(), session },
             connection,
-            signals.clone(),
-            Arc::clone(&writes),
+            Told { signals: signals.clone(), writes: Arc::clone(&writes), hot: hot.clone() },
         );
         let handover = Handover::default();
         let storage = StorageLimits::new(storage_max);
@@ -296,6 +309,7 @@ impl Store {
                 writes,
                 currency,
                 clock_seen: Mutex::default(),
+                hot,
                 _listening: listening,
             }),
         };

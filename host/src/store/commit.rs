@@ -31,13 +31,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialect::Dialect;
+use super::entries::EntryName;
+use super::hot_entries::{HotEntries, HotKey};
 use super::outbox::{Handover, Reserved};
 use super::signals::{Signals, Touches};
 use super::storage::StorageLimits;
 use super::writer::Writer;
 use super::{
-    AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Error, Execution, Json, Lease,
-    NewEvent, Operations, Resolution, Resource, Result, Space, StorageFull, Store,
+    AbandonedExecution, AppId, AuditEntry, DeadLetter, DeadLetterId, Entry, Error, Execution, Json,
+    Lease, NewEvent, Operations, Resolution, Resource, Result, Space, StorageFull, Store,
 };
 use crate::faults::{self, Point};
 
@@ -235,6 +237,16 @@ struct Applied {
     taken: Option<Reserved>,
     /// Whether events can be claimed afterwards.
     is_to_claim: bool,
+    /// The entries that were written or deleted.
+    changed: Vec<(HotKey, Option<Arc<Entry>>)>,
+}
+
+impl Applied {
+    fn renew(&self, hot: &HotEntries) {
+        for (key, entry) in &self.changed {
+            hot.changed(key, entry.as_ref());
+        }
+    }
 }
 
 struct Groups {
@@ -297,7 +309,7 @@ impl Groups {
         };
         let Applied { outcomes, taken, frees_blobs, .. } = self
             .writer
-            .submit(touches, move |connection| {
+            .submit_entries(touches, Some(Applied::renew), move |connection| {
                 Box::pin(async move {
                     let parts =
                         apply::Parts { handover: &handover, writer: &writer, storage: &storage };
@@ -342,6 +354,9 @@ impl Store {
     /// Whether everything a run read is still current at one moment. A run without writes then
     /// counts as having run at that moment.
     pub async fn reads_are_current(&self, reads: &[Read], now: i64) -> Result<bool> {
+        if self.are_cached(reads, now) {
+            return Ok(true);
+        }
         let dialect = self.inner.dialect;
         let mut connection = self.reads().acquire().await?;
         let mut snapshot =
@@ -349,5 +364,20 @@ impl Store {
         let seen = validate::State::read(&mut snapshot, dialect, reads.iter(), &[], now).await?;
         snapshot.commit().await?;
         Ok(seen.agrees_with(reads))
+    }
+
+    /// Whether all reads are cached, and are current at one moment.
+    fn are_cached(&self, reads: &[Read], now: i64) -> bool {
+        let Some(hot) = &self.inner.hot else { return false };
+        let is_current = |read: &Read| {
+            let Some(name) = &read.name else { return false };
+            let CollectionKey { app_id, space, name: collection } = &read.collection;
+            let found = hot.get(&HotKey::of(app_id, EntryName { space: *space, collection, name }));
+            found.is_some_and(|found| {
+                let there = found.filter(|entry| entry.is_there_at(now));
+                there.map_or(0, |entry| entry.version) == read.version
+            })
+        };
+        hot.between_commits(|| reads.iter().all(is_current)).unwrap_or(false)
     }
 }

@@ -6,6 +6,7 @@
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
+use super::hot_entries::HotKey;
 use super::signals::Touches;
 use super::{AppId, Excerpt, Json, Page, Reads, Result, Space, Store, excerpt, text};
 
@@ -25,6 +26,13 @@ pub struct Entry {
     pub expires_at: Option<i64>,
     /// When it was last changed, µs.
     pub updated_at: i64,
+}
+
+impl Entry {
+    /// Whether the entry has not expired at the time `now`, µs.
+    pub(super) fn is_there_at(&self, now: i64) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
 }
 
 /// A collection or a bucket, and its number of entries.
@@ -89,6 +97,26 @@ impl Reads {
         if text::check("name", entry.name, text::UNLIMITED).is_err() {
             return Ok(None);
         }
+        let Some(hot) = &self.inner.hot else {
+            return self.query_entry(app_id, entry, now).await;
+        };
+        let key = HotKey::of(app_id, entry);
+        if let Some(cached) = hot.get(&key) {
+            let there = cached.filter(|cached| cached.is_there_at(now));
+            return Ok(there.map(|cached| (*cached).clone()));
+        }
+        let filling = hot.begin(&key);
+        let found = self.query_entry(app_id, entry, now).await?;
+        hot.keep(filling, key, found.clone());
+        Ok(found)
+    }
+
+    async fn query_entry(
+        &self,
+        app_id: &AppId,
+        entry: EntryName<'_>,
+        now: i64,
+    ) -> Result<Option<Entry>> {
         let found = sqlx::query_as(
             "SELECT name, value, version, expires_at, updated_at FROM entries \
              WHERE app_id = $1 AND space = $2 AND collection = $3 AND name = $4 \

@@ -4,8 +4,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sqlx::any::AnyTypeInfo;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::{Any, Database, Decode, Encode};
 use uuid::Uuid;
 
 /// The text is not a UUID.
@@ -16,10 +21,10 @@ pub struct IdError;
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[sqlx(transparent)]
-        pub struct $name(String);
+        // Shared, because a run has copies of its ids in many places.
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Returns the canonical text.
@@ -31,7 +36,8 @@ macro_rules! ids {
 
         impl From<Uuid> for $name {
             fn from(uuid: Uuid) -> Self {
-                Self(uuid.hyphenated().to_string())
+                let mut text = Uuid::encode_buffer();
+                Self((&*uuid.hyphenated().encode_lower(&mut text)).into())
             }
         }
 
@@ -53,7 +59,28 @@ macro_rules! ids {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl sqlx::Type<Any> for $name {
+            fn type_info() -> AnyTypeInfo {
+                <str as sqlx::Type<Any>>::type_info()
+            }
+        }
+
+        impl Encode<'_, Any> for $name {
+            fn encode_by_ref(
+                &self,
+                buffer: &mut <Any as Database>::ArgumentBuffer,
+            ) -> Result<IsNull, BoxDynError> {
+                <&str as Encode<'_, Any>>::encode(self.as_str(), buffer)
+            }
+        }
+
+        impl<'r> Decode<'r, Any> for $name {
+            fn decode(value: <Any as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+                Ok(Self(<&str as Decode<'r, Any>>::decode(value)?.into()))
             }
         }
 

@@ -30,6 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::dialect::Dialect;
+use super::hot_entries::HotEntries;
 use super::outage::Writes;
 use super::revision::COUNT_CHANGE;
 use super::signals::{Signals, Touches};
@@ -79,6 +80,9 @@ impl WriterId {
     }
 }
 
+/// Replaces the cached entries that an operation with this result has changed.
+pub(super) type Renew<T> = fn(&T, &HotEntries);
+
 /// The sending side of the writer; clones send to the same writer.
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -89,16 +93,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(
-        connecting: Connecting,
-        connection: AnyConnection,
-        signals: Signals,
-        writes: Arc<Writes>,
-    ) -> Self {
+    pub(super) fn start(connecting: Connecting, connection: AnyConnection, told: Told) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(Notify::new());
         let id = connecting.session.writer.clone();
-        let grouped = GroupedWriter { connecting, connection: Some(connection), signals, writes };
+        let grouped = GroupedWriter { connecting, connection: Some(connection), told };
         let task = tokio::spawn(grouped.run(waiting, Arc::clone(&closing)));
         Self { id, queue, closing, task: Arc::new(Mutex::new(Some(task))) }
     }
@@ -117,8 +116,24 @@ impl Writer {
         G: Fn(&T) -> Touches + Send + 'static,
         F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
     {
+        self.submit_entries(touches, None, operation).await
+    }
+
+    /// Like [`Writer::submit`], for an operation that changes entries, which `renew` replaces in
+    /// the cache.
+    pub(super) async fn submit_entries<T, F, G>(
+        &self,
+        touches: G,
+        renew: Option<Renew<T>>,
+        operation: F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        G: Fn(&T) -> Touches + Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job = Pending { touches, operation: Some(operation), outcome: None, reply };
+        let job = Pending { touches, renew, operation: Some(operation), outcome: None, reply };
         let closed = || Error::unavailable("the store is closed");
         self.queue.send(Box::new(job)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
@@ -143,11 +158,14 @@ trait Job: Send {
     fn error(&self) -> Option<&Error>;
     /// Returns what it changed, unless it failed.
     fn touched(&self) -> Option<Touches>;
+    /// Replaces the cached entries that it changed, unless it failed.
+    fn renew(&self, hot: &HotEntries);
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
 struct Pending<T, F, G> {
     touches: G,
+    renew: Option<Renew<T>>,
     operation: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
@@ -176,6 +194,12 @@ where
         self.outcome.as_ref()?.as_ref().ok().map(&self.touches)
     }
 
+    fn renew(&self, hot: &HotEntries) {
+        if let (Some(Ok(done)), Some(renew)) = (&self.outcome, self.renew) {
+            renew(done, hot);
+        }
+    }
+
     fn answer(self: Box<Self>, committed: Result<()>) {
         let answer = match (self.outcome, committed) {
             // It failed on its own, independently of the group.
@@ -200,8 +224,14 @@ struct GroupedWriter {
     connecting: Connecting,
     /// `None` after a failure, until the next group reconnects.
     connection: Option<AnyConnection>,
-    signals: Signals,
-    writes: Arc<Writes>,
+    told: Told,
+}
+
+/// The parts of the store that are told of each group.
+pub(super) struct Told {
+    pub(super) signals: Signals,
+    pub(super) writes: Arc<Writes>,
+    pub(super) hot: Option<Arc<HotEntries>>,
 }
 
 impl GroupedWriter {
@@ -224,6 +254,9 @@ impl GroupedWriter {
     }
 
     async fn write(&mut self, group: &mut Vec<Box<dyn Job>>) {
+        if let Some(hot) = &self.told.hot {
+            hot.commit_begins();
+        }
         let committed = match tokio::time::timeout(GROUP_TIMEOUT, self.commit(group)).await {
             Ok(committed) => committed,
             Err(_) => Err(Error::unavailable("a commit took too long")),
@@ -237,12 +270,18 @@ impl GroupedWriter {
             (None, other) => Error::unavailable(other.to_string()),
         });
         match (&committed, &full) {
-            (_, Some(error)) | (Err(error), None) => self.writes.failed(error),
-            (Ok(()), None) => self.writes.committed(),
+            (_, Some(error)) | (Err(error), None) => self.told.writes.failed(error),
+            (Ok(()), None) => self.told.writes.committed(),
         }
         // Before the results: a caller that knows of a change must not read an old cache.
+        if let Some(hot) = &self.told.hot {
+            if committed.is_ok() {
+                group.iter().for_each(|job| job.renew(hot));
+            }
+            hot.commit_ended(committed.is_ok());
+        }
         if committed.is_ok() {
-            touched(group).into_iter().for_each(|touched| self.signals.tell(touched));
+            touched(group).into_iter().for_each(|touched| self.told.signals.tell(touched));
         }
         for job in group.drain(..) {
             job.answer(committed.clone());

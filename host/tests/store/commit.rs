@@ -53,6 +53,41 @@ crate::on_both_databases! {
         assert_eq!((listed.len(), listed[0].entries, listed[0].version), (1, 1, 2));
     }
 
+    /// However reads, writes and deletions overlap: a read that begins after a commit has been
+    /// answered returns that commit's value or a newer one.
+    async fn a_read_never_returns_what_has_been_replaced(database) {
+        let store = open(database).await;
+        let shop = app(&store, "shop").await;
+        let a = key(&shop, "a");
+        let newest = std::sync::atomic::AtomicI64::new(0);
+        let writer = async {
+            for round in 0..200 {
+                let write = match round % 5 {
+                    4 => Write { value: None, ..set(&a, "k", "") },
+                    _ => set(&a, "k", &round.to_string()),
+                };
+                assert_eq!(commit(&store, vec![], vec![write]).await, Committed::Done);
+                let found = version(&store, &a, "k").await;
+                assert_eq!(found == 0, round % 5 == 4, "round {round}: {found}");
+                newest.store(round, std::sync::atomic::Ordering::SeqCst);
+            }
+        };
+        let reader = async |name: &'static str| {
+            loop {
+                let least = newest.load(std::sync::atomic::Ordering::SeqCst);
+                let entry = EntryName { space: a.space, collection: &a.name, name };
+                let found = store.find_entry(&a.app_id, entry, now()).await.unwrap();
+                let value = found.map(|entry| entry.value.as_str().parse::<i64>().unwrap());
+                assert!(value.is_none_or(|value| value >= least), "{value:?}, committed {least}");
+                if least == 199 {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        futures::join!(writer, reader("k"), reader("k"), reader("k"), reader("absent"));
+    }
+
     async fn a_version_never_comes_again(database) {
         let store = open(database).await;
         let shop = app(&store, "shop").await;

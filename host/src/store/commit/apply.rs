@@ -7,9 +7,11 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::room::Room;
 use super::validate::State;
-use super::{Applied, Caused, Commit, Committed, Disposition, Write};
+use super::{Applied, Caused, CollectionKey, Commit, Committed, Disposition, Write};
 use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
+use crate::store::entries::{Entry, EntryName};
+use crate::store::hot_entries::HotKey;
 use crate::store::outbox::Handover;
 use crate::store::revision::STORED_REVISION;
 use crate::store::storage::StorageLimits;
@@ -87,7 +89,23 @@ pub(super) async fn apply(
     }
     faults::point(Point::InsideCommit);
     let is_to_claim = retried > 0 || !events.is_empty();
-    Ok(Applied { outcomes, frees_blobs: !freed.is_empty(), taken, is_to_claim })
+    let changed = changed_entries(state, now);
+    Ok(Applied { outcomes, frees_blobs: !freed.is_empty(), taken, is_to_claim, changed })
+}
+
+/// Returns the entries as they are after the group.
+fn changed_entries(state: State, now: i64) -> Vec<(HotKey, Option<Arc<Entry>>)> {
+    let changed = state.written.into_iter().map(|((collection, name), (write, version))| {
+        let CollectionKey { app_id, space, name: collection } = collection;
+        let of = EntryName { space, collection: &collection, name: &name };
+        let key = HotKey::of(&app_id, of);
+        let entry = write.value.map(|value| {
+            let expires_at = write.expires_at;
+            Arc::new(Entry { name, value, version, expires_at, updated_at: now })
+        });
+        (key, entry)
+    });
+    changed.collect()
 }
 
 /// Returns the event, if the write it depends on happened as wanted.
