@@ -2,10 +2,12 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# The tools for building for 64-bit ARM on another machine.
+# The tools for building for 64-bit ARM on another machine. Its kernels have pages of 4 to 64 KiB; the
+# allocator must be built for the largest.
 ARM_TARGET := aarch64-unknown-linux-gnu
 ARM := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+	JEMALLOC_SYS_WITH_LG_PAGE=16
 
 .PHONY: help
 help: ## This list

@@ -9,6 +9,10 @@ use picloud::config::Config;
 
 use command::{Command, EXIT_USAGE};
 
+/// See `docs/decisions/0036-the-allocator-is-jemalloc.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Command::parse();
