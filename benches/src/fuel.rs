@@ -10,12 +10,12 @@
 use std::fs;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use picloud::App;
 use picloud::clock::Clock;
 use picloud::config::Config;
+use picloud::roles::front::Front;
 use picloud::store::Store;
 use picloud_benches::functions::{Case, cases};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl Measured {
 }
 
 struct Bench {
-    router: Router,
+    front: Front,
     store: Store,
     url: String,
     _stop: watch::Sender<bool>,
@@ -103,7 +103,7 @@ impl Bench {
         let app = App::build(&config, Clock::system()).await.map_err(|error| error.to_string())?;
         let stop = watch::Sender::new(false);
         let url = answer_requests().await?;
-        let bench = Self { router: app.router, store: app.store, url, _stop: stop, _data: data };
+        let bench = Self { front: app.front, store: app.store, url, _stop: stop, _data: data };
         bench.prepare().await?;
         Ok(bench)
     }
@@ -150,7 +150,7 @@ impl Bench {
             .header("authorization", format!("Bearer {KEY}"))
             .header("content-type", "application/json")
             .body(Body::from(body.to_string()))?;
-        let answer = self.router.clone().oneshot(request).await?;
+        let answer = self.front.clone().oneshot(request).await?;
         let status = answer.status();
         let body = to_bytes(answer.into_body(), usize::MAX).await?;
         if !status.is_success() {

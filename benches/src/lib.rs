@@ -106,12 +106,13 @@ fn run(image: Image) -> Run {
         execution_id: uuid::Uuid::nil().into(),
         first_execution_id: uuid::Uuid::nil().into(),
         private_hosts: Arc::default(),
+        starts_here: true,
     }
 }
 
 /// Returns the request that every bench sends.
 #[must_use]
-pub fn request() -> RunRequest {
+pub fn request() -> RunRequest<Arc<Input>> {
     RunRequest {
         execution: ExecutionInfo {
             id: "0197f3a4-5c1e-7b7a-8f6e-3d2c1b0a9f8e".to_owned(),
@@ -120,7 +121,7 @@ pub fn request() -> RunRequest {
             version: 1,
             attempt: 1,
         },
-        input: Input::Http(HttpRequest {
+        input: Arc::new(Input::Http(HttpRequest {
             method: "POST".to_owned(),
             path: "/x/bench/bench".to_owned(),
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
@@ -128,7 +129,7 @@ pub fn request() -> RunRequest {
             raw: BODY.as_bytes().to_vec(),
             body: BodyKind::Json,
             ..HttpRequest::default()
-        }),
+        })),
         call_depth_max: 64,
         answer: AnswerKind::Response,
     }

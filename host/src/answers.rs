@@ -4,11 +4,11 @@
 //! Invariant: no line contains a credential of a caller.
 
 use std::error::Error as StdError;
+use std::net::IpAddr;
 
 use axum::body::HttpBody;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, Uri};
-use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
@@ -43,29 +43,45 @@ pub struct AnswerLog {
     pub logs_access: bool,
 }
 
-/// Middleware that logs responses.
-pub async fn log_answer(State(log): State<AnswerLog>, request: Request, next: Next) -> Response {
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let caller = match log.logs_access {
-        true => log.auth.caller_address(request.extensions(), request.headers()),
-        false => None,
-    };
-    let begun = Instant::now();
-    let mut answer = next.run(request).await;
-    let subject = answer.extensions_mut().remove::<Subject>();
-    if let Some(InternalCause(cause)) = answer.extensions_mut().remove::<InternalCause>() {
-        let id = log.clock.new_id().to_string();
-        let (app, path) = (app_of(subject.as_ref(), &uri), shown(subject.as_ref(), &uri));
-        let error = in_full(&*cause);
-        tracing::error!(id, %method, path, app, error, "internal error");
-        answer = internal_answer(&id);
+/// The part of a request that its line in the log needs.
+pub struct Asked {
+    method: Method,
+    uri: Uri,
+    caller: Option<IpAddr>,
+    begun: Instant,
+}
+
+impl AnswerLog {
+    /// Notes a request, before it is answered.
+    #[must_use]
+    pub fn note(&self, request: &Request) -> Asked {
+        let caller = match self.logs_access {
+            true => self.auth.caller_address(request.extensions(), request.headers()),
+            false => None,
+        };
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Asked { method, uri, caller, begun: Instant::now() }
     }
-    if log.logs_access {
-        let line = Line { method, uri, subject, answer: &answer };
-        let caller = caller.map(|caller| caller.to_string());
-        line.write(caller.as_deref(), begun.elapsed().as_micros());
+
+    /// Logs a response. Replaces an internal error by a response with the id of its cause.
+    #[must_use]
+    pub fn finish(&self, asked: Asked, mut answer: Response) -> Response {
+        let Asked { method, uri, caller, begun } = asked;
+        let subject = answer.extensions_mut().remove::<Subject>();
+        if let Some(InternalCause(cause)) = answer.extensions_mut().remove::<InternalCause>() {
+            let id = self.clock.new_id().to_string();
+            let (app, path) = (app_of(subject.as_ref(), &uri), shown(subject.as_ref(), &uri));
+            let error = in_full(&*cause);
+            tracing::error!(id, %method, path, app, error, "internal error");
+            answer = internal_answer(&id);
+        }
+        if self.logs_access {
+            let line = Line { method, uri, subject, answer: &answer };
+            let caller = caller.map(|caller| caller.to_string());
+            line.write(caller.as_deref(), begun.elapsed().as_micros());
+        }
+        answer
     }
-    answer
 }
 
 /// A line of the access log.

@@ -3,10 +3,12 @@
 //! Invariant: nothing else in the host reads the system's time of day or random bytes
 //! (`clippy.toml` enforces this), so that a test can control both.
 
+use std::cell::RefCell;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
+use zeroize::Zeroize as _;
 
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
@@ -28,15 +30,14 @@ impl Clock {
     /// # Panics
     /// If the operating system provides no random bytes: no key and no id could be trusted then.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a host without randomness must not go on")]
-    #[expect(clippy::disallowed_methods, reason = "this is the file that reads them")]
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the time")]
     pub fn system() -> Self {
         let system = Self::new(
             || match SystemTime::now().duration_since(UNIX_EPOCH) {
                 Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
                 Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
             },
-            |bytes| getrandom::fill(bytes).expect("the system gives random bytes"),
+            fill_random,
         );
         Self { followed: Some(Arc::default()), ..system }
     }
@@ -90,6 +91,43 @@ impl Clock {
     }
 }
 
+/// The number of random bytes that a thread takes from the system at once. Every run has an id, and
+/// a system call for each would be a measurable part of a short run.
+const DRAWN_BYTES: usize = 512;
+
+/// Random bytes of the system that no caller has yet. Each is given out once, and then erased.
+struct Drawn {
+    bytes: [u8; DRAWN_BYTES],
+    used: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> =
+        const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], used: DRAWN_BYTES }) };
+}
+
+fn fill_random(bytes: &mut [u8]) {
+    if bytes.len() > DRAWN_BYTES {
+        return draw(bytes);
+    }
+    DRAWN.with_borrow_mut(|drawn| {
+        if DRAWN_BYTES - drawn.used < bytes.len() {
+            draw(&mut drawn.bytes);
+            drawn.used = 0;
+        }
+        let taken = &mut drawn.bytes[drawn.used..][..bytes.len()];
+        bytes.copy_from_slice(taken);
+        taken.zeroize();
+        drawn.used += bytes.len();
+    });
+}
+
+#[expect(clippy::expect_used, reason = "a host without randomness must not go on")]
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads them")]
+fn draw(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the system gives random bytes");
+}
+
 impl Default for Clock {
     fn default() -> Self {
         Self::system()
@@ -111,6 +149,21 @@ mod tests {
         let fixed = Clock::new(|| 7, |bytes| bytes.fill(7));
         fixed.follow(Instant::now(), own);
         assert_eq!(fixed.now_us(), 7);
+    }
+
+    #[test]
+    fn no_random_byte_is_given_out_twice() {
+        let clock = Clock::system();
+        let mut drawn = std::collections::HashSet::new();
+        for _ in 0..DRAWN_BYTES {
+            assert!(drawn.insert(clock.random::<24>()));
+        }
+        let large = clock.random::<{ 2 * DRAWN_BYTES }>();
+        let mut pieces = large.chunks(24).collect::<std::collections::HashSet<_>>();
+        assert_eq!(pieces.len(), large.len().div_ceil(24));
+        pieces.clear();
+        let own: [u8; 24] = std::thread::spawn(move || clock.random()).join().unwrap();
+        assert!(drawn.insert(own), "each thread draws its own");
     }
 
     #[test]

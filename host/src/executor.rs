@@ -7,6 +7,7 @@
 //! charges    the cost of the host's work in fuel
 //! code_cache the guest's compiled code in the data folder
 //! pool       execution slots: how many runs at once, and the queue for them
+//! threads    where guests run: on their callers' threads at first, then on their own
 //! image      a compiled script as the memory that compiling changed
 //! called     the scripts that a run calls, and their images
 //! run        one execution, from a fresh instance to its outcome
@@ -20,8 +21,6 @@
 //! response   checks the response of a script
 //! outcome    the result of a run
 //! ```
-//!
-//! Guests run on their own threads, never on those that accept requests.
 //!
 //! Invariant: the executor does not know who asked for a run or where its row is stored.
 //! Invariant: apart from its response, an outcome reveals no secret that the run or its called
@@ -53,13 +52,13 @@ mod settings;
 mod spent;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use picloud_shared::execution::{CompileError, Input, RunRequest};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::blobs::Blobs;
 use crate::clock::Clock;
@@ -77,6 +76,7 @@ use platform::Platform;
 use pool::{AppSlot, Slot};
 use sandbox::RunContext;
 use spent::Spent;
+use threads::GuestThreads;
 
 pub use image::Image;
 pub use outcome::{Called, Failure, LogLine, Outcome, Response, Status};
@@ -89,7 +89,7 @@ pub struct Run {
     /// The compiled script.
     pub image: Image,
     /// Its input.
-    pub request: RunRequest,
+    pub request: RunRequest<Arc<Input>>,
     /// Its limits.
     pub limits: Limits,
     /// The app it belongs to. A run without an app has only the sandbox.
@@ -100,6 +100,9 @@ pub struct Run {
     pub first_execution_id: ExecutionId,
     /// The private hosts open to the app, in addition to those open to all apps.
     pub private_hosts: Arc<PrivateHosts>,
+    /// Whether it starts on its caller's thread, and moves only if it is not short. False for runs
+    /// that nobody waits for: they must not delay the threads that accept requests.
+    pub starts_here: bool,
 }
 
 /// Runs scripts. Cheap to clone; every clone is the same executor.
@@ -114,7 +117,7 @@ struct Inner {
     images: image::Images,
     threads: GuestThreads,
     clock: Clock,
-    platform: Option<Platform>,
+    platform: Option<Arc<Platform>>,
     maskers: Maskers,
 }
 
@@ -135,7 +138,8 @@ impl Executor {
             Some(Backing { store, secrets }) => {
                 let data = Dir::open_ambient_dir(&settings.data, ambient_authority())?;
                 let outbound = Outbound::new(settings.private_hosts.clone())?;
-                Some(Platform { store, secrets, blobs: Blobs::open(&data)?, outbound })
+                let blobs = Blobs::open(&data)?;
+                Some(Arc::new(Platform { store, secrets, blobs, outbound }))
             }
         };
         Ok(Self {
@@ -209,15 +213,20 @@ impl Executor {
         self.inner.threads.run(compile).await
     }
 
-    /// Runs a compiled script once, in a fresh sandbox.
+    /// Runs a compiled script once, in a fresh sandbox. A caller that is dropped can drop the run.
     ///
     /// # Errors
     /// [`Saturated`] if no slot comes free in time. A script's failure is an [`Outcome`] without
     /// effects.
     pub async fn execute(&self, run: Run) -> Result<Outcome, Saturated> {
         let slot = self.inner.pool.get(run.app_id.as_ref()).await?;
-        let here = self.clone();
-        self.inner.threads.run(async move { Ok(here.execute_in(slot, run).await) }).await
+        let (here, image, starts_here) = (self.clone(), run.image.clone(), run.starts_here);
+        let work = async move { Ok(here.execute_in(slot, run).await) };
+        if starts_here {
+            self.inner.threads.run_from_here(image.start(), work).await
+        } else {
+            self.inner.threads.run(work).await
+        }
     }
 
     /// Runs a compiled script on the caller's own thread, and blocks it while the script uses CPU.
@@ -236,7 +245,7 @@ impl Executor {
         let context = context.map(|context| (context, Effects::default(), Spent::default()));
         let inner = &self.inner;
         let Run { image, request, limits, .. } = run;
-        let credentials = match &request.input {
+        let credentials = match &*request.input {
             Input::Http(request) => requests::credentials(request),
             Input::Event(_) => Vec::new(),
         };
@@ -293,44 +302,5 @@ impl Executor {
     #[must_use]
     pub fn guest_sha256(&self) -> &str {
         self.inner.engine.guest_sha256()
-    }
-}
-
-/// The threads that guests run on.
-struct GuestThreads(Option<Runtime>);
-
-impl GuestThreads {
-    fn start() -> Result<Self, std::io::Error> {
-        let threads = std::thread::available_parallelism()?.get();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("picloud-guest")
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
-    }
-
-    /// Runs `work` to its end even if the caller disconnects, so that every execution has a row.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Saturated>> + Send + 'static,
-    ) -> Result<T, Saturated> {
-        let Some(runtime) = &self.0 else {
-            return Err(Saturated);
-        };
-        match runtime.spawn(work).await {
-            Ok(done) => done,
-            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-            Err(_) => Err(Saturated),
-        }
-    }
-}
-
-impl Drop for GuestThreads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // The last clone can be dropped in async code, which must not wait for the threads.
-            runtime.shutdown_background();
-        }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, header};
 use url::Host;
@@ -58,8 +58,8 @@ impl Hostname {
     /// `NoHost` if the text is not a host.
     pub fn parse(text: &str) -> Result<Self, NoHost> {
         let text = text.trim_ascii();
-        if is_normal(text) {
-            return Ok(Self::Name(text.to_owned()));
+        if let Some(host) = Self::normal(text) {
+            return Ok(host);
         }
         if let Ok(address) = text.parse::<Ipv6Addr>() {
             return Ok(Self::Address(IpAddr::from(address).to_canonical()));
@@ -73,6 +73,21 @@ impl Hostname {
                 if is_dns_name(name) { Ok(Self::Name(name.to_owned())) } else { Err(NoHost) }
             }
         }
+    }
+
+    /// Parses a host that is in normal form, except for its port. Most requests name one, several
+    /// times each, and need no more.
+    fn normal(text: &str) -> Option<Self> {
+        let host = match text.split_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            Some(_) => return None,
+            None => text,
+        };
+        if is_normal(host) {
+            return Some(Self::Name(host.to_owned()));
+        }
+        // Only four decimal numbers; the other notations of an address are not in normal form.
+        host.parse::<Ipv4Addr>().ok().map(|address| Self::Address(address.into()))
     }
 
     /// Returns the host that a request is for (RFC 9110, section 7.2); `None` if it has none.
@@ -124,7 +139,7 @@ impl fmt::Display for Hostname {
     }
 }
 
-/// Whether the text is already in normal form. Most requests are, and need no parsing.
+/// Whether the text is a DNS name in normal form.
 fn is_normal(text: &str) -> bool {
     let is_plain = |label: &str| {
         !label.is_empty()
@@ -168,6 +183,29 @@ fn without_port(text: &str) -> Result<&str, NoHost> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_way_gives_the_same_host() {
+        for text in [
+            "shop.example",
+            "shop.example:8080",
+            "shop.example:",
+            "localhost:8080",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "10.1.2.3:",
+            "a-b.c1.example:1",
+            "255.255.255.255",
+        ] {
+            let normal = Hostname::normal(text).unwrap();
+            let host = without_port(text).unwrap();
+            assert_eq!(Host::parse(host).unwrap().to_string(), normal.to_string(), "{text}");
+            assert_eq!(Hostname::parse(text), Ok(normal), "{text}");
+        }
+        for text in ["", "::1", "1.2.3", "01.2.3.4", "1.2.3.4.", "A.example", "a.example.", "a:b"] {
+            assert_eq!(Hostname::normal(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_a_host_is_the_same_host() {

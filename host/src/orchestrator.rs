@@ -5,6 +5,7 @@
 //! execute    the endpoints of the test panel
 //! work       a run's input and origin, and its outcome
 //! run        one run, from its target to its commit
+//! to_the_end work that continues when its caller is dropped
 //! tries      reruns while the data that a run reads keeps changing
 //! rows       the rows that record a run
 //! answer     the stored response to an idempotency key
@@ -25,9 +26,11 @@ pub mod ingress;
 mod rows;
 mod run;
 pub mod scheduler;
+mod to_the_end;
 mod tries;
 mod work;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -133,15 +136,26 @@ const OWNER: &str = "owner";
 
 /// Runs scripts for requests and events. Cheap to clone.
 #[derive(Clone)]
-pub struct Orchestrator {
-    parts: Arc<Parts>,
+pub struct Orchestrator(Arc<Inner>);
+
+/// The part that all clones share.
+pub struct Inner {
+    parts: Parts,
     inbox: Arc<inbox::Inbox>,
-    throttle: Arc<Throttle>,
+    throttle: Throttle,
     /// The revision of the definitions that the throttle was last updated with.
-    throttled_by: Arc<AtomicI64>,
-    turns: Arc<tries::Turns>,
+    throttled_by: AtomicI64,
+    turns: tries::Turns,
     /// Limits how many events run at once, so that requests find free slots.
-    event_slots: Arc<Shares<AppId>>,
+    event_slots: Shares<AppId>,
+}
+
+impl Deref for Orchestrator {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
 }
 
 impl Orchestrator {
@@ -149,14 +163,14 @@ impl Orchestrator {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let throttle = Throttle::new(parts.clock.clone(), parts.ingress.clone());
-        Self {
-            event_slots: Arc::new(Shares::new(parts.events.concurrency)),
-            parts: Arc::new(parts),
+        Self(Arc::new(Inner {
+            event_slots: Shares::new(parts.events.concurrency),
+            parts,
             inbox: Arc::default(),
-            throttle: Arc::new(throttle),
-            throttled_by: Arc::default(),
-            turns: Arc::default(),
-        }
+            throttle,
+            throttled_by: AtomicI64::default(),
+            turns: tries::Turns::default(),
+        }))
     }
 
     /// Tells the callers that wait for this event that it was cancelled.

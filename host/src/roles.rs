@@ -1,19 +1,14 @@
 //! The roles of a process: which services it runs, and how they start and stop.
 //!
-//! [`App::build`] connects the parts and makes the router with its middleware, through which every
-//! response passes; [`serve`] runs them.
+//! [`App::build`] connects the parts, [`front`] takes every request in, [`serve`] runs them.
 
+pub mod front;
 pub mod serve;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
-use axum::response::Response;
-
-use crate::answers::{self, AnswerLog};
+use crate::answers::AnswerLog;
 use crate::auth::{Auth, FirstPassword, OwnerKey};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,22 +19,24 @@ use crate::manager::{self, About, ControlPlane};
 use crate::metrics::Metrics;
 use crate::orchestrator::dispatcher::Dispatcher;
 use crate::orchestrator::scheduler::Scheduler;
-use crate::orchestrator::{Orchestrator, Parts, execute, ingress};
+use crate::orchestrator::{Orchestrator, Parts, execute};
 use crate::private_hosts::PrivateHosts;
 use crate::retention::sweep::Sweep;
 use crate::retention::{OwnHosts, Retention};
 use crate::secrets::Secrets;
-use crate::serving::{self, BodyBudget};
+use crate::serving::BodyBudget;
 use crate::store::{self, EventId, Store, TriggerKind};
 use crate::{data_folder, instance};
+
+use front::Front;
 
 /// The reason why the server could not start or had to stop, as a message for the operator.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The whole server, without a socket.
 pub struct App {
-    /// The HTTP routes.
-    pub router: Router,
+    /// Answers the requests.
+    pub front: Front,
     /// The database.
     pub store: Store,
     /// Runs scripts.
@@ -73,7 +70,11 @@ impl App {
         store::make_room_to_start(&database)?;
         let pair = instance::check(&database, &config.data, config.adopt_data_folder).await?;
         let lock = database.file().map(|file| data_folder::lock(&file)).transpose()?;
-        let settings = store::Settings { readers: config.readers, storage_max: config.storage_max };
+        let settings = store::Settings {
+            readers: config.readers,
+            storage_max: config.storage_max,
+            entry_cache_bytes: config.entry_cache_bytes,
+        };
         let store = Store::open_with(&database, settings).await?;
         store.heal_clock().await?;
         if let Some(time) = *store.watch_time().borrow() {
@@ -133,15 +134,15 @@ impl App {
             addressing: Arc::default(),
         };
         let data_plane = execute::api().with_state(orchestrator.clone());
-        let router = manager::router(control_plane.clone(), data_plane)
-            .merge(ingress::router(orchestrator.clone()))
-            .layer(from_fn_with_state(orchestrator.clone(), ingress::answer_on_domain))
-            .layer(from_fn_with_state(bodies, serving::hold_body))
-            .layer(from_fn(serving::check_target))
-            .layer(map_response_with_state(metrics, count_answer))
-            .layer(from_fn_with_state(answer_log, answers::log_answer));
+        let front = Front::new(front::Parts {
+            log: answer_log,
+            metrics,
+            bodies,
+            orchestrator: orchestrator.clone(),
+            platform: manager::router(control_plane.clone(), data_plane),
+        });
         Ok(Self {
-            router,
+            front,
             retention: Retention {
                 store: store.clone(),
                 sweep: executor
@@ -183,11 +184,6 @@ pub fn has_compiled_guest(config: &Config) -> Result<bool, StartError> {
 pub fn compile_guest(config: &Config) -> Result<(), StartError> {
     data_folder::prepare(&config.data)?;
     Ok(Executor::compile_guest(&executor_settings(config))?)
-}
-
-async fn count_answer(State(metrics): State<Metrics>, answer: Response) -> Response {
-    metrics.answered(answer.status().as_u16());
-    answer
 }
 
 fn executor_settings(config: &Config) -> executor::Settings {

@@ -26,23 +26,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use futures::future::BoxFuture;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tower_service::Service as _;
 
 use body::TimedBody;
 pub use body::{BodyTooSlow, is_too_slow};
-pub use budget::{BodiesFull, BodyBudget, HeldBody, hold_body};
+pub use budget::{BodiesFull, BodyBudget, HeldBody};
 use progress::{Progress, Watched};
 pub use whole::{read_body, refuse_announced};
 
@@ -90,11 +88,17 @@ impl Default for ConnectionLimits {
 /// Hyper's own default, for which it needs no allocation.
 const HEADERS_MAX: usize = 100;
 
+/// Answers the requests of all connections.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// Returns the response to a request. Boxed, because a connection moves it.
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response>;
+}
+
 /// Accepts connections until `told` completes. Then waits until every pending request has its
 /// response.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    answers: impl Answers,
     limits: ConnectionLimits,
     told: impl Future<Output = ()>,
 ) {
@@ -123,7 +127,7 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let one = connection(stream, peer, router.clone(), Arc::clone(&limits), stopped.clone());
+        let one = connection(stream, peer, answers.clone(), Arc::clone(&limits), stopped.clone());
         tokio::spawn(async move {
             let _permit = permit;
             one.await;
@@ -149,7 +153,7 @@ async fn rest_after(error: &std::io::Error) {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    answers: impl Answers,
     limits: Arc<ConnectionLimits>,
     mut stopped: watch::Receiver<()>,
 ) {
@@ -165,7 +169,7 @@ async fn connection(
     let watched = Arc::clone(&progress);
     let service = service_fn(move |request: Request<Incoming>| {
         watched.begin();
-        let answer = answer(request, peer, &router, &limits, &watched);
+        let answer = answers.answer(received(request, peer, &limits, &watched));
         let watched = Arc::clone(&watched);
         async move {
             let answer = answer.await;
@@ -196,31 +200,29 @@ async fn connection(
     }
 }
 
-/// Middleware that refuses requests that no route must see. It runs inside the response log, so
-/// that refused requests are logged too.
-pub async fn check_target(request: Request<Body>, next: Next) -> Response {
-    let most = request.extensions().get::<UriBytesMax>().copied();
-    let refused = most.and_then(|UriBytesMax(most)| target::check(&request, most).err());
-    let Some(mut refused) = refused else { return next.run(request).await };
+/// Returns the response to a request that no route must see. Requests that do not come from a
+/// socket are not checked.
+pub fn check_target(request: &Request<Body>) -> Option<Response> {
+    let UriBytesMax(most) = request.extensions().get()?;
+    let mut refused = target::check(request, *most).err()?;
     if !refused.status().is_success() {
         // The beginning of the next request is unknown.
         refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    *refused
+    Some(*refused)
 }
 
 /// The maximum length of path and query, as an extension of requests from a socket.
 #[derive(Clone, Copy)]
 struct UriBytesMax(usize);
 
-/// Returns the router's response.
-fn answer(
+/// Returns a request with a timeout for its body, and with the facts about its connection.
+fn received(
     request: Request<Incoming>,
     peer: SocketAddr,
-    router: &Router,
     limits: &ConnectionLimits,
     progress: &Arc<Progress>,
-) -> impl Future<Output = Response> + use<> {
+) -> Request<Body> {
     let body_timeout = Duration::from_millis(limits.body_timeout_ms);
     let mut request = request.map(|body| {
         if body.is_end_stream() {
@@ -232,8 +234,7 @@ fn answer(
     });
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(UriBytesMax(limits.uri_bytes_max));
-    let mut router = router.clone();
-    async move { router.call(request).await.into_response() }
+    request
 }
 
 #[cfg(test)]

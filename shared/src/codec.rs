@@ -33,6 +33,12 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_stdvec(message).expect("the contract's types encode")
 }
 
+/// Encodes a message into `buffer`. Returns its length; `None` if it does not fit.
+#[must_use]
+pub fn encode_into<T: Serialize>(message: &T, buffer: &mut [u8]) -> Option<usize> {
+    postcard::to_slice(message, buffer).ok().map(|encoded| encoded.len())
+}
+
 /// Decodes a message that must fill `bytes` exactly.
 ///
 /// # Errors
@@ -55,6 +61,16 @@ mod tests {
         let mut bytes = encode(&7_u32);
         bytes.push(0);
         assert_eq!(decode::<u32>(&bytes), Err(DecodeError));
+    }
+
+    #[test]
+    fn a_buffer_takes_what_fits_exactly() {
+        let encoded = encode(&"four");
+        let mut buffer = [0; 8];
+        assert_eq!(encode_into(&"four", &mut buffer), Some(encoded.len()));
+        assert_eq!(buffer[..encoded.len()], encoded);
+        assert_eq!(encode_into(&"four", &mut buffer[..encoded.len()]), Some(encoded.len()));
+        assert_eq!(encode_into(&"four", &mut buffer[..encoded.len() - 1]), None);
     }
 
     proptest! {

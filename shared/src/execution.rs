@@ -51,13 +51,13 @@ pub struct Compiled {
 /// The reply of `compile`.
 pub type CompileReply = Result<Compiled, CompileError>;
 
-/// All input of a run.
+/// All input of a run. The host encodes an input that it shares, the guest decodes its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRequest {
+pub struct RunRequest<I = Input> {
     /// The identity of the run: `ctx.execution`, `ctx.app`, `ctx.script`.
     pub execution: ExecutionInfo,
     /// The request or event that started it.
-    pub input: Input,
+    pub input: I,
     /// How the script's last value is returned.
     pub answer: AnswerKind,
     /// The maximum depth of nested script function calls.

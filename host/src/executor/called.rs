@@ -8,7 +8,7 @@
 //! call.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use picloud_shared::calls::{HostError, HostResult};
@@ -82,7 +82,7 @@ impl CalledScripts {
                 version: script.version,
                 attempt: 1,
             },
-            input: Input::Event(event),
+            input: Arc::new(Input::Event(event)),
             answer: AnswerKind::Value,
             call_depth_max: limits.call_depth_max,
         };

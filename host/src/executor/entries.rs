@@ -91,7 +91,7 @@ fn count(sandbox: &mut Sandbox, more: u64, bytes: u64, instead_of: u64) -> HostR
 }
 
 /// Returns the context, which only a run of an app has.
-pub(super) fn context(sandbox: &Sandbox) -> HostResult<RunContext> {
+pub(super) fn context(sandbox: &Sandbox) -> HostResult<Arc<RunContext>> {
     sandbox.context.clone().ok_or_else(|| failed("this run has no access to services"))
 }
 
@@ -109,11 +109,12 @@ pub(super) async fn find(
         };
         return Ok(own.value_at(now).map(found));
     }
-    let RunContext { platform, app_id, .. } = context(sandbox)?;
+    let context = context(sandbox)?;
     let name = EntryName { space: key.space, collection: &key.collection, name: &key.name };
-    let entry = platform
+    let entry = context
+        .platform
         .store
-        .find_entry(&app_id, name, now)
+        .find_entry(&context.app_id, name, now)
         .await
         .map_err(|error| unavailable(sandbox, &error))?;
     let seen =
@@ -139,7 +140,7 @@ pub(super) async fn list(
     }
     check_text("prefix", "a prefix", range.prefix, KEY_BYTES_MAX)?;
     check_text("after", "a cursor", range.after.unwrap_or_default(), KEY_BYTES_MAX)?;
-    let RunContext { platform, app_id, .. } = context(sandbox)?;
+    let context = context(sandbox)?;
     let after = range.after.unwrap_or_default();
     let wanted = |name: &str| name.starts_with(range.prefix) && (after.is_empty() || name > after);
     let own: Vec<(String, Written)> = sandbox
@@ -150,9 +151,9 @@ pub(super) async fn list(
         .collect();
 
     // The version is read first, so that the commit detects a change between the two reads.
-    let store = &platform.store;
+    let (store, app_id) = (&context.platform.store, &context.app_id);
     let version = store
-        .find_collection_version(&app_id, space, collection)
+        .find_collection_version(app_id, space, collection)
         .await
         .map_err(|error| unavailable(sandbox, &error))?;
     // The run may have deleted as many entries as it has changed.
@@ -160,7 +161,7 @@ pub(super) async fn list(
     let now = sandbox.clock.now_us();
     let allowed = sandbox.limits.list_bytes_max;
     let stored = store
-        .list_entries_within(&app_id, space, collection, &enough, now, allowed)
+        .list_entries_within(app_id, space, collection, &enough, now, allowed)
         .await
         .map_err(|error| unavailable(sandbox, &error))?;
     let Some(stored) = stored else {

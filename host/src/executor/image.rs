@@ -18,6 +18,7 @@ use super::engine::GuestEngine;
 use super::memory::bytes_of;
 use super::pool::Saturated;
 use super::sandbox::Sandbox;
+use super::threads::Start;
 use crate::clock::Clock;
 use crate::limits::{FUEL_PER_MS, Limits, WASM_PAGE_BYTES};
 
@@ -48,6 +49,7 @@ struct Changes {
     request_buffer: u32,
     instruction_ptr: u32,
     compile_fuel: u64,
+    start: Start,
 }
 
 impl Image {
@@ -64,9 +66,9 @@ impl Image {
         Ok(())
     }
 
-    /// Returns the image's buffer for a request of `len` bytes, if it is large enough.
-    pub(super) fn request_buffer(&self, len: usize) -> Option<u32> {
-        (len <= REQUEST_BUFFER_BYTES as usize).then_some(self.0.request_buffer)
+    /// Returns the image's buffer for a request.
+    pub(super) fn request_buffer(&self) -> Slice {
+        Slice { ptr: self.0.request_buffer, len: REQUEST_BUFFER_BYTES }
     }
 
     /// Returns the place where the guest stores the address of the current instruction.
@@ -77,6 +79,11 @@ impl Image {
     /// Returns the fuel that compiling took.
     pub(super) fn compile_fuel(&self) -> u64 {
         self.0.compile_fuel
+    }
+
+    /// Where its next run starts.
+    pub(super) fn start(&self) -> &Start {
+        &self.0.start
     }
 
     #[cfg(test)]
@@ -122,6 +129,7 @@ impl Image {
             request_buffer,
             instruction_ptr,
             compile_fuel,
+            start: Start::default(),
         }))
     }
 }

@@ -31,3 +31,9 @@ pub(super) fn bytes_of(memory: &[u8], range: Slice) -> Option<&[u8]> {
     let start = range.ptr as usize;
     memory.get(start..start.checked_add(range.len as usize)?)
 }
+
+/// Like [`bytes_of`], to be written.
+pub(super) fn bytes_of_mut(memory: &mut [u8], range: Slice) -> Option<&mut [u8]> {
+    let start = range.ptr as usize;
+    memory.get_mut(start..start.checked_add(range.len as usize)?)
+}

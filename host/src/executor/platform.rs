@@ -14,8 +14,7 @@ pub struct Backing {
     pub secrets: Secrets,
 }
 
-/// The services that scripts use outside their sandbox. Cheap to clone.
-#[derive(Clone)]
+/// The services that scripts use outside their sandbox.
 pub(super) struct Platform {
     /// The database.
     pub(super) store: Reads,

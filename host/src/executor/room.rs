@@ -1,10 +1,12 @@
 //! Checks the storage limits of an app during a run, so that the script can catch the error. The
 //! commit decides. This check only queries the database if the app is close to a limit.
 
+use std::sync::Arc;
+
 use picloud_shared::calls::HostResult;
 
 use super::entries::{failed, unavailable};
-use super::sandbox::Sandbox;
+use super::sandbox::{RunContext, Sandbox};
 use crate::blobs::Described;
 use crate::events::effects::EntryKey;
 use crate::store::{EntryName, Space, Storage};
@@ -51,7 +53,7 @@ pub(super) async fn take_for_event(sandbox: &mut Sandbox, bytes: usize) -> HostR
 
 async fn take(sandbox: &mut Sandbox, growth: &Storage) -> HostResult<()> {
     let Some(context) = near(sandbox) else { return Ok(()) };
-    let store = context.platform.store;
+    let store = &context.platform.store;
     let kept = store.find_storage(&context.app_id).await;
     let kept = kept.map_err(|error| unavailable(sandbox, &error))?;
     let used = kept.plus(&sandbox.room_taken);
@@ -68,9 +70,9 @@ async fn take(sandbox: &mut Sandbox, growth: &Storage) -> HostResult<()> {
 }
 
 /// Returns the context of a run whose app is close to a limit.
-fn near(sandbox: &Sandbox) -> Option<super::sandbox::RunContext> {
+fn near(sandbox: &Sandbox) -> Option<Arc<RunContext>> {
     let context = sandbox.context.as_ref()?;
-    context.platform.store.is_near_storage_max(&context.app_id).then(|| context.clone())
+    context.platform.store.is_near_storage_max(&context.app_id).then(|| Arc::clone(context))
 }
 
 /// Returns the number of bytes of a value that count against the limits.

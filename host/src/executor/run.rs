@@ -13,18 +13,19 @@
 //! current instruction in memory, where the host reads it. A fresh instance of the same image then
 //! returns the position in the script. Nothing of the run is repeated.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_shared::execution::{
-    Answer, Position, RunError, RunErrorKind, RunReply, RunRequest, ScriptValue,
+    Answer, Input, Position, RunError, RunErrorKind, RunReply, RunRequest, ScriptValue,
 };
 use picloud_shared::limit::LimitExceeded;
 use picloud_shared::{Slice, codec};
 use wasmtime::{Result, Store, Trap};
 
-use super::engine::{GuestEngine, WASM_STACK_BYTES_MAX};
+use super::engine::{GuestEngine, GuestInstance, WASM_STACK_BYTES_MAX};
 use super::image::Image;
-use super::memory::bytes_of;
+use super::memory::{bytes_of, bytes_of_mut};
 use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
 use super::sandbox::{RunContext, Sandbox};
@@ -42,7 +43,7 @@ pub(super) async fn execute(
     engine: &GuestEngine,
     clock: &Clock,
     image: &Image,
-    request: RunRequest,
+    request: RunRequest<Arc<Input>>,
     limits: Limits,
     context: Option<(RunContext, Effects, Spent)>,
 ) -> Outcome {
@@ -50,7 +51,8 @@ pub(super) async fn execute(
     let started = tokio::time::Instant::now();
     let mut sandbox = Sandbox::new(limits, clock.clone());
     if let Some((context, effects, spent)) = context {
-        (sandbox.context, sandbox.effects, sandbox.spent) = (Some(context), effects, spent);
+        (sandbox.context, sandbox.effects, sandbox.spent) =
+            (Some(Arc::new(context)), effects, spent);
     }
     let wall = Duration::from_millis(limits.wall_ms_max);
     let mut run = match attempt(engine, image, request, sandbox, wall).await {
@@ -115,25 +117,16 @@ enum Exit {
 async fn attempt(
     engine: &GuestEngine,
     image: &Image,
-    request: RunRequest,
+    request: RunRequest<Arc<Input>>,
     sandbox: Sandbox,
     wall: Duration,
 ) -> Result<Exited> {
     let (mut store, instance) = engine.instantiate(sandbox).await?;
     image.restore(instance.memory, &mut store)?;
     store.data_mut().instruction_ptr = Some(image.instruction_ptr());
-    let encoded = codec::encode(&request);
-    // A body can be large, and the encoded request contains it.
-    drop(request);
     let ran = tokio::time::timeout(wall, async {
-        let len = u32::try_from(encoded.len())?;
-        let ptr = match image.request_buffer(encoded.len()) {
-            Some(ptr) => ptr,
-            None => instance.alloc(&mut store, encoded.len()).await?,
-        };
-        instance.memory.write(&mut store, ptr as usize, &encoded)?;
-        drop(encoded);
-        engine.run(&mut store, &instance, Slice { ptr, len }).await
+        let request = hand_over(image, request, &mut store, &instance).await?;
+        engine.run(&mut store, &instance, request).await
     })
     .await;
     let unplaced = store.data().instruction(instance.memory.data(&store));
@@ -144,6 +137,27 @@ async fn attempt(
         Ok(Ok(reply)) => (read_reply(&mut store, &instance, reply), reached_at),
     };
     Ok(Exited { store, end, value: None, unplaced })
+}
+
+/// Encodes a request into guest memory: into the image's buffer if it fits there.
+async fn hand_over(
+    image: &Image,
+    request: RunRequest<Arc<Input>>,
+    store: &mut Store<Sandbox>,
+    instance: &GuestInstance,
+) -> Result<Slice> {
+    let RunRequest { execution, input, answer, call_depth_max } = request;
+    let request = RunRequest { execution, input: &*input, answer, call_depth_max };
+    let buffer = image.request_buffer();
+    if let Some(memory) = bytes_of_mut(instance.memory.data_mut(&mut *store), buffer)
+        && let Some(len) = codec::encode_into(&request, memory)
+    {
+        return Ok(Slice { ptr: buffer.ptr, len: u32::try_from(len)? });
+    }
+    let encoded = codec::encode(&request);
+    let ptr = instance.alloc(&mut *store, encoded.len()).await?;
+    instance.memory.write(&mut *store, ptr as usize, &encoded)?;
+    Ok(Slice { ptr, len: u32::try_from(encoded.len())? })
 }
 
 /// Returns the position of an instruction in the script of `image`.
@@ -162,11 +176,7 @@ async fn place(
     engine.place(&mut store, &instance, instruction).await
 }
 
-fn read_reply(
-    store: &mut Store<Sandbox>,
-    instance: &super::engine::GuestInstance,
-    reply: Slice,
-) -> Exit {
+fn read_reply(store: &mut Store<Sandbox>, instance: &GuestInstance, reply: Slice) -> Exit {
     let (memory, sandbox) = instance.memory.data_and_store_mut(store);
     let Some(bytes) = bytes_of(memory, reply) else {
         return Exit::Trap(wasmtime::format_err!("the guest's reply is outside its memory"));

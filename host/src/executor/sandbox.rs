@@ -36,7 +36,7 @@ pub(super) struct Sandbox {
     /// The runs that it called, in the order in which they ended.
     pub(super) called: Vec<Called>,
     /// The services and identity of the run; `None` if it has only the sandbox.
-    pub(super) context: Option<RunContext>,
+    pub(super) context: Option<Arc<RunContext>>,
     pub(super) memory_peak_bytes: u64,
     /// The memory that the guest asked for when it was refused more.
     pub(super) memory_refused_bytes: Option<u64>,
@@ -79,7 +79,7 @@ pub(super) trait CallScripts: Send + Sync {
 #[derive(Clone)]
 pub(super) struct RunContext {
     /// The services that it uses.
-    pub(super) platform: Platform,
+    pub(super) platform: Arc<Platform>,
     /// Runs the scripts that it calls.
     pub(super) scripts: Arc<dyn CallScripts>,
     pub(super) app_id: AppId,

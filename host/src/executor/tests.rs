@@ -2,6 +2,7 @@
 //! contract.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_shared::calls::Op;
@@ -38,7 +39,7 @@ fn settings(data: &Path) -> Settings {
     }
 }
 
-fn request(body: &[u8]) -> RunRequest {
+fn request(body: &[u8]) -> RunRequest<Arc<Input>> {
     RunRequest {
         execution: ExecutionInfo {
             id: String::new(),
@@ -47,11 +48,11 @@ fn request(body: &[u8]) -> RunRequest {
             version: 1,
             attempt: 1,
         },
-        input: Input::Http(HttpRequest {
+        input: Arc::new(Input::Http(HttpRequest {
             raw: body.to_vec(),
             body: BodyKind::Binary,
             ..HttpRequest::default()
-        }),
+        })),
         call_depth_max: 64,
         answer: AnswerKind::Response,
     }

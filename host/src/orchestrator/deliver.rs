@@ -35,8 +35,7 @@ use crate::requests::{self, CredentialsLost};
 use crate::secrets::RequestKey;
 use crate::store::{
     self, AbandonedExecution, Commit, Committed, DeadLetter, DeadLetterId, Disposition, Event,
-    ExecutionId, Json, Lease, Resolution, RetryOverrides, ScriptId, Settlement, Trigger,
-    TriggerKind,
+    ExecutionId, Lease, Resolution, RetryOverrides, ScriptId, Settlement, Trigger, TriggerKind,
 };
 
 /// The maximum length of a stored error message, in characters.
@@ -240,7 +239,7 @@ impl Orchestrator {
             resolves: resolves.map(|letter| (letter, resolution)),
             abandoned: response
                 .filter(|_| gone)
-                .and_then(|response| Json::of(&summary_of_response(response, &outcome.masker)).ok())
+                .and_then(|response| summary_of_response(response, &outcome.masker).ok())
                 .map(|response| AbandonedExecution {
                     execution_id: id.clone(),
                     app_id: event.app_id.clone(),
@@ -380,7 +379,7 @@ impl Orchestrator {
         }
         let Some(response) = &reply.outcome.response else { return };
         let summary = summary_of_response(response, &reply.outcome.masker);
-        let Ok(response) = Json::of(&summary) else { return };
+        let Ok(response) = summary else { return };
         let abandoned = AbandonedExecution {
             execution_id: reply.execution_id.clone(),
             app_id: event.app_id.clone(),
@@ -418,7 +417,7 @@ fn policy_of(defaults: &Policy, own: &RetryOverrides) -> Policy {
 fn work(event: &Event, target: Arc<Target>, input: Input) -> Work {
     Work {
         kind: event.kind,
-        input,
+        input: Arc::new(input),
         origin: Origin {
             event_id: Some(event.id.clone()),
             trigger_id: event.trigger_id.clone(),

@@ -152,8 +152,8 @@ async fn execute_script(
     };
     let parts = &orchestrator.parts;
     let request = as_script_sees_it(wanted, &target, parts, held.as_ref()).await?;
-    let finished =
-        orchestrator.run_by_hand(&caller, "execute_script", target, Input::Http(request), held);
+    let input = Arc::new(Input::Http(request));
+    let finished = orchestrator.run_by_hand(&caller, "execute_script", target, input, held);
     Ok(Json(answer(finished.await?)))
 }
 
@@ -186,7 +186,7 @@ async fn test_script(
     let known = TriggerKind::try_from(kind.to_owned()).unwrap_or(TriggerKind::Queue);
     payload::check_details(known, &event[kind], u64::MAX)?;
     let event = event.to_string();
-    let input = Input::Event(event);
+    let input = Arc::new(Input::Event(event));
     let finished = orchestrator.run_by_hand(&caller, "test_script", target, input, held);
     Ok(Json(answer(finished.await?)))
 }
@@ -215,7 +215,7 @@ impl Orchestrator {
         caller: &Caller,
         action: &'static str,
         target: Arc<Target>,
-        input: Input,
+        input: Arc<Input>,
         held: Option<HeldBody>,
     ) -> Result<RecordedRun, Error> {
         let id = target.script_id.as_str();

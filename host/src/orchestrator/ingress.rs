@@ -35,12 +35,13 @@ mod reply;
 pub(super) mod request;
 pub(super) mod throttle;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
 use percent_encoding::percent_decode_str;
 use picloud_shared::execution::Input;
 
@@ -48,6 +49,7 @@ use self::idempotency::Keyed;
 use self::request::{Envelope, decoded, for_script};
 use self::throttle::Pass;
 use super::Orchestrator;
+use super::to_the_end::{Panicked, ToTheEnd};
 use super::work::{Origin, RecordedRun, Work};
 use crate::answers::Subject;
 use crate::definitions::{Lookup, Match};
@@ -60,68 +62,59 @@ use crate::store::{Delivery, RouteAuth, TriggerKind};
 /// The path prefix of the endpoints of all apps.
 const PREFIX: &str = "/x/";
 
-/// Returns the router for the endpoints of scripts.
-pub fn router(orchestrator: Orchestrator) -> Router {
-    Router::new()
-        .route("/x/{app}", any(answer_in_app))
-        .route("/x/{app}/", any(answer_in_app))
-        .route("/x/{app}/{*path}", any(answer_in_app))
-        .with_state(orchestrator)
-}
-
-async fn answer_in_app(State(orchestrator): State<Orchestrator>, request: Request) -> Response {
-    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
-    let (app, rest) = match path.find('/') {
-        Some(slash) => path.split_at(slash),
-        None => (path, "/"),
-    };
-    let app = percent_decode_str(app).decode_utf8_lossy();
-    let found = match orchestrator.table().await {
-        Ok(table) => table.find_in_app(&app, request.method().as_str(), rest),
-        Err(error) => return Error::from(error).into_response(),
-    };
-    let (app, asked) = (app.into_owned(), request.uri().path().to_owned());
-    let is_shared = orchestrator.parts.auth.is_dashboard_host(request.headers());
-    let mut answer = orchestrator.answer(found, request).await;
-    if is_shared {
-        dashboard_host::confine(&app, &asked, answer.headers_mut());
-    }
-    answer
-}
-
-/// Middleware that answers requests to a claimed domain, before the platform's own paths are
-/// matched.
-pub async fn answer_on_domain(
-    State(orchestrator): State<Orchestrator>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let host = match Hostname::of_request(request.headers(), request.uri()) {
-        Ok(Some(host)) => host,
-        Ok(None) => return next.run(request).await,
-        // The header may name a claimed domain in a spelling that cannot be parsed.
-        Err(error) => return Error::host_invalid(error).into_response(),
-    };
-    let table = match orchestrator.table().await {
-        Ok(table) => table,
-        // A domain in the last table stays the app's: a caller of it must not get the platform's
-        // own pages. The platform's own hosts must answer, above all the health checks.
-        Err(error) => {
-            let last = orchestrator.parts.definitions.last();
-            let is_claimed = last.is_some_and(|table| table.has_domain(&host));
-            if is_claimed {
-                return Error::from(error).into_response();
-            }
-            return next.run(request).await;
-        }
-    };
-    match table.find_on_domain(&host, request.method().as_str(), request.uri().path()) {
-        Some(found) => orchestrator.answer(found, request).await,
-        None => next.run(request).await,
-    }
-}
-
 impl Orchestrator {
+    /// Answers a request to a claimed domain or below `/x/`. Returns any other request.
+    pub async fn answer_public(&self, request: Request) -> ControlFlow<Response, Request> {
+        let found = self.find_public(request.method(), request.uri(), request.headers()).await;
+        let Public { found, confined_to } = match found {
+            Ok(Some(public)) => public,
+            Ok(None) => return ControlFlow::Continue(request),
+            Err(error) => return ControlFlow::Break(error.into_response()),
+        };
+        let place = confined_to.map(|app| (app, request.uri().path().to_owned()));
+        let mut answer = self.answer(found, request).await;
+        if let Some((app, asked)) = place {
+            dashboard_host::confine(&app, &asked, answer.headers_mut());
+        }
+        ControlFlow::Break(answer)
+    }
+
+    /// Returns what answers a request; `None` if it is for the platform itself.
+    ///
+    /// # Errors
+    /// - `Invalid` if the request's host is not a host: the header may name a claimed domain in a
+    ///   spelling that cannot be parsed.
+    /// - `Unavailable` if the definitions are unavailable, for paths below `/x/` and for domains
+    ///   that were claimed in the last ones: a caller of these must not get the platform's own
+    ///   pages. The platform's own hosts must answer, above all the health checks.
+    async fn find_public(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Option<Public>, Error> {
+        let host = Hostname::of_request(headers, uri).map_err(Error::host_invalid)?;
+        let in_app = in_app(uri.path());
+        let table = match self.table().await {
+            Ok(table) => table,
+            Err(error) => {
+                let last = self.parts.definitions.last();
+                let claims = |host| last.is_some_and(|table| table.has_domain(host));
+                let is_public = in_app.is_some() || host.as_ref().is_some_and(claims);
+                return if is_public { Err(error.into()) } else { Ok(None) };
+            }
+        };
+        let method = method.as_str();
+        let on_domain = host.and_then(|host| table.find_on_domain(&host, method, uri.path()));
+        if let Some(found) = on_domain {
+            return Ok(Some(Public { found, confined_to: None }));
+        }
+        let Some((app, rest)) = in_app else { return Ok(None) };
+        let found = table.find_in_app(&app, method, rest);
+        let is_shared = self.parts.auth.is_dashboard_host(headers);
+        Ok(Some(Public { found, confined_to: is_shared.then(|| app.into_owned()) }))
+    }
+
     async fn answer(&self, found: Lookup, request: Request) -> Response {
         let found = match found {
             Lookup::Script(found) => found,
@@ -209,7 +202,7 @@ impl Orchestrator {
         let limits = &self.parts.form_limits;
         let request = for_script(&envelope, params, admitted.body, limits).await?;
         if delivery == Delivery::Sync {
-            let input = Input::Http(request);
+            let input = Arc::new(Input::Http(request));
             let (kind, origin) = (TriggerKind::Http, Origin::request());
             let finished = self.run_to_the_end(Work { target, kind, input, origin }, pass).await?;
             return Ok(reply::answer(finished, sees_logs));
@@ -217,19 +210,36 @@ impl Orchestrator {
         self.deliver_request(&target, delivery, &request, key, sees_logs).await
     }
 
-    /// Calls [`Orchestrator::run`] in a task, which continues if the caller disconnects.
+    /// Calls [`Orchestrator::run`], which continues if the caller disconnects.
     pub(super) async fn run_to_the_end(
         &self,
         work: Work,
         pass: Pass,
     ) -> Result<RecordedRun, Error> {
         let here = self.clone();
-        let run = tokio::spawn(async move {
+        let run = ToTheEnd::new(async move {
             let _pass = pass;
             here.run(work).await
         });
-        run.await.map_err(Error::internal)?
+        run.await.unwrap_or_else(|Panicked| Err(Error::internal("a run panicked")))
     }
+}
+
+/// The part of an app that answers a request.
+struct Public {
+    found: Lookup,
+    /// The app's name, if its pages share their host with the dashboard.
+    confined_to: Option<String>,
+}
+
+/// Returns the app's name and the path within the app, if the path is below `/x/`.
+fn in_app(path: &str) -> Option<(Cow<'_, str>, &str)> {
+    let path = path.strip_prefix(PREFIX)?;
+    let (app, rest) = match path.find('/') {
+        Some(slash) => path.split_at(slash),
+        None => (path, "/"),
+    };
+    (!app.is_empty()).then(|| (percent_decode_str(app).decode_utf8_lossy(), rest))
 }
 
 fn other_methods(methods: &[String]) -> Response {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use picloud_shared::execution::{HttpRequest, Input};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::work::Work;
 use crate::executor::{Called, Outcome, Response, Status};
@@ -44,8 +45,8 @@ fn row(work: &Work, id: &ExecutionId, outcome: &Outcome) -> serde_json::Result<E
         version: target.version,
         trigger_kind: work.kind,
         attempt: work.origin.attempt,
-        request: match &work.input {
-            Input::Http(request) => Json::of(&summary_of_request(request, &outcome.masker))?,
+        request: match &*work.input {
+            Input::Http(request) => summary_of_request(request, &outcome.masker)?,
             Input::Event(event) => summary_of_event(event, &outcome.masker),
         },
         event_id: work.origin.event_id.clone(),
@@ -72,11 +73,10 @@ fn of_outcome(
     outcome: &Outcome,
 ) -> serde_json::Result<Execution> {
     let natural = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let response = outcome.response.as_ref();
-    let mut response = response.map(|response| summary_of_response(response, &outcome.masker));
-    if let (Some(response), Some(bytes)) = (&mut response, outcome.value_bytes) {
-        response["body_bytes"] = bytes.into();
-    }
+    let response = outcome.response.as_ref().map(|response| {
+        let body_bytes = outcome.value_bytes.unwrap_or(response.body.len());
+        summary(response, body_bytes, &outcome.masker)
+    });
     Ok(Execution {
         id: id.clone(),
         app_id: app_id.clone(),
@@ -86,8 +86,8 @@ fn of_outcome(
         status: outcome.status.into(),
         trigger_kind: TriggerKind::Script,
         attempt: 1,
-        request: Json::of(&json!({}))?,
-        response: response.map(|value| Json::of(&value)).transpose()?,
+        request: Json::from_text("{}".to_owned()),
+        response: response.transpose()?,
         log: Json::of(&outcome.log)?,
         error: outcome.failure.as_ref().map(Json::of).transpose()?,
         fuel_used: natural(outcome.fuel_used),
@@ -112,35 +112,76 @@ fn summary_of_event(event: &str, masker: &Masker) -> Json {
     Json::from_text(json!({ "event_bytes": event.len(), "event_head": head }).to_string())
 }
 
-fn summary_of_request(request: &HttpRequest, masker: &Masker) -> Value {
-    masker.json(json!({
-        "method": request.method,
-        "path": cut(mask::path(&request.path, &request.params)),
-        "params": parameters(&request.params),
-        "query": parameters(&request.query),
-        "headers": headers(&request.headers),
-        "remote_address": request.remote_address,
-        "body_bytes": request.raw.len(),
-        "body": body(&request.headers, &request.raw, masker),
-    }))
+/// The stored part of a request.
+#[derive(Serialize)]
+struct RequestSummary<'r> {
+    method: &'r str,
+    path: Cow<'r, str>,
+    params: Pairs<'r>,
+    query: Pairs<'r>,
+    headers: Pairs<'r>,
+    remote_address: &'r str,
+    body_bytes: usize,
+    body: Option<String>,
 }
 
-pub(super) fn summary_of_response(response: &Response, masker: &Masker) -> Value {
-    masker.json(json!({
-        "status": response.status,
-        "headers": headers(&response.headers),
-        "body_bytes": response.body.len(),
-        "body": body(&response.headers, &response.body, masker),
-    }))
+/// The stored part of a response.
+#[derive(Serialize)]
+struct ResponseSummary<'r> {
+    status: u16,
+    headers: Pairs<'r>,
+    body_bytes: usize,
+    body: Option<String>,
+}
+
+type Pairs<'r> = Vec<(&'r str, Cow<'r, str>)>;
+
+fn summary_of_request(request: &HttpRequest, masker: &Masker) -> serde_json::Result<Json> {
+    let summary = RequestSummary {
+        method: &request.method,
+        path: cut(mask::path(&request.path, &request.params)),
+        params: parameters(&request.params),
+        query: parameters(&request.query),
+        headers: headers(&request.headers),
+        remote_address: &request.remote_address,
+        body_bytes: request.raw.len(),
+        body: body(&request.headers, &request.raw, masker),
+    };
+    masked(&summary, masker)
+}
+
+pub(super) fn summary_of_response(
+    response: &Response,
+    masker: &Masker,
+) -> serde_json::Result<Json> {
+    summary(response, response.body.len(), masker)
+}
+
+fn summary(response: &Response, body_bytes: usize, masker: &Masker) -> serde_json::Result<Json> {
+    let summary = ResponseSummary {
+        status: response.status,
+        headers: headers(&response.headers),
+        body_bytes,
+        body: body(&response.headers, &response.body, masker),
+    };
+    masked(&summary, masker)
+}
+
+/// Serializes a summary with the secrets masked. Most runs have read none.
+fn masked(summary: &impl Serialize, masker: &Masker) -> serde_json::Result<Json> {
+    if masker.is_none() {
+        return Json::of(summary);
+    }
+    Json::of(&masker.json(serde_json::to_value(summary)?))
 }
 
 /// Returns the headers in order, with credentials masked.
-fn headers(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
+fn headers(pairs: &[(String, String)]) -> Pairs<'_> {
     kept(pairs.iter().map(|(name, value)| (name.as_str(), mask::header(name, value))))
 }
 
 /// Returns the parameters in order, with credentials masked.
-fn parameters(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
+fn parameters(pairs: &[(String, String)]) -> Pairs<'_> {
     kept(
         pairs
             .iter()
@@ -149,7 +190,7 @@ fn parameters(pairs: &[(String, String)]) -> Vec<(&str, Cow<'_, str>)> {
 }
 
 /// Returns the pairs that fit into a row, with long values cut. Untrusted callers send them.
-fn kept<'p>(pairs: impl Iterator<Item = (&'p str, Cow<'p, str>)>) -> Vec<(&'p str, Cow<'p, str>)> {
+fn kept<'p>(pairs: impl Iterator<Item = (&'p str, Cow<'p, str>)>) -> Pairs<'p> {
     let mut left = PAIRS_BYTES_MAX;
     let mut kept = Vec::new();
     for (name, value) in pairs {

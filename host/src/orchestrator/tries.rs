@@ -115,7 +115,7 @@ impl Orchestrator {
                 version: target.version,
                 attempt: u32::try_from(work.origin.attempt).unwrap_or(u32::MAX),
             },
-            input: work.input.clone(),
+            input: Arc::clone(&work.input),
             call_depth_max: limits.call_depth_max,
             answer: AnswerKind::Response,
         };
@@ -138,6 +138,7 @@ impl Orchestrator {
             first_execution_id: first.unwrap_or_else(|| execution_id.clone()),
             execution_id,
             private_hosts: Arc::clone(&target.private_hosts),
+            starts_here: work.origin.event_id.is_none(),
         };
         Ok(parts.executor.execute(run).await?)
     }

@@ -13,7 +13,7 @@ use crate::store::{AuditEntry, EventId, ExecutionId, TriggerId, TriggerKind};
 pub(super) struct Work {
     pub(super) target: Arc<Target>,
     pub(super) kind: TriggerKind,
-    pub(super) input: Input,
+    pub(super) input: Arc<Input>,
     pub(super) origin: Origin,
 }
 

@@ -66,7 +66,7 @@ pub async fn serve(config: &Config, clock: Clock, with_sample: bool) -> Result<(
     let dispatcher = tokio::spawn(app.dispatcher.clone().run(told.clone()));
     let scheduler = tokio::spawn(app.scheduler.clone().run(told));
     let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let server = serving::serve(listener, app.router, config.connections.clone(), async {
+    let server = serving::serve(listener, app.front, config.connections.clone(), async {
         told_to_stop.await;
         tracing::info!("stopping: finishing the requests in progress");
         let _ = stopping.send(());

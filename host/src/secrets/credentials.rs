@@ -7,6 +7,8 @@
 //! Invariant: a value with an unknown name is shown. Credentials are not recognised by their
 //! content.
 
+use std::borrow::Cow;
+
 /// Names of headers that are credentials.
 const NAMES: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
@@ -60,11 +62,18 @@ pub fn is_credential(name: &str) -> bool {
     let mut words = words.skip_while(|word| word.is_empty() || AFTER.contains(word));
     let is_end =
         |last: &str| ENDS.contains(&last) || ENDS_OF_WORDS.iter().any(|end| last.ends_with(end));
-    NAMES.contains(&name.as_str()) || words.next().is_some_and(is_end)
+    NAMES.contains(&&*name) || words.next().is_some_and(is_end)
 }
 
 /// Returns the name in lower case, with its words separated by `-`.
-fn normalised(name: &str) -> String {
+fn normalised(name: &str) -> Cow<'_, str> {
+    // Most names of headers are in this form already.
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    if name.split('-').all(is_word) {
+        return Cow::Borrowed(name);
+    }
     let mut words = String::with_capacity(name.len() + 4);
     let mut before: Option<char> = None;
     let mut letters = name.chars().peekable();
@@ -84,7 +93,7 @@ fn normalised(name: &str) -> String {
         words.extend(letter.to_lowercase());
         before = Some(letter);
     }
-    words
+    Cow::Owned(words)
 }
 
 #[cfg(test)]

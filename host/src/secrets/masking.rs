@@ -31,14 +31,15 @@ const MASKERS_BYTES_MAX: u64 = 32 << 20;
 /// A cache of maskers by their set of values. Most runs of a script read the same secrets, and
 /// building a search for many takes longer than the run. Cheap to clone.
 #[derive(Clone)]
-pub struct Maskers(Cache<[u8; 32], Masker>);
+pub struct Maskers(Arc<Cache<[u8; 32], Masker>>);
 
 impl Default for Maskers {
     fn default() -> Self {
         let weigh = |_: &[u8; 32], masker: &Masker| {
             u32::try_from(masker.size_bytes() + 64).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(MASKERS_BYTES_MAX).weigher(weigh).build())
+        let cache = Cache::builder().max_capacity(MASKERS_BYTES_MAX).weigher(weigh).build();
+        Self(Arc::new(cache))
     }
 }
 

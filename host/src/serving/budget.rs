@@ -17,9 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -68,6 +66,19 @@ impl BodyBudget {
         Self { bytes_max, held, refused }
     }
 
+    /// Counts the body of a request against the budget while the returned value exists. Work that
+    /// continues after the response keeps the [`HeldBody`] from the request's extensions.
+    #[must_use]
+    pub fn hold(&self, request: Request) -> (Request, Option<HeldBody>) {
+        if request.body().is_end_stream() {
+            return (request, None);
+        }
+        let held = HeldBody::new(self.clone());
+        let mut request = request.map(|body| Body::new(BudgetedBody { body, held: held.clone() }));
+        request.extensions_mut().insert(held.clone());
+        (request, Some(held))
+    }
+
     fn take(&self, bytes: u64) -> Result<(), BodiesFull> {
         let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= self.bytes_max);
         let taken = self.held.inner().fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -111,20 +122,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.budget.held.dec_by(*self.bytes.get_mut());
     }
-}
-
-/// Middleware that counts the body of a request against the budget until the response is ready.
-/// Work that continues after the response keeps the [`HeldBody`] from the request's extensions.
-pub async fn hold_body(State(budget): State<BodyBudget>, request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    let held = HeldBody::new(budget);
-    let mut request = request.map(|body| Body::new(BudgetedBody { body, held: held.clone() }));
-    request.extensions_mut().insert(held.clone());
-    let answer = next.run(request).await;
-    drop(held);
-    answer
 }
 
 /// A body that fails with [`BodiesFull`] if no memory is left for the data that has arrived.

@@ -1,10 +1,13 @@
 //! Tests over real sockets. No test waits for a fixed time; each waits for an event.
 
+use axum::Router;
 use axum::body::Bytes;
+use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tower_service::Service as _;
 
 use super::*;
 use crate::error::Error;
@@ -62,12 +65,29 @@ async fn start(limits: ConnectionLimits) -> Server {
             }),
         )
         .fallback(|| async { Error::MethodNotAllowed })
-        .layer(axum::middleware::from_fn(check_target));
+        .layer(axum::middleware::from_fn(refuse));
     let (stop, told) = oneshot::channel();
-    let ended = tokio::spawn(serve(listener, router, limits, async {
+    let ended = tokio::spawn(serve(listener, Routed(router), limits, async {
         let _ = told.await;
     }));
     Server { address, stop, ended, go_on, has_come }
+}
+
+#[derive(Clone)]
+struct Routed(Router);
+
+impl Answers for Routed {
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response> {
+        let mut router = self.0.clone();
+        Box::pin(async move { router.call(request).await.into_response() })
+    }
+}
+
+async fn refuse(request: Request<Body>, next: axum::middleware::Next) -> Response {
+    match check_target(&request) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    }
 }
 
 async fn open(server: &Server) -> TcpStream {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
@@ -19,6 +18,7 @@ use picloud::config::Config;
 use picloud::executor::Executor;
 use picloud::orchestrator::scheduler::Scheduler;
 use picloud::retention::Retention;
+use picloud::roles::front::Front;
 use picloud::store::Store;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -46,7 +46,7 @@ const BEGINNING_US: i64 = 1_767_225_600 * 1_000_000;
 
 /// A server for one test.
 pub struct TestApp {
-    router: Router,
+    front: Front,
     store: Store,
     executor: Executor,
     retention: Retention,
@@ -90,7 +90,7 @@ impl TestApp {
         let stop = watch::Sender::new(false);
         let app = App::build(&loaded.config, counted_clock(&now_us)).await.expect("a server");
         Self {
-            router: app.router,
+            front: app.front,
             store: app.store,
             executor: app.executor,
             retention: app.retention,
@@ -222,7 +222,7 @@ impl TestApp {
         *request.uri_mut() = path.parse().expect("a path");
         let caller = SocketAddr::new(CALLER.parse().expect("an address"), 50_000);
         request.extensions_mut().insert(ConnectInfo(caller));
-        Call { router: self.router.clone(), request }
+        Call { front: self.front.clone(), request }
     }
 
     /// A GET, without credentials.
@@ -310,7 +310,7 @@ impl Admin<'_> {
 
 /// A request that is being built.
 pub struct Call {
-    router: Router,
+    front: Front,
     request: Request<Body>,
 }
 
@@ -366,7 +366,7 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
-        let (head, body) = self.router.oneshot(self.request).await.expect("an answer").into_parts();
+        let (head, body) = self.front.oneshot(self.request).await.expect("an answer").into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }

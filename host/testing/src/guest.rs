@@ -69,7 +69,7 @@ fn run(image: picloud::executor::Image) -> Run {
                 version: 1,
                 attempt: 1,
             },
-            input: Input::Http(HttpRequest::default()),
+            input: Arc::new(Input::Http(HttpRequest::default())),
             answer: AnswerKind::Response,
             call_depth_max: CALL_DEPTH_MAX,
         },
@@ -78,5 +78,6 @@ fn run(image: picloud::executor::Image) -> Run {
         execution_id: uuid::Uuid::nil().into(),
         first_execution_id: uuid::Uuid::nil().into(),
         private_hosts: Arc::default(),
+        starts_here: false,
     }
 }

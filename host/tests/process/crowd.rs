@@ -63,11 +63,11 @@ async fn crowd(app: &App) -> (usize, usize) {
     let together = Arc::new(Barrier::new(CALLERS));
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..CALLERS {
-        let (router, together) = (app.router.clone(), Arc::clone(&together));
+        let (front, together) = (app.front.clone(), Arc::clone(&together));
         callers.spawn(async move {
             together.wait().await;
             let request = Request::get("/x/app/busy").body(Body::empty()).unwrap();
-            let answer = router.oneshot(request).await.unwrap();
+            let answer = front.oneshot(request).await.unwrap();
             match answer.status() {
                 StatusCode::OK => {
                     let body = to_bytes(answer.into_body(), 1024).await.unwrap();
@@ -93,7 +93,7 @@ async fn admin(app: &App, path: &str, body: serde_json::Value) {
         .header("content-type", "application/json")
         .body(Body::from(body.to_string()))
         .unwrap();
-    assert_eq!(app.router.clone().oneshot(request).await.unwrap().status(), 201);
+    assert_eq!(app.front.clone().oneshot(request).await.unwrap().status(), 201);
 }
 
 /// Returns the resident memory of this process, in bytes.

@@ -137,7 +137,7 @@ mod tests {
         let id = ExecutionId::from(uuid::Uuid::nil());
         let request = RunRequest {
             execution: ExecutionInfo { app: "app".to_owned(), ..ExecutionInfo::default() },
-            input: Input::Http(HttpRequest::default()),
+            input: Arc::new(Input::Http(HttpRequest::default())),
             call_depth_max: 64,
             answer: AnswerKind::Response,
         };
@@ -149,15 +149,18 @@ mod tests {
             execution_id: id.clone(),
             first_execution_id: id,
             private_hosts: Arc::default(),
+            starts_here: false,
         };
         let mut sandbox = Sandbox::new(Limits::DEFAULT, Clock::system());
         if matches!(host, RunHost::Recording(_)) {
-            sandbox.context = executor.context(&run);
+            sandbox.context = executor.context(&run).map(Arc::new);
         }
         sandbox.host = host;
         let engine = executor.engine();
         let (mut store, instance) = engine.instantiate(sandbox).await.unwrap();
         image.restore(instance.memory, &mut store).unwrap();
+        let RunRequest { execution, input, answer, call_depth_max } = request;
+        let request = RunRequest { execution, input: &*input, answer, call_depth_max };
         let encoded = codec::encode(&request);
         let len = u32::try_from(encoded.len()).unwrap();
         let ptr = instance.alloc(&mut store, encoded.len()).await.unwrap();
