@@ -15,7 +15,7 @@ use axum::http::Request;
 use picloud::App;
 use picloud::clock::Clock;
 use picloud::config::Config;
-use picloud::roles::front::Front;
+use picloud::orchestrator::ingress::Front;
 use picloud::store::Store;
 use picloud_benches::functions::{Case, cases};
 use serde_json::{Value, json};

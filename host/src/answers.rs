@@ -45,7 +45,8 @@ pub struct AnswerLog {
 
 /// The part of a request that its line in the log needs.
 pub struct Asked {
-    method: Method,
+    /// The method.
+    pub method: Method,
     uri: Uri,
     caller: Option<IpAddr>,
     begun: Instant,

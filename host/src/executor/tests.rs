@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::engine::GuestEngine;
 use super::module::GuestModule;
 use super::sandbox::Sandbox;
-use super::{Image, Outcome, Settings, Status, hostcalls, image, run};
+use super::{Executor, Image, Outcome, Run, Settings, Status, hostcalls, image, run};
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::private_hosts::PrivateHosts;
@@ -115,6 +115,30 @@ async fn a_run_reads_nothing_of_another_run_where_there_is_swap() {
     )
     .unwrap();
     nothing_is_left_behind(&engine).await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_short_moves_to_the_guest_threads() {
+    let data = TempDir::new().unwrap();
+    let executor = Executor::start(&settings(data.path()), Clock::system(), None).unwrap();
+    for (source, is_short) in
+        [("1 + 1", true), ("let n = 0; for i in 0..200000 { n += i } n", false)]
+    {
+        let image = executor.compile(source).await.unwrap().unwrap();
+        let run = Run {
+            image: image.clone(),
+            request: request(b""),
+            limits: Limits::DEFAULT,
+            app_id: None,
+            execution_id: uuid::Uuid::nil().into(),
+            first_execution_id: uuid::Uuid::nil().into(),
+            private_hosts: Arc::default(),
+            starts_here: true,
+        };
+        let outcome = executor.execute(run).await.unwrap();
+        assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
+        assert_eq!(image.start().is_on_guest_threads(), !is_short, "{source}");
+    }
 }
 
 /// A guest whose replies the test controls. `compile` returns the bytes at 16. `run` makes the host

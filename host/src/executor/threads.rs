@@ -40,7 +40,7 @@ pub(super) struct Start {
 
 impl Start {
     /// Whether this run starts on the guest threads.
-    fn is_on_guest_threads(&self) -> bool {
+    pub(super) fn is_on_guest_threads(&self) -> bool {
         // Not exact if several runs start at once, which does no harm.
         let left = self.on_guest_threads.load(Ordering::Relaxed);
         if left > 0 {
@@ -191,6 +191,20 @@ mod tests {
         threads.run_from_here(start, work).await.unwrap()
     }
 
+    /// Yields as wasmtime does: wakes itself before it returns.
+    async fn yields() {
+        let mut has_yielded = false;
+        std::future::poll_fn(|cx| {
+            if has_yielded {
+                return Poll::Ready(());
+            }
+            has_yielded = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn is_guest_thread() -> bool {
         std::thread::current().name().is_some_and(|name| name.starts_with("picloud-guest"))
     }
@@ -205,14 +219,14 @@ mod tests {
         let waiting = threads_of(&threads, &start, wait);
         let tell = async { tell.send(()).unwrap() };
         assert_eq!(tokio::join!(waiting, tell).0, (false, false), "waits");
-        let ends = threads_of(&threads, &start, tokio::task::yield_now()).await;
+        let ends = threads_of(&threads, &start, yields()).await;
         assert_eq!(ends, (false, true), "yields");
     }
 
     #[tokio::test]
     async fn after_an_overrun_runs_start_on_the_guest_threads_for_a_while() {
         let (threads, start) = (GuestThreads::start().unwrap(), Start::default());
-        threads_of(&threads, &start, tokio::task::yield_now()).await;
+        threads_of(&threads, &start, yields()).await;
         for run in 0..STARTS_AFTER_OVERRUN {
             let ends = threads_of(&threads, &start, std::future::ready(())).await;
             assert_eq!(ends, (true, true), "{run}");

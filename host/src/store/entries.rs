@@ -6,9 +6,8 @@
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::hot_entries::HotKey;
 use super::signals::Touches;
-use super::{AppId, Excerpt, Json, Page, Reads, Result, Space, Store, excerpt, text};
+use super::{AppId, Excerpt, Json, Page, Reads, Result, Space, Store, excerpt};
 
 /// The maximum number of entries counted in one collection.
 pub const ENTRIES_COUNTED_MAX: i64 = 1_000;
@@ -87,31 +86,8 @@ macro_rules! bind_part {
 }
 
 impl Reads {
-    /// Returns the entry, if it exists at the time `now`, µs.
-    pub async fn find_entry(
-        &self,
-        app_id: &AppId,
-        entry: EntryName<'_>,
-        now: i64,
-    ) -> Result<Option<Entry>> {
-        if text::check("name", entry.name, text::UNLIMITED).is_err() {
-            return Ok(None);
-        }
-        let Some(hot) = &self.inner.hot else {
-            return self.query_entry(app_id, entry, now).await;
-        };
-        let key = HotKey::of(app_id, entry);
-        if let Some(cached) = hot.get(&key) {
-            let there = cached.filter(|cached| cached.is_there_at(now));
-            return Ok(there.map(|cached| (*cached).clone()));
-        }
-        let filling = hot.begin(&key);
-        let found = self.query_entry(app_id, entry, now).await?;
-        hot.keep(filling, key, found.clone());
-        Ok(found)
-    }
-
-    async fn query_entry(
+    /// Returns the stored entry, if it exists at the time `now`, µs.
+    pub(super) async fn query_entry(
         &self,
         app_id: &AppId,
         entry: EntryName<'_>,

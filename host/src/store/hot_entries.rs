@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use moka::sync::Cache;
 
 use super::entries::{Entry, EntryName};
-use super::{AppId, Space};
+use super::{AppId, Reads, Result, Space, text};
 
 /// The number of generations; an entry's key selects one. More means that a write prevents fewer
 /// reads of other keys from being kept.
@@ -142,6 +142,32 @@ impl HotEntries {
     fn generation(&self, key: &HotKey) -> MutexGuard<'_, u64> {
         let which = usize::try_from(self.hasher.hash_one(key) % GENERATIONS as u64).unwrap_or(0);
         self.generations[which].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reads {
+    /// Returns the entry, if it exists at the time `now`, µs.
+    pub async fn find_entry(
+        &self,
+        app_id: &AppId,
+        entry: EntryName<'_>,
+        now: i64,
+    ) -> Result<Option<Entry>> {
+        if text::check("name", entry.name, text::UNLIMITED).is_err() {
+            return Ok(None);
+        }
+        let Some(hot) = &self.inner.hot else {
+            return self.query_entry(app_id, entry, now).await;
+        };
+        let key = HotKey::of(app_id, entry);
+        if let Some(cached) = hot.get(&key) {
+            let there = cached.filter(|cached| cached.is_there_at(now));
+            return Ok(there.map(|cached| (*cached).clone()));
+        }
+        let filling = hot.begin(&key);
+        let found = self.query_entry(app_id, entry, now).await?;
+        hot.keep(filling, key, found.clone());
+        Ok(found)
     }
 }
 

@@ -103,8 +103,7 @@ with_an_app! {
         let head = app.request("HEAD", "/x/shop/items").send().await.is(200);
         assert!(head.body.is_empty());
         let get = app.get("/x/shop/items").send().await.is(200);
-        assert_eq!(head.header("content-length"), get.header("content-length"));
-        assert!(get.header("content-length").is_some());
+        assert_eq!(head.header("content-length"), Some(&*get.body.len().to_string()));
     }
 
     async fn a_route_that_answers_what_another_answers_is_refused_with_both_names(app) {

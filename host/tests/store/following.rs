@@ -240,13 +240,13 @@ on_both_databases! {
         open(database).await.close().await.unwrap();
         let mut plain = Plain::connect(database).await;
         for _ in 0..5 {
-            let store = open(database).await;
-            record(&store, &execution(&app_id, &script_id)).await;
-            store.close().await.unwrap();
-            // The server ends the session a moment after it was closed.
+            // The server ends a session a moment after it was closed.
             while database.kind == Kind::Postgres && !plain.pairs(CLAIMED).await.is_empty() {
                 tokio::task::yield_now().await;
             }
+            let store = open(database).await;
+            record(&store, &execution(&app_id, &script_id)).await;
+            store.close().await.unwrap();
         }
         let store = open(database).await;
         assert_eq!(follow_all(&store, &scope, ExecutionCursor::default()).await.0.len(), 5);
