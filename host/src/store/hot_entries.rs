@@ -63,6 +63,7 @@ pub(super) struct HotEntries {
 }
 
 /// A read that may be kept.
+#[derive(Clone, Copy)]
 pub(super) struct Filling(u64);
 
 impl HotEntries {
