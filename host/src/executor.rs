@@ -76,7 +76,7 @@ use platform::Platform;
 use pool::{AppSlot, Slot};
 use sandbox::RunContext;
 use spent::Spent;
-use threads::GuestThreads;
+use threads::{GuestThreads, SHORT_BYTES_MAX, end_slice};
 
 pub use image::Image;
 pub use outcome::{Called, Failure, LogLine, Outcome, Response, Status};
@@ -254,6 +254,9 @@ impl Executor {
         drop(slot);
         if outcome.failure.is_some() {
             outcome.effects.discard();
+        }
+        if outcome.log_bytes() > SHORT_BYTES_MAX {
+            end_slice().await;
         }
         if let Some(revealed) = revealed {
             outcome.mask(revealed.masker());

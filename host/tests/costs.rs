@@ -1,4 +1,4 @@
-//! What calls cost, in numbers that do not depend on the machine: statements of the database.
+//! Counts the statements of the database that calls need. Counts do not depend on the machine.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -16,6 +16,7 @@ use super::charges::charge;
 use super::host::Host;
 use super::memory::{Guest, bytes_of};
 use super::sandbox::Sandbox;
+use super::threads::{SHORT_BYTES_MAX, end_slice};
 
 /// Links the guest's import.
 pub(super) fn link(linker: &mut Linker<Sandbox>) -> Result<()> {
@@ -52,6 +53,9 @@ async fn call(caller: &mut Caller<'_, Sandbox>, op: u32, request: Slice) -> Resu
         bail!("host call too large");
     }
     pay(caller, charge(op).before(range.len as usize))?;
+    if range.len as usize > SHORT_BYTES_MAX {
+        end_slice().await;
+    }
     let host = caller.data().host.clone();
     let answer = host.serve(caller, &guest, op, range).await?;
     let (memory, sandbox) = guest.memory.data_and_store_mut(&mut *caller);
@@ -60,6 +64,9 @@ async fn call(caller: &mut Caller<'_, Sandbox>, op: u32, request: Slice) -> Resu
     }
     let owed = std::mem::take(&mut caller.data_mut().owed_fuel);
     pay(caller, charge(op).after(answer.len()).saturating_add(owed))?;
+    if answer.len() > SHORT_BYTES_MAX {
+        end_slice().await;
+    }
     hand_over(caller, &guest, &answer).await
 }
 

@@ -150,6 +150,13 @@ impl Outcome {
         }
     }
 
+    /// Returns the size of the log of the run and of those that it called.
+    pub(super) fn log_bytes(&self) -> usize {
+        let called = self.called.iter().flat_map(|called| &called.outcome.log);
+        let bytes = |line: &LogLine| line.message.len() + line.data.as_ref().map_or(0, String::len);
+        self.log.iter().chain(called).map(bytes).sum()
+    }
+
     fn mask_words(&mut self, masker: &Masker) {
         if masker.is_none() {
             return;

@@ -30,6 +30,7 @@ use super::outcome::{Failure, Outcome, Response, Status};
 use super::response;
 use super::sandbox::{RunContext, Sandbox};
 use super::spent::Spent;
+use super::threads::{SHORT_BYTES_MAX, end_slice};
 use crate::clock::Clock;
 use crate::events::effects::Effects;
 use crate::limits::Limits;
@@ -146,6 +147,9 @@ async fn hand_over(
     store: &mut Store<Sandbox>,
     instance: &GuestInstance,
 ) -> Result<Slice> {
+    if bytes_about(&request.input) > SHORT_BYTES_MAX {
+        end_slice().await;
+    }
     let RunRequest { execution, input, answer, call_depth_max } = request;
     let request = RunRequest { execution, input: &*input, answer, call_depth_max };
     let buffer = image.request_buffer();
@@ -158,6 +162,14 @@ async fn hand_over(
     let ptr = instance.alloc(&mut *store, encoded.len()).await?;
     instance.memory.write(&mut *store, ptr as usize, &encoded)?;
     Ok(Slice { ptr, len: u32::try_from(encoded.len())? })
+}
+
+/// Returns the size of the part of an input that can be large.
+fn bytes_about(input: &Input) -> usize {
+    match input {
+        Input::Http(request) => request.raw.len(),
+        Input::Event(event) => event.len(),
+    }
 }
 
 /// Returns the position of an instruction in the script of `image`.

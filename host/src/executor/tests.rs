@@ -121,13 +121,19 @@ async fn a_run_reads_nothing_of_another_run_where_there_is_swap() {
 async fn a_run_that_is_not_short_moves_to_the_guest_threads() {
     let data = TempDir::new().unwrap();
     let executor = Executor::start(&settings(data.path()), Clock::system(), None).unwrap();
-    for (source, is_short) in
-        [("1 + 1", true), ("let n = 0; for i in 0..200000 { n += i } n", false)]
-    {
+    let long = "let n = 0; for i in 0..200000 { n += i } n";
+    let logs = r#"let text = ""; text.pad(100000, 'x'); print(text);"#;
+    let large = vec![b'x'; 100_000];
+    for (source, body, is_short) in [
+        ("1 + 1", &large[..100], true),
+        (long, &[], false),
+        (logs, &[], false),
+        ("1 + 1 + 1", &large, false),
+    ] {
         let image = executor.compile(source).await.unwrap().unwrap();
         let run = Run {
             image: image.clone(),
-            request: request(b""),
+            request: request(body),
             limits: Limits::DEFAULT,
             app_id: None,
             execution_id: uuid::Uuid::nil().into(),

@@ -14,6 +14,7 @@
 //!
 //! [`YIELD_INTERVAL_FUEL`]: super::engine::YIELD_INTERVAL_FUEL
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -30,6 +31,24 @@ const POLLS_HERE_MAX: u8 = 16;
 /// The number of runs that start on the guest threads after one that used more than a slice. Then
 /// the script gets another chance.
 const STARTS_AFTER_OVERRUN: u8 = 32;
+
+/// Work of the host on more bytes than this is not short: it ends the slice first.
+pub(super) const SHORT_BYTES_MAX: usize = 64 << 10;
+
+/// Ends the slice, so that a run on its caller's thread moves to the guest threads. Must be called
+/// before the host works on much data.
+pub(super) async fn end_slice() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        // As wasmtime does when a guest yields.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// Where the next runs of a script start.
 #[derive(Debug, Default)]
@@ -191,20 +210,6 @@ mod tests {
         threads.run_from_here(start, work).await.unwrap()
     }
 
-    /// Yields as wasmtime does: wakes itself before it returns.
-    async fn yields() {
-        let mut has_yielded = false;
-        std::future::poll_fn(|cx| {
-            if has_yielded {
-                return Poll::Ready(());
-            }
-            has_yielded = true;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
-
     fn is_guest_thread() -> bool {
         std::thread::current().name().is_some_and(|name| name.starts_with("picloud-guest"))
     }
@@ -219,14 +224,14 @@ mod tests {
         let waiting = threads_of(&threads, &start, wait);
         let tell = async { tell.send(()).unwrap() };
         assert_eq!(tokio::join!(waiting, tell).0, (false, false), "waits");
-        let ends = threads_of(&threads, &start, yields()).await;
+        let ends = threads_of(&threads, &start, end_slice()).await;
         assert_eq!(ends, (false, true), "yields");
     }
 
     #[tokio::test]
     async fn after_an_overrun_runs_start_on_the_guest_threads_for_a_while() {
         let (threads, start) = (GuestThreads::start().unwrap(), Start::default());
-        threads_of(&threads, &start, yields()).await;
+        threads_of(&threads, &start, end_slice()).await;
         for run in 0..STARTS_AFTER_OVERRUN {
             let ends = threads_of(&threads, &start, std::future::ready(())).await;
             assert_eq!(ends, (true, true), "{run}");

@@ -13,16 +13,19 @@ use crate::with_an_app;
 
 const PASSWORD: &str = "correct horse battery";
 
-/// A body that is sent on demand, long after its head was checked.
-fn late(body: &Value) -> (Body, oneshot::Sender<()>) {
+/// A body that is sent on demand, long after its head was checked. The receiver hears when the
+/// server reads it.
+fn late(body: &Value) -> (Body, oneshot::Receiver<()>, oneshot::Sender<()>) {
+    let (tell, read) = oneshot::channel();
     let (go, told) = oneshot::channel();
     let rest = body.to_string();
     let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b" "))]);
     let rest = futures::stream::once(async move {
+        let _ = tell.send(());
         let _ = told.await;
         Ok(Bytes::from(rest))
     });
-    (Body::from_stream(first.chain(rest)), go)
+    (Body::from_stream(first.chain(rest)), read, go)
 }
 
 /// Creates and signs in a user with this role, and returns the id.
@@ -41,9 +44,9 @@ async fn meanwhile(
     body: Value,
     happens: impl AsyncFnOnce(&TestApp),
 ) -> Answer {
-    let (body, go) = late(&body);
+    let (body, read, go) = late(&body);
     let sent = tokio::spawn(call.body("application/json", body).send());
-    tokio::task::yield_now().await;
+    read.await.unwrap();
     happens(app).await;
     go.send(()).unwrap();
     sent.await.unwrap()

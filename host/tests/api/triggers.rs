@@ -62,11 +62,12 @@ with_an_app! {
         }
     }
 
+    /// The clock moves with each reading, so the schedule is late in the day.
     async fn what_a_schedule_missed_is_dealt_with_as_its_trigger_says(app) {
         for (misfire, fired) in [("skip", Value::Null), ("once", json!(1)), ("all", json!(3))] {
             let name = format!("on-{misfire}");
             let script = app.deploy("shop", &name, COUNT).await;
-            let on = json!({"kind": "cron", "schedule": "0 3 * * *", "misfire": misfire});
+            let on = json!({"kind": "cron", "schedule": "0 23 * * *", "misfire": misfire});
             app.trigger("shop", &script, on).await;
             // Nothing is due yet.
             app.scheduler().run_once().await.unwrap();
@@ -85,7 +86,7 @@ with_an_app! {
         for (overlap, waiting) in [("forbid", 1), ("allow", 2)] {
             let trigger = json!({
                 "script_id": script,
-                "on": {"kind": "cron", "schedule": "0 3 * * *", "overlap": overlap},
+                "on": {"kind": "cron", "schedule": "0 23 * * *", "overlap": overlap},
                 // Long enough that the first firing is still pending at the second.
                 "retry": {"attempts_max": 2, "base_ms": 3_600_000, "cap_ms": 3_600_000},
             });
@@ -103,7 +104,7 @@ with_an_app! {
 
     async fn a_schedule_that_is_enabled_again_does_not_make_up_for_anything(app) {
         let script = app.deploy("shop", "count", COUNT).await;
-        let on = json!({"kind": "cron", "schedule": "0 3 * * *", "misfire": "all"});
+        let on = json!({"kind": "cron", "schedule": "0 23 * * *", "misfire": "all"});
         let trigger = app.trigger("shop", &script, on).await;
         let path = format!("/triggers/{trigger}");
         app.admin().patch(&path, json!({"enabled": false})).send().await.is(200);
