@@ -10,6 +10,8 @@ COPY docs/functions.json /src/docs/
 RUN npm run build
 
 FROM rust:1.95-slim-trixie AS server
+# The allocator is built with it.
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 WORKDIR /src
 COPY . .
 COPY --from=dashboard /src/dashboard/build dashboard/build

@@ -26,23 +26,18 @@ TESTS := .ci/beside \
 		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\" \
 		\"the rest=.ci/with-postgres .ci/rest-of-tests\"' \
 	'.ci/timed \
-		\"processes=.ci/with-postgres cargo test --locked --workspace --test process -- --test-threads=4\" \
+		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\" \
 		\"api=.ci/with-postgres cargo test --locked --workspace --test api\"'
-
-# The checks of Rust use one processor most of the time.
-CHECKS := .ci/beside \
-	'.ci/timed \
-		\"clippy=cargo clippy --workspace --all-targets --locked -- -D warnings\" \
-		\"documentation=RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --document-private-items\"' \
-	'.ci/timed \"dashboard: checks=make --no-print-directory check-dashboard\"'
 
 .PHONY: test
 test: ## Everything: format, lints, guest from source, all tests on both databases, a browser
 	@.ci/timed \
 		"tools=.ci/install test" \
 		"format=cargo fmt --all --check" \
+		"dashboard: checks=make --no-print-directory check-dashboard" \
 		"dashboard: build=.ci/dashboard" \
-		"checks=$(CHECKS)" \
+		"clippy=cargo clippy --workspace --all-targets --locked -- -D warnings" \
+		"documentation=RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items" \
 		"tests: build=cargo test --workspace --locked --no-run" \
 		"guest from source=target/debug/picloud-packer --check" \
 		"contract=.ci/contract 45 --seed 1 --max-examples 3" \

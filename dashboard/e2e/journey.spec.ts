@@ -129,6 +129,8 @@ test('triggers, one of which fails and makes a dead letter', async ({ page, sign
 	await expect(page.getByText('ord*', { exact: true })).toBeVisible();
 
 	await tab(page, /Key-value/).click();
+	// The collection that is shown is the dialog's default.
+	await expect(page.getByRole('button', { name: 'Change 7' })).toBeVisible();
 	await page.getByRole('button', { name: 'New key' }).click();
 	dialog = page.getByRole('dialog', { name: 'New key' });
 	await dialog.getByLabel('Key', { exact: true }).fill('8');
