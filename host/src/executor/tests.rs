@@ -143,7 +143,7 @@ async fn a_run_that_is_not_short_moves_to_the_guest_threads() {
         };
         let outcome = executor.execute(run).await.unwrap();
         assert_eq!(outcome.status, Status::Success, "{:?}", outcome.failure);
-        assert_eq!(image.start().is_on_guest_threads(), !is_short, "{source}");
+        assert_eq!(image.start().next_is_on_guest_threads(), !is_short, "{source}");
     }
 }
 

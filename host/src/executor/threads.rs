@@ -58,8 +58,8 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Whether this run starts on the guest threads.
-    pub(super) fn is_on_guest_threads(&self) -> bool {
+    /// Counts a run, and returns whether it starts on the guest threads.
+    pub(super) fn next_is_on_guest_threads(&self) -> bool {
         // Not exact if several runs start at once, which does no harm.
         let left = self.on_guest_threads.load(Ordering::Relaxed);
         if left > 0 {
@@ -105,7 +105,7 @@ impl GuestThreads {
         start: &Start,
         work: impl Future<Output = Result<T, Saturated>> + Send + 'static,
     ) -> Result<T, Saturated> {
-        if start.is_on_guest_threads() {
+        if start.next_is_on_guest_threads() {
             return self.run(work).await;
         }
         let Some(runtime) = &self.0 else {
@@ -196,7 +196,7 @@ impl Wake for Yielded {
 mod tests {
     use super::*;
 
-    /// Returns the names of the threads that work ran on before and after `between`.
+    /// Returns whether work ran on a guest thread before and after `between`.
     async fn threads_of(
         threads: &GuestThreads,
         start: &Start,

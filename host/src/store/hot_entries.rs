@@ -122,12 +122,16 @@ impl HotEntries {
 
     /// Must be called after each COMMIT, with whether it succeeded.
     pub(super) fn commit_ended(&self, is_committed: bool) {
-        let was_suspended = self.is_suspended.swap(!is_committed, Ordering::AcqRel);
-        if was_suspended || !is_committed {
+        if !is_committed {
+            self.is_suspended.store(true, Ordering::Release);
+        }
+        if self.is_suspended.load(Ordering::Acquire) {
             for generation in &self.generations {
                 *generation.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             }
             self.cache.invalidate_all();
+            // Last: until now nothing was kept that had been read before this commit.
+            self.is_suspended.store(!is_committed, Ordering::Release);
         }
         self.commits.fetch_add(1, Ordering::AcqRel);
     }
