@@ -2,50 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::fmt;
-use std::sync::Mutex;
-
 use picloud_testing::app::TestApp;
 use picloud_testing::database::{Kind, with_fresh_database};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata, Subscriber, span};
+use picloud_testing::statements;
 
 /// The number of calls that are counted together.
 const CALLS: usize = 50;
-
-/// The statements since the last [`counted`], by their first word and in order.
-static STATEMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Keeps the statements that sqlx logs.
-struct Statements;
-
-struct Summary(String);
-
-impl Visit for Summary {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "summary" {
-            self.0 = format!("{value:?}").trim_matches('"').to_owned();
-        }
-    }
-}
-
-impl Subscriber for Statements {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::query"
-    }
-    fn event(&self, event: &Event<'_>) {
-        let mut summary = Summary(String::new());
-        event.record(&mut summary);
-        STATEMENTS.lock().unwrap().push(summary.0);
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// Returns the statements of calls of a script, after its first call.
 async fn of_calls(app: &TestApp, script: &str, calls: usize) -> Vec<String> {
@@ -54,12 +16,12 @@ async fn of_calls(app: &TestApp, script: &str, calls: usize) -> Vec<String> {
     };
     call().await;
     app.store().flush().await.unwrap();
-    STATEMENTS.lock().unwrap().clear();
+    statements::take();
     for _ in 0..calls {
         call().await;
     }
     app.store().flush().await.unwrap();
-    std::mem::take(&mut STATEMENTS.lock().unwrap())
+    statements::take()
 }
 
 fn reads(statements: &[String]) -> usize {
@@ -69,7 +31,7 @@ fn reads(statements: &[String]) -> usize {
 /// One test, because the count is the process's.
 #[tokio::test]
 async fn a_call_costs_few_statements() {
-    tracing::subscriber::set_global_default(Statements).unwrap();
+    statements::listen();
     // Statements of a commit with one write, and reads of a key that was read before.
     for (kind, write_max, reads_per_call) in [(Kind::Sqlite, 9, 0), (Kind::Postgres, 12, 1)] {
         with_fresh_database(kind, async |database| {

@@ -2,8 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use picloud_testing::{compiled_guest, database};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use picloud_testing::{compiled_guest, database, statements};
 use std::time::Duration;
 
 use picloud::App;
@@ -14,7 +13,6 @@ use picloud::store::{
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tracing::{Event, Metadata, Subscriber, span};
 
 use database::{Kind, with_fresh_database};
 
@@ -24,31 +22,10 @@ const TRIGGERS: usize = 100;
 /// about time.
 const IDLE: Duration = Duration::from_secs(21);
 
-static STATEMENTS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts the statements that sqlx logs.
-struct Counting;
-
-impl Subscriber for Counting {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::query"
-    }
-    fn event(&self, _: &Event<'_>) {
-        STATEMENTS.fetch_add(1, Ordering::SeqCst);
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 /// One test for both databases, one after the other, because they share the count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_host_leaves_its_database_alone() {
-    tracing::subscriber::set_global_default(Counting).unwrap();
+    statements::listen();
     for (kind, most) in [(Kind::Sqlite, 0), (Kind::Postgres, 3)] {
         with_fresh_database(kind, async |database| {
             let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -64,11 +41,11 @@ async fn an_idle_host_leaves_its_database_alone() {
             let dispatcher = tokio::spawn(app.dispatcher.run(stop.subscribe()));
             let scheduler = tokio::spawn(app.scheduler.run(stop.subscribe()));
             quiet().await;
-            assert!(STATEMENTS.load(Ordering::SeqCst) > TRIGGERS, "statements are counted");
+            assert!(statements::count() > TRIGGERS, "statements are counted");
 
-            let before = STATEMENTS.load(Ordering::SeqCst);
+            let before = statements::count();
             tokio::time::sleep(IDLE).await;
-            let executed = STATEMENTS.load(Ordering::SeqCst) - before;
+            let executed = statements::count() - before;
             assert!(executed <= most, "{kind:?}: {executed} statements in {IDLE:?}");
 
             stop.send_replace(true);
@@ -83,9 +60,9 @@ async fn an_idle_host_leaves_its_database_alone() {
 /// Waits until no statement has been executed for a second.
 async fn quiet() {
     loop {
-        let before = STATEMENTS.load(Ordering::SeqCst);
+        let before = statements::count();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if STATEMENTS.load(Ordering::SeqCst) == before {
+        if statements::count() == before {
             return;
         }
     }

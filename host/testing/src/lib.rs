@@ -7,6 +7,7 @@
 //! guest           the guest in its sandbox, without a store
 //! compiled_guest  the interpreter, compiled once for all tests
 //! dns, gate, stand_in   what scripts and servers call
+//! statements      the statements of the database, to count them
 //! ```
 
 #![expect(clippy::expect_used, reason = "only tests use it, and may panic")]
@@ -20,6 +21,7 @@ pub mod gate;
 pub mod guest;
 pub mod server;
 pub mod stand_in;
+pub mod statements;
 
 use std::path::{Path, PathBuf};
 
