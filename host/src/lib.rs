@@ -43,5 +43,6 @@ pub mod shares;
 pub mod store;
 pub mod telemetry;
 
+pub use roles::front::Front;
 pub use roles::serve::serve;
 pub use roles::{App, StartError, compile_guest, has_compiled_guest};

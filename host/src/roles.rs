@@ -1,7 +1,8 @@
 //! The roles of a process: which services it runs, and how they start and stop.
 //!
-//! [`App::build`] connects the parts, [`serve`] runs them.
+//! [`App::build`] connects the parts, [`serve`] runs them, and [`front`] answers all requests.
 
+pub mod front;
 pub mod serve;
 
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use crate::executor::{self, Backing, Executor};
 use crate::manager::{self, About, ControlPlane};
 use crate::metrics::Metrics;
 use crate::orchestrator::dispatcher::Dispatcher;
-use crate::orchestrator::ingress::{Front, FrontParts};
 use crate::orchestrator::scheduler::Scheduler;
 use crate::orchestrator::{Orchestrator, Parts, execute};
 use crate::private_hosts::PrivateHosts;
@@ -27,6 +27,8 @@ use crate::secrets::Secrets;
 use crate::serving::BodyBudget;
 use crate::store::{self, EventId, Store, TriggerKind};
 use crate::{data_folder, instance};
+
+use front::{Front, FrontParts};
 
 /// The reason why the server could not start or had to stop, as a message for the operator.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;

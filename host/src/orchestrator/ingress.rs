@@ -1,9 +1,6 @@
-//! The HTTP ingress: receives all requests, answers those to scripts, and passes the others on.
+//! The HTTP ingress: answers the public's requests to scripts, and returns all others.
 //!
 //! ```text
-//! request ─▶ response log ─▶ target checked ─▶ body counted ─┬▶ a claimed domain, /x/: a script
-//!                                                            └▶ the platform: API, dashboard
-//!
 //! /x/{app}/…                     a script's endpoint or one of the app's routes
 //! any path on a claimed domain   the app's routes there
 //!
@@ -39,20 +36,14 @@ pub(super) mod request;
 pub(super) mod throttle;
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::Router;
-use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use futures::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 use picloud_shared::execution::Input;
-use tower_service::Service;
 
 use self::idempotency::Keyed;
 use self::request::{Envelope, decoded, for_script};
@@ -60,97 +51,20 @@ use self::throttle::Pass;
 use super::Orchestrator;
 use super::to_the_end::{Panicked, ToTheEnd};
 use super::work::{Origin, RecordedRun, Work};
-use crate::answers::{AnswerLog, Subject};
+use crate::answers::Subject;
 use crate::definitions::{Lookup, Match};
 use crate::error::{Error, Refusal};
 use crate::hostname::Hostname;
-use crate::metrics::Metrics;
 use crate::requests::coding::Coding;
 use crate::requests::mask;
-use crate::serving::{self, Answers, BodyBudget};
 use crate::store::{Delivery, RouteAuth, TriggerKind};
 
 /// The path prefix of the endpoints of all apps.
 const PREFIX: &str = "/x/";
 
-/// Answers all requests of the process. Cheap to clone.
-///
-/// Its steps are plain calls, not layers of a router: a router clones every layer with its state
-/// for each request, which costs a tenth of a short run.
-#[derive(Clone)]
-pub struct Front(Arc<FrontParts>);
-
-/// The parts that answer requests.
-pub struct FrontParts {
-    /// The response log.
-    pub log: AnswerLog,
-    /// Counts the responses.
-    pub metrics: Metrics,
-    /// Limits the memory of all bodies.
-    pub bodies: BodyBudget,
-    /// Answers the requests to scripts.
-    pub orchestrator: Orchestrator,
-    /// Answers the others: the API, the dashboard and the health checks.
-    pub platform: Router,
-}
-
-impl Front {
-    /// Connects the parts.
-    #[must_use]
-    pub fn new(parts: FrontParts) -> Self {
-        Self(Arc::new(parts))
-    }
-
-    async fn respond(&self, request: Request) -> Response {
-        let FrontParts { log, metrics, .. } = &*self.0;
-        let asked = log.note(&request);
-        let answer = match serving::check_target(&request) {
-            Some(refused) => refused,
-            None => self.pass_on(request).await,
-        };
-        metrics.answered(answer.status().as_u16());
-        let is_head = asked.method == Method::HEAD;
-        let answer = log.finish(asked, answer);
-        if is_head { without_body(answer) } else { answer }
-    }
-
-    async fn pass_on(&self, request: Request) -> Response {
-        let FrontParts { bodies, orchestrator, platform, .. } = &*self.0;
-        // Held until the response is ready.
-        let (request, _held) = bodies.hold(request);
-        match orchestrator.answer_public(request).await {
-            ControlFlow::Break(answer) => answer,
-            ControlFlow::Continue(request) => platform.clone().call(request).await.into_response(),
-        }
-    }
-}
-
-impl Answers for Front {
-    fn answer(&self, request: Request) -> BoxFuture<'static, Response> {
-        let front = self.clone();
-        Box::pin(async move { front.respond(request).await })
-    }
-}
-
-/// For callers in the same process.
-impl Service<Request> for Front {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let front = self.clone();
-        Box::pin(async move { Ok(front.respond(request).await) })
-    }
-}
-
 impl Orchestrator {
     /// Answers a request to a claimed domain or below `/x/`. Returns any other request.
-    async fn answer_public(&self, request: Request) -> ControlFlow<Response, Request> {
+    pub(crate) async fn answer_public(&self, request: Request) -> ControlFlow<Response, Request> {
         let found = self.find_public(request.method(), request.uri(), request.headers()).await;
         let Public { found, confined_to } = match found {
             Ok(Some(public)) => public,
@@ -326,15 +240,6 @@ fn in_app(path: &str) -> Option<(Cow<'_, str>, &str)> {
         None => (path, "/"),
     };
     (!app.is_empty()).then(|| (percent_decode_str(app).decode_utf8_lossy(), rest))
-}
-
-/// Returns the response to HEAD: that to GET without its body (RFC 9110, section 9.3.2).
-fn without_body(mut answer: Response) -> Response {
-    if let Some(bytes) = answer.body().size_hint().exact() {
-        answer.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| bytes.into());
-    }
-    *answer.body_mut() = Body::empty();
-    answer
 }
 
 fn other_methods(methods: &[String]) -> Response {
