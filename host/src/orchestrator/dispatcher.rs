@@ -139,7 +139,7 @@ impl Dispatcher {
             after_app: after_app.take(),
             at: parts.clock.now_us(),
         };
-        let Claimed { events, next_in_us, last_app, is_capped } =
+        let Claimed { events, next_in_us, last_app, capped } =
             parts.store.claim_events(claim).await?;
         *after_app = last_app;
         if !events.is_empty() {
@@ -152,9 +152,9 @@ impl Dispatcher {
             self.begin(event, place);
         }
         drop(room);
-        parts.store.open_handover(next_in_us != Some(0) && !is_capped);
+        parts.store.open_handover(next_in_us != Some(0) && capped.is_empty());
         let next_in = next_in_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0)));
-        Ok(Next { next_in, is_capped })
+        Ok(Next { next_in, capped })
     }
 
     /// Takes places for the next claim.
@@ -169,9 +169,10 @@ impl Dispatcher {
         let mut looks = self.inner.orchestrator.parts.store.watch_due_at();
         looks.mark_unchanged();
         let mut due_at = next.next_in.map(|due| Instant::now() + due);
+        let is_capped = !next.capped.is_empty();
         loop {
             tokio::select! {
-                () = self.inner.places.room_for_an_app(), if next.is_capped => break,
+                () = self.inner.places.room_for_one_of(&next.capped), if is_capped => break,
                 () = until(due_at) => break,
                 // The store outlives the dispatcher, so this is an arrival.
                 _ = arrivals.changed() => break,
@@ -234,8 +235,8 @@ struct InHand {
 /// When more events can be claimed.
 struct Next {
     next_in: Option<Duration>,
-    /// Whether an app has more due events than it can have in progress.
-    is_capped: bool,
+    /// The apps that have more due events than they can have in progress.
+    capped: Vec<AppId>,
 }
 
 impl Drop for InHand {

@@ -150,7 +150,7 @@ impl TestApp {
                 return;
             };
             assert!(begun.elapsed() < Duration::from_secs(60), "events are never done: {open}");
-            tokio::task::yield_now().await;
+            crate::pause().await;
         }
     }
 

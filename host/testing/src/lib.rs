@@ -24,6 +24,13 @@ pub mod stand_in;
 pub mod statements;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Leaves the processor to the server until a test looks again for what it waits for. Never decides
+/// anything: a test waits for a condition, not for a time.
+pub async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
 
 /// The folder of the profile that the running test was built with: `target/debug`.
 fn profile_folder() -> PathBuf {

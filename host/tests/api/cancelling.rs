@@ -159,7 +159,7 @@ crate::on_both_databases! {
                     if page["items"][0].is_object() {
                         break page["items"][0].clone();
                     }
-                    tokio::task::yield_now().await;
+                    picloud_testing::pause().await;
                 };
                 assert_eq!(event["state"], "waiting");
                 if purge {

@@ -131,7 +131,7 @@ with_an_app! {
                 break;
             }
             assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{page}");
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         let path = format!("/triggers/{trigger}");
         app.admin().patch(&path, json!({"retry": retry(1)})).send().await.is(200);

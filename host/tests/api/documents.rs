@@ -106,7 +106,7 @@ async fn ended(app: &TestApp, event_id: &str) -> Value {
             return found.json();
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "the event {event_id} is never done");
-        tokio::task::yield_now().await;
+        picloud_testing::pause().await;
     }
 }
 

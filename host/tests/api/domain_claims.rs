@@ -277,7 +277,7 @@ async fn nobody_claims_a_host_of_another_node() {
                 begun.elapsed() < std::time::Duration::from_secs(60),
                 "the domain is never closed"
             );
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         // While a node is briefly down, its hosts stay reserved.
         two.close().await;

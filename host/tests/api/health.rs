@@ -114,7 +114,7 @@ on_both_databases! {
         let begun = std::time::Instant::now();
         while app.get("/health/ready").send().await.status != 200 {
             assert!(begun.elapsed() < std::time::Duration::from_secs(60), "the server is never ready again");
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         app.close().await;
     }

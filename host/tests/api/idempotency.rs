@@ -236,7 +236,7 @@ crate::on_both_databases! {
                 break answer.is(200);
             }
             assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{answer:?}");
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         };
         assert_eq!(second.header("idempotency-replayed"), Some("true"));
         assert_eq!(second.json(), first.json());

@@ -52,7 +52,7 @@ async fn served(app: &TestApp, path: &str) {
     let begun = Instant::now();
     while app.post(path).json(&json!({})).send().await.status == 404 {
         assert!(begun.elapsed() < Duration::from_secs(30), "{path} is not served");
-        tokio::task::yield_now().await;
+        picloud_testing::pause().await;
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_script_is_answered_while_lists_hold_every_connection_of_the_admin_api
         // Until every connection of the admin API is held.
         while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() < most {
             assert!(poll!(lists.as_mut()).is_pending());
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         assert_eq!(app.get("/x/shop/read").send().await.is(200).json(), "none");
         assert!(poll!(lists.as_mut()).is_pending(), "the lists waited all the while");

@@ -190,7 +190,7 @@ impl<'a> Chaos<'a> {
                 Moment::Point(_) => ACCEPTED_MAX,
             };
             while load.accepted() < begun + enough && is_alive(pid) {
-                tokio::task::yield_now().await;
+                picloud_testing::pause().await;
             }
             if let Some(proxy) = proxy
                 && fault == Fault::Silent

@@ -45,7 +45,7 @@ crate::on_both_databases! {
                 server.create("/apps/called/scripts", script).await.unwrap();
             }
             // Each kill is at another moment in the life of the server.
-            let creations = 40 + usize::try_from(kill).unwrap() * 37;
+            let creations = 10 + usize::try_from(kill).unwrap() * 13;
             load_and_kill(&mut server, &answered, creations).await;
         }
         check(&Server::start_on(data.path(), database, &[]), &answered, KILLS).await;
@@ -70,7 +70,7 @@ async fn load_and_kill(server: &mut Server, answered: &Arc<Answered>, creations:
     let pid = here.pid().to_string();
     let killer = async {
         while answered.creations.load(Ordering::Relaxed) < enough {
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         // The process is ours, and the test waits for it below.
         let killed = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await;

@@ -48,7 +48,7 @@ on_both_databases! {
         let begun = std::time::Instant::now();
         while left().await {
             assert!(begun.elapsed() < std::time::Duration::from_secs(60), "events are left");
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         let letters = server.find("/apps/shop/dead-letters/count").await;
         assert_eq!(letters["count"], 0);

@@ -242,7 +242,7 @@ on_both_databases! {
         for _ in 0..5 {
             // The server ends a session a moment after it was closed.
             while database.kind == Kind::Postgres && !plain.pairs(CLAIMED).await.is_empty() {
-                tokio::task::yield_now().await;
+                picloud_testing::pause().await;
             }
             let store = open(database).await;
             record(&store, &execution(&app_id, &script_id)).await;

@@ -16,7 +16,7 @@ on_both_databases! {
         let row = execution(&id(), &id());
         store.record(row.clone()).await.unwrap();
         while store.find_execution(&row.id).await.is_err() {
-            tokio::task::yield_now().await;
+            picloud_testing::pause().await;
         }
         store.flush().await.unwrap();
     }

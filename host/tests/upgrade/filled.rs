@@ -48,7 +48,7 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
         assert!(begun.elapsed() < Duration::from_secs(60), "it never happens: {what}");
-        tokio::task::yield_now().await;
+        picloud_testing::pause().await;
     }
 }
 

@@ -59,8 +59,8 @@ pub struct Claimed {
     pub next_in_us: Option<i64>,
     /// The last app that was served.
     pub last_app: Option<AppId>,
-    /// Whether an app has more due events than its places allow.
-    pub is_capped: bool,
+    /// The apps that have more due events than their places allow.
+    pub capped: Vec<AppId>,
 }
 
 /// An app with pending events, and when the first of them is due.
@@ -184,8 +184,8 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
     let mut apps = waiting_apps(connection).await?;
     let is_capped =
         |app: &WaitingApp| app.available_at <= now && claim.places.room_of(&app.app_id) == 0;
-    let any_is_capped = apps.iter().any(is_capped);
-    apps.retain(|app| !is_capped(app));
+    let mut capped: Vec<_> =
+        apps.extract_if(.., |app| is_capped(app)).map(|app| app.app_id).collect();
     let mut next_at = apps.iter().map(|app| app.available_at).min();
     apps.retain(|app| app.available_at <= now);
     if let Some(after) = &claim.after_app {
@@ -196,7 +196,6 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
 
     let mut claimed =
         Claimed { last_app: apps.last().map(|app| app.app_id.clone()), ..Claimed::default() };
-    claimed.is_capped = any_is_capped;
     let mut taken: BTreeMap<AppId, usize> = BTreeMap::new();
     let count = apps.len();
     for (served, app) in apps.into_iter().enumerate() {
@@ -220,13 +219,14 @@ async fn run(connection: &mut AnyConnection, dialect: Dialect, claim: Claim) -> 
             let room = taken.get(&app.app_id).copied();
             app.available_at > now || room.unwrap_or_else(|| claim.places.room_of(&app.app_id)) > 0
         };
-        claimed.is_capped |= left.iter().any(|app| !has_room(&app));
+        capped.extend(left.iter().filter(|app| !has_room(app)).map(|app| app.app_id.clone()));
         next_at = left.iter().filter(has_room).map(|app| app.available_at).min();
         let own = now + claim.lease_us;
         lease_ends = Some(lease_ends.map_or(own, |at| at.min(own)));
     }
     let next = [next_at, lease_ends].into_iter().flatten().min();
     claimed.next_in_us = next.map(|at| (at - now).max(0));
+    claimed.capped = capped;
     Ok(claimed)
 }
 

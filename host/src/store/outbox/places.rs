@@ -18,6 +18,7 @@ pub struct Places {
     in_hand: Mutex<HashMap<AppId, usize>>,
     app_max: usize,
     room_min: usize,
+    /// Signals that an app at its limit has room again.
     app_has_room: Notify,
 }
 
@@ -58,9 +59,17 @@ impl Places {
         }
     }
 
-    /// Waits until an app that was at its limit has free places.
-    pub async fn room_for_an_app(&self) {
-        self.app_has_room.notified().await;
+    /// Waits until one of the apps has room: see [`Places::room_of`].
+    pub async fn room_for_one_of(&self, apps: &[AppId]) {
+        loop {
+            let signal = self.app_has_room.notified();
+            // Looks only after this is registered, so that no signal is missed. The signal alone
+            // does not suffice: an app can have room since before the wait.
+            if apps.iter().any(|app_id| self.room_of(app_id) > 0) {
+                return;
+            }
+            signal.await;
+        }
     }
 
     /// Returns the place of a claimed event, using a permit of [`Places::all`].
@@ -95,10 +104,47 @@ impl Drop for Place {
         let Some(of_app) = in_hand.get_mut(&self.app_id) else { return };
         *of_app -= 1;
         if *of_app == app_max - room_min {
-            app_has_room.notify_one();
+            app_has_room.notify_waiters();
         }
         if *of_app == 0 {
             in_hand.remove(&self.app_id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    /// Returns places for `count` events of an app.
+    fn take(places: &Arc<Places>, app_id: &AppId, count: usize) -> Vec<Place> {
+        (0..count).map(|_| places.take(app_id).unwrap()).collect()
+    }
+
+    #[test]
+    fn nobody_waits_for_room_that_came_before_the_wait() {
+        let places = Places::new(512, 256);
+        let apps: [AppId; 1] = ["01900000-0000-7000-8000-000000000001".parse().unwrap()];
+        let mut in_hand = take(&places, &apps[0], 200);
+        assert_eq!(places.room_of(&apps[0]), 0);
+        assert_eq!(places.room_for_one_of(&apps).now_or_never(), None, "56 places are too few");
+        // A claim takes all the room that it saw, while other events of the app end.
+        in_hand.truncate(100);
+        in_hand.extend(take(&places, &apps[0], 64));
+        assert_eq!(places.room_for_one_of(&apps).now_or_never(), Some(()));
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_when_enough_places_are_free() {
+        let places = Places::new(512, 256);
+        let apps: [AppId; 1] = ["01900000-0000-7000-8000-000000000001".parse().unwrap()];
+        let mut in_hand = take(&places, &apps[0], 256);
+        let mut wait = Box::pin(places.room_for_one_of(&apps));
+        in_hand.truncate(193);
+        assert_eq!((&mut wait).now_or_never(), None);
+        in_hand.truncate(192);
+        assert_eq!((&mut wait).now_or_never(), Some(()));
     }
 }
