@@ -24,10 +24,10 @@ run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
 TESTS := .ci/beside \
 	'.ci/timed \
 		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\" \
-		\"the rest=.ci/with-postgres .ci/rest-of-tests\"' \
+		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\"' \
 	'.ci/timed \
-		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\" \
-		\"api=.ci/with-postgres cargo test --locked --workspace --test api\"'
+		\"api=.ci/with-postgres cargo test --locked --workspace --test api\" \
+		\"the rest=.ci/with-postgres .ci/rest-of-tests\"'
 
 .PHONY: test
 test: ## Everything: format, lints, guest from source, all tests on both databases, a browser
