@@ -100,7 +100,8 @@ RHAI = ["1", "let x = 1; x + 1", "#{ status: 201, body: ctx.request }", "log::in
 CRON = ["0 0 * * *", "*/5 * * * *", "30 7 * * MON-FRI", "0 0 1 JAN *", "@daily"]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]
 PRIVATE_HOSTS = ["intranet.example", "intranet.example:8080", "10.0.0.7", "[fd00::1]:80"]
-HOSTS = ["a.example", "shop.example.org", "käse.example", "xn--kse-qla.example", "A.Example."]
+# Without a dot at the end, which the server accepts and the format does not.
+HOSTS = ["a.example", "shop.example.org", "käse.example", "xn--kse-qla.example", "A.Example"]
 
 schemathesis.openapi.format("rhai", st.sampled_from(RHAI))
 schemathesis.openapi.format("cron", st.sampled_from(CRON))
