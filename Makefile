@@ -24,7 +24,8 @@ run: ## Build what is missing and serve on 127.0.0.1:8080 with a sample app
 TESTS := .ci/beside \
 	'.ci/timed \
 		\"browser=.ci/with-postgres npm --prefix dashboard run --silent e2e\" \
-		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\"' \
+		\"processes=.ci/with-postgres cargo test --locked --workspace --test process\" \
+		\"store=.ci/with-postgres cargo test --locked --workspace --test store\"' \
 	'.ci/timed \
 		\"api=.ci/with-postgres cargo test --locked --workspace --test api\" \
 		\"the rest=.ci/with-postgres .ci/rest-of-tests\"'
