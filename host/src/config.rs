@@ -70,6 +70,8 @@ pub struct Config {
     pub image_cache_bytes_max: u64,
     /// The memory for recently read entries, in bytes; used on SQLite only.
     pub entry_cache_bytes: u64,
+    /// The minimum time between two writes of executions without effects, in milliseconds.
+    pub execution_log_flush_ms: u64,
     /// How long executions are kept, in days.
     pub execution_log_retention_days: u32,
     /// How long dead letters are kept, in days.
@@ -130,6 +132,7 @@ impl Default for Config {
             queue_timeout_ms: 1000,
             image_cache_bytes_max: 64 << 20,
             entry_cache_bytes: store::ENTRY_CACHE_BYTES,
+            execution_log_flush_ms: store::LOG_FLUSH_MS,
             disk_reserve_bytes: 32 << 20,
             execution_log_retention_days: 14,
             dead_letter_retention_days: 90,

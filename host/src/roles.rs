@@ -74,6 +74,7 @@ impl App {
             readers: config.readers,
             storage_max: config.storage_max,
             entry_cache_bytes: config.entry_cache_bytes,
+            log_flush_interval: Duration::from_millis(config.execution_log_flush_ms),
         };
         let store = Store::open_with(&database, settings).await?;
         store.heal_clock().await?;

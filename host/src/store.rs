@@ -152,10 +152,15 @@ pub struct Settings {
     pub storage_max: Storage,
     /// The memory for recently read entries, in bytes. Used on SQLite only.
     pub entry_cache_bytes: u64,
+    /// The minimum time between two flushes of buffered executions.
+    pub log_flush_interval: Duration,
 }
 
 /// The default of [`Settings::entry_cache_bytes`].
 pub const ENTRY_CACHE_BYTES: u64 = 16 << 20;
+
+/// The default of [`Settings::log_flush_interval`], in milliseconds.
+pub const LOG_FLUSH_MS: u64 = 1000;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -163,6 +168,7 @@ impl Default for Settings {
             readers: Readers::default(),
             storage_max: Storage::DEFAULT_MAX,
             entry_cache_bytes: ENTRY_CACHE_BYTES,
+            log_flush_interval: Duration::from_millis(LOG_FLUSH_MS),
         }
     }
 }
@@ -252,7 +258,7 @@ impl Store {
     /// Errors: `Unavailable` if the database cannot be reached, `Schema` if a newer release has
     /// used it and this release must not, `Internal` if an applied migration has changed since.
     pub async fn open_with(url: &DatabaseUrl, settings: Settings) -> Result<Self> {
-        let Settings { readers, storage_max, entry_cache_bytes } = settings;
+        let Settings { readers, storage_max, entry_cache_bytes, log_flush_interval } = settings;
         sqlx::any::install_default_drivers();
         let dialect = url.dialect();
         let options = url.connect_options();
@@ -294,7 +300,12 @@ impl Store {
                 dialect,
                 reads: dialect.read_pool(options.clone(), readers.scripts, Reader::OfScripts),
                 admin_reads: dialect.read_pool(options, readers.admin, Reader::OfAdmin),
-                recorder: Recorder::start(dialect, writer.clone(), Arc::clone(&writes)),
+                recorder: Recorder::start(
+                    dialect,
+                    writer.clone(),
+                    Arc::clone(&writes),
+                    log_flush_interval,
+                ),
                 committer: Committer::start(
                     dialect,
                     writer.clone(),

@@ -90,9 +90,9 @@ impl Store {
         let now = self.now().await?;
         let noted = self.find_setting(CLOCK_SETTING).await?;
         let noted = noted.and_then(|noted| noted.parse().ok()).unwrap_or(0);
-        let finished: Option<i64> = sqlx::query_scalar("SELECT MAX(finished_at) FROM executions")
-            .fetch_one(self.reads())
-            .await?;
+        let finished = "SELECT MAX(at) FROM (SELECT MAX(finished_at) AS at FROM executions \
+             UNION ALL SELECT MAX(last_finished_at) FROM execution_blocks) AS finished";
+        let finished: Option<i64> = sqlx::query_scalar(finished).fetch_one(self.reads()).await?;
         // Executions logged by the wrong clock stay in the log, so each is considered only once.
         let known = self.find_setting(HEALED_SETTING).await?;
         let known = known.and_then(|known| known.parse().ok()).unwrap_or(0);

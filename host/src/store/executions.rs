@@ -1,17 +1,29 @@
 //! The log of executions: read and deleted here, written by [`super::commit`].
 //!
-//! Invariant: a row is never changed.
+//! ```text
+//! blocks  small executions without effects, hundreds in a row
+//! filter  filters of lists
+//! search  lists, and the search for a text
+//! follow  the log in the order of its commits
+//! cursor  a position in that order
+//! ```
+//!
+//! Invariant: an execution is never changed.
 
+pub(super) mod blocks;
 mod cursor;
 mod filter;
 mod follow;
 mod search;
 
-use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
+use std::collections::BTreeMap;
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, FromRow};
 
 use super::bulk::{self, bulk_row};
 use super::dialect::Dialect;
 use super::listing::{LOOKED_AT_MAX, Listing};
+
 use super::signals::Touches;
 use super::writer::WriterId;
 use super::{
@@ -19,6 +31,7 @@ use super::{
     Store, TriggerId, TriggerKind,
 };
 
+pub(super) use blocks::Packed;
 pub use cursor::{CursorError, ExecutionCursor};
 pub(super) use filter::EXECUTIONS;
 pub use filter::ExecutionFilter;
@@ -98,21 +111,25 @@ bulk_row! { Execution {
 }}
 
 /// Inserts executions as the next ones of this connection's writer: they get its next sequence
-/// numbers, and the writer's row stays locked until the commit. Existing rows are skipped: if a
-/// connection is lost during a commit, it is unknown whether the rows are stored, and they are sent
-/// again.
+/// numbers, and the writer's row stays locked until the commit.
 pub(super) async fn insert(
     connection: &mut AnyConnection,
     dialect: Dialect,
     writer: &WriterId,
-    rows: Rows,
+    rows: &Encoded,
 ) -> Result<()> {
     let number = "UPDATE writers SET sequence = sequence + $2 WHERE id = $1 RETURNING sequence";
+    let of_blocks = blocks::sequences(&rows.blocks);
     let last: i64 = sqlx::query_scalar(number)
         .bind(writer.get())
-        .bind(rows.count)
+        .bind(rows.count + of_blocks)
         .fetch_one(&mut *connection)
         .await?;
+    let first = last - rows.count - of_blocks + 1;
+    blocks::insert(connection, dialect, writer.get(), first, &rows.blocks).await?;
+    if rows.count == 0 {
+        return Ok(());
+    }
     let further = [
         ("writer", "CAST($2 AS BIGINT)"),
         ("sequence", "CAST($3 AS BIGINT) + ROW_NUMBER() OVER ()"),
@@ -124,7 +141,7 @@ pub(super) async fn insert(
         "ON CONFLICT (id) DO NOTHING",
     );
     sqlx::query(AssertSqlSafe(statement))
-        .bind(rows.json)
+        .bind(rows.json.clone())
         .bind(writer.get())
         .bind(last - rows.count)
         .execute(connection)
@@ -133,16 +150,28 @@ pub(super) async fn insert(
 }
 
 /// Encoded executions, ready to insert.
-pub(super) struct Rows {
+pub(super) struct Encoded {
     json: String,
     count: i64,
+    blocks: Vec<Packed>,
 }
 
-impl Rows {
-    pub(super) fn of<'a>(rows: impl IntoIterator<Item = &'a Execution>) -> Result<Self> {
+impl Encoded {
+    /// Encodes executions as rows.
+    pub(super) fn as_rows<'a>(rows: impl IntoIterator<Item = &'a Execution>) -> Result<Self> {
         let rows: Vec<_> = rows.into_iter().collect();
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        Ok(Self { json: bulk::rows_json(rows)?, count })
+        Ok(Self { json: bulk::rows_json(rows)?, count, blocks: Vec::new() })
+    }
+
+    /// Encodes executions in blocks, and as rows those that no block takes.
+    pub(super) fn in_blocks<'a>(rows: impl IntoIterator<Item = &'a Execution>) -> Result<Self> {
+        let (packed, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| blocks::takes(row));
+        Ok(Self { blocks: blocks::pack(packed)?, ..Self::as_rows(rows)? })
+    }
+
+    pub(super) fn blocks(&self) -> &[Packed] {
+        &self.blocks
     }
 }
 
@@ -169,16 +198,30 @@ impl ExecutionScope {
             Self::Script(id) => id.as_str(),
         }
     }
+
+    /// Whether an execution belongs to the scope.
+    fn covers(&self, row: &Execution) -> bool {
+        match self {
+            Self::App(id) => row.app_id == *id,
+            Self::Script(id) => row.script_id == *id,
+        }
+    }
 }
 
 impl Store {
     /// Returns a committed execution. Errors: `NotFound(Execution)`.
     pub async fn find_execution(&self, id: &ExecutionId) -> Result<Execution> {
-        sqlx::query_as("SELECT * FROM executions WHERE id = $1")
+        let mut connection = self.reads().acquire().await?;
+        let row = sqlx::query_as("SELECT * FROM executions WHERE id = $1")
             .bind(id)
-            .fetch_optional(self.reads())
-            .await?
-            .ok_or(Error::NotFound(Resource::Execution))
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let Some(row) = row {
+            return Ok(row);
+        }
+        let found = blocks::walk::find(&mut connection, id).await?;
+        let found = found.ok_or(Error::NotFound(Resource::Execution))?;
+        Ok(found.1.execution)
     }
 
     /// Lists executions, last finished first.
@@ -189,7 +232,13 @@ impl Store {
         page: Page,
     ) -> Result<Vec<Execution>> {
         let mut connection = self.reads().acquire().await?;
-        Ok(search::fetch(&mut connection, scope, filter, &page.into()).await?.rows)
+        let begin = self.inner.dialect.begin_snapshot();
+        let mut snapshot = Connection::begin_with(&mut *connection, begin).await?;
+        let rows = search::fetch(&mut snapshot, self.inner.dialect, scope, filter, &page.into())
+            .await?
+            .rows;
+        snapshot.commit().await?;
+        Ok(rows)
     }
 
     /// Lists the runs that an event started, and the runs they called, last attempt first.
@@ -229,21 +278,38 @@ impl Store {
         after: Option<&ExecutionId>,
         limit: i64,
     ) -> Result<Vec<Execution>> {
+        let mut connection = self.reads().acquire().await?;
+        let begin = self.inner.dialect.begin_snapshot();
+        let mut snapshot = Connection::begin_with(&mut *connection, begin).await?;
+        let position = match after {
+            Some(id) => finished_at(&mut snapshot, id).await?,
+            None => None,
+        };
+        let (at, id) = (position.unwrap_or(0), after.map_or("", ExecutionId::as_str));
         let query = format!(
             "SELECT * FROM executions WHERE id IN (SELECT id FROM (SELECT id, finished_at, status, \
              trigger_kind, trigger_id FROM executions WHERE {} = $1 AND (finished_at, id) > \
-             (COALESCE((SELECT finished_at FROM executions WHERE id = $8), 0), $8) \
-             ORDER BY finished_at, id LIMIT {LOOKED_AT_MAX}) AS looked WHERE {} \
+             ($8, $9) ORDER BY finished_at, id LIMIT {LOOKED_AT_MAX}) AS looked WHERE {} \
              ORDER BY finished_at, id LIMIT $7) ORDER BY finished_at, id",
             scope.column(),
             ExecutionFilter::conditions(),
         );
-        let rows = filter
+        let mut rows: Vec<Execution> = filter
             .bind(sqlx::query_as(AssertSqlSafe(query)), scope)
             .bind(limit)
-            .bind(after.map_or("", ExecutionId::as_str).to_owned())
-            .fetch_all(self.reads())
+            .bind(at)
+            .bind(id.to_owned())
+            .fetch_all(&mut *snapshot)
             .await?;
+        if filter.fits_blocks() {
+            let count = usize::try_from(limit).unwrap_or(0);
+            let mut packed = blocks::walk::oldest(&mut snapshot, scope, (at, id), count).await?;
+            packed.retain(|row| filter.fits(row));
+            rows.extend(packed);
+            rows.sort_by(|a, b| (a.finished_at, &a.id).cmp(&(b.finished_at, &b.id)));
+            rows.truncate(count);
+        }
+        snapshot.commit().await?;
         Ok(rows)
     }
 
@@ -260,8 +326,10 @@ impl Store {
         Ok(listing.fetch(&mut connection, "*", &page.into()).await?.rows)
     }
 
-    /// Deletes at most `limit` executions that finished before `at`, oldest first: all of them, or
-    /// those of `scope`. Returns the number deleted; the caller repeats until it is below `limit`.
+    /// Deletes executions that finished before `at`, oldest first: at most `limit` rows, and of the
+    /// blocks as many as have the rest of `limit`. Only those of `scope`, if there is one. Returns
+    /// the number deleted, which can exceed `limit` by a block; the caller repeats until it is below
+    /// `limit`.
     pub async fn delete_executions_before(
         &self,
         scope: Option<&ExecutionScope>,
@@ -273,17 +341,48 @@ impl Store {
             "DELETE FROM executions WHERE id IN (SELECT id FROM executions \
              WHERE {of_scope}finished_at < $1 ORDER BY finished_at LIMIT $2)"
         );
-        let id = scope.map(|scope| scope.id().to_owned());
+        let (dialect, scope) = (self.inner.dialect, scope.cloned());
         self.write(Touches::Records, move |connection| {
             Box::pin(async move {
                 let query = sqlx::query(AssertSqlSafe(statement)).bind(at).bind(limit);
-                let query = match id {
-                    Some(id) => query.bind(id),
+                let query = match &scope {
+                    Some(scope) => query.bind(scope.id().to_owned()),
                     None => query,
                 };
-                Ok(query.execute(connection).await?.rows_affected())
+                let rows = query.execute(&mut *connection).await?.rows_affected();
+                let left = limit - i64::try_from(rows).unwrap_or(limit);
+                let of_blocks =
+                    blocks::prune(connection, dialect, scope.as_ref(), at, left).await?;
+                Ok(rows + of_blocks)
             })
         })
         .await
     }
+}
+
+/// Returns the rows with these ids.
+async fn find_rows(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    ids: &[(&str,)],
+) -> Result<BTreeMap<String, Execution>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = dialect.rows();
+    let query = format!("SELECT * FROM executions WHERE id IN (SELECT r.value->>0 FROM {rows})");
+    let query = sqlx::query_as(AssertSqlSafe(query)).bind(bulk::json(ids)?);
+    let rows: Vec<Execution> = query.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.id.as_str().to_owned(), row)).collect())
+}
+
+/// Returns when an execution finished; `None` if it does not exist.
+async fn finished_at(connection: &mut AnyConnection, id: &ExecutionId) -> Result<Option<i64>> {
+    let query = "SELECT finished_at FROM executions WHERE id = $1";
+    let row = sqlx::query_scalar(query).bind(id).fetch_optional(&mut *connection).await?;
+    if row.is_some() {
+        return Ok(row);
+    }
+    let found = blocks::walk::find(connection, id).await?;
+    Ok(found.map(|(_, found)| found.execution.finished_at))
 }

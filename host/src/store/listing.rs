@@ -11,6 +11,7 @@
 //! Invariant: the cost of a page does not grow with its table. `host/tests/plans.rs` checks the
 //! query plans.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -43,6 +44,13 @@ pub struct Position {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text is not a position in a list")]
 pub struct PositionError;
+
+impl Position {
+    /// Compares two positions; the one that comes first in a list is greater.
+    pub(super) fn cmp_newest_last(&self, other: &Self) -> Ordering {
+        self.at.cmp(&other.at).then_with(|| self.id.cmp(&other.id))
+    }
+}
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

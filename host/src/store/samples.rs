@@ -1,10 +1,14 @@
 //! Numbers about executions, for statistics over time.
 
-use sqlx::{AssertSqlSafe, FromRow};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
+use sqlx::{AssertSqlSafe, Connection, FromRow};
+
+use super::executions::blocks::walk::Range;
 use super::{
-    AppId, EventId, ExecutionFilter, ExecutionId, ExecutionScope, ExecutionStatus, Json, Page,
-    Result, ScriptId, Store, TriggerId, TriggerKind, bulk,
+    AppId, EventId, Execution, ExecutionFilter, ExecutionId, ExecutionScope, ExecutionStatus, Json,
+    Page, Result, ScriptId, Store, TriggerId, TriggerKind, bulk,
 };
 
 /// The figures of one execution.
@@ -68,6 +72,33 @@ pub struct Captured {
     pub request: Json,
     /// When the execution began, µs.
     pub started_at: i64,
+    /// When the execution ended, µs.
+    pub finished_at: i64,
+}
+
+impl From<Execution> for Captured {
+    fn from(row: Execution) -> Self {
+        let Execution {
+            id,
+            event_id,
+            trigger_kind,
+            script_id,
+            request,
+            started_at,
+            finished_at,
+            ..
+        } = row;
+        Self { id, event_id, trigger_kind, script_id, request, started_at, finished_at }
+    }
+}
+
+impl From<Execution> for Sample {
+    fn from(row: Execution) -> Self {
+        let Execution {
+            script_id, script_name, status, fuel_used, duration_us, finished_at, ..
+        } = row;
+        Self { script_id, script_name, status, fuel_used, duration_us, finished_at }
+    }
 }
 
 impl Store {
@@ -80,10 +111,23 @@ impl Store {
     ) -> Result<Vec<Captured>> {
         let filter = ExecutionFilter { trigger_kind: kind, ..ExecutionFilter::default() };
         let listing = filter.listing(scope).sifted_where(&["parent_id"], "parent_id IS NULL", None);
-        let columns = "id, event_id, trigger_kind, script_id, request, started_at";
+        let columns = "id, event_id, trigger_kind, script_id, request, started_at, finished_at";
         let page = Page { limit, offset: 0 };
         let mut connection = self.reads().acquire().await?;
-        Ok(listing.fetch(&mut connection, columns, &page.into()).await?.rows)
+        let begin = self.inner.dialect.begin_snapshot();
+        let mut snapshot = Connection::begin_with(&mut *connection, begin).await?;
+        let mut rows: Vec<Captured> =
+            listing.fetch(&mut snapshot, columns, &page.into()).await?.rows;
+        let count = usize::try_from(limit).unwrap_or(0);
+        let range = Range { scope, from: i64::MIN, to: i64::MAX, after: None, count };
+        let packed = range.newest(&mut snapshot, |row| {
+            (row.parent_id.is_none() && filter.fits(&row)).then(|| Captured::from(row))
+        });
+        rows.extend(packed.await?.rows.into_iter().map(|(_, row)| row));
+        snapshot.commit().await?;
+        rows.sort_by(|a, b| (b.finished_at, &b.id).cmp(&(a.finished_at, &a.id)));
+        rows.truncate(count);
+        Ok(rows)
     }
 
     /// Lists at most `limit` executions that finished from `from` to before `to`, µs, last first.
@@ -100,13 +144,20 @@ impl Store {
              ORDER BY finished_at DESC, id DESC LIMIT $4",
             scope.column()
         );
-        let rows = sqlx::query_as(AssertSqlSafe(query))
+        let mut connection = self.reads().acquire().await?;
+        let mut rows: Vec<Sample> = sqlx::query_as(AssertSqlSafe(query))
             .bind(scope.id())
             .bind(from)
             .bind(to)
             .bind(limit)
-            .fetch_all(self.reads())
+            .fetch_all(&mut *connection)
             .await?;
+        let count = usize::try_from(limit).unwrap_or(0);
+        let range = Range { scope, from, to, after: None, count };
+        let packed = range.newest(&mut connection, |row| Some(Sample::from(row))).await?;
+        rows.extend(packed.rows.into_iter().map(|(_, row)| row));
+        rows.sort_by_key(|row| Reverse(row.finished_at));
+        rows.truncate(count);
         Ok(rows)
     }
 
@@ -120,20 +171,32 @@ impl Store {
         part_us: i64,
         limit: i64,
     ) -> Result<Vec<RunCount>> {
-        let query = "SELECT (finished_at - $2) / $5 AS place, COUNT(*) AS runs, \
-             CAST(SUM(CASE WHEN status = 'success' THEN 0 ELSE 1 END) AS BIGINT) AS errors \
-             FROM (SELECT finished_at, status FROM executions WHERE app_id = $1 \
-             AND finished_at >= $2 AND finished_at < $3 \
-             ORDER BY finished_at DESC, id DESC LIMIT $4) AS counted GROUP BY 1";
-        let rows = sqlx::query_as(query)
+        let query = "SELECT finished_at, CASE WHEN status = 'success' THEN 0 ELSE 1 END \
+             FROM executions WHERE app_id = $1 AND finished_at >= $2 AND finished_at < $3 \
+             ORDER BY finished_at DESC LIMIT $4";
+        let mut connection = self.reads().acquire().await?;
+        let mut ends: Vec<(i64, i64)> = sqlx::query_as(query)
             .bind(app_id)
             .bind(from)
             .bind(to)
             .bind(limit)
-            .bind(part_us)
-            .fetch_all(self.reads())
+            .fetch_all(&mut *connection)
             .await?;
-        Ok(rows)
+        let scope = ExecutionScope::App(app_id.clone());
+        let count = usize::try_from(limit).unwrap_or(0);
+        let range = Range { scope: &scope, from, to, after: None, count };
+        let packed = range.newest(&mut connection, |_| Some(())).await?;
+        ends.extend(packed.rows.into_iter().map(|(position, ())| (position.at, 0)));
+        ends.sort_by_key(|(at, _)| Reverse(*at));
+        ends.truncate(count);
+        let mut counts = BTreeMap::new();
+        for (at, errors) in ends {
+            let place = (at - from) / part_us;
+            let counted = counts.entry(place).or_insert(RunCount { place, runs: 0, errors: 0 });
+            counted.runs += 1;
+            counted.errors += errors;
+        }
+        Ok(counts.into_values().collect())
     }
 
     /// Returns the last execution of each of these triggers that has one.

@@ -9,8 +9,9 @@ use super::outbox::facts_query;
 use super::{COUNTED_MAX, Result, Store};
 
 /// The tables that grow with use, fastest first.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "executions",
+    "execution_blocks",
     "outbox",
     "entries",
     "dead_letters",

@@ -1,6 +1,7 @@
 //! A network that fails between a node and PostgreSQL: no accepted event is lost or done twice, and
 //! the node catches up on changes that it has missed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,44 @@ async fn commits_whose_answers_are_lost_are_neither_lost_nor_made_twice() {
         let before = ledger.counters(APP, "fired").await.len();
         goes_on_firing(&mut ledger, before).await;
         stopped(server, &load, ledger).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn executions_are_logged_once_when_answers_to_commits_are_lost() {
+    with_fresh_database(Kind::Postgres, async |database: &Database| {
+        let data = data();
+        let proxy = Proxy::start(database).await;
+        let flush = [("PICLOUD_EXECUTION_LOG_FLUSH_MS", "0")];
+        let server = Server::start_on(data.path(), &proxy.database, &flush);
+        server.create("/apps", json!({"name": APP})).await.unwrap();
+        let script = json!({"name": "one", "source": "1"});
+        server.create(&format!("/apps/{APP}/scripts"), script).await.unwrap();
+        proxy.set(Fault::LosesCommits(LOST_EVERY));
+        let mut called = BTreeSet::new();
+        while proxy.lost() < 5 {
+            // Not while the definitions are unavailable.
+            let (status, id) = server.call(&format!("/x/{APP}/one")).await.unwrap();
+            if status == 200 {
+                called.insert(id.unwrap());
+            }
+            picloud_testing::pause().await;
+        }
+        proxy.set(Fault::None);
+        for id in &called {
+            while server.find(&format!("/executions/{id}")).await["id"] != json!(id) {
+                picloud_testing::pause().await;
+            }
+        }
+        let (mut logged, mut before) = (Vec::new(), String::new());
+        loop {
+            let page = server.find(&format!("/apps/{APP}/executions?limit=50{before}")).await;
+            logged.extend(page["items"].as_array().unwrap().iter().map(|row| row["id"].clone()));
+            let Some(next) = page["next_before"].as_str() else { break };
+            before = format!("&before={next}");
+        }
+        assert_eq!(logged.len(), called.len());
     })
     .await;
 }

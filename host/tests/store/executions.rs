@@ -5,7 +5,7 @@ use picloud::store::{
     Page, Resource, ScriptId, Store, TriggerKind,
 };
 
-use crate::fixtures::{ALL, execution, id, open};
+use crate::fixtures::{ALL, execution, failure, id, open};
 use crate::on_both_databases;
 
 async fn record_all(store: &Store, rows: &[Execution]) {
@@ -223,7 +223,7 @@ on_both_databases! {
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());
         let log = Json::of(&["x".repeat(4000)]).unwrap();
         let rows: Vec<_> = (0..6000)
-            .map(|_| Execution { log: log.clone(), ..execution(&app_id, &script_id) })
+            .map(|_| Execution { log: log.clone(), ..failure(&app_id, &script_id) })
             .collect();
         record_all(&store, &rows).await;
         let full = store.size_bytes().await.unwrap();
@@ -245,25 +245,18 @@ on_both_databases! {
     async fn retention_deletes_the_oldest_in_batches(database) {
         let store = open(database).await;
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());
-        let rows: Vec<_> = (0..25).map(|_| execution(&app_id, &script_id)).collect();
+        let rows: Vec<_> = (0..25).map(|_| failure(&app_id, &script_id)).collect();
         record_all(&store, &rows).await;
         let before = rows[23].finished_at;
         let scope = ExecutionScope::Script(script_id);
 
-        assert_eq!(
-            store.delete_executions_before(None, before, 10).await.unwrap(),
-            10
-        );
+        let delete = async || store.delete_executions_before(None, before, 10).await.unwrap();
+        assert_eq!(delete().await, 10);
         assert_eq!(
             store.list_executions(&scope, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows[10..])
         );
-        assert_eq!(
-            store.delete_executions_before(None, before, 10).await.unwrap(),
-            10
-        );
-        assert_eq!(store.delete_executions_before(None, before, 10).await.unwrap(), 3);
-        assert_eq!(store.delete_executions_before(None, before, 10).await.unwrap(), 0);
+        assert_eq!((delete().await, delete().await, delete().await), (10, 3, 0));
         assert_eq!(
             store.list_executions(&scope, &ExecutionFilter::default(), ALL).await.unwrap(),
             newest_first(&rows[23..])

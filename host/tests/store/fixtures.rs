@@ -119,6 +119,11 @@ pub(crate) fn execution(app_id: &AppId, script_id: &ScriptId) -> Execution {
     }
 }
 
+/// Returns a run that failed now. It is a row of its own, not in a block.
+pub(crate) fn failure(app_id: &AppId, script_id: &ScriptId) -> Execution {
+    Execution { status: ExecutionStatus::Error, ..execution(app_id, script_id) }
+}
+
 /// A separate connection to the store's database, to inspect it or to lock it.
 pub(crate) enum Plain {
     Sqlite(SqliteConnection),

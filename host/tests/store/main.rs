@@ -6,6 +6,7 @@
 use picloud_testing::{database, on_both_databases};
 
 mod apps;
+mod blocks;
 mod cancelling;
 mod clock;
 mod commit;

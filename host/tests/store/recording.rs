@@ -7,7 +7,7 @@ use futures::poll;
 use picloud::store::{AppId, Error, Execution, ExecutionFilter, ExecutionScope, Json, ScriptId};
 
 use crate::database::Kind;
-use crate::fixtures::{ALL, Plain, execution, id, open};
+use crate::fixtures::{ALL, Plain, execution, failure, id, open};
 use crate::on_both_databases;
 
 on_both_databases! {
@@ -46,7 +46,7 @@ on_both_databases! {
 
     async fn a_row_that_is_recorded_twice_is_there_once(database) {
         let store = open(database).await;
-        let row = execution(&id(), &id());
+        let row = failure(&id(), &id());
         let other = Execution {
             version: 99,
             ..row.clone()
@@ -70,7 +70,7 @@ on_both_databases! {
         };
         Plain::connect(database).await.execute(refuse).await;
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());
-        let mut rows: Vec<_> = (0..30).map(|_| execution(&app_id, &script_id)).collect();
+        let mut rows: Vec<_> = (0..30).map(|_| failure(&app_id, &script_id)).collect();
         rows[11].script_name = "refused".into();
         for row in &rows {
             store.record(row.clone()).await.unwrap();
@@ -94,7 +94,7 @@ on_both_databases! {
             ..execution(&app_id, &script_id)
         };
         let mut plain = Plain::connect(database).await;
-        plain.hold("executions").await;
+        plain.hold("execution_blocks").await;
 
         // The buffer is limited to 8 MiB: the eighth row and its overhead do not fit.
         for _ in 0..7 {

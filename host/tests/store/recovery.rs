@@ -88,7 +88,7 @@ async fn a_write_that_loses_its_connection_is_answered_unavailable() {
 async fn recorded_rows_survive_a_lost_connection() {
     on_postgres(async |database, store| {
         let mut holder = Plain::connect(database).await;
-        holder.hold("executions").await;
+        holder.hold("execution_blocks").await;
         let row = execution(&id(), &id());
         store.record(row.clone()).await.unwrap();
         let mut flush = pin!(store.flush());

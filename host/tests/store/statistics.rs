@@ -166,6 +166,7 @@ on_both_databases! {
             script_id: row.script_id.clone(),
             request: row.request.clone(),
             started_at: row.started_at,
+            finished_at: row.finished_at,
         };
         let all = store.list_captured(&scope, None, 10).await.unwrap();
         assert_eq!(all, [captured(&by_request), captured(&by_event)]);

@@ -222,7 +222,7 @@ async fn insert_executions(
         return Ok(());
     }
     let rows = accepted.iter().flat_map(|commit| &commit.executions);
-    executions::insert(connection, dialect, writer, executions::Rows::of(rows)?).await
+    executions::insert(connection, dialect, writer, &executions::Encoded::as_rows(rows)?).await
 }
 
 /// Acknowledges the events that started the runs. Returns the number of events to retry.

@@ -2,13 +2,16 @@
 //! written a moment later, many with one statement.
 //!
 //! ```text
-//!  record ──space?─▶ buffer ──first row──▶ gather 25 ms ──▶ one INSERT, grouped writer
+//!  record ──space?─▶ buffer ──first row──▶ gather ─────────▶ one block per app, and rows
 //!            │         ▲                   (or 256 KiB,        │
 //!            └─ waits ─┘                    flush, close)      ├─ committed ─▶ space freed
 //!                                                              ├─ unavailable ─▶ kept, retried
 //!                                                              └─ refused ─▶ one by one; a bad
 //!                                                                            row: logged, dropped
 //! ```
+//!
+//! A row after a quiet time is written 25 ms later. Under load, at most one write per second
+//! (`PICLOUD_EXECUTION_LOG_FLUSH_MS`) takes all rows of that time, so that a disk is not worn out.
 //!
 //! Invariant: the buffer holds at most [`BUFFER_BYTES_MAX`], including rows being committed. When
 //! it is full, `record` waits.
@@ -21,16 +24,17 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::store::dialect::Dialect;
-use crate::store::executions::{self, Execution};
+use crate::store::executions::blocks::{self, Small};
+use crate::store::executions::{self, Encoded, Execution};
 use crate::store::outage::Writes;
 use crate::store::signals::Touches;
 use crate::store::writer::Writer;
 use crate::store::{Error, Json, Result, text};
 
-/// How long the first row waits for more rows.
+/// How long the first row waits for more rows, if the last write is long ago.
 const GATHER: Duration = Duration::from_millis(25);
 /// A buffer of this size is written without waiting for more rows.
 const GATHER_BYTES: usize = 256 * 1024;
@@ -80,7 +84,13 @@ struct Progress {
 }
 
 impl Recorder {
-    pub(in crate::store) fn start(dialect: Dialect, writer: Writer, writes: Arc<Writes>) -> Self {
+    /// Starts the buffer. Writes are at least `interval` apart, unless much is buffered.
+    pub(in crate::store) fn start(
+        dialect: Dialect,
+        writer: Writer,
+        writes: Arc<Writes>,
+        interval: Duration,
+    ) -> Self {
         let shared = Arc::new(Shared {
             room: Semaphore::new(BUFFER_BYTES_MAX as usize),
             buffer: Mutex::default(),
@@ -88,8 +98,8 @@ impl Recorder {
             hurry: Notify::new(),
             progress: watch::channel(Progress::default()).0,
         });
-        let insert = BulkInsert { writer, writes, dialect };
-        let task = tokio::spawn(Arc::clone(&shared).run(insert));
+        let insert = BulkInsert { writer, writes, dialect, small: Small::default() };
+        let task = tokio::spawn(Arc::clone(&shared).run(insert, interval));
         Self { shared, task }
     }
 
@@ -178,11 +188,14 @@ impl Shared {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(self: Arc<Self>, insert: BulkInsert) {
+    async fn run(self: Arc<Self>, insert: BulkInsert, interval: Duration) {
+        let mut last_write: Option<Instant> = None;
         loop {
             self.arrived.notified().await;
+            let since = last_write.map(|at| at.elapsed());
+            let gather = since.map_or(GATHER, |since| interval.saturating_sub(since).max(GATHER));
             tokio::select! {
-                () = sleep(GATHER) => {}
+                () = sleep(gather) => {}
                 () = self.hurry.notified() => {}
             }
             let mut rows = {
@@ -190,6 +203,7 @@ impl Shared {
                 buffer.bytes = 0;
                 std::mem::take(&mut buffer.rows)
             };
+            last_write = Some(Instant::now());
             while !rows.is_empty() {
                 let rest = rows.split_off(rows.len().min(STATEMENT_ROWS_MAX));
                 self.settle(rows, &insert).await;
@@ -200,10 +214,11 @@ impl Shared {
 
     /// Writes the rows, and retries while the database is unavailable.
     async fn settle(&self, mut rows: Vec<Execution>, insert: &BulkInsert) {
-        let mut retry = RETRY_MIN;
+        let (mut retry, mut has_failed) = (RETRY_MIN, false);
         while !rows.is_empty() {
             let (count, bytes) = (rows.len(), weights(&rows));
-            rows = insert.write(rows).await;
+            rows = insert.write(rows, has_failed).await;
+            has_failed = true;
             self.room.add_permits(bytes - weights(&rows));
             self.progress.send_modify(|progress| {
                 progress.settled += (count - rows.len()) as u64;
@@ -224,18 +239,20 @@ struct BulkInsert {
     writer: Writer,
     writes: Arc<Writes>,
     dialect: Dialect,
+    small: Small,
 }
 
 impl BulkInsert {
-    /// Inserts the rows and returns those to retry later.
-    async fn write(&self, rows: Vec<Execution>) -> Vec<Execution> {
-        match self.insert(&rows).await {
+    /// Inserts the rows and returns those to retry later. After a failure, rows can be stored
+    /// already: the answer to a COMMIT can be lost.
+    async fn write(&self, rows: Vec<Execution>, after_failure: bool) -> Vec<Execution> {
+        match self.insert(&rows, after_failure).await {
             Ok(()) => return Vec::new(),
             Err(error) if error.is_outage() => return rows,
             Err(error) => tracing::debug!(%error, "a row was refused; inserting them one by one"),
         }
-        let outcomes =
-            join_all(rows.iter().map(|row| self.insert(std::slice::from_ref(row)))).await;
+        let each = rows.iter().map(|row| self.insert(std::slice::from_ref(row), after_failure));
+        let outcomes = join_all(each).await;
         let kept = rows.into_iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
             Ok(()) => None,
             Err(error) if error.is_outage() => Some(row),
@@ -248,19 +265,41 @@ impl BulkInsert {
         kept.collect()
     }
 
-    async fn insert(&self, rows: &[Execution]) -> Result<()> {
+    async fn insert(&self, rows: &[Execution], after_failure: bool) -> Result<()> {
         self.writes.check_room()?;
-        let rows = executions::Rows::of(rows)?;
+        let rows = if after_failure { self.without_stored(rows).await? } else { rows.to_vec() };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = Encoded::in_blocks(&rows)?;
+        let to_merge = self.small.count(rows.blocks());
         let (dialect, writer) = (self.dialect, self.writer.id());
         self.writer
             .submit(
                 |()| Touches::Records,
                 move |connection| {
-                    Box::pin(
-                        async move { executions::insert(connection, dialect, &writer, rows).await },
-                    )
+                    Box::pin(async move {
+                        executions::insert(connection, dialect, &writer, &rows).await?;
+                        for app_id in &to_merge {
+                            blocks::merge(connection, dialect, writer.get(), app_id).await?;
+                        }
+                        Ok(())
+                    })
                 },
             )
             .await
+    }
+
+    /// Returns the rows that are not stored yet.
+    async fn without_stored(&self, rows: &[Execution]) -> Result<Vec<Execution>> {
+        let (dialect, asked) = (self.dialect, rows.to_vec());
+        let look = self.writer.submit(
+            |_| Touches::Records,
+            move |connection| {
+                Box::pin(async move { blocks::exists(connection, dialect, &asked).await })
+            },
+        );
+        let stored = look.await?;
+        Ok(rows.iter().filter(|row| !stored.contains(&row.id)).cloned().collect())
     }
 }

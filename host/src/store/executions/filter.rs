@@ -4,7 +4,7 @@ use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::QueryAs;
 
-use super::ExecutionScope;
+use super::{Execution, ExecutionScope};
 use crate::store::listing::{Listing, Table};
 use crate::store::{ExecutionStatus, TriggerId, TriggerKind};
 
@@ -62,13 +62,27 @@ impl ExecutionFilter {
         listing
     }
 
+    /// Whether executions in blocks can match: all of them succeeded, and none has an event.
+    pub(in crate::store) fn fits_blocks(&self) -> bool {
+        self.trigger_id.is_none() && self.status.is_none_or(|s| s == ExecutionStatus::Success)
+    }
+
+    /// Whether an execution matches all but the text.
+    pub(in crate::store) fn fits(&self, row: &Execution) -> bool {
+        self.status.is_none_or(|status| row.status == status)
+            && self.trigger_kind.is_none_or(|kind| row.trigger_kind == kind)
+            && self.trigger_id.as_ref().is_none_or(|id| row.trigger_id.as_ref() == Some(id))
+            && self.from.is_none_or(|from| row.finished_at >= from)
+            && self.to.is_none_or(|to| row.finished_at < to)
+    }
+
     /// Returns the condition for all but the text, with `$2` to `$6`.
     pub(super) fn conditions() -> &'static str {
         FITS
     }
 
     /// Returns [`Self::conditions`] as an expression that is 1 or 0.
-    pub(super) fn fits() -> String {
+    pub(super) fn fits_sql() -> String {
         format!("CASE WHEN {FITS} THEN 1 ELSE 0 END")
     }
 

@@ -18,7 +18,9 @@ mod tests;
 
 use sqlx::AnyConnection;
 
-use super::{Execution, ExecutionFilter, ExecutionScope};
+use super::blocks::walk::{Range, Walked, position};
+use super::{Execution, ExecutionFilter, ExecutionScope, find_rows};
+use crate::store::dialect::Dialect;
 use crate::store::listing::{LOOKED_AT_MAX, Listed, Listing, Part, Position};
 use crate::store::{Json, Page, Result};
 
@@ -34,15 +36,83 @@ const TEXTS: &str = "request || COALESCE(response, '') || log || COALESCE(error,
 /// Returns a page of matching executions, including the filter's text.
 pub(super) async fn fetch(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     scope: &ExecutionScope,
     filter: &ExecutionFilter,
     part: &Part,
 ) -> Result<Listed<Execution>> {
+    let text = filter.text.as_deref().map(Text::new);
     let listing = filter.listing(scope);
-    match &filter.text {
-        None => listing.fetch(connection, "*", part).await,
-        Some(text) => Text::new(text).fetch(connection, listing, part).await,
+    let fetch = async |connection: &mut AnyConnection, part: &Part| match &text {
+        None => listing.clone().fetch(connection, "*", part).await,
+        Some(text) => text.fetch(connection, listing.clone(), part).await,
+    };
+    let Page { limit, offset } = part.page;
+    let range = Range {
+        scope,
+        from: filter.from.unwrap_or(i64::MIN),
+        to: filter.to.unwrap_or(i64::MAX),
+        after: part.after.as_ref(),
+        count: usize::try_from(limit.saturating_add(offset)).unwrap_or(0),
+    };
+    let is_wanted =
+        |row: &Execution| filter.fits(row) && text.as_ref().is_none_or(|text| text.is_in(row));
+    let packed = match filter.fits_blocks() {
+        true => range.newest(connection, |row| is_wanted(&row).then_some(row)).await?,
+        false => Walked::default(),
+    };
+    if packed.rows.is_empty() && packed.looked_to.is_none() {
+        return fetch(connection, part).await;
     }
+    let from_start = Part { page: Page { limit: limit + offset, offset: 0 }, ..part.clone() };
+    // Of many rows before the page only the positions are read.
+    let (rows, looked_to) = if offset > 0 && text.is_none() {
+        let keys = listing.clone().fetch(connection, "finished_at AS at, id", &from_start).await?;
+        let rows: Vec<Position> = keys.rows;
+        (rows.into_iter().map(|key| (key, None)).collect(), keys.looked_to)
+    } else {
+        let rows = fetch(connection, &from_start).await?;
+        let with_positions = rows.rows.into_iter().map(|row| (position(&row), Some(row)));
+        (with_positions.collect(), rows.looked_to)
+    };
+    let Listed { rows, looked_to } = merge(Walked { rows, looked_to }, packed, part.page);
+    let rows = read(connection, dialect, rows).await?;
+    Ok(Listed { rows, looked_to })
+}
+
+/// Merges the rows and the executions of blocks, each from the start of the list.
+fn merge(
+    rows: Walked<Option<Execution>>,
+    packed: Walked<Execution>,
+    page: Page,
+) -> Listed<(Position, Option<Execution>)> {
+    // Nothing is known of the executions after the first of the two ends.
+    let ends = [rows.looked_to, packed.looked_to].into_iter().flatten();
+    let end = ends.max_by(Position::cmp_newest_last);
+    let packed = packed.rows.into_iter().map(|(position, row)| (position, Some(row)));
+    let mut merged: Vec<_> = rows.rows.into_iter().chain(packed).collect();
+    merged.sort_by(|(a, _), (b, _)| b.cmp_newest_last(a));
+    if let Some(end) = &end {
+        merged.retain(|(position, _)| position.cmp_newest_last(end).is_ge());
+    }
+    let natural = |number: i64| usize::try_from(number).unwrap_or(0);
+    let of_page = merged.into_iter().skip(natural(page.offset)).take(natural(page.limit));
+    let rows: Vec<_> = of_page.collect();
+    let is_full = rows.len() == natural(page.limit);
+    Listed { rows, looked_to: end.filter(|_| !is_full) }
+}
+
+/// Returns the executions in order. Reads those of which only the position is known.
+async fn read(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    rows: Vec<(Position, Option<Execution>)>,
+) -> Result<Vec<Execution>> {
+    let unread = rows.iter().filter(|(_, row)| row.is_none());
+    let ids: Vec<_> = unread.map(|(position, _)| (&*position.id,)).collect();
+    let mut found = find_rows(connection, dialect, &ids).await?;
+    let each = rows.into_iter();
+    Ok(each.filter_map(|(key, row)| row.or_else(|| found.remove(&*key.id))).collect())
 }
 
 /// The text to search for.
