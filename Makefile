@@ -39,6 +39,7 @@ test: ## Everything: format, lints, guest from source, all tests on both databas
 		"dashboard: build=.ci/dashboard" \
 		"clippy=cargo clippy --workspace --all-targets --locked -- -D warnings" \
 		"documentation=RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items" \
+		"crates=.ci/crates" \
 		"tests: build=cargo test --workspace --locked --no-run" \
 		"guest from source=target/debug/picloud-packer --check" \
 		"contract=.ci/contract 45 --seed 1 --max-examples 3" \

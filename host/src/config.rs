@@ -72,6 +72,8 @@ pub struct Config {
     pub entry_cache_bytes: u64,
     /// The minimum time between two writes of executions without effects, in milliseconds.
     pub execution_log_flush_ms: u64,
+    /// The maximum size of the log of executions, in bytes: 0 for no limit. `None` if not set.
+    pub execution_log_bytes_max: Option<u64>,
     /// How long executions are kept, in days.
     pub execution_log_retention_days: u32,
     /// How long dead letters are kept, in days.
@@ -134,6 +136,7 @@ impl Default for Config {
             entry_cache_bytes: store::ENTRY_CACHE_BYTES,
             execution_log_flush_ms: store::LOG_FLUSH_MS,
             disk_reserve_bytes: 32 << 20,
+            execution_log_bytes_max: None,
             execution_log_retention_days: 14,
             dead_letter_retention_days: 90,
             abandoned_executions_retention_days: 14,

@@ -3,11 +3,13 @@
 //! ```text
 //! retention  rows past their retention time
 //! sweep      file contents that no entry refers to
+//! log_size   executions beyond the maximum size of the log
 //! remains    messages that move to another trigger, and rows of deleted apps
 //! ```
 //!
 //! Invariant: rows are deleted in small batches, so that no other write waits long.
 
+mod log_size;
 pub mod remains;
 pub mod sweep;
 
@@ -18,6 +20,8 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::store::{self, Store};
 use sweep::Sweep;
+
+pub use log_size::LOG_BYTES_MAX;
 
 /// The interval between deletions.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -83,6 +87,9 @@ pub struct Retention {
     pub audit_days: u32,
     /// The retention of executions, in days.
     pub execution_log_days: u32,
+    /// The maximum size of the log of executions, in bytes: 0 for no limit. `None` for the default,
+    /// which only new installations have.
+    pub execution_log_bytes_max: Option<u64>,
     /// The retention of dead letters, in days.
     pub dead_letter_days: u32,
     /// The retention of responses that no caller received, in days.
@@ -164,7 +171,11 @@ impl Retention {
         }
         let since = |days: u32| now - i64::from(days) * DAY_US;
         let at = since(self.execution_log_days);
-        let executions = all(|| store.delete_executions_before(None, at, BATCH_ROWS)).await?;
+        let mut executions = all(|| store.delete_executions_before(None, at, BATCH_ROWS)).await?;
+        let maximum = log_size::maximum(store, self.execution_log_bytes_max, now).await?;
+        if let Some(bytes_max) = maximum {
+            executions += log_size::shrink(store, bytes_max).await?;
+        }
         let at = since(self.audit_days);
         let audit = all(|| store.delete_audit_before(at, BATCH_ROWS)).await?;
         let at = since(self.dead_letter_days);

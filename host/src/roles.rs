@@ -153,6 +153,7 @@ impl App {
                 own_hosts,
                 audit_days: config.audit_retention_days,
                 execution_log_days: config.execution_log_retention_days,
+                execution_log_bytes_max: config.execution_log_bytes_max,
                 dead_letter_days: config.dead_letter_retention_days,
                 abandoned_execution_days: config.abandoned_executions_retention_days,
             },

@@ -78,7 +78,8 @@ pub use entries::{Collection, Entry, EntryName, EntryRange};
 pub use error::{Conflict, Error, Resource, SameRoute, StorageFull};
 pub use excerpt::{EXCERPT_BYTES_MAX, Excerpt};
 pub use executions::{
-    CursorError, Execution, ExecutionCursor, ExecutionFilter, ExecutionScope, Followed,
+    BY_AGE_SETTING, CursorError, Execution, ExecutionCursor, ExecutionFilter, ExecutionScope,
+    Followed, LogSize,
 };
 pub use ids::{
     ApiKeyId, AppId, AuditId, DeadLetterId, EventId, ExecutionId, IdError, RouteId, ScriptId,

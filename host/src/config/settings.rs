@@ -279,6 +279,19 @@ pub const SETTINGS: &[Setting] = &[
         0..=64 << 30, disk_reserve_bytes),
     numeric!("days" "PICLOUD_EXECUTION_LOG_RETENTION_DAYS",
         "how long executions are kept", 1..=36_500, execution_log_retention_days),
+    Setting {
+        name: "PICLOUD_EXECUTION_LOG_BYTES_MAX",
+        unit: "bytes",
+        doc: "largest log of executions; 0 for no limit. Default: 4gib, and none in an \
+              installation that is older than this setting",
+        secret: false,
+        set: |config, text| {
+            let set = (!text.is_empty()).then(|| bytes(text, 0..=64 << 40)).transpose()?;
+            config.execution_log_bytes_max = set;
+            Ok(())
+        },
+        show: |config| config.execution_log_bytes_max.map_or_else(String::new, show_bytes),
+    },
     numeric!("days" "PICLOUD_DEAD_LETTER_RETENTION_DAYS",
         "how long dead letters are kept", 1..=36_500, dead_letter_retention_days),
     numeric!("days" "PICLOUD_ABANDONED_EXECUTIONS_RETENTION_DAYS",

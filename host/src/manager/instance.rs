@@ -52,7 +52,7 @@ impl About {
 
     fn retention_ms(&self, table: &str) -> Option<i64> {
         match table {
-            "executions" => Some(self.execution_ms),
+            "executions" | "execution_blocks" => Some(self.execution_ms),
             "dead_letters" => Some(self.dead_letter_ms),
             "abandoned_executions" => Some(self.abandoned_execution_ms),
             "idempotency_keys" => Some(DAY_MS),

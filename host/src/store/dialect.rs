@@ -40,7 +40,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA auto_vacuum = INCREMENTAL; \
     PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -2048; \
-    PRAGMA journal_size_limit = 16777216";
+    PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY";
 const SQLITE_READER: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -512";
 /// The writer finds every row by a key. Statistics about a table that is empty one moment and full
@@ -443,6 +443,7 @@ mod tests {
         assert_eq!(number(&mut writer, "PRAGMA foreign_keys").await, 1);
         assert_eq!(number(&mut writer, "PRAGMA busy_timeout").await, 5000);
         assert_eq!(number(&mut writer, "PRAGMA cache_size").await, -2048);
+        assert_eq!(number(&mut writer, "PRAGMA temp_store").await, 2);
         writer.execute("CREATE TABLE t (a BIGINT)").await.unwrap();
 
         let readers = url.dialect().read_pool(url.connect_options(), 4, Reader::OfScripts);

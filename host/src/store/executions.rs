@@ -6,6 +6,7 @@
 //! search  lists, and the search for a text
 //! follow  the log in the order of its commits
 //! cursor  a position in that order
+//! size    the size of the log, and its limit
 //! ```
 //!
 //! Invariant: an execution is never changed.
@@ -15,6 +16,7 @@ mod cursor;
 mod filter;
 mod follow;
 mod search;
+mod size;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +38,7 @@ pub use cursor::{CursorError, ExecutionCursor};
 pub(super) use filter::EXECUTIONS;
 pub use filter::ExecutionFilter;
 pub use follow::Followed;
+pub use size::{BY_AGE_SETTING, LogSize};
 
 /// A finished run of a script. The caller defines the content of the JSON columns.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

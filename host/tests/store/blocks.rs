@@ -2,6 +2,7 @@
 //! list of all executions says.
 
 use std::cmp::Reverse;
+use std::slice;
 
 use picloud::store::{
     AppId, Commit, Execution, ExecutionCursor, ExecutionFilter, ExecutionScope, ExecutionStatus,
@@ -215,10 +216,10 @@ on_both_databases! {
         store.record(kept.clone()).await.unwrap();
         store.flush().await.unwrap();
         let filter = ExecutionFilter::default();
-        assert_eq!(store.list_executions(&scope, &filter, ALL).await.unwrap(), [kept.clone()]);
+        assert_eq!(store.list_executions(&scope, &filter, ALL).await.unwrap(), slice::from_ref(&kept));
         let start = ExecutionCursor::default();
         let followed = store.follow_executions(&scope, &filter, &start, 10).await.unwrap();
-        assert_eq!(followed.rows, [kept.clone()]);
+        assert_eq!(followed.rows, slice::from_ref(&kept));
         assert!(store.find_execution(&lost.id).await.is_err());
         store.delete_executions_before(None, kept.finished_at, 10).await.unwrap();
         let blocks = plain.pairs("SELECT COUNT(*), MIN(executions) FROM execution_blocks").await;

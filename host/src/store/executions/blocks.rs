@@ -5,18 +5,22 @@
 //!                                                └─▶ lists, single executions, followers
 //!
 //!  content  executions as bytes
-//!  write    builds, merges and deletes blocks
+//!  pack     which executions form a block, and which blocks are merged; pure
+//!  write    inserts and merges blocks
+//!  prune    deletes executions from blocks
 //!  walk     reads blocks in the order of lists
 //! ```
 //!
 //! Most executions succeed, change nothing and are never looked at. As rows of their own they cost
-//! 900 bytes and five index entries each; in a block, 50 to 100 bytes: decision 38. Executions with
-//! an event, an effect or an error stay rows, because lists of these must find them by an index.
+//! 900 bytes and more each; in a block, 30 to 100: decision 38. Executions with an event, an effect
+//! or an error stay rows, because lists of these must find them by an index.
 //!
 //! Invariant: an execution is stored either as a row or in exactly one block.
 //! Invariant: the ids of a block lie within [`SPAN_US`] of each other, and so do its finish times.
 
 mod content;
+mod pack;
+mod prune;
 #[cfg(test)]
 mod tests;
 pub(in crate::store) mod walk;
@@ -26,8 +30,11 @@ use super::Execution;
 use crate::store::Json;
 
 pub(super) use content::Numbered;
-pub(in crate::store) use write::{Packed, Small, exists, merge};
-pub(super) use write::{insert, pack, prune, sequences};
+pub(in crate::store) use pack::Packed;
+pub(super) use pack::{pack, sequences};
+pub(super) use prune::{delete_oldest, prune};
+pub(super) use write::insert;
+pub(in crate::store) use write::{Small, exists, merge};
 
 /// The maximum distance between the ids of a block, and between its finish times, µs.
 const SPAN_US: i64 = 3_600_000_000;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::content::{decode, encode, has};
-use super::write::{Head, pack, to_merge};
+use super::pack::{Head, pack, to_merge};
 use super::*;
 use crate::store::{AppId, ExecutionId, ExecutionStatus, TriggerKind};
 

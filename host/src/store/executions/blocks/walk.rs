@@ -11,7 +11,7 @@
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::content::{self, Numbered, Unreadable};
+use super::content::{self, Numbered, Unreadable, begun_us};
 use super::{SPAN_US, searched_bytes};
 use crate::store::executions::{Execution, ExecutionId, ExecutionScope};
 use crate::store::listing::{LOOKED_AT_MAX, Position};
@@ -31,14 +31,13 @@ pub(super) struct Block {
     pub(super) writer: i64,
     first_sequence: i64,
     last_sequence: i64,
-    first_finished_at: i64,
     pub(super) last_finished_at: i64,
     last_id: ExecutionId,
     content: Vec<u8>,
 }
 
 const COLUMNS: &str = "b.app_id, b.writer, b.first_sequence, b.last_sequence, \
-    b.first_finished_at, b.last_finished_at, b.last_id, b.content";
+    b.last_finished_at, b.last_id, b.content";
 
 /// The blocks `b` with executions of a script, which `s` names.
 pub(in crate::store::executions) const BLOCKS_OF_SCRIPTS: &str = "execution_block_scripts s JOIN execution_blocks b \
@@ -60,7 +59,7 @@ impl Block {
     }
 }
 
-/// Returns a block; `None` if it is gone.
+/// Returns a block; `None` if it no longer exists.
 pub(super) async fn block(
     connection: &mut AnyConnection,
     last_id: &ExecutionId,
@@ -99,7 +98,7 @@ pub(in crate::store::executions) async fn find(
 
 /// Returns the largest id that a block with this id can have.
 fn last_id_of_block_with(id: &ExecutionId) -> ExecutionId {
-    let ms = u64::try_from((super::write::begun_us(id) + SPAN_US) / 1000).unwrap_or(u64::MAX);
+    let ms = u64::try_from((begun_us(id) + SPAN_US) / 1000).unwrap_or(u64::MAX);
     let mut bytes = [0xff; 16];
     bytes[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
     Uuid::from_bytes(bytes).into()
