@@ -42,7 +42,7 @@ test: ## Everything: format, lints, guest from source, all tests on both databas
 		"crates=.ci/crates" \
 		"tests: build=cargo test --workspace --locked --no-run" \
 		"guest from source=target/debug/picloud-packer --check" \
-		"contract=.ci/contract 45 --seed 1 --max-examples 3" \
+		"contract=.ci/contract 30 --seed 1 --max-examples 3" \
 		"tests=$(TESTS)"
 
 .PHONY: dashboard

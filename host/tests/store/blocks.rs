@@ -200,6 +200,30 @@ on_both_databases! {
         assert!(blocks > 0 && executions > 3 * blocks, "{executions} in {blocks}");
     }
 
+    async fn a_search_stops_after_many_executions_and_says_where(database) {
+        const ROWS: usize = 10_600;
+        let store = open(database).await;
+        let (app_id, script_id): (AppId, ScriptId) = (id(), id());
+        let mut rows: Vec<_> = (0..ROWS).map(|_| execution(&app_id, &script_id)).collect();
+        rows[3].request = Json::of(&"GET /needle").unwrap();
+        for row in &rows {
+            store.record(row.clone()).await.unwrap();
+        }
+        store.flush().await.unwrap();
+        let scope = ExecutionScope::App(app_id);
+        let filter = ExecutionFilter { text: Some("needle".to_owned()), ..Default::default() };
+        let page = Page { limit: 10, offset: 0 };
+        let part = Part { page, after: None };
+        let (first, _) = store.list_executions_and_cursor(&scope, &filter, part).await.unwrap();
+        assert_eq!(first.rows, []);
+        let after = first.looked_to;
+        let reached = after.as_ref().map(|position| position.at);
+        assert!(reached.is_some_and(|at| at > rows[3].finished_at && at < rows[2_000].finished_at));
+        let part = Part { page, after };
+        let (second, _) = store.list_executions_and_cursor(&scope, &filter, part).await.unwrap();
+        assert_eq!((second.rows.as_slice(), second.looked_to), (&rows[3..4], None));
+    }
+
     async fn a_damaged_block_hides_only_itself_and_ages(database) {
         let store = open(database).await;
         let (app_id, script_id): (AppId, ScriptId) = (id(), id());

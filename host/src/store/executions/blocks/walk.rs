@@ -147,6 +147,7 @@ impl Range<'_> {
             let blocks = self.blocks(connection, before.as_ref(), step).await?;
             let is_last = i64::try_from(blocks.len()).unwrap_or(i64::MAX) < step;
             step = (step * 2).min(STEP_MAX);
+            let mut stopped_at = None;
             for block in &blocks {
                 let Ok(rows) = block.executions() else { continue };
                 for Numbered { execution, .. } in rows {
@@ -160,25 +161,27 @@ impl Range<'_> {
                         None => rejected += 1,
                     }
                 }
+                if rejected >= LOOKED_AT_MAX || bytes >= TEXT_BYTES_MAX {
+                    stopped_at = Some(block.last_finished_at);
+                    break;
+                }
             }
             found.sort_by(|(a, _), (b, _)| b.cmp_newest_last(a));
-            let Some(last) = blocks.last().filter(|_| !is_last) else {
-                found.truncate(self.count);
-                return Ok(Walked { rows: found, looked_to: None });
-            };
+            let last = blocks.last().filter(|_| !is_last);
             // The blocks to come have no later execution.
-            let reached = last.last_finished_at;
-            let is_final = |(position, _): &&(Position, T)| position.at > reached;
-            if found.iter().filter(is_final).count() >= self.count {
-                found.truncate(self.count);
-                return Ok(Walked { rows: found, looked_to: None });
+            let reached = stopped_at.or(last.map(|block| block.last_finished_at));
+            let finals = match reached {
+                Some(reached) => found.partition_point(|(position, _)| position.at > reached),
+                None => found.len(),
+            };
+            let is_complete = reached.is_none() || finals >= self.count;
+            if is_complete || stopped_at.is_some() {
+                found.truncate(finals.min(self.count));
+                let end = |at| Position { at, id: Uuid::max().hyphenated().to_string() };
+                let looked_to = stopped_at.filter(|_| !is_complete).map(end);
+                return Ok(Walked { rows: found, looked_to });
             }
-            if rejected >= LOOKED_AT_MAX || bytes >= TEXT_BYTES_MAX {
-                found.retain(|(position, _)| position.at > reached);
-                let id = Uuid::max().hyphenated().to_string();
-                return Ok(Walked { rows: found, looked_to: Some(Position { at: reached, id }) });
-            }
-            before = Some((reached, last.last_id.clone()));
+            before = last.map(|block| (block.last_finished_at, block.last_id.clone()));
         }
     }
 
