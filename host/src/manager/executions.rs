@@ -128,6 +128,9 @@ pub struct ExecutionList {
     /// have fewer items than its limit although there is a next page: the server examines a bounded
     /// number of executions, and few of them may match.
     pub next_before: Option<String>,
+    /// When the oldest examined execution ended, µs since 1970, if the page ended because the server
+    /// examined its maximum number of executions. `next_before` continues there.
+    pub searched_until: Option<i64>,
     /// The `after` that continues the log: executions written after this response or, in a response
     /// to `after`, after its last execution. `null` with `event_id`, with `caused_by`, and where
     /// `after` was an id.
@@ -272,8 +275,10 @@ async fn list(
         Selection::CausedBy(id) => store.list_executions_caused_by(scope, &id, rows).await?,
     };
     let List { items, next_offset, .. } = page.list(rows, ExecutionSummary::from);
-    let (next_before, next_after, has_more) = (None, None, false);
-    Ok(Json(ExecutionList { items, next_offset, next_before, next_after, has_more }))
+    let (next_before, searched_until, next_after, has_more) = (None, None, None, false);
+    let list =
+        ExecutionList { items, next_offset, next_before, searched_until, next_after, has_more };
+    Ok(Json(list))
 }
 
 /// The response with the newest executions.
@@ -283,11 +288,13 @@ fn newest(
 ) -> ExecutionList {
     let position =
         |row: &store::Execution| Position { at: row.finished_at, id: row.id.as_str().to_owned() };
+    let searched_until = listed.looked_to.as_ref().map(|position| position.at);
     let list = page.listed(listed, position, ExecutionSummary::from);
     ExecutionList {
         items: list.items,
         next_offset: list.next_offset,
         next_before: list.next_after,
+        searched_until,
         next_after: Some(cursor.to_string()),
         has_more: false,
     }
@@ -298,6 +305,7 @@ impl From<store::Followed> for ExecutionList {
         Self {
             items: followed.rows.into_iter().map(ExecutionSummary::from).collect(),
             next_offset: None,
+            searched_until: None,
             next_before: None,
             next_after: Some(followed.cursor.to_string()),
             has_more: followed.has_more,

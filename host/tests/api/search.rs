@@ -1,5 +1,6 @@
 //! `q` finds executions by the text that people see.
 
+use picloud::store::Execution;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
@@ -87,5 +88,28 @@ with_an_app! {
         let list = app.admin().get(&path).send().await.is(200).json();
         let items: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
         assert_eq!((items, &list["next_before"]), (vec![json!(ids[3]), json!(ids[4])], &Value::Null));
+    }
+
+    async fn a_search_that_examined_enough_says_how_far_it_came(app) {
+        app.deploy("shop", "echo", "log::info(ctx.request.query.n); 1").await;
+        let needle = app.get("/x/shop/echo?n=needle").send().await.is(200);
+        let hay = app.get("/x/shop/echo?n=hay").send().await.is(200);
+        app.flush().await;
+        let hay = app.store().find_execution(&hay.execution_id().parse().unwrap()).await.unwrap();
+        let first = uuid::Uuid::parse_str(hay.id.as_str()).unwrap().as_u128();
+        for n in 1..11_000_u64 {
+            let id = uuid::Uuid::from_u128(first + u128::from(n)).into();
+            let finished_at = hay.finished_at + n.cast_signed();
+            app.store().record(Execution { id, finished_at, ..hay.clone() }).await.unwrap();
+        }
+        let path = "/apps/shop/executions?limit=5&q=needle";
+        let list = app.admin().get(path).send().await.is(200).json();
+        assert_eq!(list["items"], json!([]));
+        let until = list["searched_until"].as_i64().unwrap();
+        assert!((hay.finished_at..hay.finished_at + 2_000).contains(&until), "{until}");
+        let path = format!("{path}&before={}", list["next_before"].as_str().unwrap());
+        let list = app.admin().get(&path).send().await.is(200).json();
+        assert_eq!(list["items"][0]["id"], needle.execution_id());
+        assert_eq!((&list["searched_until"], &list["next_before"]), (&Value::Null, &Value::Null));
     }
 }

@@ -2122,6 +2122,12 @@ export interface components {
              * @description The `offset` of the next page; `null` on the last one, and with `after`.
              */
             next_offset?: number | null;
+            /**
+             * Format: int64
+             * @description When the oldest examined execution ended, µs since 1970, if the page ended because the server
+             *     examined its maximum number of executions. `next_before` continues there.
+             */
+            searched_until?: number | null;
         };
         /**
          * @description The status of a finished execution.

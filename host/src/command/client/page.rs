@@ -68,6 +68,7 @@ mod tests {
             items: Vec::new(),
             next_offset: Some(1),
             next_before: Some("before".to_owned()),
+            searched_until: None,
             next_after: after(),
             has_more: true,
         });
