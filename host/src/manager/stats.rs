@@ -159,7 +159,7 @@ impl Span {
             )));
         }
         let bucket_ms = (to - from - 1) / (buckets * 1000) + 1;
-        Ok(Self { from, to, bucket_us: bucket_ms * 1000, buckets })
+        Ok(Self { from, to, bucket_us: bucket_ms.saturating_mul(1000), buckets })
     }
 }
 
@@ -174,7 +174,7 @@ fn buckets(span: &Span, samples: &[Sample]) -> Vec<Bucket> {
         let durations = sorted(&samples, |sample| sample.duration_us);
         let fuel = sorted(&samples, |sample| sample.fuel_used);
         Bucket {
-            at: span.from + place * span.bucket_us,
+            at: span.from.saturating_add(place.saturating_mul(span.bucket_us)),
             runs: samples.len(),
             errors: errors(&samples),
             duration_p50_us: percentile(&durations, 50),

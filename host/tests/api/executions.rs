@@ -1,5 +1,6 @@
 //! The execution log: the stored data of a run, and its lists.
 
+use picloud::store::Execution;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
@@ -226,6 +227,20 @@ with_an_app! {
         );
         assert_eq!(page(app, &format!("{logs}?offset=5")).await, (Vec::new(), Value::Null));
         assert_eq!(page(app, "/apps/shop/executions").await.0, ids);
+    }
+
+    async fn one_purge_deletes_more_executions_than_one_write(app) {
+        app.deploy("shop", "one", "1").await;
+        let one = app.get("/x/shop/one").send().await.is(200);
+        app.flush().await;
+        let one = app.store().find_execution(&one.execution_id().parse().unwrap()).await.unwrap();
+        let first = uuid::Uuid::parse_str(one.id.as_str()).unwrap().as_u128();
+        for n in 1..3_000 {
+            let id = uuid::Uuid::from_u128(first + n).into();
+            app.store().record(Execution { id, ..one.clone() }).await.unwrap();
+        }
+        let purged = app.admin().delete("/executions?older_than_s=0").send().await.is(200).json();
+        assert_eq!(purged, json!({"deleted": 3_000, "complete": true}));
     }
 
     async fn a_page_of_the_log_is_capped(app) {

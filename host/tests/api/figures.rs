@@ -29,6 +29,13 @@ with_an_app! {
         let stats = get(app, "/apps/shop/stats?from=0&buckets=4").await;
         assert_eq!(stats["buckets"].as_array().unwrap().len(), 4);
         assert_eq!((sum(&stats, "runs"), sum(&stats, "errors")), (3, 1));
+        for times in ["from=9223372036854775806&to=9223372036854775807", "from=0&to=9223372036854775807"] {
+            for buckets in [1, 200] {
+                let path = format!("/apps/shop/stats?{times}&buckets={buckets}");
+                let stats = get(app, &path).await;
+                assert_eq!(stats["buckets"].as_array().map(Vec::len), Some(buckets), "{path}");
+            }
+        }
         let last = &stats["buckets"][3];
         assert!(last["duration_p95_us"].as_i64() >= last["duration_p50_us"].as_i64(), "{last}");
         assert!(last["fuel_max"].as_i64() >= last["fuel_p50"].as_i64(), "{last}");

@@ -124,7 +124,7 @@ async fn purge(
     let noted = control_plane.change(caller, change);
     let mut batch = noted.delete_executions_before(scope, before, BATCH_ROWS).await?;
     let mut deleted = batch;
-    while batch == BATCH_ROWS.unsigned_abs() && deleted < REQUEST_ROWS_MAX {
+    while batch >= BATCH_ROWS.unsigned_abs() && deleted < REQUEST_ROWS_MAX {
         batch = store.delete_executions_before(scope, before, BATCH_ROWS).await?;
         deleted += batch;
     }

@@ -8,6 +8,9 @@
 //!  all blocks to come end before here ─┘ so the executions after it are final
 //! ```
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use sqlx::{AnyConnection, AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
@@ -19,6 +22,9 @@ use crate::store::{AppId, Result};
 
 /// The maximum size of the texts that a list examines in blocks, in bytes.
 const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// The interval of warnings about unreadable blocks.
+const TOLD_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The number of blocks read at once: few at first, because a page needs one or two.
 const STEP_MIN: i64 = 2;
@@ -50,13 +56,27 @@ impl Block {
     /// Fails if the content is damaged; this is logged.
     pub(super) fn executions(&self) -> Result<Vec<Numbered>, Unreadable> {
         let mut rows = content::decode(&self.app_id, &self.content).inspect_err(|error| {
-            tracing::warn!(app_id = %self.app_id, last_id = %self.last_id, "{error}");
+            // Every list that reaches the block reads it again.
+            if is_to_tell() {
+                tracing::warn!(app_id = %self.app_id, last_id = %self.last_id, "{error}");
+            }
         })?;
         for row in &mut rows {
             row.sequence += self.first_sequence;
         }
         Ok(rows)
     }
+}
+
+/// Whether the operator is told of an unreadable block: once in [`TOLD_INTERVAL`].
+fn is_to_tell() -> bool {
+    static TOLD_AT: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told_at = TOLD_AT.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = told_at.is_none_or(|at| at.elapsed() >= TOLD_INTERVAL);
+    if is_due {
+        *told_at = Some(Instant::now());
+    }
+    is_due
 }
 
 /// Returns a block; `None` if it no longer exists.
