@@ -23,13 +23,6 @@ pub(in crate::store) struct Packed {
     pub(super) content: Vec<u8>,
 }
 
-#[cfg(test)]
-impl Packed {
-    pub(super) fn scripts(&self) -> &BTreeSet<ScriptId> {
-        &self.scripts
-    }
-}
-
 /// Packs executions into blocks, in the order of their numbers.
 ///
 /// # Errors

@@ -212,5 +212,5 @@ fn scripts_of_a_block_are_known() {
     let rows: Vec<_> = (0..9).map(|number| execution(1, number)).collect();
     let scripts: BTreeSet<_> = rows.iter().map(|row| row.script_id.clone()).collect();
     let packed = pack(rows.iter().collect()).unwrap();
-    assert_eq!((packed.len(), packed[0].scripts()), (1, &scripts));
+    assert_eq!((packed.len(), &packed[0].scripts), (1, &scripts));
 }
